@@ -1,0 +1,1 @@
+//! The GitHub Gists API as one WASI HTTP component.

@@ -1,0 +1,1 @@
+//! A fake GitHub that can be told how to misbehave, and a harness that starts the real host with the real component.

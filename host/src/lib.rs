@@ -1,0 +1,1 @@
+//! A server that runs WASI HTTP components, and knows nothing of what they do.

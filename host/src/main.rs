@@ -1,0 +1,3 @@
+//! `wasi-http-host`: the command line over the library of the same name.
+
+fn main() {}
