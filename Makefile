@@ -1,0 +1,60 @@
+# Everything a person runs here. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+CARGO ?= cargo
+PORT ?= 8080
+
+HOST := target/release/wasi-http-host
+WASM := target/wasm32-wasip2/release/gists.wasm
+FAKE := target/release/fake-github
+
+.PHONY: help setup build run demo test test-component test-host test-e2e lint fmt bench clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: the pinned Rust and its WebAssembly target
+	@scripts/setup
+
+build: setup ## build the component and the host, optimised
+	@echo "==> building gists.wasm and wasi-http-host (the first time takes some minutes)"
+	@$(CARGO) build --release --locked --package gists --target wasm32-wasip2
+	@$(CARGO) build --release --locked --package wasi-http-host
+
+run: build ## serve the API on http://localhost:8080 (reads .env)
+	@PORT=$(PORT) scripts/run
+
+demo: build ## the same on top of an invented GitHub, wholly offline
+	@$(CARGO) build --release --locked --package e2e
+	@PORT=$(PORT) scripts/demo
+
+test: test-component test-host test-e2e ## all tests: unit, property, host and end to end
+
+test-component: setup ## the component's logic, natively
+	@echo "==> component: unit and property tests"
+	@$(CARGO) test --release --locked --package gists
+
+test-host: setup ## the host, with small guests of its own
+	@echo "==> host: unit tests, and each limit against a guest that breaks it"
+	@$(CARGO) test --release --locked --package wasi-http-host
+
+test-e2e: build ## the real component in the real host against a fake GitHub
+	@echo "==> end to end"
+	@$(CARGO) test --release --locked --package e2e
+
+lint: setup ## formatting, clippy, the WIT as published
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets --locked -- --deny warnings
+	@$(CARGO) clippy --package gists --target wasm32-wasip2 --locked -- --deny warnings
+	@scripts/wit-deps --check
+
+fmt: setup ## format the code
+	@$(CARGO) fmt --all
+
+bench: build ## measure beside native axum, FastAPI, and Spin where it is on the PATH
+	@bench/run
+
+clean: ## remove what was built
+	@$(CARGO) clean
