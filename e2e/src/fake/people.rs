@@ -1,0 +1,265 @@
+//! The fake's users and their gists: made up, but always the same for the same login.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::words;
+
+/// Everyone the fake knows.
+#[derive(Default)]
+pub struct People {
+    by_login: HashMap<String, Arc<User>>,
+    by_id: HashMap<u64, Arc<User>>,
+}
+
+/// A user.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// As the user writes it; found in any case.
+    pub login: String,
+    /// GitHub's number, which its `Link` headers use.
+    pub id: u64,
+    /// Newest first.
+    pub gists: Vec<Gist>,
+}
+
+/// A gist.
+#[derive(Debug, Clone)]
+pub struct Gist {
+    /// 32 hexadecimal digits.
+    pub id: String,
+    /// May be absent.
+    pub description: Option<String>,
+    /// RFC 3339, in UTC.
+    pub created_at: String,
+    /// False for a secret gist, listed only to a credential.
+    pub public: bool,
+    /// May be empty.
+    pub files: Vec<File>,
+}
+
+/// A file of a gist.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// Its name.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// As GitHub detects it; may be absent.
+    pub language: Option<String>,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl People {
+    /// A few thousand believable gists for a demonstration.
+    #[must_use]
+    pub fn demo() -> Self {
+        let mut people = Self::default();
+        for (login, public, secret) in words::DEMO_USERS {
+            people.add(User::believable(login, *public, *secret));
+        }
+        people
+    }
+
+    /// Adds, or replaces, a user.
+    pub fn add(&mut self, user: User) {
+        let user = Arc::new(user);
+        self.by_id.insert(user.id, Arc::clone(&user));
+        self.by_login.insert(user.login.to_ascii_lowercase(), user);
+    }
+
+    /// The user of this login, in any case.
+    #[must_use]
+    pub fn login(&self, login: &str) -> Option<Arc<User>> {
+        self.by_login.get(&login.to_ascii_lowercase()).cloned()
+    }
+
+    /// The user of this number.
+    #[must_use]
+    pub fn id(&self, id: u64) -> Option<Arc<User>> {
+        self.by_id.get(&id).cloned()
+    }
+
+    /// All users, by login.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<User>> {
+        let mut users: Vec<_> = self.by_login.values().cloned().collect();
+        users.sort_by(|a, b| a.login.cmp(&b.login));
+        users
+    }
+}
+
+impl User {
+    /// A user with so many made-up gists; the secret ones lie among the public ones.
+    #[must_use]
+    pub fn believable(login: &str, public: usize, secret: usize) -> Self {
+        let mut dice = Dice::new(login);
+        let id = 1_000 + dice.roll() % 200_000_000;
+        let total = public + secret;
+        let mut secrets = secret;
+        let gists = (0..total)
+            .map(|index| {
+                // Every third is secret, until no secret or no public one is left.
+                let is_secret = secrets > 0 && (index % 3 == 1 || total - index <= secrets);
+                secrets -= usize::from(is_secret);
+                Gist::believable(&mut dice, index, !is_secret)
+            })
+            .collect();
+        Self { login: login.to_owned(), id, gists }
+    }
+}
+
+impl Gist {
+    fn believable(dice: &mut Dice, index: usize, public: bool) -> Self {
+        let id = format!("{:016x}{:016x}", dice.roll(), dice.roll());
+        let (topic, action) = (dice.pick(words::TOPICS), dice.pick(words::ACTIONS));
+        let description = match dice.roll() % 8 {
+            0 => None,
+            1 => Some(String::new()),
+            _ => Some(format!("{action} {topic}")),
+        };
+        let files = (0..dice.roll() % 3 + u64::from(!dice.roll().is_multiple_of(24)))
+            .map(|number| {
+                let (extension, media_type, language) = dice.pick(words::KINDS);
+                let stem = topic.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+                let name = if number == 0 {
+                    format!("{stem}.{extension}")
+                } else {
+                    format!("{stem}_{number}.{extension}")
+                };
+                File {
+                    name,
+                    media_type: (*media_type).to_owned(),
+                    language: (!language.is_empty()).then(|| (*language).to_owned()),
+                    size: 20 + dice.roll() % 9_000,
+                }
+            })
+            .collect();
+        let day = 20_400_u64.saturating_sub(index as u64 * 9 + dice.roll() % 9);
+        Self { id, description, created_at: timestamp(day * 86_400 + dice.roll() % 86_400), public, files }
+    }
+
+    /// As GitHub lists it.
+    pub(crate) fn json(&self, owner: &User, base: &str) -> Value {
+        let (login, id) = (&owner.login, &self.id);
+        let files: Map<_, _> = self
+            .files
+            .iter()
+            .map(|file| {
+                let revision = Dice::new(&format!("{id}{}", file.name)).roll();
+                let raw = format!("https://gist.githubusercontent.com/{login}/{id}/raw/{revision:016x}/{}", file.name);
+                let file_json = json!({ "filename": file.name, "type": file.media_type, "language": file.language, "raw_url": raw, "size": file.size });
+                (file.name.clone(), file_json)
+            })
+            .collect();
+        json!({
+            "url": format!("{base}/gists/{id}"),
+            "forks_url": format!("{base}/gists/{id}/forks"),
+            "commits_url": format!("{base}/gists/{id}/commits"),
+            "id": id,
+            "node_id": format!("G_{id}"),
+            "git_pull_url": format!("https://gist.github.com/{id}.git"),
+            "git_push_url": format!("https://gist.github.com/{id}.git"),
+            "html_url": format!("https://gist.github.com/{login}/{id}"),
+            "files": files,
+            "public": self.public,
+            "created_at": self.created_at,
+            "updated_at": self.created_at,
+            "description": self.description,
+            "comments": 0,
+            "user": null,
+            "comments_url": format!("{base}/gists/{id}/comments"),
+            "owner": {
+                "login": login, "id": owner.id, "node_id": format!("U_{}", owner.id), "type": "User", "site_admin": false,
+                "avatar_url": format!("https://avatars.githubusercontent.com/u/{}?v=4", owner.id),
+                "url": format!("{base}/users/{login}"), "html_url": format!("https://github.com/{login}"),
+            },
+            "truncated": false,
+        })
+    }
+}
+
+/// Numbers that look random and depend on a seed alone (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn new(seed: &str) -> Self {
+        // FNV-1a; the standard library's hasher may differ from release to release.
+        let hash = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
+        });
+        Self(hash)
+    }
+
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn pick<T>(&mut self, from: &'static [T]) -> &'static T {
+        let index = usize::try_from(self.roll() % from.len() as u64).unwrap_or(0);
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "the remainder is below the length of a table that is never empty"
+        )]
+        &from[index]
+    }
+}
+
+/// Seconds since 1970 as RFC 3339.
+fn timestamp(seconds: u64) -> String {
+    let (mut day, time) = (seconds / 86_400, seconds % 86_400);
+    let mut year = 1970;
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    loop {
+        let days = if leap(year) { 366 } else { 365 };
+        if day < days {
+            break;
+        }
+        day -= days;
+        year += 1;
+    }
+    let mut month = 1;
+    for days in [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if day < days {
+            break;
+        }
+        day -= days;
+        month += 1;
+    }
+    format!("{year:04}-{month:02}-{:02}T{:02}:{:02}:{:02}Z", day + 1, time / 3_600, time / 60 % 60, time % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_follow_the_calendar() {
+        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
+        assert_eq!(timestamp(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(timestamp(1_767_225_599), "2025-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn the_same_login_has_the_same_gists_and_as_many_secret_ones_as_asked() {
+        for (public, secret) in [(0, 0), (5, 0), (0, 5), (7, 3), (2, 9)] {
+            let user = User::believable("somebody", public, secret);
+            assert_eq!(user.gists.iter().filter(|gist| gist.public).count(), public);
+            assert_eq!(user.gists.iter().filter(|gist| !gist.public).count(), secret);
+            assert_eq!(format!("{user:?}"), format!("{:?}", User::believable("somebody", public, secret)));
+        }
+    }
+
+    #[test]
+    fn the_demonstration_has_thousands_of_gists() {
+        let gists: usize = People::demo().all().iter().map(|user| user.gists.len()).sum();
+        assert!((2_000..10_000).contains(&gists), "{gists}");
+    }
+}
