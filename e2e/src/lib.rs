@@ -1,3 +1,4 @@
 //! A fake GitHub that can be told how to misbehave, and a harness that starts the real host with the real component.
 
 pub mod fake;
+pub mod harness;
