@@ -1,0 +1,219 @@
+use super::{Access, Error, KeyPage, Operation, Snapshot, Stats, Store, Swap};
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::sync::Arc;
+use wasmtime::component::{Resource, ResourceTable};
+
+/// Longest key, in bytes of UTF-8.
+pub const MAX_KEY_BYTES: usize = 1024;
+
+/// Longest value, in bytes.
+pub const MAX_VALUE_BYTES: usize = 16 << 20;
+
+/// Most keys in one batch call.
+pub const MAX_BATCH_KEYS: usize = 1024;
+
+/// Most compare-and-swap handles that an instance has at once.
+const MAX_CAS_HANDLES: usize = 1024;
+
+/// Most bytes that an instance's compare-and-swap handles keep alive of values that may be gone from the store.
+const MAX_CAS_BYTES: usize = 2 * MAX_VALUE_BYTES;
+
+/// `bucket`: its representation is the index of the store in [`Access`], so that opening one allocates nothing.
+pub(super) struct Bucket;
+
+/// `cas`: a compare-and-swap that has begun.
+pub(super) struct Cas {
+    store: u32,
+    key: Box<str>,
+    seen: Snapshot,
+}
+
+impl Cas {
+    fn pinned_bytes(&self) -> usize {
+        self.seen.value.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+/// What an instance holds of `wasi:keyvalue`. It lives in the store data; a guest calls from one thread at a time.
+#[derive(Debug)]
+pub struct Client {
+    access: Access,
+    stats: Arc<Stats>,
+    cas: RefCell<CasTable>,
+}
+
+#[derive(Debug)]
+struct CasTable {
+    handles: ResourceTable,
+    pinned_bytes: usize,
+}
+
+/// How the guest's swap ended; a lost one gives the handle of the next try.
+pub(super) enum CasError {
+    Store(Error),
+    Failed(Resource<Cas>),
+}
+
+/// A host function's result: outside it traps the guest, inside it answers it.
+type Trapping<R> = wasmtime::Result<Result<R, Error>>;
+
+impl Client {
+    /// A client with the access of its component; `stats` may be shared by many.
+    #[must_use]
+    pub fn new(access: Access, stats: Arc<Stats>) -> Self {
+        let mut handles = ResourceTable::new();
+        handles.set_max_capacity(MAX_CAS_HANDLES);
+        Self { access, stats, cas: RefCell::new(CasTable { handles, pinned_bytes: 0 }) }
+    }
+
+    fn store(&self, index: u32) -> wasmtime::Result<&dyn Store> {
+        self.access.store(index).ok_or_else(|| wasmtime::format_err!("no store {index} behind this bucket"))
+    }
+
+    /// The one place where an operation meets its store: counted, its keys checked before.
+    fn run<R>(
+        &self,
+        operation: Operation,
+        store: u32,
+        check: Result<(), Error>,
+        call: impl FnOnce(&dyn Store) -> Result<R, Error>,
+    ) -> Trapping<R> {
+        let store = self.store(store)?;
+        Ok(self.stats.observe(operation, || check.and_then(|()| call(store))))
+    }
+
+    pub(super) fn open(&self, name: &str) -> Result<Resource<Bucket>, Error> {
+        self.stats.observe(Operation::Open, || self.access.open(name).map(Resource::new_own))
+    }
+
+    pub(super) fn get(&self, bucket: &Resource<Bucket>, key: &str) -> Trapping<Option<Bytes>> {
+        self.run(Operation::Get, bucket.rep(), check_key(key), |store| store.get(key))
+    }
+
+    pub(super) fn set(&self, bucket: &Resource<Bucket>, key: &str, value: &[u8]) -> Trapping<()> {
+        let check = check_key(key).and_then(|()| check_value(key, value));
+        self.run(Operation::Set, bucket.rep(), check, |store| store.set(key, Bytes::copy_from_slice(value)))
+    }
+
+    pub(super) fn delete(&self, bucket: &Resource<Bucket>, key: &str) -> Trapping<()> {
+        self.run(Operation::Delete, bucket.rep(), check_key(key), |store| store.delete(key))
+    }
+
+    pub(super) fn exists(&self, bucket: &Resource<Bucket>, key: &str) -> Trapping<bool> {
+        self.run(Operation::Exists, bucket.rep(), check_key(key), |store| store.exists(key))
+    }
+
+    pub(super) fn list_keys(&self, bucket: &Resource<Bucket>, cursor: Option<&str>) -> Trapping<KeyPage> {
+        self.run(Operation::ListKeys, bucket.rep(), Ok(()), |store| store.list_keys(cursor))
+    }
+
+    pub(super) fn increment(&self, bucket: &Resource<Bucket>, key: &str, delta: i64) -> Trapping<i64> {
+        self.run(Operation::Increment, bucket.rep(), check_key(key), |store| store.increment(key, delta))
+    }
+
+    pub(super) fn get_many(
+        &self,
+        bucket: &Resource<Bucket>,
+        keys: Vec<String>,
+    ) -> Trapping<Vec<(String, Option<Bytes>)>> {
+        self.run(Operation::GetMany, bucket.rep(), check_keys(&keys), |store| store.get_many(keys))
+    }
+
+    pub(super) fn set_many(&self, bucket: &Resource<Bucket>, pairs: Vec<(String, Bytes)>) -> Trapping<()> {
+        let check = check_batch(pairs.len()).and_then(|()| {
+            pairs.iter().try_for_each(|(key, value)| check_key(key).and_then(|()| check_value(key, value)))
+        });
+        self.run(Operation::SetMany, bucket.rep(), check, |store| store.set_many(pairs))
+    }
+
+    pub(super) fn delete_many(&self, bucket: &Resource<Bucket>, keys: Vec<String>) -> Trapping<()> {
+        self.run(Operation::DeleteMany, bucket.rep(), check_keys(&keys), |store| store.delete_many(keys))
+    }
+
+    pub(super) fn cas_new(&self, bucket: &Resource<Bucket>, key: &str) -> Trapping<Resource<Cas>> {
+        self.run(Operation::CasNew, bucket.rep(), check_key(key), |store| {
+            let seen = store.snapshot(key)?;
+            self.cas.borrow_mut().push(Cas { store: bucket.rep(), key: key.into(), seen })
+        })
+    }
+
+    pub(super) fn cas_current(&self, cas: &Resource<Cas>) -> wasmtime::Result<Option<Bytes>> {
+        Ok(self.cas.borrow().handles.get(cas)?.seen.value.clone())
+    }
+
+    pub(super) fn swap(&self, cas: Resource<Cas>, value: &[u8]) -> wasmtime::Result<Result<(), CasError>> {
+        let mut cas = self.cas.borrow_mut().delete(cas)?;
+        let swapped = self.run(Operation::Swap, cas.store, check_value(&cas.key, value), |store| {
+            store.swap(&cas.key, &cas.seen, Bytes::copy_from_slice(value))
+        })?;
+        Ok(match swapped {
+            Ok(Swap::Done) => Ok(()),
+            Ok(Swap::Stale(now)) => {
+                cas.seen = now;
+                Err(self.cas.borrow_mut().push(cas).map_or_else(CasError::Store, CasError::Failed))
+            }
+            Err(error) => Err(CasError::Store(error)),
+        })
+    }
+
+    pub(super) fn cas_drop(&self, rep: u32) -> wasmtime::Result<()> {
+        self.cas.borrow_mut().delete(Resource::new_own(rep))?;
+        Ok(())
+    }
+}
+
+impl CasTable {
+    fn push(&mut self, cas: Cas) -> Result<Resource<Cas>, Error> {
+        let pinned = self.pinned_bytes + cas.pinned_bytes();
+        if pinned > MAX_CAS_BYTES {
+            return Err(Error::other(format_args!(
+                "open cas handles would keep {pinned} bytes, over the limit of {MAX_CAS_BYTES}"
+            )));
+        }
+        let handle = self
+            .handles
+            .push(cas)
+            .map_err(|_| Error::other(format_args!("over {MAX_CAS_HANDLES} cas handles are open")))?;
+        self.pinned_bytes = pinned;
+        Ok(handle)
+    }
+
+    fn delete(&mut self, cas: Resource<Cas>) -> wasmtime::Result<Cas> {
+        let cas = self.handles.delete(cas)?;
+        self.pinned_bytes -= cas.pinned_bytes();
+        Ok(cas)
+    }
+}
+
+fn check_key(key: &str) -> Result<(), Error> {
+    if key.len() <= MAX_KEY_BYTES {
+        return Ok(());
+    }
+    let start: String = key.chars().take(32).collect();
+    Err(Error::other(format_args!(
+        "key {start:?}… has {} bytes, over the limit of {MAX_KEY_BYTES}",
+        key.len()
+    )))
+}
+
+fn check_value(key: &str, value: &[u8]) -> Result<(), Error> {
+    if value.len() <= MAX_VALUE_BYTES {
+        return Ok(());
+    }
+    Err(Error::other(format_args!(
+        "the value of {key:?} has {} bytes, over the limit of {MAX_VALUE_BYTES}",
+        value.len()
+    )))
+}
+
+fn check_batch(keys: usize) -> Result<(), Error> {
+    if keys <= MAX_BATCH_KEYS {
+        return Ok(());
+    }
+    Err(Error::other(format_args!("a batch of {keys} keys is over the limit of {MAX_BATCH_KEYS}")))
+}
+
+fn check_keys(keys: &[String]) -> Result<(), Error> {
+    check_batch(keys.len()).and_then(|()| keys.iter().try_for_each(|key| check_key(key)))
+}

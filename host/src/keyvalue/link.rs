@@ -1,0 +1,116 @@
+use super::Error;
+use super::client::{Bucket, Cas, CasError as Lost, Client};
+use bytes::Bytes;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{ComponentType, Linker, Lower, Resource, ResourceType, WasmList, WasmStr};
+
+const STORE: &str = "wasi:keyvalue/store@0.2.0-draft2";
+const ATOMICS: &str = "wasi:keyvalue/atomics@0.2.0-draft2";
+const BATCH: &str = "wasi:keyvalue/batch@0.2.0-draft2";
+
+/// `wasi:keyvalue/atomics.cas-error`.
+#[derive(ComponentType, Lower)]
+#[component(variant)]
+enum CasError {
+    #[component(name = "store-error")]
+    StoreError(Error),
+    #[component(name = "cas-failed")]
+    CasFailed(Resource<Cas>),
+}
+
+impl From<Lost> for CasError {
+    fn from(error: Lost) -> Self {
+        match error {
+            Lost::Store(error) => Self::StoreError(error),
+            Lost::Failed(next) => Self::CasFailed(next),
+        }
+    }
+}
+
+/// Links `wasi:keyvalue` at `0.2.0-draft2`: `store`, `atomics` and `batch`. `get` finds the instance's [`Client`].
+///
+/// Written by hand rather than generated: keys are read where they lie in the guest's memory, and values go back
+/// as the store's own reference-counted [`Bytes`], so that a `get` copies the value once, into the guest.
+///
+/// # Errors
+/// When the linker has these interfaces already.
+pub fn add_to_linker<T: 'static>(linker: &mut Linker<T>, get: fn(&T) -> &Client) -> wasmtime::Result<()> {
+    add_store(linker, get)?;
+    add_atomics(linker, get)?;
+    add_batch(linker, get)
+}
+
+fn add_store<T: 'static>(linker: &mut Linker<T>, get: fn(&T) -> &Client) -> wasmtime::Result<()> {
+    type Cx<'a, T> = StoreContextMut<'a, T>;
+    type KeyArgs = (Resource<Bucket>, WasmStr);
+    let mut store = linker.instance(STORE)?;
+    store.resource("bucket", ResourceType::host::<Bucket>(), |_, _| Ok(()))?;
+    store.func_wrap("open", move |cx: Cx<'_, T>, (name,): (WasmStr,)| {
+        Ok((get(cx.data()).open(&name.to_str(&cx)?),))
+    })?;
+    store.func_wrap("[method]bucket.get", move |cx: Cx<'_, T>, (bucket, key): KeyArgs| {
+        Ok((get(cx.data()).get(&bucket, &key.to_str(&cx)?)?,))
+    })?;
+    store.func_wrap(
+        "[method]bucket.set",
+        move |cx: Cx<'_, T>, (bucket, key, value): (Resource<Bucket>, WasmStr, WasmList<u8>)| {
+            Ok((get(cx.data()).set(&bucket, &key.to_str(&cx)?, value.as_le_slice(&cx))?,))
+        },
+    )?;
+    store.func_wrap("[method]bucket.delete", move |cx: Cx<'_, T>, (bucket, key): KeyArgs| {
+        Ok((get(cx.data()).delete(&bucket, &key.to_str(&cx)?)?,))
+    })?;
+    store.func_wrap("[method]bucket.exists", move |cx: Cx<'_, T>, (bucket, key): KeyArgs| {
+        Ok((get(cx.data()).exists(&bucket, &key.to_str(&cx)?)?,))
+    })?;
+    store.func_wrap(
+        "[method]bucket.list-keys",
+        move |cx: Cx<'_, T>, (bucket, cursor): (Resource<Bucket>, Option<WasmStr>)| {
+            let cursor = cursor.map(|cursor| cursor.to_str(&cx)).transpose()?;
+            Ok((get(cx.data()).list_keys(&bucket, cursor.as_deref())?,))
+        },
+    )
+}
+
+fn add_atomics<T: 'static>(linker: &mut Linker<T>, get: fn(&T) -> &Client) -> wasmtime::Result<()> {
+    type Cx<'a, T> = StoreContextMut<'a, T>;
+    let mut atomics = linker.instance(ATOMICS)?;
+    let cas = ResourceType::host::<Cas>();
+    atomics.resource("cas", cas, move |cx, rep| get(cx.data()).cas_drop(rep))?;
+    atomics.func_wrap(
+        "[static]cas.new",
+        move |cx: Cx<'_, T>, (bucket, key): (Resource<Bucket>, WasmStr)| {
+            Ok((get(cx.data()).cas_new(&bucket, &key.to_str(&cx)?)?,))
+        },
+    )?;
+    atomics.func_wrap("[method]cas.current", move |cx: Cx<'_, T>, (cas,): (Resource<Cas>,)| {
+        Ok((Ok::<_, Error>(get(cx.data()).cas_current(&cas)?),))
+    })?;
+    atomics.func_wrap(
+        "increment",
+        move |cx: Cx<'_, T>, (bucket, key, delta): (Resource<Bucket>, WasmStr, i64)| {
+            Ok((get(cx.data()).increment(&bucket, &key.to_str(&cx)?, delta)?,))
+        },
+    )?;
+    atomics.func_wrap("swap", move |cx: Cx<'_, T>, (cas, value): (Resource<Cas>, WasmList<u8>)| {
+        let swapped = get(cx.data()).swap(cas, value.as_le_slice(&cx))?;
+        Ok((swapped.map_err(CasError::from),))
+    })
+}
+
+fn add_batch<T: 'static>(linker: &mut Linker<T>, get: fn(&T) -> &Client) -> wasmtime::Result<()> {
+    type Cx<'a, T> = StoreContextMut<'a, T>;
+    let mut batch = linker.instance(BATCH)?;
+    batch.func_wrap("get-many", move |cx: Cx<'_, T>, (bucket, keys): (Resource<Bucket>, Vec<String>)| {
+        Ok((get(cx.data()).get_many(&bucket, keys)?,))
+    })?;
+    batch.func_wrap(
+        "set-many",
+        move |cx: Cx<'_, T>, (bucket, pairs): (Resource<Bucket>, Vec<(String, Bytes)>)| {
+            Ok((get(cx.data()).set_many(&bucket, pairs)?,))
+        },
+    )?;
+    batch.func_wrap("delete-many", move |cx: Cx<'_, T>, (bucket, keys): (Resource<Bucket>, Vec<String>)| {
+        Ok((get(cx.data()).delete_many(&bucket, keys)?,))
+    })
+}

@@ -1,0 +1,90 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// Largest settings file, in bytes.
+pub const MAX_FILE_BYTES: u64 = 64 << 10;
+
+/// Most entries that a settings directory is read for.
+pub const MAX_FILES: usize = 4096;
+
+/// A settings directory or a file in it cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Reading it failed.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Over [`MAX_FILE_BYTES`].
+    #[error("{}: over the limit of {MAX_FILE_BYTES} bytes", .0.display())]
+    TooLarge(PathBuf),
+    /// Over [`MAX_FILES`].
+    #[error("{}: over the limit of {MAX_FILES} entries", .0.display())]
+    TooMany(PathBuf),
+    /// Not text.
+    #[error("{}: not UTF-8", .0.display())]
+    NotText(PathBuf),
+    /// Two files for one name.
+    #[error("{} and {} set the same variable", .0.display(), .1.display())]
+    Twice(PathBuf, PathBuf),
+}
+
+/// The contents of those files in `directory` whose name, in lower case, is `wanted`. One trailing line break goes.
+///
+/// Kubernetes mounts a ConfigMap or Secret as symbolic links into a hidden directory that it swaps at once
+/// (`token → ..data/token`, `..data → ..2026_…`): links are followed, hidden names are not looked at.
+pub(super) fn read(
+    directory: &Path,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, String>, FileError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        |source| FileError::Io { path, source }
+    };
+    let mut found: BTreeMap<String, (PathBuf, String)> = BTreeMap::new();
+    for (n, entry) in fs::read_dir(directory).map_err(failed(directory))?.enumerate() {
+        if n >= MAX_FILES {
+            return Err(FileError::TooMany(directory.into()));
+        }
+        let entry = entry.map_err(failed(directory))?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let name = name.to_ascii_lowercase();
+        if name.starts_with('.') || !wanted(&name) {
+            continue;
+        }
+        let path = entry.path();
+        // Asked for before it is opened: opening a pipe that nobody writes to would wait for ever.
+        if !fs::metadata(&path).map_err(failed(&path))?.is_file() {
+            continue;
+        }
+        let text = text(&path, File::open(&path).map_err(failed(&path))?)?;
+        if let Some((other, _)) = found.get(&name) {
+            let (a, b) = if *other < path { (other.clone(), path) } else { (path, other.clone()) };
+            return Err(FileError::Twice(a, b));
+        }
+        found.insert(name, (path, text));
+    }
+    Ok(found.into_iter().map(|(name, (_, text))| (name, text)).collect())
+}
+
+fn text(path: &Path, file: File) -> Result<String, FileError> {
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|source| FileError::Io { path: path.into(), source })?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(FileError::TooLarge(path.into()));
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_| FileError::NotText(path.into()))?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
+}

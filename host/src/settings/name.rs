@@ -1,0 +1,73 @@
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+
+/// Longest name, in bytes.
+const MAX_BYTES: usize = 64;
+
+/// A variable's name: lower-case words of letters and digits, joined by single underscores, a letter first. Spin's rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Box<str>);
+
+/// Not a variable's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no variable name: want lower_snake_case, at most {MAX_BYTES} bytes")]
+pub struct InvalidName(pub String);
+
+impl Name {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The environment variables that set it, the one that wins first.
+    #[must_use]
+    pub fn environment(&self) -> [String; 2] {
+        let upper = self.0.to_ascii_uppercase();
+        [format!("SPIN_VARIABLE_{upper}"), upper]
+    }
+}
+
+impl FromStr for Name {
+    type Err = InvalidName;
+
+    fn from_str(name: &str) -> Result<Self, InvalidName> {
+        let word = |word: &str| {
+            !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        };
+        let letter_first = name.starts_with(|c: char| c.is_ascii_lowercase());
+        if letter_first && name.len() <= MAX_BYTES && name.split('_').all(word) {
+            Ok(Self(name.into()))
+        } else {
+            Err(InvalidName(name.chars().take(MAX_BYTES + 1).collect()))
+        }
+    }
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lower_snake_case_only() {
+        for name in ["a", "github_token", "a1_b2", "x_1"] {
+            assert!(name.parse::<Name>().is_ok(), "{name}");
+        }
+        for name in ["", "A", "_a", "a_", "a__b", "1a", "a-b", "ä", "a b", &"a".repeat(65)] {
+            assert!(name.parse::<Name>().is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+use super::files::{self, FileError};
+use super::{InvalidName, Name, Value};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// A variable that the manifest declares.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Variable {
+    /// Its value where no other source has one. `None`: it is required.
+    pub default: Option<String>,
+    /// Whether its value must not appear in a log.
+    pub secret: bool,
+}
+
+/// The values of all declared variables.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Variables(BTreeMap<Name, Value>);
+
+impl Variables {
+    /// The value of a declared variable.
+    #[must_use]
+    pub fn get(&self, name: &Name) -> Option<&Value> {
+        self.0.get(name)
+    }
+}
+
+impl FromIterator<(Name, Value)> for Variables {
+    fn from_iter<I: IntoIterator<Item = (Name, Value)>>(values: I) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
+/// `--var NAME=VALUE` or `--var NAME`: declares a setting, and gives it a value or leaves that to the other sources.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// Lower case, whatever the case it was given in.
+    pub name: Name,
+    /// `None`: declared only.
+    pub value: Option<String>,
+}
+
+/// Not an [`Assignment`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("want NAME=VALUE or NAME: {0}")]
+pub struct InvalidAssignment(#[from] InvalidName);
+
+impl FromStr for Assignment {
+    type Err = InvalidAssignment;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAssignment> {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (text, None),
+        };
+        Ok(Self { name: name.to_ascii_lowercase().parse()?, value })
+    }
+}
+
+impl fmt::Debug for Assignment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=<hidden>", self.name)
+    }
+}
+
+type Environment = Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
+
+/// Where values come from beside the manifest.
+pub struct Sources {
+    environment: Environment,
+    directory: Option<PathBuf>,
+    assignments: Vec<Assignment>,
+}
+
+/// A variable has no usable value.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Required, and set nowhere.
+    #[error(
+        "variable {name} is required: set {}, a file {name} in the settings directory, or --var {name}=VALUE",
+        name.environment()[1]
+    )]
+    Missing {
+        /// Which.
+        name: Name,
+    },
+    /// Not text.
+    #[error("environment variable {0} is not UTF-8")]
+    Environment(String),
+    /// The settings directory or a file in it.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl Sources {
+    /// The process's environment, a settings directory if there is one, and assignments from the command line,
+    /// the last of which counts where two are for the same name.
+    #[must_use]
+    pub fn new(directory: Option<PathBuf>, assignments: Vec<Assignment>) -> Self {
+        Self { environment: Box::new(|name| std::env::var_os(name)), directory, assignments }
+    }
+
+    /// The same with another environment.
+    #[must_use]
+    pub fn with_environment(
+        self,
+        environment: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static,
+    ) -> Self {
+        Self { environment: Box::new(environment), ..self }
+    }
+
+    /// The names that assignments declare.
+    pub fn assigned(&self) -> impl Iterator<Item = &Name> {
+        self.assignments.iter().map(|assignment| &assignment.name)
+    }
+
+    /// Reads all declared variables, and those that assignments declare (taken for secret: nobody said otherwise).
+    /// A name that only an assignment without a value declares, and that no source sets, stays unset.
+    ///
+    /// # Errors
+    /// When a required variable is missing or a value cannot be read; never with the value in the message.
+    pub fn read(&self, declared: &BTreeMap<Name, Variable>) -> Result<Variables, SourceError> {
+        let undeclared = self.assigned().filter(|name| !declared.contains_key(*name));
+        let names = declared.keys().chain(undeclared);
+        let mut files = match &self.directory {
+            Some(directory) => files::read(directory, |name| {
+                declared.contains_key(name) || self.assigned().any(|assigned| assigned.as_str() == name)
+            })?,
+            None => BTreeMap::new(),
+        };
+        let mut values = BTreeMap::new();
+        for name in names {
+            let variable = declared.get(name);
+            let assigned = self.assignments.iter().rev().find(|assignment| assignment.name == *name);
+            let value = match assigned.and_then(|assignment| assignment.value.clone()) {
+                Some(value) => Some(value),
+                None => match files.remove(name.as_str()) {
+                    Some(value) => Some(value),
+                    None => self.environment(name)?,
+                },
+            };
+            let value = value.or_else(|| variable.and_then(|variable| variable.default.clone()));
+            let secret = variable.is_none_or(|variable| variable.secret);
+            match value {
+                Some(value) => drop(values.insert(name.clone(), Value::new(value, secret))),
+                None if variable.is_some() => return Err(SourceError::Missing { name: name.clone() }),
+                None => {}
+            }
+        }
+        Ok(Variables(values))
+    }
+
+    fn environment(&self, name: &Name) -> Result<Option<String>, SourceError> {
+        for key in name.environment() {
+            if let Some(value) = (self.environment)(&key) {
+                return value.into_string().map(Some).map_err(|_| SourceError::Environment(key));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("directory", &self.directory)
+            .field("assignments", &self.assignments)
+            .finish_non_exhaustive()
+    }
+}
