@@ -1,0 +1,193 @@
+"""Who is measured: how each is started on a free loopback port, and where its CPU time and memory are read."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BENCH = ROOT / "bench"
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+WASM = Path(os.environ.get("GISTS_WASM", TARGET / "wasm32-wasip2/release/gists.wasm"))
+HOST = Path(os.environ.get("WASI_HTTP_HOST_BIN", TARGET / "release/wasi-http-host"))
+NATIVE = TARGET / "release/bench-native"
+FAKE = TARGET / "release/fake-github"
+VENV = TARGET / "bench-venv"
+
+START_TIMEOUT = 60.0  # seconds: Spin compiles the component at its first start
+STOP_TIMEOUT = 10.0
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def fail(message: str) -> None:
+    sys.exit(f"bench: {message}")
+
+
+@dataclass
+class Contender:
+    """A server under test."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    # What the server prints once it listens; without it, `{port}` in the command is a free one.
+    announces: str | None = None
+    probe: str = "/health"
+    address: str = ""
+    process: subprocess.Popen | None = None
+    log: Path | None = None
+
+    def start(self, logs: Path, poll: float = 0.01) -> None:
+        port = free_port()
+        command = [part.replace("{port}", str(port)) for part in self.command]
+        self.log = logs / (re.sub(r"\W+", "-", self.name) + ".log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=os.environ | self.environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                fail(f"{self.name} ended at once:\n{self.tail()}")
+            found = re.search(self.announces, self.log.read_text(errors="replace")) if self.announces else None
+            self.address = found[1] if found else "" if self.announces else f"127.0.0.1:{port}"
+            if self.address and answers(self.address, self.probe):
+                return
+            time.sleep(poll)
+        fail(f"{self.name} does not answer after {START_TIMEOUT:.0f} s:\n{self.tail()}")
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def tail(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:]) if self.log else ""
+
+    def get(self, path: str) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection(self.address, timeout=30)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+        finally:
+            connection.close()
+
+    def cpu_seconds(self) -> float:
+        """User and system time of the process and of those that it started."""
+        return sum(cpu_ticks(pid) for pid in family(self.process.pid)) / TICKS
+
+    def memory_bytes(self) -> int:
+        """Resident set of the process and of those that it started."""
+        return sum(resident(pid) for pid in family(self.process.pid))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(address: str, path: str) -> bool:
+    connection = http.client.HTTPConnection(address, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def family(pid: int) -> list[int]:
+    """A process and all below it."""
+    pids = [pid]
+    for parent in pids:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            pids.extend(int(child) for child in task.read_text().split())
+    return pids
+
+
+def cpu_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def resident(pid: int) -> int:
+    found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def fake_github() -> Contender:
+    command = [FAKE, "--demo", "--listen", "127.0.0.1:0", "--rate-limit", "1000000"]
+    return Contender("fake GitHub", [str(part) for part in command], announces=r"on http://([\d.:]+) with", probe="/_fake")
+
+
+def host(name: str, github: str, binary: Path, wasm: Path, *flags: str) -> Contender:
+    """This host; no access log, as in the others."""
+    command = [str(binary), "serve", str(manifest(wasm)), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+    command += ["--log-format", "json", "--access-log", "off", *flags]
+    announces = r'"listener":"main".*"address":"([\d.:]+)"'
+    return Contender(name, command, settings(github), announces)
+
+
+def manifest(wasm: Path) -> Path:
+    """The manifest itself, or a copy that names another component."""
+    if wasm == ROOT / "target/wasm32-wasip2/release/gists.wasm":
+        return ROOT / "spin.toml"
+    text = (ROOT / "spin.toml").read_text()
+    copy = TARGET / f"bench-{zlib.crc32(bytes(wasm.resolve())):08x}.toml"
+    copy.write_text(re.sub(r'^source = ".*"', f'source = "{wasm.resolve()}"', text, flags=re.MULTILINE))
+    return copy
+
+
+def native(github: str) -> Contender:
+    command = [str(NATIVE), "--listen", "127.0.0.1:0"]
+    return Contender("native axum", command, settings(github), r"listening on http://([\d.:]+)")
+
+
+def fastapi(github: str) -> Contender:
+    command = [str(VENV / "bin/uvicorn"), "main:app", "--app-dir", str(BENCH / "fastapi"), "--no-access-log"]
+    return Contender("FastAPI", [*command, "--port", "0"], settings(github), r"running on http://([\d.:]+)")
+
+
+def spin(github: str) -> Contender:
+    variables = {f"SPIN_VARIABLE_{name}": value for name, value in settings(github).items()}
+    return Contender("Spin", ["spin", "up", "--quiet", "--listen", "127.0.0.1:{port}"], variables)
+
+
+def settings(github: str) -> dict[str, str]:
+    return {"GITHUB_API_URL": github, "CACHE_TTL": "3600"}
+
+
+def prepare(names: set[str]) -> None:
+    """Builds the yardsticks, and says what else is missing."""
+    if shutil.which("wrk") is None:
+        fail("wrk is missing: `apt-get install wrk` (Debian, Ubuntu) or `brew install wrk` (macOS)")
+    for path in (WASM, HOST):
+        if names & {"reused", "fresh"} and not path.exists():
+            fail(f"{path} is missing: `make build` makes it")
+    print("==> building the yardsticks", flush=True)
+    build = ["cargo", "build", "--release", "--locked", "--quiet", "-p", "bench-native", "-p", "e2e", "--bins"]
+    subprocess.run(build, cwd=ROOT, check=True)
+    stamp, wanted = VENV / "requirements.txt", (BENCH / "fastapi/requirements.txt").read_text()
+    if "fastapi" in names and not (stamp.exists() and stamp.read_text() == wanted):
+        print(f"==> installing FastAPI in {VENV.relative_to(ROOT)}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+        subprocess.run([str(VENV / "bin/pip"), "install", "--quiet", "-r", str(BENCH / "fastapi/requirements.txt")], check=True)
+        stamp.write_text(wanted)

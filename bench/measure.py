@@ -1,0 +1,138 @@
+"""How it is measured: equal answers first, then rounds of wrk in which the contenders take turns."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from contenders import Contender, fail
+
+CONNECTIONS = 32
+ANSWER_BYTES = 20_000
+USER = "grace-hopper"  # of the demo: enough gists for an answer of any size, none secret
+STARTS = 5
+
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+
+
+@dataclass
+class Sample:
+    """One contender's turn on one route."""
+
+    requests: int
+    per_second: float
+    cpu_micros: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass
+class Cell:
+    """One contender on one route: medians over the rounds."""
+
+    per_second: float
+    cpu_micros: float
+    p50_ms: float
+    p99_ms: float
+    of_native: float | None
+    cpu_of_native: float | None
+    times_fastapi: float | None
+
+
+def cached_path(contender: Contender) -> str:
+    """The page whose answer comes nearest to 20 kB."""
+    sizes = {n: len(contender.get(f"/{USER}?per_page={n}")[2]) for n in range(20, 61)}
+    best = min(sizes, key=lambda n: abs(sizes[n] - ANSWER_BYTES))
+    return f"/{USER}?per_page={best}"
+
+
+def check_equal(contenders: list[Contender], path: str) -> list[str]:
+    """Fills each cache, compares the hits, and returns what differs in their headers."""
+    notes, first = [], None
+    for contender in contenders:
+        contender.get(path)
+        for asked in (path, "/health"):
+            if contender.get(asked)[0] != 200:
+                fail(f"{contender.name} answers {contender.get(asked)[0]} for {asked}")
+        status, headers, body = contender.get(path)
+        if b'"cache":{"hit":true,"ttl_seconds":3600}' not in body:
+            fail(f"{contender.name} does not answer {path} from its cache: {body[-80:]!r}")
+        health = contender.get("/health")
+        seen = (body, health[2], set(headers), set(health[1]))
+        if first is None:
+            first = seen
+            continue
+        if seen[:2] != first[:2]:
+            fail(f"{contender.name} answers another body than {contenders[0].name}: {body[:200]!r}")
+        for asked, mine, theirs in ((path, seen[2], first[2]), ("/health", seen[3], first[3])):
+            differ = sorted(f"+{name}" for name in mine - theirs) + sorted(f"-{name}" for name in theirs - mine)
+            if differ:
+                notes.append(f"headers of {contender.name} on `{asked}` against {contenders[0].name}: {' '.join(differ)}")
+    return notes
+
+
+def wrk(contender: Contender, path: str, seconds: float) -> Sample:
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency", f"http://{contender.address}{path}"]
+    before = contender.cpu_seconds()
+    out = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60).stdout
+    cpu = contender.cpu_seconds() - before
+    if trouble := re.search(r"Socket errors.*|Non-2xx.*", out):
+        fail(f"{contender.name} on {path}: {trouble[0]}\n{contender.tail()}")
+    requests = int(re.search(r"(\d+) requests in", out)[1])
+    if requests == 0:
+        fail(f"{contender.name} answered nothing on {path}")
+    percentile = {p: milliseconds(re.search(rf"^\s+{p}%\s+(\S+)", out, re.MULTILINE)[1]) for p in (50, 99)}
+    per_second = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])
+    return Sample(requests, per_second, cpu / requests * 1e6, percentile[50], percentile[99])
+
+
+def milliseconds(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()
+    return float(number) * UNITS[unit] * 1e3
+
+
+def rounds(contenders: list[Contender], routes: dict[str, str], count: int, seconds: float) -> dict:
+    """Samples by route and contender; who begins changes from round to round."""
+    samples = {route: {contender.name: [] for contender in contenders} for route in routes}
+    for contender in contenders:
+        for path in routes.values():
+            wrk(contender, path, 1.0)  # warm
+    for number in range(count):
+        print(f"==> round {number + 1} of {count}", flush=True)
+        turn = number % len(contenders)
+        for route, path in routes.items():
+            for contender in contenders[turn:] + contenders[:turn]:
+                samples[route][contender.name].append(wrk(contender, path, seconds))
+    return samples
+
+
+def summarise(samples: dict) -> dict[str, dict[str, dict]]:
+    """Medians; a ratio is the median of the rounds' ratios, so that a slow round slows both."""
+    return {
+        route: {name: asdict(cell(taken, by_name.get("native axum"), by_name.get("FastAPI"))) for name, taken in by_name.items()}
+        for route, by_name in samples.items()
+    }
+
+
+def cell(taken: list[Sample], native: list[Sample] | None, fastapi: list[Sample] | None) -> Cell:
+    middle = {key: median(getattr(sample, key) for sample in taken) for key in ("per_second", "cpu_micros", "p50_ms", "p99_ms")}
+
+    def ratio(others: list[Sample] | None, key: str) -> float | None:
+        return median(getattr(a, key) / getattr(b, key) for a, b in zip(taken, others)) if others else None
+
+    return Cell(**middle, of_native=ratio(native, "per_second"), cpu_of_native=ratio(native, "cpu_micros"), times_fastapi=ratio(fastapi, "per_second"))
+
+
+def first_answer_ms(contender: Contender, logs: Path) -> float:
+    """From exec to the first answer: the median of some starts. The compiled code is cached by then."""
+    taken = []
+    for _ in range(STARTS):
+        begin = time.perf_counter()
+        contender.start(logs, poll=0.0005)
+        taken.append((time.perf_counter() - begin) * 1e3)
+        contender.stop()
+    return median(taken)

@@ -1,0 +1,166 @@
+//! The routes.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::Response;
+use axum::routing::get;
+use moka::sync::Cache;
+use serde::Deserialize;
+
+use crate::answer::{Freshness, error, json};
+use crate::entry::{Entry, key, now};
+use crate::metrics::Metrics;
+use crate::upstream::{Failure, GitHub};
+
+/// Entries that are kept.
+const ENTRIES: u64 = 10_000;
+const HEALTHY: &[u8] = br#"{"status":"healthy","service":"github-gists-api"}"#;
+
+/// The gists API.
+#[derive(Clone)]
+pub(crate) struct Gists(Arc<Inner>);
+
+struct Inner {
+    cache: Cache<String, Arc<Entry>>,
+    github: GitHub,
+    metrics: Metrics,
+    ttl: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+struct Asked {
+    page: u8,
+    per_page: u8,
+    use_cache: bool,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self { page: 1, per_page: 30, use_cache: true }
+    }
+}
+
+impl Gists {
+    pub(crate) fn new(github: Uri, ttl: u64) -> Self {
+        let cache = Cache::new(ENTRIES);
+        Self(Arc::new(Inner { cache, github: GitHub::new(github), metrics: Metrics::default(), ttl }))
+    }
+
+    pub(crate) fn router(&self) -> Router {
+        Router::new()
+            .route("/", get(health))
+            .route("/health", get(health))
+            .route("/metrics", get(metrics))
+            .route("/{username}", get(gists))
+            .with_state(self.clone())
+    }
+}
+
+async fn health(State(Gists(service)): State<Gists>) -> Response {
+    let running = service.metrics.health.start();
+    let response = json(StatusCode::OK, HEALTHY);
+    running.end(response.status());
+    response
+}
+
+async fn metrics(State(Gists(service)): State<Gists>) -> String {
+    service.metrics.render()
+}
+
+async fn gists(
+    State(Gists(service)): State<Gists>,
+    Path(username): Path<String>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Response {
+    let running = service.metrics.gists.start();
+    let response = service.answer(&username, &asked, &headers).await;
+    running.end(response.status());
+    response
+}
+
+impl Inner {
+    async fn answer(&self, username: &str, asked: &Asked, headers: &HeaderMap) -> Response {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if username.len() > 39 || !(1..=100).contains(&asked.page) || !(1..=100).contains(&asked.per_page) {
+            return error(StatusCode::UNPROCESSABLE_ENTITY, "out of range");
+        }
+        if !username.bytes().all(allowed) {
+            return error(StatusCode::NOT_FOUND, &format!("User '{username}' not found"));
+        }
+        let key = key(username, asked.page, asked.per_page);
+        let now = now();
+        let kept = if asked.use_cache { self.cache.get(&key) } else { None };
+        if let Some(entry) = kept.filter(|entry| now < entry.fresh_until) {
+            self.metrics.hits.fetch_add(1, Relaxed);
+            return self.respond(username, asked, headers, &entry, true, now);
+        }
+        self.metrics.misses.fetch_add(1, Relaxed);
+        match self.github.page(username, asked.page, asked.per_page).await {
+            Ok(page) => {
+                let entry = Arc::new(Entry::new(page.body, page.has_next, self.ttl));
+                self.cache.insert(key, Arc::clone(&entry));
+                self.respond(username, asked, headers, &entry, false, now)
+            }
+            Err(Failure::Status(StatusCode::NOT_FOUND)) => {
+                error(StatusCode::NOT_FOUND, &format!("User '{username}' not found"))
+            }
+            Err(failure) => error(StatusCode::BAD_GATEWAY, &format!("GitHub error: {failure:?}")),
+        }
+    }
+
+    fn respond(
+        &self,
+        username: &str,
+        asked: &Asked,
+        headers: &HeaderMap,
+        entry: &Entry,
+        hit: bool,
+        now: u64,
+    ) -> Response {
+        let matches = headers
+            .get(header::IF_NONE_MATCH)
+            .and_then(|tags| tags.to_str().ok())
+            .is_some_and(|tags| tags == "*" || tags.split(',').any(|tag| tag.trim() == entry.etag));
+        let mut response = if matches {
+            json(StatusCode::NOT_MODIFIED, "")
+        } else {
+            json(StatusCode::OK, entry.whole(hit, self.ttl))
+        };
+        Freshness {
+            stored_at: entry.stored_at,
+            fresh_until: entry.fresh_until,
+            now,
+            hit,
+            etag: &entry.etag,
+            link: link(username, asked, entry.has_next),
+        }
+        .write(response.headers_mut());
+        response
+    }
+}
+
+/// RFC 8288, with relative references.
+fn link(username: &str, asked: &Asked, has_next: bool) -> String {
+    let mut link = String::new();
+    let mut add = |page: u8, rel: &str| {
+        let separator = if link.is_empty() { "" } else { ", " };
+        let per_page = asked.per_page;
+        // Writing to a String cannot fail.
+        let _ = write!(link, "{separator}</{username}?page={page}&per_page={per_page}>; rel=\"{rel}\"");
+    };
+    if has_next && asked.page < 100 {
+        add(asked.page + 1, "next");
+    }
+    if asked.page > 1 {
+        add(asked.page - 1, "prev");
+        add(1, "first");
+    }
+    link
+}
