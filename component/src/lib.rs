@@ -4,8 +4,16 @@
 //! ([`service`]) is a request's way from top to bottom, over the ports of [`ports`]. Only `wasi` knows WASI.
 
 pub mod entry;
+pub mod error;
 pub mod freshness;
 pub mod lease;
+pub mod number;
+pub mod percent;
 pub mod ports;
+pub mod problem;
+pub mod query;
 pub mod ring;
+pub mod route;
 pub mod settings;
+pub mod username;
+pub mod violation;

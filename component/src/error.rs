@@ -1,0 +1,137 @@
+//! Every outcome that is not a 200 or a 304, and the one table of what it looks like.
+
+use std::borrow::Cow;
+
+use crate::ports::Level;
+use crate::violation::Violation;
+
+/// An outcome that is not a 200 or a 304.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// No such route.
+    NotFound,
+    /// The route does not answer that method.
+    MethodNotAllowed {
+        /// The methods that it does answer.
+        allow: &'static str,
+    },
+    /// The path has a slash too many.
+    Redirect {
+        /// A relative reference to the path without it.
+        location: String,
+    },
+    /// The request's parameters are invalid.
+    Invalid(Vec<Violation>),
+    /// GitHub has no such user, or no user can have that name.
+    UserNotFound {
+        /// The name as asked.
+        name: String,
+        /// For how many seconds the answer is remembered; `None` if it is not.
+        max_age: Option<u32>,
+    },
+    /// `DELETE /cache` without the administrator's token.
+    Unauthorized,
+    /// GitHub's rate limit is reached, or the gate is closed because it was.
+    RateLimited {
+        /// Seconds until the gate opens.
+        retry_after: u32,
+    },
+    /// GitHub did not answer in time.
+    UpstreamTimeout,
+    /// GitHub answered with that status, which has no meaning of its own here.
+    UpstreamStatus(u16),
+    /// No connection to GitHub.
+    UpstreamUnreachable,
+    /// GitHub's answer is not what it should be.
+    UpstreamInvalid,
+    /// A setting is invalid.
+    Misconfigured {
+        /// Names the setting; holds no secret.
+        reason: String,
+    },
+    /// More is going on than the service takes on.
+    Overloaded,
+    /// A defect of ours.
+    Internal,
+}
+
+/// What an [`Error`] looks like from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appearance<'e> {
+    /// The status code.
+    pub status: u16,
+    /// The body's `detail`; of a 422, its `detail` in a problem document.
+    pub detail: Cow<'e, str>,
+    /// `Cache-Control`.
+    pub cache_control: Cow<'static, str>,
+    /// One more header that belongs to the outcome.
+    pub header: Option<(&'static str, Cow<'e, str>)>,
+    /// How it is logged; `None` is a client's affair that would only flood the log.
+    pub level: Option<Level>,
+    /// Its name in metrics and logs: one of a closed set.
+    pub label: &'static str,
+}
+
+/// Seconds after which a client may try again when the service was too busy.
+const OVERLOADED_RETRY_AFTER: &str = "1";
+
+const WARN: Option<Level> = Some(Level::Warn);
+const ERROR: Option<Level> = Some(Level::Error);
+
+impl Error {
+    /// The table.
+    pub fn appearance(&self) -> Appearance<'_> {
+        let plain = |status, detail: &'static str, level, label| Appearance {
+            status,
+            detail: Cow::Borrowed(detail),
+            cache_control: Cow::Borrowed("no-store"),
+            header: None,
+            level,
+            label,
+        };
+        match self {
+            Self::NotFound => plain(404, "Not Found", None, "not_found"),
+            Self::MethodNotAllowed { allow } => Appearance {
+                header: Some(("allow", Cow::Borrowed(allow))),
+                ..plain(405, "Method Not Allowed", None, "method_not_allowed")
+            },
+            Self::Redirect { location } => Appearance {
+                header: Some(("location", Cow::Borrowed(location))),
+                ..plain(307, "Temporary Redirect", None, "redirect")
+            },
+            Self::Invalid(_) => plain(422, "The request's parameters are invalid", None, "invalid"),
+            Self::UserNotFound { name, max_age } => Appearance {
+                detail: Cow::Owned(format!("User '{name}' not found")),
+                cache_control: match max_age {
+                    Some(seconds) => Cow::Owned(format!("public, max-age={seconds}")),
+                    None => Cow::Borrowed("no-store"),
+                },
+                ..plain(404, "", None, "user_not_found")
+            },
+            Self::Unauthorized => Appearance {
+                header: Some(("www-authenticate", Cow::Borrowed("Bearer"))),
+                ..plain(401, "Not authenticated", WARN, "unauthorized")
+            },
+            Self::RateLimited { retry_after } => Appearance {
+                header: Some(("retry-after", Cow::Owned(retry_after.to_string()))),
+                ..plain(429, "GitHub API rate limit exceeded. Please try again later.", WARN, "rate_limited")
+            },
+            Self::UpstreamTimeout => plain(504, "GitHub API timeout", WARN, "upstream_timeout"),
+            Self::UpstreamStatus(status) => Appearance {
+                detail: Cow::Owned(format!("GitHub error: {status}")),
+                ..plain(if *status == 422 { 422 } else { 502 }, "", WARN, "upstream_status")
+            },
+            Self::UpstreamUnreachable => plain(502, "GitHub is unreachable", WARN, "upstream_unreachable"),
+            Self::UpstreamInvalid => plain(502, "GitHub sent an invalid response", WARN, "upstream_invalid"),
+            Self::Misconfigured { reason } => Appearance {
+                detail: Cow::Owned(format!("Service is misconfigured: {reason}")),
+                ..plain(503, "", ERROR, "misconfigured")
+            },
+            Self::Overloaded => Appearance {
+                header: Some(("retry-after", Cow::Borrowed(OVERLOADED_RETRY_AFTER))),
+                ..plain(503, "Service is overloaded. Please try again later.", WARN, "overloaded")
+            },
+            Self::Internal => plain(500, "Internal Server Error", ERROR, "internal"),
+        }
+    }
+}
