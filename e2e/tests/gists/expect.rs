@@ -1,0 +1,66 @@
+//! What tests say about answers.
+
+use e2e::harness::Reply;
+use serde_json::Value;
+
+/// Ways to look at an answer that only this API's tests need.
+pub(crate) trait Expect {
+    /// Fails unless the status is this one.
+    fn is(self, status: u16) -> Self;
+    /// Fails unless the answer is this error, byte for byte, never stored, and of JSON.
+    fn is_error(&self, status: u16, detail: &str);
+    /// The `detail` of an error.
+    fn detail(&self) -> String;
+    /// The `Cache-Status`, without the cache's name.
+    fn cache_status(&self) -> &str;
+    /// Whether the body says that it came from the cache.
+    fn hit(&self) -> bool;
+    /// The ids of the gists.
+    fn ids(&self) -> Vec<String>;
+}
+
+impl Expect for Reply {
+    #[track_caller]
+    fn is(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{:?} {}", self.headers, String::from_utf8_lossy(&self.body));
+        self
+    }
+
+    #[track_caller]
+    fn is_error(&self, status: u16, detail: &str) {
+        let expected = format!("{{\"detail\":{}}}", Value::from(detail));
+        assert_eq!((self.status, self.text()), (status, expected), "{:?}", self.headers);
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        let caching = self.header("cache-control").unwrap_or_default();
+        assert!(
+            caching.contains("no-store") || (status == 404 && caching.contains("max-age=")),
+            "{caching:?}"
+        );
+    }
+
+    #[track_caller]
+    fn detail(&self) -> String {
+        self.json()["detail"].as_str().unwrap_or_else(|| panic!("no detail: {}", self.text())).to_owned()
+    }
+
+    #[track_caller]
+    fn cache_status(&self) -> &str {
+        let value =
+            self.header("cache-status").unwrap_or_else(|| panic!("no Cache-Status: {:?}", self.headers));
+        value.strip_prefix("gists; ").unwrap_or_else(|| panic!("another cache's: {value}"))
+    }
+
+    #[track_caller]
+    fn hit(&self) -> bool {
+        self.json()["cache"]["hit"]
+            .as_bool()
+            .unwrap_or_else(|| panic!("not a list: {} {}", self.status, self.text()))
+    }
+
+    #[track_caller]
+    fn ids(&self) -> Vec<String> {
+        let body = self.json();
+        let data = body["data"].as_array().unwrap_or_else(|| panic!("not a list: {body}"));
+        data.iter().map(|gist| gist["id"].as_str().unwrap().to_owned()).collect()
+    }
+}

@@ -1,0 +1,109 @@
+//! Single flight: of those who miss at once, one asks.
+
+use e2e::fake::Answer;
+use e2e::harness::{Instances, Reply, Service, until};
+
+use super::expect::Expect as _;
+use super::upstream::join_all;
+
+suite!(
+    a_hundred_misses_are_one_call,
+    a_hundred_bypasses_are_one_call,
+    a_hundred_share_a_failure,
+    a_fetch_outlives_the_client_that_caused_it,
+    different_keys_do_not_wait_for_each_other,
+);
+
+const CROWD: usize = 100;
+
+/// A crowd asks while GitHub's answer is held, until all are inside.
+async fn crowd(service: &Service, path: &str) -> Vec<Reply> {
+    let hold = service.github.hold("octocat");
+    let replies = std::cell::RefCell::new(Vec::new());
+    let asking = join_all((0..CROWD).map(|_| async {
+        let reply = service.host.get(path).await;
+        replies.borrow_mut().push(reply);
+    }));
+    let releasing = async {
+        until("one call is open", async || (service.github.journal().open() > 0).then_some(())).await;
+        until("the whole crowd is inside", async || {
+            let active = service.host.metrics().await.sum("http_requests_active", &[]);
+            (active >= 100.0).then_some(())
+        })
+        .await;
+        assert_eq!(service.github.journal().peak_for("octocat"), 1);
+        hold.release();
+    };
+    tokio::join!(asking, releasing);
+    replies.into_inner()
+}
+
+async fn a_hundred_misses_are_one_call(instances: Instances) {
+    let service = Service::start(instances).await;
+    let replies = crowd(&service, "/octocat").await;
+    assert_eq!(replies.len(), CROWD);
+    assert_eq!(service.github.journal().calls_for("octocat").len(), 1);
+    let first = replies[0].clone().is(200);
+    let mut stored = 0;
+    for reply in replies {
+        let reply = reply.is(200);
+        assert_eq!(reply.json()["data"], first.json()["data"]);
+        match reply.cache_status() {
+            "fwd=uri-miss; stored" => stored += 1,
+            "fwd=uri-miss; collapsed" => {}
+            other => panic!("{other}"),
+        }
+        assert!(!reply.hit());
+    }
+    assert_eq!(stored, 1);
+}
+
+async fn a_hundred_bypasses_are_one_call(instances: Instances) {
+    let service = Service::start(instances).await;
+    service.host.get("/octocat").await.is(200);
+    let replies = crowd(&service, "/octocat?use_cache=false").await;
+    assert!(replies.iter().all(|reply| reply.status == 200 && !reply.hit()));
+    assert_eq!(service.github.journal().calls_for("octocat").len(), 2);
+}
+
+async fn a_hundred_share_a_failure(instances: Instances) {
+    let service = Service::start(instances).await;
+    service.github.always("octocat", Answer::status(500));
+    let replies = crowd(&service, "/octocat").await;
+    for reply in &replies {
+        reply.is_error(502, "GitHub error: 500");
+    }
+    assert_eq!(service.github.journal().calls_for("octocat").len(), 1);
+}
+
+async fn a_fetch_outlives_the_client_that_caused_it(instances: Instances) {
+    let service = Service::start(instances).await;
+    let hold = service.github.hold("octocat");
+    let mut client = service.host.connect().await;
+    client.write(&service.host.ask("GET", "/octocat").bytes()).await.unwrap();
+    until("the call is open", async || (service.github.journal().open() == 1).then_some(())).await;
+    client.reset();
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    hold.release();
+    until("the entry is stored all the same", async || {
+        let reply = service.host.get("/octocat").await.is(200);
+        reply.hit().then_some(())
+    })
+    .await;
+    assert_eq!(service.github.journal().calls_for("octocat").len(), 1);
+}
+
+async fn different_keys_do_not_wait_for_each_other(instances: Instances) {
+    let service = Service::start(instances).await;
+    let hold = service.github.hold("octocat");
+    let held = service.host.get("/octocat");
+    let others = async {
+        until("the call is open", async || (service.github.journal().open() == 1).then_some(())).await;
+        for path in ["/quiet", "/health", "/nobody", "/cache/stats"] {
+            assert!(matches!(service.host.get(path).await.status, 200 | 404), "{path}");
+        }
+        hold.release();
+    };
+    let (reply, ()) = tokio::join!(held, others);
+    reply.is(200);
+}

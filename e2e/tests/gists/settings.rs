@@ -1,0 +1,87 @@
+//! Settings that do not parse are said to be wrong, by name, and never taken for the default.
+
+use e2e::harness::{Instances, Service, until};
+
+use super::expect::Expect as _;
+
+suite!(
+    a_bad_setting_is_named_and_unready,
+    an_empty_setting_is_unset,
+    readiness_tells_where_it_runs,
+    a_settings_directory_overrides
+);
+
+async fn a_bad_setting_is_named_and_unready(instances: Instances) {
+    for (name, value) in [
+        ("cache_ttl", "five"),
+        ("cache_ttl", "-1"),
+        ("cache_entries", "many"),
+        ("upstream_timeout", "10 s"),
+        ("upstream_concurrency", "0"),
+        ("github_api_version", "20\u{7f}22"),
+        ("github_api_path", "api v3 ?"),
+    ] {
+        let service = Service::with(instances, |options| options.setting(name, value)).await;
+        let reply = service.host.get("/ready").await.is(503);
+        let body = reply.json();
+        assert_eq!(body["status"], "not ready");
+        assert!(
+            body["reason"].as_str().is_some_and(|reason| reason.contains(name)),
+            "{name}={value}: {body}"
+        );
+        assert_eq!(body.as_object().unwrap().len(), 2);
+        service.host.get("/health").await.is(200);
+        let list = service.host.get("/octocat").await;
+        assert!(list.status >= 500, "{name}={value}: {} {}", list.status, list.text());
+        assert_eq!(service.github.journal().total(), 0);
+        until("the log says why", async || service.host.log().find(|line| line.text.contains(name))).await;
+    }
+}
+
+async fn an_empty_setting_is_unset(instances: Instances) {
+    let service = Service::with(instances, |options| {
+        options
+            .setting("cache_ttl", "")
+            .setting("github_token", "")
+            .setting("upstream_timeout", "")
+            .setting("cache_store", "")
+            .setting("github_api_version", "")
+    })
+    .await;
+    service.host.get("/ready").await.is(200);
+    assert_eq!(service.host.get("/octocat").await.is(200).json()["cache"]["ttl_seconds"], 300);
+    let call = &service.github.journal().calls()[0];
+    assert_eq!(call.header("authorization"), None);
+    assert_eq!(call.header("x-github-api-version"), Some("2022-11-28"));
+}
+
+async fn readiness_tells_where_it_runs(instances: Instances) {
+    let service = Service::with(instances, |options| {
+        options
+            .setting("cluster_name", "kind-a")
+            .setting("pod_name", "gists-7")
+            .setting("app_version", "9.9.9")
+            .setting("github_token", "ghp_example_token")
+    })
+    .await;
+    assert_eq!(service.host.get("/ready").await.is(200).text(), r#"{"status":"ready"}"#);
+    let verbose = service.host.get("/ready?verbose").await.is(200).text();
+    for shown in ["kind-a", "gists-7", "9.9.9"] {
+        assert!(verbose.contains(shown), "{verbose}");
+    }
+    assert!(!verbose.contains("ghp_example_token"));
+}
+
+async fn a_settings_directory_overrides(instances: Instances) {
+    let directory = std::env::temp_dir().join(format!("gists-e2e-{}-{instances:?}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("cache_ttl"), "41\n").unwrap();
+    std::fs::write(directory.join("GITHUB_TOKEN"), "ghp_from_a_file\n").unwrap();
+    let service = Service::with(instances, |options| {
+        options.setting("cache_ttl", "42").flag("--settings-dir", &directory.to_string_lossy())
+    })
+    .await;
+    assert_eq!(service.host.get("/octocat").await.is(200).json()["cache"]["ttl_seconds"], 41);
+    assert_eq!(service.github.journal().calls()[0].header("authorization"), Some("Bearer ghp_from_a_file"));
+    std::fs::remove_dir_all(&directory).unwrap();
+}
