@@ -1,0 +1,153 @@
+//! The values of the caching headers: `ETag`, `If-None-Match`, `Cache-Control`, `Cache-Status`.
+
+use std::fmt;
+
+/// Seconds beyond its freshness that a shared cache may answer with an entry while it asks again.
+pub const STALE_WHILE_REVALIDATE: u32 = 60;
+/// Seconds beyond its freshness that an entry may be answered with when the origin fails.
+pub const STALE_IF_ERROR: u32 = 86_400;
+
+/// The weak entity tag of a body with that hash.
+pub fn etag(hash: [u8; 16]) -> String {
+    format!("W/\"{:032x}\"", u128::from_be_bytes(hash))
+}
+
+/// Whether `If-None-Match` names `etag`, by weak comparison (RFC 9110, 13.1.2). What is malformed names nothing.
+pub fn if_none_match(header: &str, etag: &str) -> bool {
+    let opaque = etag.strip_prefix("W/").unwrap_or(etag);
+    let mut rest = header.trim_matches(is_space);
+    if rest == "*" {
+        return true;
+    }
+    loop {
+        rest = rest.trim_start_matches(|c: char| c == ',' || is_space(c));
+        let tag = rest.strip_prefix("W/").unwrap_or(rest);
+        let Some(inner) = tag.strip_prefix('"') else { return false };
+        let Some(end) = inner.find('"') else { return false };
+        let (this, behind) = tag.split_at(end + 2);
+        if this == opaque {
+            return true;
+        }
+        rest = behind.trim_start_matches(is_space);
+        if !rest.starts_with(',') {
+            return false;
+        }
+    }
+}
+
+fn is_space(character: char) -> bool {
+    matches!(character, ' ' | '\t')
+}
+
+/// `Cache-Control` of an answer that is fresh for `lifetime` seconds from when it was stored; `Age` says how many are over.
+pub fn cache_control(lifetime: u64) -> String {
+    format!(
+        "public, max-age={lifetime}, stale-while-revalidate={STALE_WHILE_REVALIDATE}, stale-if-error={STALE_IF_ERROR}"
+    )
+}
+
+/// Why the cache asked GitHub: the values of `fwd` (RFC 9211, 2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Forwarded {
+    /// Nothing was stored.
+    UriMiss,
+    /// What was stored was stale.
+    Stale,
+    /// The client asked past the cache.
+    Bypass,
+}
+
+/// What more `Cache-Status` has to say: the values of `detail`, our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Detail {
+    /// The entry is refreshed behind the answer.
+    Revalidating,
+    /// GitHub's rate limit is reached: nobody asks.
+    RateLimited,
+    /// GitHub did not answer in time.
+    Timeout,
+    /// GitHub cannot be reached, or answered with an error or with nonsense.
+    UpstreamError,
+    /// GitHub refuses our credential: nobody asks with it.
+    Unauthorized,
+    /// The store failed.
+    StoreError,
+}
+
+impl Detail {
+    /// Its token.
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Revalidating => "revalidating",
+            Self::RateLimited => "rate-limited",
+            Self::Timeout => "timeout",
+            Self::UpstreamError => "upstream-error",
+            Self::Unauthorized => "unauthorized",
+            Self::StoreError => "store-error",
+        }
+    }
+}
+
+/// How the cache handled a request: `Cache-Status` (RFC 9211), by [`fmt::Display`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CacheStatus {
+    /// Answered from the store.
+    Hit {
+        /// Seconds of freshness left, negative when it is over; `None` where they do not matter.
+        ttl: Option<i64>,
+        /// More about it.
+        detail: Option<Detail>,
+    },
+    /// Not answered from the store.
+    Forward {
+        /// Why not.
+        reason: Forwarded,
+        /// GitHub's status, where it is not the answer's own.
+        status: Option<u16>,
+        /// Whether the answer was stored.
+        stored: bool,
+        /// Whether it was another request's question.
+        collapsed: bool,
+        /// More about it.
+        detail: Option<Detail>,
+    },
+}
+
+impl CacheStatus {
+    /// `fwd=reason` alone.
+    pub const fn forward(reason: Forwarded) -> Self {
+        Self::Forward { reason, status: None, stored: false, collapsed: false, detail: None }
+    }
+}
+
+impl fmt::Display for CacheStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("gists")?;
+        let detail = match *self {
+            Self::Hit { ttl, detail } => {
+                f.write_str("; hit")?;
+                if let Some(ttl) = ttl {
+                    write!(f, "; ttl={ttl}")?;
+                }
+                detail
+            }
+            Self::Forward { reason, status, stored, collapsed, detail } => {
+                f.write_str(match reason {
+                    Forwarded::UriMiss => "; fwd=uri-miss",
+                    Forwarded::Stale => "; fwd=stale",
+                    Forwarded::Bypass => "; fwd=bypass",
+                })?;
+                if let Some(status) = status {
+                    write!(f, "; fwd-status={status}")?;
+                }
+                f.write_str(if stored { "; stored" } else { "" })?;
+                f.write_str(if collapsed { "; collapsed" } else { "" })?;
+                detail
+            }
+        };
+        match detail {
+            Some(detail) => write!(f, "; detail={}", detail.token()),
+            None => Ok(()),
+        }
+    }
+}

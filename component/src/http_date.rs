@@ -1,0 +1,68 @@
+//! HTTP dates (RFC 9110, 5.6.7) as seconds since the Unix epoch.
+
+/// Reads a date in any of its three forms; `None` if it is none. Two-digit years count as 1970 to 2069.
+pub fn parse(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let (day, month, year, time) = match text.split_once(", ") {
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        // Sunday, 06-Nov-94 08:49:37 GMT
+        Some((_weekday, rest)) => {
+            let mut fields = rest.strip_suffix(" GMT")?.split([' ', '-']);
+            let (day, month, year) = (fields.next()?, fields.next()?, fields.next()?);
+            let time = fields.next().filter(|_| fields.next().is_none())?;
+            (day, month, year, time)
+        }
+        // Sun Nov  6 08:49:37 1994
+        None => {
+            let mut fields = text.split_ascii_whitespace().skip(1);
+            let (month, day, time) = (fields.next()?, fields.next()?, fields.next()?);
+            let year = fields.next().filter(|_| fields.next().is_none())?;
+            (day, month, year, time)
+        }
+    };
+    let year = match (year.len(), number(year)?) {
+        (2, year @ 0..70) => 2000 + year,
+        (2, year) => 1900 + year,
+        (4, year @ 1970..) => year,
+        _ => return None,
+    };
+    let month = 1 + ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        .into_iter()
+        .zip(0..)
+        .find_map(|(name, index)| (name == month).then_some(index))?;
+    let day = number(day).filter(|day| (1..=days_in(year, month)).contains(day))?;
+    let mut clock = time.split(':').map(|field| number(field).filter(|_| field.len() == 2));
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    // A leap second may be written as 60.
+    if clock.next().is_some() || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    Some(((days_before(year, month) + day - 1) * 24 + hour) * 3600 + minute * 60 + second)
+}
+
+/// At most four digits.
+fn number(text: &str) -> Option<u64> {
+    let digits = (1..=4).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
+}
+
+fn is_leap(year: u64) -> bool {
+    (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400)
+}
+
+fn days_in(year: u64, month: u64) -> u64 {
+    match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from the epoch to the first of that month. `year` is at least 1970.
+fn days_before(year: u64, month: u64) -> u64 {
+    let past = year - 1;
+    let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
+    let years = (year - 1970) * 365 + leap_days(past) - leap_days(1969);
+    years + (1..month).map(|month| days_in(year, month)).sum::<u64>()
+}

@@ -1,0 +1,80 @@
+//! Which of GitHub's redirects are followed: those to the same scheme, host and port.
+
+use crate::answer;
+use crate::ports::Fetched;
+use crate::settings::Origin;
+
+/// How many redirects in a row are followed.
+pub const MAX_REDIRECTS: u32 = 2;
+
+/// Bytes of a `Location` that are followed at most.
+const MAX_LENGTH: usize = 2048;
+
+/// The path and query that an answer redirects to, `None` if it does not redirect or leads elsewhere. `path` is what was asked.
+pub fn target(origin: &Origin, path: &str, fetched: &Fetched) -> Option<String> {
+    if !matches!(fetched.status, 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let location = answer::header(fetched, "location")?;
+    resolve(origin, path, location)
+}
+
+/// Resolves a reference against what was asked (RFC 3986, 5.2); `None` if it leads elsewhere.
+fn resolve(origin: &Origin, path: &str, location: &str) -> Option<String> {
+    // Nothing that two readers could read differently: what is sent on is what was checked.
+    let plain = location.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'"' | b'<' | b'>'));
+    if location.is_empty() || location.len() > MAX_LENGTH || !plain {
+        return None;
+    }
+    let reference = location.split('#').next().unwrap_or_default();
+    let relative = match (scheme(reference), reference.strip_prefix("//")) {
+        (Some((scheme, rest)), _) => {
+            let same = if origin.https { "https" } else { "http" };
+            let rest = rest.strip_prefix("//").filter(|_| scheme.eq_ignore_ascii_case(same))?;
+            within(origin, rest)?
+        }
+        (None, Some(rest)) => within(origin, rest)?,
+        (None, None) => reference,
+    };
+    let asked = path.split('?').next().unwrap_or_default();
+    Some(match relative.as_bytes().first() {
+        Some(b'/') => relative.to_owned(),
+        // Absolute without a path, as in `https://host?query`, is the root's.
+        Some(b'?') if relative.len() < reference.len() => format!("/{relative}"),
+        None if relative.len() < reference.len() => "/".to_owned(),
+        Some(b'?') => format!("{asked}{relative}"),
+        Some(_) => format!("{}/{relative}", asked.rsplit_once('/').map_or("", |(folder, _)| folder)),
+        // Only a fragment: the same resource, query and all.
+        None => path.to_owned(),
+    })
+}
+
+/// A reference's scheme and what stands behind its colon, if it has one.
+fn scheme(reference: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = reference.split_once(':')?;
+    let mut bytes = scheme.bytes();
+    let fits = bytes.next().is_some_and(|b| b.is_ascii_alphabetic())
+        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    fits.then_some((scheme, rest))
+}
+
+/// What stands behind `authority` at the start of `text`, if that is the origin's.
+fn within<'a>(origin: &Origin, text: &'a str) -> Option<&'a str> {
+    let end = text.find(['/', '?']).unwrap_or(text.len());
+    let (authority, rest) = text.split_at(end);
+    (host_and_port(authority, origin.https)? == host_and_port(&origin.authority, origin.https)?)
+        .then_some(rest)
+}
+
+/// An authority's host in lower case and its port, the scheme's own if it names none. No user information.
+fn host_and_port(authority: &str, https: bool) -> Option<(String, u16)> {
+    let standard = if https { 443 } else { 80 };
+    let (host, port) = match authority.rsplit_once(':') {
+        // A colon within brackets belongs to an IPv6 address.
+        Some((_, port)) if port.ends_with(']') => (authority, standard),
+        Some((host, "")) => (host, standard),
+        Some((host, port)) => (host, port.parse().ok().filter(|_| port.bytes().all(|b| b.is_ascii_digit()))?),
+        None => (authority, standard),
+    };
+    (!host.is_empty() && !host.contains('@')).then(|| (host.to_ascii_lowercase(), port))
+}
