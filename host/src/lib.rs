@@ -2,4 +2,5 @@
 
 pub mod histogram;
 pub mod keyvalue;
+pub mod outbound;
 pub mod settings;

@@ -1,0 +1,140 @@
+//! One table from what went wrong to what the guest is told and what is counted.
+
+use super::policy::Denied;
+use super::stats::Outcome;
+use super::target::InvalidTarget;
+use super::transport::ConnectError;
+use std::error::Error as StdError;
+use std::io;
+use wasmtime_wasi_http::Error;
+
+/// A request that got no response, or not all of one.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    pub(super) outcome: Outcome,
+}
+
+impl Failure {
+    pub(super) fn new(error: Error, outcome: Outcome) -> Self {
+        Self { error, outcome }
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        let error = match denied {
+            Denied::Invalid(InvalidTarget::Scheme) => Error::HttpProtocolError,
+            Denied::Invalid(_) => Error::HttpRequestUriInvalid,
+            Denied::NotListed(_) => Error::HttpRequestDenied,
+            Denied::Address(_) => Error::DestinationIpProhibited,
+        };
+        Self::new(error, Outcome::Denied)
+    }
+}
+
+impl From<&ConnectError> for Failure {
+    fn from(error: &ConnectError) -> Self {
+        match error {
+            ConnectError::Invalid(_) => Self::new(Error::HttpRequestUriInvalid, Outcome::Denied),
+            ConnectError::Prohibited(_) => Self::new(Error::DestinationIpProhibited, Outcome::Denied),
+            ConnectError::DnsTimeout => Self::new(Error::DnsTimeout, Outcome::Timeout),
+            ConnectError::Dns(_) => {
+                let rcode = Some("address not available".to_owned());
+                Self::new(Error::DnsError { rcode, info_code: None }, Outcome::Dns)
+            }
+            ConnectError::Timeout => Self::new(Error::ConnectionTimeout, Outcome::Timeout),
+            ConnectError::Tcp(error) => Self::new(connect(error.kind()), Outcome::Connect),
+            ConnectError::Tls(error) => Self::new(tls(&**error), Outcome::Tls),
+            ConnectError::Proxy(error) => match find::<ConnectError>(&**error) {
+                // Of the proxy's own address: the guest cannot help it.
+                Some(ConnectError::DnsTimeout | ConnectError::Timeout) => {
+                    Self::new(Error::ConnectionTimeout, Outcome::Timeout)
+                }
+                _ => Self::new(Error::DestinationUnavailable, Outcome::Connect),
+            },
+        }
+    }
+}
+
+impl From<&hyper_util::client::legacy::Error> for Failure {
+    fn from(error: &hyper_util::client::legacy::Error) -> Self {
+        if let Some(error) = find::<ConnectError>(error) {
+            return error.into();
+        }
+        match find::<hyper::Error>(error) {
+            Some(error) => error.into(),
+            None => Self::new(Error::HttpProtocolError, Outcome::Protocol),
+        }
+    }
+}
+
+impl From<&hyper::Error> for Failure {
+    fn from(error: &hyper::Error) -> Self {
+        // The request's body is the guest's, and so is what is wrong with it.
+        if let Some(Error::HttpRequestBodySize(size)) = find::<Error>(error) {
+            return Self::new(Error::HttpRequestBodySize(*size), Outcome::Limit);
+        }
+        let broken = |kind| {
+            matches!(
+                kind,
+                io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::UnexpectedEof
+            )
+        };
+        let error = if error.is_parse_too_large() {
+            return Self::new(Error::HttpResponseHeaderSectionSize(None), Outcome::Limit);
+        } else if error.is_incomplete_message() {
+            Error::HttpResponseIncomplete
+        } else if error.is_canceled()
+            || error.is_closed()
+            || find::<io::Error>(error).is_some_and(|e| broken(e.kind()))
+        {
+            Error::ConnectionTerminated
+        } else {
+            Error::HttpProtocolError
+        };
+        Self::new(error, Outcome::Protocol)
+    }
+}
+
+fn connect(kind: io::ErrorKind) -> Error {
+    match kind {
+        io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
+        io::ErrorKind::TimedOut => Error::ConnectionTimeout,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Error::ConnectionTerminated,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Error::DestinationIpUnroutable,
+        _ => Error::DestinationUnavailable,
+    }
+}
+
+fn tls(error: &(dyn StdError + 'static)) -> Error {
+    match find::<rustls::Error>(error) {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            Error::TlsCertificateError
+        }
+        Some(rustls::Error::AlertReceived(alert)) => Error::TlsAlertReceived {
+            alert_id: Some((*alert).into()),
+            alert_message: Some(format!("{alert:?}")),
+        },
+        Some(_) => Error::TlsProtocolError,
+        None => Error::ConnectionTerminated,
+    }
+}
+
+/// The first error of this type in the chain. `io::Error` hides what it wraps from `source`, so it is looked into.
+fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}

@@ -1,0 +1,69 @@
+use super::Client;
+use http::HeaderName;
+use std::sync::{Arc, LazyLock};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
+};
+
+type SentRequest =
+    Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
+
+/// The way of a guest's outbound requests, for the instance's store data: all of them go through its [`Client`].
+#[derive(Debug, Clone)]
+pub struct Hooks(Client);
+
+impl Hooks {
+    /// Hooks that send with `client`.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self(client)
+    }
+}
+
+static FILTER: LazyLock<ForbiddenHeaderFilter> = LazyLock::new(|| Arc::new(is_forbidden));
+
+/// As [`DEFAULT_FORBIDDEN_HEADERS`], asked for every header of every request and response in both directions:
+/// nearly all leave at the comparison of lengths.
+pub(super) fn is_forbidden(name: &HeaderName) -> bool {
+    matches!(name.as_str().len(), 4 | 7 | 10 | 14 | 16..=19) && DEFAULT_FORBIDDEN_HEADERS.contains(name)
+}
+
+impl WasiHttpHooks for Hooks {
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        is_forbidden(name)
+    }
+
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::clone(&FILTER)
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = SentRequest> + Send> {
+        let client = self.0.clone();
+        Box::new(async move {
+            let response = client.send(request, options.unwrap_or_default()).await?;
+            // A request body that fails shows in the response, which is all that there is to report.
+            let sent: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
+            Ok((response, sent))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quick_filter_forbids_what_the_list_does() {
+        for name in &DEFAULT_FORBIDDEN_HEADERS {
+            assert!(is_forbidden(name), "{name}");
+        }
+        for name in ["accept", "content-type", "date", "trailer", "x-forwarded-for", "user-agent"] {
+            assert!(!is_forbidden(&HeaderName::from_static(name)), "{name}");
+        }
+    }
+}

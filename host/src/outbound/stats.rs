@@ -1,0 +1,181 @@
+use super::policy::Policy;
+use crate::histogram::{BUCKETS, Histogram, HistogramSnapshot};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+static LATENCY_BOUNDS: [Duration; BUCKETS] = [
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_millis(2500),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+];
+
+/// How an outbound request ended, its body included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A response below 200 or from 200 to 299.
+    Success,
+    /// 300 to 399.
+    Redirection,
+    /// 400 to 499.
+    ClientError,
+    /// 500 and above.
+    ServerError,
+    /// The policy said no.
+    Denied,
+    /// The host's name could not be resolved.
+    Dns,
+    /// No TCP connection, or the proxy gave none.
+    Connect,
+    /// No TLS session.
+    Tls,
+    /// A time limit, of whichever phase.
+    Timeout,
+    /// A size or concurrency limit.
+    Limit,
+    /// The connection broke, or what came was not HTTP.
+    Protocol,
+    /// The guest gave up before the response's head had come.
+    Abandoned,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Success,
+        Self::Redirection,
+        Self::ClientError,
+        Self::ServerError,
+        Self::Denied,
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Timeout,
+        Self::Limit,
+        Self::Protocol,
+        Self::Abandoned,
+    ];
+
+    /// Its label value in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "2xx",
+            Self::Redirection => "3xx",
+            Self::ClientError => "4xx",
+            Self::ServerError => "5xx",
+            Self::Denied => "denied",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Limit => "limit",
+            Self::Protocol => "protocol",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    pub(super) fn of(status: http::StatusCode) -> Self {
+        match status.as_u16() {
+            ..300 => Self::Success,
+            300..400 => Self::Redirection,
+            400..500 => Self::ClientError,
+            500.. => Self::ServerError,
+        }
+    }
+}
+
+/// Outbound requests of one component by allow-list entry and outcome: a closed set of labels, which no guest
+/// and no host name can grow.
+#[derive(Debug)]
+pub struct Stats {
+    entries: Vec<Entry>,
+    denied: AtomicU64,
+    in_flight: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    text: Box<str>,
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    latency: Histogram,
+}
+
+/// What was counted for one entry of the allow-list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntrySnapshot {
+    /// The entry's text.
+    pub entry: Box<str>,
+    /// Finished requests by how they ended.
+    pub outcomes: Vec<(Outcome, u64)>,
+    /// Time to the response's head, of those that got one.
+    pub latency: HistogramSnapshot,
+}
+
+impl Stats {
+    /// Zeros, for the entries of this policy.
+    #[must_use]
+    pub fn new(policy: &Policy) -> Self {
+        let entry = |text: &str| Entry {
+            text: text.into(),
+            outcomes: Default::default(),
+            latency: Histogram::new(&LATENCY_BOUNDS),
+        };
+        Self {
+            entries: policy.entries().map(entry).collect(),
+            denied: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+        }
+    }
+
+    /// Requests that no entry allows.
+    #[must_use]
+    pub fn denied(&self) -> u64 {
+        self.denied.load(Relaxed)
+    }
+
+    /// Requests whose response has not been read to its end, nor dropped.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// What was counted so far, by entry.
+    pub fn snapshot(&self) -> impl Iterator<Item = EntrySnapshot> + '_ {
+        self.entries.iter().map(|entry| EntrySnapshot {
+            entry: entry.text.clone(),
+            outcomes: Outcome::ALL.into_iter().zip(entry.outcomes.iter().map(|n| n.load(Relaxed))).collect(),
+            latency: entry.latency.snapshot(),
+        })
+    }
+
+    pub(super) fn count_denied(&self) {
+        self.denied.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn begin(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn head(&self, entry: usize, elapsed: Duration) {
+        if let Some(entry) = self.entries.get(entry) {
+            entry.latency.observe(elapsed);
+        }
+    }
+
+    pub(super) fn end(&self, entry: usize, outcome: Outcome) {
+        self.in_flight.fetch_sub(1, Relaxed);
+        let counter = self.entries.get(entry).and_then(|entry| entry.outcomes.get(outcome as usize));
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+}
