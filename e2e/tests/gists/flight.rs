@@ -27,7 +27,7 @@ async fn crowd(service: &Service, path: &str) -> Vec<Reply> {
     let releasing = async {
         until("one call is open", async || (service.github.journal().open() > 0).then_some(())).await;
         until("the whole crowd is inside", async || {
-            let active = service.host.metrics().await.sum("http_requests_active", &[]);
+            let active = service.host.host_metrics().await.sum("wasi_http_host_requests_active", &[]);
             (active >= 100.0).then_some(())
         })
         .await;

@@ -18,6 +18,7 @@ mod documents;
 mod expect;
 mod flight;
 mod golden;
+mod imports;
 mod metrics;
 mod pages;
 mod random;

@@ -11,7 +11,8 @@ suite!(
     the_text_is_well_formed,
     durations_fall_into_buckets,
     the_rate_limit_is_shown,
-    stale_answers_are_counted
+    stale_answers_are_counted,
+    running_requests_are_shown
 );
 
 /// Scrapes until `right` finds nothing wrong.
@@ -271,4 +272,23 @@ async fn stale_answers_are_counted(instances: Instances) {
     .await;
     let samples = service.host.metrics().await;
     assert!(samples.values_of("reason").iter().all(|reason| ["revalidate", "error"].contains(reason)));
+}
+
+async fn running_requests_are_shown(instances: Instances) {
+    let service = Service::start(instances).await;
+    let hold = service.github.hold("octocat");
+    let asking = super::upstream::join_all((0..5).map(|_| async {
+        service.host.get("/octocat").await.is(200);
+    }));
+    // The scrape may count itself.
+    let between = |samples: &Samples, least: f64, most: f64| {
+        let active = samples.sum("http_requests_active", &[]);
+        if (least..=most).contains(&active) { Ok(()) } else { Err(format!("{active} active")) }
+    };
+    let looking = async {
+        settled(&service, |samples| between(samples, 5.0, 6.0)).await;
+        hold.release();
+    };
+    tokio::join!(asking, looking);
+    settled(&service, |samples| between(samples, 0.0, 1.0)).await;
 }
