@@ -135,3 +135,50 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+impl Error {
+    /// One of each. The match below fails to compile when a variant is new, to have it added here.
+    pub(crate) fn samples() -> Vec<Self> {
+        use crate::violation::{Kind, Parameter};
+
+        let violation = |kind| Violation::new(Parameter::Page, kind, "0");
+        let samples = vec![
+            Self::NotFound,
+            Self::MethodNotAllowed { allow: "GET, HEAD" },
+            Self::Redirect { location: "/octocat".to_owned() },
+            Self::Invalid(Kind::ALL.map(violation).to_vec()),
+            Self::UserNotFound { name: "x".to_owned(), max_age: None },
+            Self::UserNotFound { name: "x".to_owned(), max_age: Some(60) },
+            Self::Unauthorized,
+            Self::RateLimited { retry_after: 30 },
+            Self::UpstreamTimeout,
+            Self::UpstreamStatus(422),
+            Self::UpstreamStatus(500),
+            Self::UpstreamUnreachable,
+            Self::UpstreamInvalid,
+            Self::Misconfigured { reason: "setting 'cache_ttl' must be a number".to_owned() },
+            Self::Overloaded,
+            Self::Internal,
+        ];
+        for sample in &samples {
+            match sample {
+                Self::NotFound
+                | Self::MethodNotAllowed { .. }
+                | Self::Redirect { .. }
+                | Self::Invalid(_)
+                | Self::UserNotFound { .. }
+                | Self::Unauthorized
+                | Self::RateLimited { .. }
+                | Self::UpstreamTimeout
+                | Self::UpstreamStatus(_)
+                | Self::UpstreamUnreachable
+                | Self::UpstreamInvalid
+                | Self::Misconfigured { .. }
+                | Self::Overloaded
+                | Self::Internal => {}
+            }
+        }
+        samples
+    }
+}

@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod answer;
 pub mod conditional;
+pub mod docs;
 pub mod entry;
 pub mod error;
 pub mod fingerprint;
@@ -15,6 +16,7 @@ pub mod http_date;
 pub mod lease;
 pub mod link;
 pub mod number;
+pub mod openapi;
 pub mod percent;
 pub mod ports;
 pub mod problem;
