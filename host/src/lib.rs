@@ -1,6 +1,34 @@
 //! A server that runs WASI HTTP components, and knows nothing of what they do.
+//!
+//! ```text
+//! client ─▶ server (listener, a thread a core) ─▶ admission ─▶ service (queue, instances) ─▶ component
+//!                                                                       │  wasi:http client ─▶ outbound
+//!                                                                       │  wasi:keyvalue    ─▶ keyvalue
+//!                                                                       └─ wasi:config      ─▶ settings
+//! ```
+//!
+//! [`Host::new`] binds and loads, [`Host::run`] serves until it is told to stop.
 
+mod admin;
+mod admission;
+pub mod app;
+mod component;
+pub mod config;
+mod engine;
+mod guest;
 pub mod histogram;
+mod host;
 pub mod keyvalue;
 pub mod outbound;
+mod server;
+mod service;
 pub mod settings;
+mod shutdown;
+mod sync;
+mod telemetry;
+
+pub use component::{ComponentError, Import, Inspection, Kind};
+pub use config::Config;
+pub use engine::EngineError;
+pub use host::{Builder, CompileReport, Host, StartError, compile, inspect};
+pub use shutdown::{Shutdown, Trigger};

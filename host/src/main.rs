@@ -1,3 +1,100 @@
 //! `wasi-http-host`: the command line over the library of the same name.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, error::ErrorKind};
+use wasi_http_host::{Config, Host, Inspection, Shutdown, StartError, compile, inspect};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Wrong usage, as `sysexits.h` numbers it.
+const USAGE: u8 = 64;
+
+/// Runs WASI HTTP components.
+#[derive(Parser)]
+#[command(name = "wasi-http-host", version, about, max_term_width = 110)]
+enum Cli {
+    /// Serve a component until SIGTERM or SIGINT
+    Serve(Box<Config>),
+    /// Compile a component into the cache, so that serve starts at once
+    Compile(Box<Config>),
+    /// Show what a component imports and exports, and whether this host satisfies it
+    Inspect {
+        #[command(flatten)]
+        config: Box<Config>,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done about a terminal that takes no text.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(USAGE),
+            };
+        }
+    };
+    let done = match cli {
+        Cli::Serve(config) => serve(*config),
+        Cli::Compile(config) => report_compile(&config),
+        Cli::Inspect { config, json } => report_inspect(&config, json),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("wasi-http-host: {error}");
+            match error {
+                StartError::Config(_) => ExitCode::from(USAGE),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn serve(config: Config) -> Result<ExitCode, StartError> {
+    Host::new(config)?.run(Shutdown::on_signals())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report_compile(config: &Config) -> Result<ExitCode, StartError> {
+    let report = compile(config)?;
+    let file = report.file.as_deref().map_or("not kept".to_owned(), |file| file.display().to_string());
+    let how = if report.from_cache { "found" } else { "compiled" };
+    println!("{file} ({how} in {} ms)", report.duration.as_millis());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fails when this host cannot serve the component, so that scripts may ask.
+fn report_inspect(config: &Config, json: bool) -> Result<ExitCode, StartError> {
+    let inspection = inspect(config)?;
+    if json {
+        let text = serde_json::to_string_pretty(&inspection).map_err(std::io::Error::other)?;
+        println!("{text}");
+    } else {
+        print_inspection(&inspection);
+    }
+    Ok(if inspection.runs() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_inspection(inspection: &Inspection) {
+    println!("kind: {}", inspection.kind.unwrap_or("none: it serves no HTTP"));
+    println!("imports:");
+    for import in &inspection.imports {
+        let mark = if import.satisfied { "ok" } else { "MISSING" };
+        println!("  {mark:7} {}", import.name);
+        if let Some(reason) = &import.reason {
+            println!("          {reason}");
+        }
+    }
+    println!("exports:");
+    for export in &inspection.exports {
+        println!("  {export}");
+    }
+}

@@ -1,0 +1,164 @@
+//! The admin port: `/live`, `/ready`, `/metrics`, and nothing else.
+
+use std::{
+    convert::Infallible,
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{sync::Semaphore, time::timeout};
+
+use crate::{
+    server::{Worker, ask},
+    telemetry::{Exposition, Log, Metrics, expose_process},
+};
+
+/// Probes and scrapers are few.
+const MAX_CONNECTIONS: usize = 64;
+/// For a request's head, and for what the component is asked on behalf of a probe.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection serves probes for this long at most.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3600);
+/// A thread that has not turned for as long hangs.
+const SILENCE: Duration = Duration::from_secs(15);
+/// Bytes of the component's own metrics.
+const MAX_COMPONENT_METRICS: usize = 8 << 20;
+const MAX_READY_ANSWER: usize = 64 << 10;
+
+/// What probes ask about.
+pub(crate) struct Admin {
+    pub(crate) workers: Vec<Arc<Worker>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log: Log,
+    pub(crate) ready_path: Option<String>,
+    pub(crate) metrics_path: Option<String>,
+    /// An instance has been made.
+    pub(crate) warm: AtomicBool,
+    pub(crate) draining: AtomicBool,
+}
+
+impl Admin {
+    /// Serves for ever.
+    ///
+    /// # Errors
+    /// When the listener cannot be watched.
+    pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener) -> std::io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let admin = self.clone();
+            tokio::spawn(async move {
+                let service = service_fn(move |request| {
+                    let admin = admin.clone();
+                    async move { Ok::<_, Infallible>(admin.answer(&request).await) }
+                });
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_TIMEOUT)
+                    .serve_connection(TokioIo::new(stream), service);
+                // A probe that breaks off is the prober's affair.
+                let _ = timeout(CONNECTION_TIMEOUT, connection).await;
+                drop(place);
+            });
+        }
+    }
+
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = json(StatusCode::METHOD_NOT_ALLOWED, r#"{"detail":"Method Not Allowed"}"#);
+            response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            "/live" => state(self.live()),
+            "/ready" => state(self.ready().await),
+            "/metrics" => self.expose().await,
+            _ => json(StatusCode::NOT_FOUND, r#"{"detail":"Not Found"}"#),
+        }
+    }
+
+    /// Each thread's loop turns.
+    fn live(&self) -> Result<(), String> {
+        match self.workers.iter().map(|worker| worker.silent_for()).max() {
+            Some(silence) if silence > SILENCE => {
+                Err(format!("a thread has not turned for {} s", silence.as_secs()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An instance has been made, the host is not draining, and the component itself, where it is asked, agrees.
+    async fn ready(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err("shutting down".to_owned());
+        }
+        if !self.warm.load(Ordering::Acquire) {
+            return Err("no instance has been made yet".to_owned());
+        }
+        let (Some(path), Some(worker)) = (&self.ready_path, self.workers.first()) else { return Ok(()) };
+        match ask(&worker.dispatch, path, ASK_TIMEOUT, MAX_READY_ANSWER).await {
+            Ok((status, _)) if status.is_success() => Ok(()),
+            Ok((status, _)) => Err(format!("the component answers {} at {path}", status.as_u16())),
+            Err(error) => Err(format!("the component does not answer at {path}: {error}")),
+        }
+    }
+
+    async fn expose(&self) -> Response<Full<Bytes>> {
+        let mut exposition = Exposition::default();
+        self.metrics.expose(&mut exposition);
+        exposition.counter(
+            "wasi_http_host_log_lines_dropped_total",
+            "Log lines that nobody read in time.",
+            self.log.sink.dropped(),
+        );
+        expose_process(&mut exposition);
+        if let (Some(path), Some(worker)) = (&self.metrics_path, self.workers.first()) {
+            match ask(&worker.dispatch, path, ASK_TIMEOUT, MAX_COMPONENT_METRICS).await {
+                Ok((status, text)) if status.is_success() => {
+                    exposition.append(&String::from_utf8_lossy(&text));
+                }
+                Ok((status, _)) => {
+                    tracing::warn!(path, status = status.as_u16(), "the component has no metrics there");
+                }
+                Err(error) => tracing::warn!(path, %error, "the component's metrics are missing"),
+            }
+        }
+        let mut response = Response::new(Full::new(Bytes::from(exposition.into_text())));
+        let content_type = header::HeaderValue::from_static(Exposition::CONTENT_TYPE);
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response
+    }
+}
+
+fn state(state: Result<(), String>) -> Response<Full<Bytes>> {
+    match state {
+        Ok(()) => json(StatusCode::OK, r#"{"status":"ok"}"#),
+        Err(reason) => {
+            let body = serde_json::json!({ "status": "unavailable", "reason": reason }).to_string();
+            json(StatusCode::SERVICE_UNAVAILABLE, body)
+        }
+    }
+}
+
+fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let content_type = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}

@@ -1,0 +1,147 @@
+//! A component, loaded: told by its exports, linked, and ready to be instantiated.
+
+mod imports;
+
+pub use imports::{Import, Inspection};
+
+use wasmtime::{
+    Engine, Store,
+    component::{Component, Linker},
+};
+use wasmtime_wasi_http::{
+    handler::{Proxy, ProxyPre},
+    p2, p3,
+};
+
+use crate::guest::Guest;
+
+/// Which generation of `wasi:http` a component serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Exports `wasi:http/handler@0.3.x`: serves many requests at once.
+    Service,
+    /// Exports `wasi:http/incoming-handler@0.2.x`: serves one after the other.
+    Proxy,
+}
+
+/// What is wrong with a component.
+#[derive(Debug, thiserror::Error)]
+pub enum ComponentError {
+    /// The bytes are a module of WebAssembly's core.
+    #[error(
+        "it is a core module, not a component: build it for the target wasm32-wasip2, or wrap it with `wasm-tools component new`"
+    )]
+    CoreModule,
+    /// The bytes are nothing that WebAssembly knows.
+    #[error("it is not WebAssembly: {0}")]
+    NotWasm(&'static str),
+    /// It serves no HTTP.
+    #[error(
+        "it exports neither wasi:http/handler@0.3 (a service) nor wasi:http/incoming-handler@0.2 (a proxy), but {}",
+        list(exports)
+    )]
+    NoHandler {
+        /// What it exports instead.
+        exports: Vec<String>,
+    },
+    /// It needs what this host does not have.
+    #[error("it imports what this host does not provide: {}", list(missing))]
+    Unsatisfied {
+        /// The imports, with their versions and what is wrong with each.
+        missing: Vec<String>,
+    },
+    /// It is not valid, or does not link for another reason.
+    #[error("it is invalid: {0:#}")]
+    Invalid(wasmtime::Error),
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "nothing at all".to_owned() } else { names.join(", ") }
+}
+
+/// Refuses what is not a component before a compiler sees it.
+///
+/// # Errors
+/// Says what the bytes are instead.
+pub(crate) fn check_binary(bytes: &[u8]) -> Result<(), ComponentError> {
+    // The eight bytes after https://webassembly.github.io/spec/core/binary/modules.html and the component
+    // model's Binary.md: magic, version, and the layer, which is 0 for a module and 1 for a component.
+    match bytes {
+        [0, b'a', b's', b'm', _, _, 0, 0, ..] => Err(ComponentError::CoreModule),
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', ..] => {
+            Err(ComponentError::NotWasm("its layer is neither module nor component"))
+        }
+        [0x7f, b'E', b'L', b'F', ..] => Err(ComponentError::NotWasm(
+            "it is compiled code: give the .wasm, the host keeps compiled code itself",
+        )),
+        [] => Err(ComponentError::NotWasm("it is empty")),
+        _ => Err(ComponentError::NotWasm("it does not begin with \\0asm")),
+    }
+}
+
+/// Links and type-checks once, so that each instance is only an allocation.
+pub(crate) struct Linked {
+    pre: ProxyPre<Guest>,
+    kind: Kind,
+}
+
+impl Linked {
+    /// Links `component` against everything that the host provides.
+    ///
+    /// # Errors
+    /// When it exports no handler, or imports what the host lacks: all of it is named.
+    pub(crate) fn new(engine: &Engine, component: &Component) -> Result<Self, ComponentError> {
+        let kind = kind(engine, component)?;
+        let linker = linker(engine).map_err(ComponentError::Invalid)?;
+        let pre = match linker.instantiate_pre(component) {
+            Ok(pre) => pre,
+            Err(error) => {
+                let missing = imports::missing(engine, component, &linker);
+                return Err(match missing.is_empty() {
+                    true => ComponentError::Invalid(error),
+                    false => ComponentError::Unsatisfied { missing },
+                });
+            }
+        };
+        let pre = match kind {
+            Kind::Service => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),
+            Kind::Proxy => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
+        };
+        Ok(Self { pre: pre.map_err(ComponentError::Invalid)?, kind })
+    }
+
+    /// Makes an instance in `store`.
+    pub(crate) async fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Proxy> {
+        self.pre.instantiate_async(store).await
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+/// Tells what a component serves by its exports.
+fn kind(engine: &Engine, component: &Component) -> Result<Kind, ComponentError> {
+    let ty = component.component_type();
+    let exports: Vec<String> = ty.exports(engine).map(|(name, _)| name.to_owned()).collect();
+    let exported = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
+    if exported("wasi:http/handler@0.3.") {
+        Ok(Kind::Service)
+    } else if exported("wasi:http/incoming-handler@0.2.") {
+        Ok(Kind::Proxy)
+    } else {
+        Err(ComponentError::NoHandler { exports })
+    }
+}
+
+/// Everything that a component may import.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    p2::add_only_http_to_linker_async(&mut linker)?;
+    p3::add_to_linker(&mut linker)?;
+    Guest::link(&mut linker)?;
+    Ok(linker)
+}

@@ -1,0 +1,188 @@
+//! Compiled code on disk, so that only a component's first start pays for its compilation.
+//!
+//! A file is named by the hash of the component and the hash of all that wasmtime's code depends on (version,
+//! target, settings), ends in a digest of its own content, and is written under another name first. What does
+//! not match in any of these is compiled again. Files are trusted only where nobody but us and root can write.
+
+use std::{
+    fs,
+    hash::{Hash, Hasher},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    process,
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::{Engine, component::Component};
+
+/// Ends every file, after the digest: another layout needs another mark.
+const MARK: &[u8; 16] = b"wasi-http-host/1";
+const DIGEST_LEN: usize = 32;
+/// A compilation that takes longer is announced, so that nobody takes it for a hang.
+const QUIET_FOR: Duration = Duration::from_secs(2);
+
+/// A directory of compiled components; or none, where every start compiles.
+pub(crate) struct Cache {
+    dir: Option<PathBuf>,
+}
+
+/// A component's code, and where it is from.
+pub(crate) struct Compiled {
+    pub(crate) component: Component,
+    /// Not compiled just now.
+    pub(crate) from_cache: bool,
+    /// The file that holds it, if any does.
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl Cache {
+    /// Keeps nothing.
+    pub(crate) fn none() -> Self {
+        Self { dir: None }
+    }
+
+    /// Keeps files in `dir`, which is made on the first write.
+    pub(crate) fn at(dir: PathBuf) -> Self {
+        Self { dir: Some(dir) }
+    }
+
+    /// The user's cache directory, after the XDG specification.
+    pub(crate) fn default_dir(xdg_cache_home: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
+        let base = xdg_cache_home
+            .filter(|dir| dir.is_absolute())
+            .or_else(|| home.filter(|dir| dir.is_absolute()).map(|home| home.join(".cache")))?;
+        Some(base.join("wasi-http-host"))
+    }
+
+    /// The component in `wasm`, from the cache or compiled and then kept.
+    ///
+    /// # Errors
+    /// When `wasm` is no valid component. A cache that cannot be used is only a warning.
+    pub(crate) fn load(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Compiled> {
+        let path = self.dir.as_ref().map(|dir| dir.join(file_name(engine, wasm)));
+        if let Some(path) = &path {
+            match read(engine, path) {
+                Ok(Some(component)) => {
+                    return Ok(Compiled { component, from_cache: true, file: Some(path.clone()) });
+                }
+                Ok(None) => {}
+                Err(reason) => {
+                    tracing::warn!(path = %path.display(), reason, "compiled code not used, compiling again");
+                }
+            }
+        }
+        let component = compile(engine, wasm)?;
+        let file = path.filter(|path| match write(path, &component) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "compiled code not kept: the next start compiles again");
+                false
+            }
+        });
+        Ok(Compiled { component, from_cache: false, file })
+    }
+}
+
+fn file_name(engine: &Engine, wasm: &[u8]) -> String {
+    /// wasmtime offers what its code depends on as a `Hash` only: collect the bytes.
+    struct Bytes(Sha256);
+    impl Hasher for Bytes {
+        fn finish(&self) -> u64 {
+            0
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+    }
+    let mut environment = Bytes(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut environment);
+    let mut name = hex(&Sha256::digest(wasm));
+    name.push('-');
+    name.extend(hex(&environment.0.finalize()).chars().take(16));
+    name.push_str(".cwasm");
+    name
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The component in the file; `None` when there is no file.
+fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+        Ok(metadata) if !metadata.is_file() => return Err("it is no regular file".to_owned()),
+        Ok(metadata) => ours_alone(&metadata)?,
+    }
+    if let Some(dir) = path.parent() {
+        ours_alone(&fs::metadata(dir).map_err(|error| error.to_string())?)?;
+    }
+    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let code = verified(&bytes).ok_or("it is damaged")?;
+    #[expect(unsafe_code, reason = "compiled code can only be loaded on trust")]
+    // SAFETY: `code` must be what `Component::serialize` made. It lies in a directory and a file that only this
+    // user or root could have written, under the name of this very component and of this engine's settings, and
+    // carries a digest of itself, which rules out truncated and decayed files. wasmtime checks its own version
+    // and settings besides. Verified and loaded are the same bytes in memory: nothing can change between.
+    let component = unsafe { Component::deserialize(engine, code) };
+    component.map(Some).map_err(|error| format!("{error:#}"))
+}
+
+/// The code in a file's bytes, if its digest and mark are right.
+fn verified(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = bytes.strip_suffix(MARK)?;
+    let (code, digest) = rest.split_at_checked(rest.len().checked_sub(DIGEST_LEN)?)?;
+    (Sha256::digest(code).as_slice() == digest).then_some(code)
+}
+
+/// Owned by this user or root, and writable by nobody else.
+fn ours_alone(metadata: &fs::Metadata) -> Result<(), String> {
+    let user = rustix::process::geteuid().as_raw();
+    if metadata.uid() != 0 && metadata.uid() != user {
+        return Err(format!("it belongs to user {}, not to user {user} or root", metadata.uid()));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(format!("others may write it (mode {:o})", metadata.mode() & 0o7777));
+    }
+    Ok(())
+}
+
+fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
+    let started = Instant::now();
+    let (done, waiting) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if waiting.recv_timeout(QUIET_FOR) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                tracing::info!("still compiling; the result is kept for the next start");
+            }
+        });
+        let component = Component::from_binary(engine, wasm);
+        drop(done);
+        tracing::debug!(duration_ms = started.elapsed().as_millis(), "compiled");
+        component
+    })
+}
+
+/// Writes beside `path` and renames, so that a reader sees the whole file or none.
+fn write(path: &Path, component: &Component) -> io::Result<()> {
+    let code = component.serialize().map_err(io::Error::other)?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let temporary = path.with_extension(format!("{}.tmp", process::id()));
+    let written = (|| {
+        let mut file = fs::File::create(&temporary)?;
+        file.write_all(&code)?;
+        file.write_all(&Sha256::digest(&code))?;
+        file.write_all(MARK)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    })();
+    if written.is_err() {
+        // Best effort: the error that counts is the one that is returned.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}

@@ -1,0 +1,96 @@
+//! The WebAssembly engine: how code is compiled, where instances live, and what stops them.
+
+mod cache;
+
+pub(crate) use cache::Cache;
+
+use std::{io, thread, time::Duration};
+
+use wasmtime::{Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::config::Config;
+
+/// How often running guest code looks up: the longest that a spinning guest keeps others of its thread waiting.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Core instances, tables and stacks that one component instance may take on average: a component that
+/// `wasm32-wasip2` makes has three core instances and two tables; composed ones have a multiple of that.
+const CORE_INSTANCES_EACH: u32 = 8;
+const TABLES_EACH: u32 = 8;
+const MEMORIES_EACH: u32 = 2;
+const STACKS_EACH: u32 = 4;
+
+/// Bytes of a pool slot that are cleared rather than given back to the kernel when an instance ends, which is
+/// faster for the small instances that most are, and costs as much resident memory a free slot.
+const KEEP_RESIDENT: usize = 1 << 20;
+const KEEP_RESIDENT_TABLE: usize = 64 << 10;
+/// Free slots that keep these bytes.
+const WARM_SLOTS: u32 = 64;
+
+/// The engine could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The operating system refused the address space.
+    #[error(
+        "no room in the address space for {instances} instances ({cause}): lower --max-instances, or raise the limit (ulimit -v)"
+    )]
+    AddressSpace {
+        /// `--max-instances`.
+        instances: u32,
+        /// What it said.
+        cause: String,
+    },
+    /// Without its thread nothing would stop a spinning guest.
+    #[error("no thread to interrupt guests with: {0}")]
+    Ticker(io::Error),
+}
+
+/// Sets up the engine for `config`, and the thread that interrupts guests.
+///
+/// # Errors
+/// When the pool of instances does not fit the address space.
+pub(crate) fn new(config: &Config) -> Result<Engine, EngineError> {
+    let instances = config.max_instances.get();
+    let engine = Engine::new(&settings(config))
+        .map_err(|cause| EngineError::AddressSpace { instances, cause: format!("{cause:#}") })?;
+    tick(&engine).map_err(EngineError::Ticker)?;
+    Ok(engine)
+}
+
+fn settings(config: &Config) -> wasmtime::Config {
+    let instances = config.max_instances.get();
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_EACH))
+        .total_memories(instances.saturating_mul(MEMORIES_EACH))
+        .total_tables(instances.saturating_mul(TABLES_EACH))
+        .total_stacks(instances.saturating_mul(STACKS_EACH))
+        .max_memory_size(config.max_memory.as_usize())
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT_TABLE)
+        .max_unused_warm_slots(WARM_SLOTS.min(instances));
+
+    let mut settings = wasmtime::Config::new();
+    settings
+        .wasm_component_model_async(true)
+        .epoch_interruption(true)
+        .memory_init_cow(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    settings
+}
+
+/// Moves the engine's epoch on as long as the engine lives: a thread of its own, since a runtime's timers stand
+/// still exactly when a guest spins.
+fn tick(engine: &Engine) -> io::Result<()> {
+    let engine = engine.weak();
+    thread::Builder::new()
+        .name("epoch".to_owned())
+        .spawn(move || {
+            while let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                thread::sleep(TICK);
+            }
+        })
+        .map(drop)
+}

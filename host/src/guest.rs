@@ -1,0 +1,171 @@
+//! What belongs to one instance: its WASI, its limits, and its view of the host.
+
+use std::sync::Arc;
+
+use wasmtime::{Engine, ResourceLimiter, Store, component::Linker};
+use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::{
+    keyvalue, outbound, settings,
+    telemetry::{GuestOutput, GuestStream, Metrics},
+};
+
+/// Core instances that a component may consist of, and tables and memories that they may have.
+const MAX_CORE_INSTANCES: usize = 64;
+const MAX_TABLES: usize = 64;
+const MAX_MEMORIES: usize = 16;
+/// Elements of all tables together.
+const MAX_TABLE_ELEMENTS: usize = 1 << 20;
+/// Handles (streams, fields, requests, …) that a guest may hold at once.
+const MAX_RESOURCES: usize = 1 << 16;
+/// Bytes of a set of header fields that a guest builds.
+const MAX_FIELDS_BYTES: usize = 64 << 10;
+
+/// What every instance of a component starts with, on one thread.
+#[derive(Clone)]
+pub(crate) struct Template {
+    pub(crate) max_memory: usize,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) settings: Arc<settings::Snapshot>,
+    pub(crate) keyvalue: keyvalue::Access,
+    pub(crate) keyvalue_stats: Arc<keyvalue::Stats>,
+    /// Its connections live on the thread.
+    pub(crate) outbound: outbound::Client,
+    pub(crate) output: Arc<GuestOutput>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The data of an instance's store.
+pub(crate) struct Guest {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: outbound::Hooks,
+    settings: settings::Client,
+    keyvalue: keyvalue::Client,
+    limits: Limits,
+}
+
+impl Guest {
+    /// A store for a new instance.
+    pub(crate) fn store(engine: &Engine, template: &Template) -> Store<Self> {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELDS_BYTES);
+        let guest = Self {
+            table,
+            wasi: WasiCtx::builder()
+                .allow_blocking_current_thread(false)
+                .allow_tcp(false)
+                .allow_udp(false)
+                .allow_ip_name_lookup(false)
+                .envs(&template.environment)
+                .stdout(template.output.stream(GuestStream::Stdout))
+                .stderr(template.output.stream(GuestStream::Stderr))
+                .build(),
+            http,
+            hooks: outbound::Hooks::new(template.outbound.clone()),
+            settings: settings::Client::new(template.settings.clone()),
+            keyvalue: keyvalue::Client::new(template.keyvalue.clone(), template.keyvalue_stats.clone()),
+            limits: Limits {
+                max_memory: template.max_memory,
+                memory: 0,
+                table_elements: 0,
+                metrics: template.metrics.clone(),
+            },
+        };
+        let mut store = Store::new(engine, guest);
+        store.limiter(|guest| &mut guest.limits);
+        // Each tick of the epoch is a yield: others of the thread get their turn, and limits are looked at.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        store
+    }
+
+    /// Adds what this host provides beyond WASI itself.
+    ///
+    /// # Errors
+    /// When an interface is linked twice, which is a defect.
+    pub(crate) fn link(linker: &mut Linker<Self>) -> wasmtime::Result<()> {
+        settings::add_to_linker(linker, |guest| &guest.settings)?;
+        keyvalue::add_to_linker(linker, |guest| &guest.keyvalue)
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// A ceiling on what an instance takes, all its memories and tables together.
+struct Limits {
+    max_memory: usize,
+    memory: usize,
+    table_elements: usize,
+    metrics: Arc<Metrics>,
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let total = self.memory.saturating_sub(current).saturating_add(desired);
+        if total > self.max_memory {
+            self.metrics.memory_refused.inc();
+            return Ok(false);
+        }
+        self.metrics.guest_memory.add(i64::try_from(total).unwrap_or(i64::MAX) - self.memory_i64());
+        self.memory = total;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let total = self.table_elements.saturating_sub(current).saturating_add(desired);
+        if total > MAX_TABLE_ELEMENTS {
+            return Ok(false);
+        }
+        self.table_elements = total;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        MAX_CORE_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_TABLES
+    }
+
+    fn memories(&self) -> usize {
+        MAX_MEMORIES
+    }
+}
+
+impl Limits {
+    fn memory_i64(&self) -> i64 {
+        i64::try_from(self.memory).unwrap_or(i64::MAX)
+    }
+}
+
+impl Drop for Limits {
+    fn drop(&mut self) {
+        self.metrics.guest_memory.sub(self.memory_i64());
+    }
+}

@@ -1,0 +1,103 @@
+//! The main listener and the threads that serve its connections.
+
+mod connection;
+mod exchange;
+mod io;
+mod listener;
+mod protocol;
+mod refusal;
+mod request;
+mod response;
+mod worker;
+
+pub(crate) use exchange::ask;
+pub(crate) use listener::{Listener, bind};
+pub(crate) use worker::Worker;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    admission::Admission,
+    config::Config,
+    telemetry::{AccessLog, Metrics},
+};
+
+/// What all threads share.
+pub(crate) struct Shared {
+    pub(crate) admission: Admission,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) access_log: AccessLog,
+    limits: Limits,
+    /// Responses close their connections from now on.
+    closing: AtomicBool,
+    /// Idle connections close now. Each connection holds a receiver, so its end can be waited for.
+    hang_up: watch::Sender<bool>,
+}
+
+/// Limits on requests and connections.
+struct Limits {
+    request: Duration,
+    /// A request with its response.
+    exchange: Duration,
+    request_body: request::BodyLimits,
+    response_body: response::BodyLimits,
+    max_header_bytes: usize,
+    patience: io::Patience,
+}
+
+impl Shared {
+    pub(crate) fn new(config: &Config, metrics: Arc<Metrics>, access_log: AccessLog) -> Arc<Self> {
+        let idle = config.body_idle_timeout.get();
+        Arc::new(Self {
+            admission: Admission::new(
+                config.max_concurrent_requests.get(),
+                config.max_queued_requests,
+                config.queue_timeout.get(),
+                metrics.clone(),
+            ),
+            metrics,
+            access_log,
+            limits: Limits {
+                request: config.request_timeout.get(),
+                exchange: config.request_timeout.get() + config.response_timeout.get(),
+                request_body: request::BodyLimits { bytes: config.max_request_body.get(), idle },
+                response_body: response::BodyLimits { total: config.response_timeout.get(), idle },
+                max_header_bytes: config.max_header_bytes.as_usize(),
+                patience: io::Patience {
+                    head: config.header_timeout.get(),
+                    idle: config.keep_alive_timeout.get(),
+                    write: idle,
+                },
+            },
+            closing: AtomicBool::new(false),
+            hang_up: watch::Sender::new(false),
+        })
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// From now on each response is its connection's last.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Connections without a request close now.
+    pub(crate) fn hang_up(&self) {
+        self.hang_up.send_replace(true);
+    }
+
+    /// Waits until no connection is left.
+    pub(crate) async fn all_closed(&self) {
+        self.hang_up.closed().await;
+    }
+}

@@ -1,0 +1,253 @@
+//! What a request must be before a component sees it, and the identity that it gets.
+
+use std::{
+    cell::Cell,
+    hash::{BuildHasher as _, RandomState},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use super::refusal::Refusal;
+
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Longer identities are replaced.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Limits on a request's body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimits {
+    pub(super) bytes: u64,
+    pub(super) idle: Duration,
+}
+
+/// Turns a client's request into one for the component: with scheme and authority, without what concerns only the
+/// connection, its body within limits.
+pub(super) fn prepare(
+    request: http::Request<Incoming>,
+    request_id: &HeaderValue,
+    limits: BodyLimits,
+) -> Result<http::Request<WasiBody>, Refusal> {
+    let (mut head, body) = request.into_parts();
+    if head.method == Method::CONNECT {
+        return Err(Refusal::NotImplemented);
+    }
+    head.uri = absolute(std::mem::take(&mut head.uri), head.version, &head.headers)?;
+    remove_named_by_connection(&mut head.headers);
+    head.headers.insert(X_REQUEST_ID, request_id.clone());
+    let body = if body.is_end_stream() {
+        Empty::new().map_err(|never| match never {}).boxed_unsync()
+    } else if body.size_hint().lower() > limits.bytes {
+        return Err(Refusal::BodyTooLarge);
+    } else {
+        RequestBody { inner: body, left: limits.bytes, limits, timer: None }.boxed_unsync()
+    };
+    Ok(http::Request::from_parts(head, body))
+}
+
+/// The request's target with what HTTP/1.1 says in `Host` (RFC 9112, 3.3).
+fn absolute(uri: Uri, version: Version, headers: &HeaderMap) -> Result<Uri, Refusal> {
+    let mut parts = uri.into_parts();
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Refusal::BadRequest("More than one Host header"));
+    }
+    let host = match host {
+        None => None,
+        Some(host) => Some(
+            Authority::try_from(host.as_bytes())
+                .ok()
+                .filter(|authority| !authority.as_str().contains('@'))
+                .ok_or(Refusal::BadRequest("Invalid Host header"))?,
+        ),
+    };
+    if host.is_none() && version == Version::HTTP_11 {
+        return Err(Refusal::BadRequest("Missing Host header"));
+    }
+    // An absolute target outranks the header.
+    parts.authority = parts.authority.or(host).or_else(|| Some(Authority::from_static("localhost")));
+    parts.scheme = Some(Scheme::HTTP);
+    parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).map_err(|_| Refusal::BadRequest("Invalid request target"))
+}
+
+/// Fields that `Connection` names belong to the connection, and go no further (RFC 9110, 7.6.1). What is named
+/// by the standard itself is removed with the other forbidden fields where the guest's copy is made.
+fn remove_named_by_connection(headers: &mut HeaderMap) {
+    let Some(connection) = headers.get(header::CONNECTION) else { return };
+    if connection.as_bytes().eq_ignore_ascii_case(b"keep-alive")
+        || connection.as_bytes().eq_ignore_ascii_case(b"close")
+    {
+        return;
+    }
+    let named: Vec<HeaderName> = (headers.get_all(header::CONNECTION).iter())
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+/// The request's identity: the client's if it is well-formed, else a new one.
+pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    match headers.get(X_REQUEST_ID).filter(|id| is_well_formed(id.as_bytes())) {
+        Some(id) => id.clone(),
+        None => fresh_id(),
+    }
+}
+
+fn is_well_formed(id: &[u8]) -> bool {
+    (1..=MAX_REQUEST_ID).contains(&id.len())
+        && id.iter().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=')
+        })
+}
+
+/// Unique, not secret: 128 bits of a generator that each thread seeds for itself.
+fn fresh_id() -> HeaderValue {
+    thread_local! {
+        static STATE: Cell<[u64; 2]> = Cell::new([RandomState::new().hash_one(0), RandomState::new().hash_one(1) | 1]);
+    }
+    let words = STATE.with(|state| {
+        let [a, b] = state.get();
+        // xoroshiro128+'s step (Blackman and Vigna, https://prng.di.unimi.it).
+        let mixed = a ^ b;
+        state.set([a.rotate_left(24) ^ mixed ^ (mixed << 16), mixed.rotate_left(37)]);
+        [a.wrapping_add(b), a.rotate_left(32) ^ b.wrapping_mul(0x9e37_79b9_7f4a_7c15)]
+    });
+    let mut text = [0u8; 32];
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let nibbles = words.iter().flat_map(|word| (0..16).map(move |at| (word >> (at * 4)) & 15));
+    for (place, nibble) in text.iter_mut().zip(nibbles) {
+        *place = HEX.get(usize::try_from(nibble).unwrap_or_default()).copied().unwrap_or(b'0');
+    }
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+/// The trace that a well-formed `traceparent` (W3C Trace Context, 3.2) names.
+pub(super) fn trace_id(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(TRACEPARENT)?.to_str().ok()?;
+    let mut fields = value.split('-');
+    let (_version, trace) = (fields.next().filter(|version| version.len() == 2)?, fields.next()?);
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (trace.len() == 32 && trace.bytes().all(hex) && trace.bytes().any(|byte| byte != b'0')).then_some(trace)
+}
+
+/// A client's body: not too long, and not too slow.
+struct RequestBody {
+    inner: Incoming,
+    left: u64,
+    limits: BodyLimits,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Pending => {
+                let idle = self.limits.idle;
+                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(idle)));
+                timer.as_mut().poll(cx).map(|()| Some(Err(Error::ConnectionReadTimeout)))
+            }
+            Poll::Ready(frame) => {
+                self.timer = None;
+                Poll::Ready(frame.map(|frame| {
+                    let frame = frame.map_err(Error::from)?;
+                    let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                    match self.left.checked_sub(length) {
+                        Some(left) => self.left = left,
+                        None => return Err(Error::HttpRequestBodySize(Some(self.limits.bytes))),
+                    }
+                    Ok(frame)
+                }))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn the_target_is_completed_from_host() {
+        let complete = |uri: &'static str, version, pairs: &[_]| {
+            absolute(Uri::from_static(uri), version, &headers(pairs))
+                .map(|uri| uri.to_string())
+                .map_err(|r| r.status())
+        };
+        assert_eq!(complete("/a?b", Version::HTTP_11, &[("host", "x:1")]), Ok("http://x:1/a?b".to_owned()));
+        assert_eq!(complete("http://y/a", Version::HTTP_11, &[("host", "x")]), Ok("http://y/a".to_owned()));
+        assert_eq!(complete("/", Version::HTTP_10, &[]), Ok("http://localhost/".to_owned()));
+        for bad in [&[][..], &[("host", "")], &[("host", "a b")], &[("host", "u@h")]] {
+            assert_eq!(complete("/", Version::HTTP_11, bad), Err(http::StatusCode::BAD_REQUEST), "{bad:?}");
+        }
+        let mut two = headers(&[("host", "a")]);
+        two.append(header::HOST, HeaderValue::from_static("b"));
+        assert!(absolute(Uri::from_static("/"), Version::HTTP_11, &two).is_err());
+    }
+
+    #[test]
+    fn what_connection_names_is_removed() {
+        let mut map = headers(&[("connection", "close, X-Mine"), ("x-mine", "1"), ("x-other", "2")]);
+        remove_named_by_connection(&mut map);
+        assert!(!map.contains_key("x-mine") && map.contains_key("x-other"));
+    }
+
+    #[test]
+    fn an_identity_is_taken_over_or_made() {
+        let id = |value| request_id(&headers(&[("x-request-id", value)]));
+        assert_eq!(id("abc-1_2.3:4"), "abc-1_2.3:4");
+        for bad in ["", "a b", "a\"b", "a,b"] {
+            let made = id(bad);
+            assert!(made != bad && made.len() == 32, "{made:?}");
+        }
+        assert_ne!(fresh_id(), fresh_id());
+    }
+
+    #[test]
+    fn a_trace_is_taken_from_a_well_formed_parent() {
+        let id = |value| trace_id(&headers(&[("traceparent", value)])).map(str::to_owned);
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(id("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), Some(trace.to_owned()));
+        assert_eq!(id("00-00000000000000000000000000000000-00f067aa0ba902b7-01"), None);
+        assert_eq!(id("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"), None);
+        assert_eq!(id("nonsense"), None);
+    }
+}

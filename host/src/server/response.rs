@@ -1,0 +1,137 @@
+//! A response's body on its way to the client. With it ends the request: its place is given back, its line is
+//! logged, its metrics are counted.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+use wasmtime_wasi_http::Error;
+
+use super::exchange::Exchange;
+use crate::service::{Content, GuestBody};
+
+/// Limits on a body that is still being made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimits {
+    pub(super) total: Duration,
+    pub(super) idle: Duration,
+}
+
+/// What hyper holds until the client has all of it, or has gone.
+pub(super) struct ServedBody {
+    content: Served,
+    exchange: Exchange,
+}
+
+enum Served {
+    Whole(Bytes),
+    Stream(Box<Stream>),
+    Ended,
+}
+
+struct Stream {
+    body: GuestBody,
+    limits: BodyLimits,
+    deadline: Instant,
+    /// Set while the guest writes nothing.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl ServedBody {
+    pub(super) fn new(content: Content, exchange: Exchange, limits: BodyLimits) -> Self {
+        let content = match content {
+            Content::Whole(bytes) => Served::Whole(bytes),
+            Content::Stream(body) => {
+                let deadline = Instant::now() + limits.total;
+                Served::Stream(Box::new(Stream { body, limits, deadline, timer: None }))
+            }
+        };
+        let mut body = Self { content, exchange };
+        if body.content.is_empty() || body.exchange.is_bodiless() {
+            body.exchange.complete();
+        }
+        body
+    }
+}
+
+impl Served {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Stream(stream) => stream.body.is_end_stream(),
+            Self::Ended => true,
+        }
+    }
+}
+
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending => {
+                let due = self.deadline.min(Instant::now() + self.limits.idle);
+                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+                timer.as_mut().poll(cx).map(|()| Some(Err(Error::HttpResponseTimeout)))
+            }
+            Poll::Ready(Some(Ok(_))) if self.deadline <= Instant::now() => {
+                Poll::Ready(Some(Err(Error::HttpResponseTimeout)))
+            }
+            ready => {
+                self.timer = None;
+                ready
+            }
+        }
+    }
+}
+
+impl Body for ServedBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        let frame = match &mut this.content {
+            Served::Ended => Poll::Ready(None),
+            Served::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Served::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Served::Stream(stream) => stream.poll(cx),
+        };
+        match &frame {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(frame))) => {
+                this.exchange.sent(frame.data_ref().map_or(0, Bytes::len));
+                if this.content.is_empty() {
+                    this.exchange.complete();
+                }
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.exchange.body_failed(error);
+                this.content = Served::Ended;
+            }
+            Poll::Ready(None) => {
+                this.exchange.complete();
+                this.content = Served::Ended;
+            }
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Served::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Served::Stream(stream) => stream.body.size_hint(),
+            Served::Ended => SizeHint::with_exact(0),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The body of a response that an instance is still writing.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use crate::sync::lock;
+
+/// What an instance and the bodies that it writes know of each other.
+#[derive(Default)]
+pub(crate) struct Bond {
+    failed: AtomicBool,
+    open: AtomicUsize,
+    instance: Mutex<Option<Waker>>,
+}
+
+impl Bond {
+    /// The instance is about to go, and its bodies end in the middle.
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody still reads a body; if so, `waker` is woken when the last one is closed.
+    pub(super) fn is_open(&self, waker: &Waker) -> bool {
+        if self.open.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        *lock(&self.instance) = Some(waker.clone());
+        // Looked at again: it may have been closed before the waker was in place.
+        self.open.load(Ordering::Acquire) != 0
+    }
+}
+
+/// A body on its way from an instance. As long as it exists, the instance is kept.
+pub(crate) struct GuestBody {
+    first: Option<Bytes>,
+    rest: WasiBody,
+    bond: Arc<Bond>,
+}
+
+impl GuestBody {
+    /// A body of which `first` has been read already.
+    pub(super) fn new(first: Option<Bytes>, rest: WasiBody, bond: Arc<Bond>) -> Self {
+        bond.open.fetch_add(1, Ordering::AcqRel);
+        Self { first, rest, bond }
+    }
+}
+
+impl Drop for GuestBody {
+    fn drop(&mut self) {
+        if self.bond.open.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(waker) = lock(&self.bond.instance).take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+impl Body for GuestBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        match Pin::new(&mut self.rest).poll_frame(cx) {
+            // When an instance is dropped its streams just end. Without a length to compare with, a body that is
+            // cut off would look complete.
+            Poll::Ready(None) if self.bond.failed.load(Ordering::Acquire) => {
+                Poll::Ready(Some(Err(Error::HttpResponseIncomplete)))
+            }
+            other => other,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.rest.is_end_stream() && !self.bond.failed.load(Ordering::Acquire)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.size_hint();
+        match &self.first {
+            None => rest,
+            Some(first) => {
+                let more = first.len() as u64;
+                let mut hint = SizeHint::new();
+                if let Some(upper) = rest.upper() {
+                    hint.set_upper(upper.saturating_add(more));
+                }
+                hint.set_lower(rest.lower().saturating_add(more));
+                hint
+            }
+        }
+    }
+}

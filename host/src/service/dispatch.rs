@@ -1,0 +1,356 @@
+//! The queue between a thread's connections and its instances, and the decision when to make another instance.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Waker},
+    time::{Duration, Instant},
+};
+
+use tokio::{runtime::Handle, sync::Notify, time};
+
+use super::{Call, CallError, instance};
+use crate::{
+    component::Linked,
+    guest::Template,
+    sync::lock,
+    telemetry::{Metrics, WorkerMetrics},
+};
+
+/// How often waiting calls are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// A call that waits longer, while nothing moves, gets another instance.
+const SPARE_AFTER: Duration = Duration::from_millis(3);
+/// Instances that may be in the making at once for waiting calls.
+const SPARES_AT_ONCE: usize = 8;
+/// A component whose start fails again and again is reported no more often.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// What bounds the instances of one thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Instances that may live at once.
+    pub(crate) instances: usize,
+    /// Calls that an instance serves at once.
+    pub(crate) concurrency: usize,
+    /// Calls that it serves in its life.
+    pub(crate) max_calls: usize,
+    /// How long it is kept without work.
+    pub(crate) idle: Duration,
+    /// How long its tasks may run on without a call.
+    pub(crate) background: Duration,
+    /// From a call to its head; also for the start of an instance.
+    pub(crate) request: Duration,
+    /// For a body that is written within the call, as `wasi:http@0.2` does.
+    pub(crate) response: Duration,
+}
+
+/// The calls and instances of one thread.
+pub(crate) struct Dispatch {
+    pub(super) engine: wasmtime::Engine,
+    pub(super) linked: Arc<Linked>,
+    pub(super) template: Template,
+    pub(super) limits: Limits,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) worker: Arc<WorkerMetrics>,
+    runtime: Handle,
+    state: Mutex<State>,
+    /// The queue's length, to be read without the lock.
+    waiting: AtomicUsize,
+    draining: AtomicBool,
+    /// The thread had nothing to do although calls waited: all instances are blocked or full.
+    starved: AtomicBool,
+    /// Rung when calls begin to wait.
+    bell: Notify,
+    /// An instance has been made, or has ended.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Call>,
+    seats: Vec<Seat>,
+    /// Instances that live or are being made.
+    live: usize,
+    /// Those of them that are being made.
+    starting: usize,
+    next_id: u64,
+    /// Calls that instances have taken so far.
+    taken: u64,
+    /// Somebody looks at the queue regularly.
+    watched: bool,
+    reported: Option<Instant>,
+}
+
+/// An instance, seen from the queue.
+struct Seat {
+    id: u64,
+    waker: Waker,
+    /// It would take a call now.
+    taking: bool,
+}
+
+impl Dispatch {
+    /// For the thread that `runtime` runs on. [`Self::supervise`] must be spawned there.
+    pub(crate) fn new(
+        engine: wasmtime::Engine,
+        linked: Arc<Linked>,
+        template: Template,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+        worker: Arc<WorkerMetrics>,
+        runtime: Handle,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            engine,
+            linked,
+            template,
+            limits,
+            metrics,
+            worker,
+            runtime,
+            state: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            starved: AtomicBool::new(false),
+            bell: Notify::new(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Queues a call. The queue is bounded by the admission before it.
+    pub(crate) fn submit(self: &Arc<Self>, call: Call) {
+        let mut state = lock(&self.state);
+        state.queue.push_back(call);
+        self.waiting.store(state.queue.len(), Ordering::Release);
+        // The oldest instance first, so that spares fall idle and go.
+        let waker = state.seats.iter().find(|seat| seat.taking).map(|seat| seat.waker.clone());
+        if waker.is_none() && state.starting.saturating_mul(self.limits.concurrency) < state.queue.len() {
+            self.start_instance(&mut state);
+        }
+        let unwatched = !std::mem::replace(&mut state.watched, true);
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        if unwatched {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Makes an instance although no call waits, so that the first does not wait for it.
+    pub(crate) fn warm_up(self: &Arc<Self>) {
+        let mut state = lock(&self.state);
+        if state.live == 0 {
+            self.start_instance(&mut state);
+        }
+    }
+
+    fn start_instance(self: &Arc<Self>, state: &mut State) {
+        if state.live >= self.limits.instances {
+            return;
+        }
+        state.live += 1;
+        state.starting += 1;
+        state.next_id += 1;
+        self.runtime.spawn(instance::run(Chair {
+            dispatch: self.clone(),
+            id: state.next_id,
+            seated: false,
+            taking: false,
+        }));
+    }
+
+    /// To be called when the thread is about to sleep.
+    pub(crate) fn on_park(&self) {
+        if self.waiting.load(Ordering::Relaxed) != 0 {
+            self.starved.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks after waiting calls, for ever.
+    pub(crate) async fn supervise(self: Arc<Self>) {
+        loop {
+            self.bell.notified().await;
+            let mut taken_before = None;
+            while let Some(taken) = self.look(taken_before, Instant::now()) {
+                taken_before = Some(taken);
+                time::sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+
+    /// Answers calls that have waited too long, and makes a spare instance when nothing moves. `None` when no
+    /// call waits, else how many calls have been taken so far.
+    fn look(self: &Arc<Self>, taken_before: Option<u64>, now: Instant) -> Option<u64> {
+        let mut state = lock(&self.state);
+        let mut late = Vec::new();
+        while let Some(call) = state.queue.pop_front_if(|call| call.is_abandoned() || call.deadline <= now) {
+            late.push(call);
+        }
+        self.waiting.store(state.queue.len(), Ordering::Release);
+        let starved = self.starved.swap(false, Ordering::Relaxed);
+        let mut wakers = Vec::new();
+        let taken = match state.queue.front().map(|call| call.queued) {
+            None => {
+                state.watched = false;
+                None
+            }
+            Some(oldest) => {
+                let stuck = starved || taken_before == Some(state.taken) || state.live == 0;
+                if stuck && now.duration_since(oldest) >= SPARE_AFTER {
+                    wakers
+                        .extend(state.seats.iter().filter(|seat| seat.taking).map(|seat| seat.waker.clone()));
+                    let wanted = state.queue.len().div_ceil(self.limits.concurrency);
+                    for _ in state.starting..wanted.min(SPARES_AT_ONCE) {
+                        self.start_instance(&mut state);
+                    }
+                }
+                Some(state.taken)
+            }
+        };
+        drop(state);
+        for call in late {
+            // An abandoned call's receiver is gone, and nobody minds.
+            let _ = call.reply.send(Err(CallError::NoInstance));
+        }
+        wakers.into_iter().for_each(Waker::wake);
+        taken
+    }
+
+    /// No further work will come: instances go when they have nothing to do.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        let wakers: Vec<_> = lock(&self.state).seats.iter().map(|seat| seat.waker.clone()).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Waits until no instance is left.
+    pub(crate) async fn drained(&self) {
+        self.until(|state| state.live == 0).await;
+    }
+
+    /// Waits until there is an instance.
+    pub(crate) async fn first_instance(&self) {
+        self.until(|state| !state.seats.is_empty()).await;
+    }
+
+    async fn until(&self, condition: impl Fn(&State) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            // In place before the look, so that no change goes by between the two.
+            changed.as_mut().enable();
+            if condition(&lock(&self.state)) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Calls that wait for an instance.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+}
+
+/// An instance's side of the queue; it leaves when dropped, which must be after its store, whose slot it counts.
+pub(super) struct Chair {
+    pub(super) dispatch: Arc<Dispatch>,
+    id: u64,
+    seated: bool,
+    taking: bool,
+}
+
+impl Chair {
+    /// The instance is made, and lives in the task of `waker`.
+    pub(super) fn sit(&mut self, waker: &Waker) {
+        let mut state = lock(&self.dispatch.state);
+        state.starting -= 1;
+        state.seats.push(Seat { id: self.id, waker: waker.clone(), taking: false });
+        self.seated = true;
+        drop(state);
+        self.dispatch.changed.notify_waiters();
+    }
+
+    /// The instance could not be made. Its waiting calls are answered when no other instance could.
+    pub(super) fn give_up(&mut self, error: &CallError) {
+        let mut state = lock(&self.dispatch.state);
+        let now = Instant::now();
+        if state.reported.is_none_or(|last| now.duration_since(last) >= REPORT_EVERY) {
+            state.reported = Some(now);
+            tracing::error!(%error, "no instance could be made");
+        }
+        // A full pool is a matter of time, and calls have theirs; anything else will not get better.
+        if matches!(error, CallError::NoInstance) || !state.seats.is_empty() {
+            return;
+        }
+        let calls = std::mem::take(&mut state.queue);
+        self.dispatch.waiting.store(0, Ordering::Release);
+        drop(state);
+        for call in calls {
+            let _ = call.reply.send(Err(error.clone()));
+        }
+    }
+
+    /// The next call. Without one, the task is woken when there is.
+    pub(super) fn take(&mut self, cx: &mut Context<'_>) -> Option<Call> {
+        if self.taking && self.dispatch.waiting() == 0 {
+            return None;
+        }
+        let mut state = lock(&self.dispatch.state);
+        let call = loop {
+            match state.queue.pop_front() {
+                Some(call) if call.is_abandoned() => {}
+                other => break other,
+            }
+        };
+        self.dispatch.waiting.store(state.queue.len(), Ordering::Release);
+        if call.is_some() {
+            state.taken += 1;
+        }
+        if !self.taking
+            && let Some(seat) = state.seats.iter_mut().find(|seat| seat.id == self.id)
+        {
+            seat.taking = true;
+            seat.waker.clone_from(cx.waker());
+            self.taking = true;
+        }
+        call
+    }
+
+    /// No further call now.
+    pub(super) fn withdraw(&mut self) {
+        if std::mem::take(&mut self.taking)
+            && let Some(seat) = lock(&self.dispatch.state).seats.iter_mut().find(|seat| seat.id == self.id)
+        {
+            seat.taking = false;
+        }
+    }
+}
+
+impl Drop for Chair {
+    fn drop(&mut self) {
+        let mut state = lock(&self.dispatch.state);
+        state.live -= 1;
+        if self.seated {
+            state.seats.retain(|seat| seat.id != self.id);
+        } else {
+            state.starting -= 1;
+        }
+        // A place is free: calls that waited for one get it now.
+        let free = state.seats.iter().any(|seat| seat.taking);
+        if !state.queue.is_empty() && !free && state.starting == 0 && self.seated {
+            self.dispatch.start_instance(&mut state);
+        }
+        drop(state);
+        self.dispatch.changed.notify_waiters();
+    }
+}

@@ -1,0 +1,135 @@
+//! A call inside an instance: from the request's handing over to the response's head, for both generations of
+//! `wasi:http`.
+
+use std::sync::{Arc, Mutex};
+
+use futures::channel::oneshot;
+use wasmtime::{
+    AsContextMut as _, StoreContextMut,
+    component::{Accessor, Resource, TypedFuncCallConcurrent},
+};
+use wasmtime_wasi_http::{
+    Error, WasiBody, WasiHttpView as _,
+    p2::{self, bindings::http::types as p2_types},
+    p3::{self, bindings::http::types as p3_types},
+};
+
+use super::{
+    CallError, Content, Reply,
+    body::{Bond, GuestBody},
+};
+use crate::{guest::Guest, sync::lock};
+
+pub(super) type ReplySender = oneshot::Sender<Result<Reply, CallError>>;
+/// Where a proxy's answer goes: to be taken once, by whoever answers first.
+pub(super) type SharedSender = Arc<Mutex<Option<ReplySender>>>;
+
+/// A call that has been handed over to the guest.
+pub(super) enum Flight<'a> {
+    Service {
+        guest: &'a p3::bindings::Service,
+        call: ServiceCall,
+        /// What becomes of the request's body.
+        request_io: std::pin::Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
+    },
+    Proxy {
+        guest: &'a p2::bindings::Proxy,
+        call: ProxyCall,
+    },
+}
+
+type ServiceCall = TypedFuncCallConcurrent<
+    Guest,
+    (Resource<p3_types::Request>,),
+    (Result<Resource<p3_types::Response>, p3_types::ErrorCode>,),
+>;
+type ProxyCall = TypedFuncCallConcurrent<
+    Guest,
+    (Resource<p2_types::IncomingRequest>, Resource<p2_types::ResponseOutparam>),
+    (),
+>;
+
+/// How a call went.
+pub(super) enum Landing {
+    /// A service answered.
+    Response(http::Response<WasiBody>),
+    /// A service answered with an error, or with what is no response.
+    Failure(CallError),
+    /// A proxy returned; if it answered, it did so through its out-parameter.
+    Returned,
+}
+
+/// Hands `request` to a service.
+pub(super) fn start_service<'a>(
+    mut store: StoreContextMut<'_, Guest>,
+    guest: &'a p3::bindings::Service,
+    request: http::Request<WasiBody>,
+) -> wasmtime::Result<Flight<'a>> {
+    let view = store.data_mut().http();
+    let (request, request_io) = p3::Request::from_http(view.hooks, request);
+    let request = view.table.push(request)?;
+    let call = guest.wasi_http_handler().func_handle().start_call_concurrent(store, (request,))?;
+    Ok(Flight::Service { guest, call, request_io: Box::pin(request_io) })
+}
+
+/// Hands `request` to a proxy, whose answer goes to `reply`.
+pub(super) fn start_proxy<'a>(
+    mut store: StoreContextMut<'_, Guest>,
+    guest: &'a p2::bindings::Proxy,
+    request: http::Request<WasiBody>,
+    reply: SharedSender,
+    bond: Arc<Bond>,
+) -> wasmtime::Result<Flight<'a>> {
+    let mut view = store.data_mut().http();
+    let request = view.new_incoming_request(p2_types::Scheme::Http, request)?;
+    let out = view.new_response_outparam_from_callback(move |result| {
+        let Some(reply) = lock(&reply).take() else { return };
+        let answer = match result {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                Ok(Reply { head, content: Content::Stream(GuestBody::new(None, body, bond)) })
+            }
+            Err(code) => Err(CallError::ErrorCode {
+                internal: matches!(code, p2_types::ErrorCode::InternalError(_)),
+                code: format!("{code:?}"),
+            }),
+        };
+        // Nobody waiting is nobody's fault.
+        let _ = reply.send(answer);
+    })?;
+    let call =
+        guest.wasi_http_incoming_handler().func_handle().start_call_concurrent(store, (request, out))?;
+    Ok(Flight::Proxy { guest, call })
+}
+
+impl Flight<'_> {
+    /// Waits for the guest.
+    ///
+    /// # Errors
+    /// The guest trapped.
+    pub(super) async fn land(self, accessor: &Accessor<Guest>) -> wasmtime::Result<Landing> {
+        match self {
+            Self::Service { guest, call, request_io } => {
+                let handler = guest.wasi_http_handler();
+                match handler.func_handle().finish_call_concurrent(accessor, call).await?.0 {
+                    Ok(response) => accessor.with(|mut store| {
+                        let response = store.get().http().table.delete(response)?;
+                        Ok(match response.into_http(store.as_context_mut(), request_io) {
+                            Ok(response) => Landing::Response(response),
+                            Err(error) => Landing::Failure(CallError::InvalidResponse(format!("{error:#}"))),
+                        })
+                    }),
+                    Err(code) => Ok(Landing::Failure(CallError::ErrorCode {
+                        internal: matches!(code, p3_types::ErrorCode::InternalError(_)),
+                        code: format!("{code:?}"),
+                    })),
+                }
+            }
+            Self::Proxy { guest, call } => {
+                let handler = guest.wasi_http_incoming_handler();
+                handler.func_handle().finish_call_concurrent(accessor, call).await?;
+                Ok(Landing::Returned)
+            }
+        }
+    }
+}

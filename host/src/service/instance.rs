@@ -1,0 +1,351 @@
+//! The life of an instance: made, serving many calls at once, ended by age, idleness, a trap or a limit of time.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use tokio::time::{Sleep, sleep, timeout};
+use wasmtime::{AsContextMut as _, PoolConcurrencyLimitError, Store, component::Accessor};
+use wasmtime_wasi_http::handler::Proxy;
+
+use super::{
+    Call, CallError,
+    board::{self, Board, Phase, Reply},
+    body::Bond,
+    dispatch::{Chair, Dispatch, Limits},
+    flight::{self, Landing},
+    heads::Heads,
+};
+use crate::{
+    guest::Guest,
+    telemetry::{EndReason, bounded},
+};
+
+/// After a timeout, how long the event loop may take to turn before the guest counts as spinning or blocked.
+const TURN_GRACE: Duration = Duration::from_millis(100);
+/// After a timeout, how long the other tasks of the instance may take to end.
+const RETIRE_GRACE: Duration = Duration::from_secs(2);
+/// Bytes of a trap's backtrace that are logged.
+const BACKTRACE_BYTES: usize = 16 << 10;
+
+/// Lives in a task of its own until the instance has ended.
+pub(super) async fn run(mut chair: Chair) {
+    let dispatch = chair.dispatch.clone();
+    let (mut store, proxy) = match make(&dispatch).await {
+        Ok(made) => made,
+        Err(error) => return chair.give_up(&error),
+    };
+    dispatch.metrics.instances_created.inc();
+    dispatch.metrics.instances_live.inc();
+    let reason = serve(&mut chair, &dispatch, &mut store, &proxy).await;
+    dispatch.metrics.instances_ended.count(reason);
+    drop(store);
+    dispatch.metrics.instances_live.dec();
+}
+
+async fn make(dispatch: &Dispatch) -> Result<(Store<Guest>, Proxy), CallError> {
+    let mut store = Guest::store(&dispatch.engine, &dispatch.template);
+    let made = timeout(dispatch.limits.request, dispatch.linked.instantiate(&mut store)).await;
+    match made {
+        Ok(Ok(proxy)) => Ok((store, proxy)),
+        Ok(Err(error)) if error.is::<PoolConcurrencyLimitError>() => Err(CallError::NoInstance),
+        Ok(Err(error)) => {
+            tracing::error!(
+                error = bounded(&format!("{error:?}"), BACKTRACE_BYTES),
+                "the component's start failed"
+            );
+            Err(CallError::Instantiation(error.root_cause().to_string()))
+        }
+        Err(_) => {
+            Err(CallError::Instantiation(format!("its start took longer than {:?}", dispatch.limits.request)))
+        }
+    }
+}
+
+/// Serves until the instance's end, and says why it came.
+async fn serve(
+    chair: &mut Chair,
+    dispatch: &Arc<Dispatch>,
+    store: &mut Store<Guest>,
+    proxy: &Proxy,
+) -> EndReason {
+    let board = Board::new(Instant::now());
+    let bond = Arc::new(Bond::default());
+    let mut keeper = Keeper::new(&dispatch.limits);
+    let ended = {
+        let event_loop =
+            async |accessor: &Accessor<Guest>| turn(chair, dispatch, accessor, proxy, &board, &bond).await;
+        let mut event_loop = pin!(store.run_concurrent(event_loop));
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(result) = event_loop.as_mut().poll(cx) {
+                    return Poll::Ready(match result.flatten() {
+                        Ok(()) => End::Quiet(EndReason::Finished),
+                        Err(error) => End::Trap(error),
+                    });
+                }
+                // Nothing more comes without an event from outside: heads need not wait for their bodies.
+                if !board.heads_waiting.load(Relaxed) || board.flush_heads.swap(true, Relaxed) {
+                    break;
+                }
+            }
+            keeper.poll(cx, &board)
+        })
+        .await
+    };
+    // Before the store goes and with it the streams: what reads from them must know that they were cut off.
+    match ended {
+        End::Quiet(reason) => {
+            if reason == EndReason::Abandoned {
+                tracing::warn!(
+                    "background tasks of an instance ended: they ran longer than --background-timeout"
+                );
+            }
+            reason
+        }
+        End::Stuck => {
+            bond.fail();
+            let siblings = board.fail_all(&CallError::TimedOut);
+            dispatch.metrics.siblings.inc_by(siblings as u64);
+            tracing::error!(siblings, "an instance ended: it neither answered in time nor let others go on");
+            EndReason::TimedOut
+        }
+        End::Trap(error) => {
+            bond.fail();
+            let calls = board.fail_all(&CallError::Trapped);
+            dispatch.metrics.siblings.inc_by((calls as u64).saturating_sub(1));
+            let kind = trap_kind(&error);
+            dispatch.metrics.count_trap(&kind);
+            tracing::error!(
+                kind,
+                calls,
+                backtrace = bounded(&format!("{error:?}"), BACKTRACE_BYTES),
+                "an instance trapped, and is not used again"
+            );
+            EndReason::Trapped
+        }
+    }
+}
+
+enum End {
+    Quiet(EndReason),
+    Stuck,
+    Trap(wasmtime::Error),
+}
+
+/// A trap's kind as a label: wasmtime's own names, of which there are some dozens.
+fn trap_kind(error: &wasmtime::Error) -> String {
+    match error.downcast_ref::<wasmtime::Trap>() {
+        Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
+        None => "host error".to_owned(),
+    }
+}
+
+/// The event loop's inner side: takes calls, hands them to the guest, sends what it answers.
+async fn turn(
+    chair: &mut Chair,
+    dispatch: &Dispatch,
+    accessor: &Accessor<Guest>,
+    proxy: &Proxy,
+    board: &Board,
+    bond: &Arc<Bond>,
+) -> wasmtime::Result<()> {
+    let limits = &dispatch.limits;
+    let handle = match proxy {
+        Proxy::P3(guest) => *guest.wasi_http_handler().func_handle().func(),
+        Proxy::P2(guest) => *guest.wasi_http_incoming_handler().func_handle().func(),
+    };
+    let mut flights = FuturesUnordered::new();
+    let mut heads = Heads::new(bond.clone());
+    let mut taken = 0usize;
+    let mut phase = Phase::Idle;
+    let mut seated = false;
+    poll_fn(|cx| {
+        if !std::mem::replace(&mut seated, true) {
+            chair.sit(cx.waker());
+        }
+        board.turn();
+        let mut may_take = true;
+        loop {
+            while let Poll::Ready(Some((slot, landing))) = flights.poll_next_unpin(cx) {
+                land(slot, landing?, board, &mut heads);
+            }
+            if !heads.is_empty() {
+                heads.poll(cx, board.flush_heads.load(Relaxed));
+                board.flush_heads.store(false, Relaxed);
+            }
+            board.heads_waiting.store(!heads.is_empty(), Relaxed);
+
+            let ready = taken < limits.max_calls
+                && !board.is_retiring()
+                && flights.len() < limits.concurrency
+                && accessor.poll_ready_for_concurrent_call(handle, cx).is_ready();
+            if !ready {
+                chair.withdraw();
+                break;
+            }
+            // One call a turn: the guest gets to run between, and if it spins or blocks on this call, the others
+            // are still in the queue for another instance.
+            if !may_take {
+                if dispatch.waiting() != 0 {
+                    cx.waker().wake_by_ref();
+                }
+                break;
+            }
+            let Some(call) = chair.take(cx) else { break };
+            may_take = false;
+            if taken > 0 {
+                dispatch.worker.reused.inc();
+            }
+            taken += 1;
+            phase = Phase::Serving;
+            let (slot, flight) = begin(call, accessor, proxy, board, bond)?;
+            flights.push(async move { (slot, flight.land(accessor).await) });
+        }
+
+        if !flights.is_empty() || !heads.is_empty() {
+            return Poll::Pending;
+        }
+        let next = if bond.is_open(cx.waker()) {
+            Phase::Serving
+        } else if accessor.poll_no_interesting_tasks(cx).is_pending() {
+            Phase::Background
+        } else if taken >= limits.max_calls
+            || board.is_retiring()
+            || dispatch.is_draining() && dispatch.waiting() == 0
+        {
+            return Poll::Ready(Ok(()));
+        } else {
+            Phase::Idle
+        };
+        if next != phase {
+            phase = next;
+            board.set_phase(phase, Instant::now());
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Hands a call to the guest.
+fn begin<'a>(
+    call: Call,
+    accessor: &Accessor<Guest>,
+    proxy: &'a Proxy,
+    board: &Board,
+    bond: &Arc<Bond>,
+) -> wasmtime::Result<(usize, flight::Flight<'a>)> {
+    let Call { request, reply, deadline, .. } = call;
+    match proxy {
+        Proxy::P3(guest) => {
+            let slot = board.enter(deadline, Reply::Own(reply));
+            let flight =
+                accessor.with(|mut store| flight::start_service(store.as_context_mut(), guest, request))?;
+            Ok((slot, flight))
+        }
+        Proxy::P2(guest) => {
+            let reply = board::shared(reply);
+            let slot = board.enter(deadline, Reply::Shared(reply.clone()));
+            let flight = accessor.with(|mut store| {
+                flight::start_proxy(store.as_context_mut(), guest, request, reply, bond.clone())
+            })?;
+            Ok((slot, flight))
+        }
+    }
+}
+
+/// Sends what a call came to.
+fn land(slot: usize, landing: Landing, board: &Board, heads: &mut Heads) {
+    // Without a sender the call has been answered, by a timeout or by the guest itself.
+    let Some(reply) = board.leave(slot) else { return };
+    match landing {
+        Landing::Response(response) => heads.push(response, reply),
+        Landing::Failure(error) => drop(reply.send(Err(error))),
+        Landing::Returned => {
+            drop(reply.send(Err(CallError::InvalidResponse("it returned without a response".to_owned()))));
+        }
+    }
+}
+
+/// Sees to an instance's limits of time from outside its event loop.
+///
+/// One timer an instance, not one a call: it is set to the shortest period that any event could start, so an event
+/// after that is never due before it fires.
+struct Keeper {
+    limits: Limits,
+    timer: Option<Pin<Box<Sleep>>>,
+    retired: Option<Instant>,
+    /// The event loop has been asked to turn.
+    poked: bool,
+}
+
+impl Keeper {
+    fn new(limits: &Limits) -> Self {
+        Self { limits: limits.clone(), timer: None, retired: None, poked: false }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, board: &Board) -> Poll<End> {
+        let shortest = self.limits.request.min(self.limits.idle).min(self.limits.background);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(shortest)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let now = Instant::now();
+            match look(&self.limits, &mut self.retired, &mut self.poked, board, now) {
+                Verdict::End(end) => return Poll::Ready(end),
+                Verdict::Keep(next) => {
+                    let next = next.unwrap_or(now + shortest).min(now + shortest);
+                    timer.as_mut().reset(next.into());
+                    // The event loop may have to see that it retires.
+                    cx.waker().wake_by_ref();
+                }
+            }
+        }
+    }
+}
+
+enum Verdict {
+    Keep(Option<Instant>),
+    End(End),
+}
+
+fn look(
+    limits: &Limits,
+    retired: &mut Option<Instant>,
+    poked: &mut bool,
+    board: &Board,
+    now: Instant,
+) -> Verdict {
+    let turned = board.has_turned();
+    let survey = board.survey(now, limits.response);
+    if survey.overrun > 0 {
+        // Soft: those that are late have been answered, and no others are taken.
+        board.retire();
+        retired.get_or_insert(now);
+        // Hard: a guest that does not even let its event loop turn holds up the others in it, and the thread.
+        if std::mem::replace(poked, true) && !turned {
+            return Verdict::End(End::Stuck);
+        }
+    }
+    if let Some(since) = *retired {
+        return match survey.unanswered == 0 && now >= since + RETIRE_GRACE {
+            true => {
+                Verdict::End(if survey.overrun > 0 { End::Stuck } else { End::Quiet(EndReason::TimedOut) })
+            }
+            false => Verdict::Keep(Some(now + TURN_GRACE)),
+        };
+    }
+    match survey.phase {
+        Phase::Serving => Verdict::Keep(survey.next),
+        Phase::Background if now >= survey.since + limits.background => {
+            Verdict::End(End::Quiet(EndReason::Abandoned))
+        }
+        Phase::Background => Verdict::Keep(Some(survey.since + limits.background)),
+        Phase::Idle if now >= survey.since + limits.idle => Verdict::End(End::Quiet(EndReason::Idle)),
+        Phase::Idle => Verdict::Keep(Some(survey.since + limits.idle)),
+    }
+}

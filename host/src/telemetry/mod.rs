@@ -1,0 +1,20 @@
+//! What the host tells of itself: log lines, metrics, and what guests print.
+
+mod access;
+mod exposition;
+mod guest_output;
+mod log;
+mod metrics;
+mod process;
+
+pub(crate) use access::{AccessLine, AccessLog};
+pub(crate) use exposition::Exposition;
+pub(crate) use guest_output::{GuestOutput, GuestStream};
+pub(crate) use log::{Log, Sink};
+pub(crate) use metrics::{EndReason, Metrics, Rejection, WorkerMetrics};
+pub(crate) use process::expose as expose_process;
+
+/// The first `limit` bytes of `text`, cut between characters.
+pub(crate) fn bounded(text: &str, limit: usize) -> &str {
+    text.get(..text.floor_char_boundary(limit)).unwrap_or(text)
+}
