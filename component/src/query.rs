@@ -113,3 +113,6 @@ impl<'a> Asked<'a> {
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
+
+#[cfg(test)]
+mod tests;
