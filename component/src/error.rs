@@ -44,6 +44,8 @@ pub enum Error {
     UpstreamUnreachable,
     /// GitHub's answer is not what it should be.
     UpstreamInvalid,
+    /// The store that the answer lies in fails.
+    StoreUnavailable,
     /// A setting is invalid.
     Misconfigured {
         /// Names the setting; holds no secret.
@@ -123,6 +125,9 @@ impl Error {
             },
             Self::UpstreamUnreachable => plain(502, "GitHub is unreachable", WARN, "upstream_unreachable"),
             Self::UpstreamInvalid => plain(502, "GitHub sent an invalid response", WARN, "upstream_invalid"),
+            Self::StoreUnavailable => {
+                plain(503, "The service's store is unavailable", Some(Level::Error), "store_unavailable")
+            }
             Self::Misconfigured { reason } => Appearance {
                 detail: Cow::Owned(format!("Service is misconfigured: {reason}")),
                 ..plain(503, "", ERROR, "misconfigured")
@@ -157,6 +162,7 @@ impl Error {
             Self::UpstreamStatus(500),
             Self::UpstreamUnreachable,
             Self::UpstreamInvalid,
+            Self::StoreUnavailable,
             Self::Misconfigured { reason: "setting 'cache_ttl' must be a number".to_owned() },
             Self::Overloaded,
             Self::Internal,
@@ -174,6 +180,7 @@ impl Error {
                 | Self::UpstreamStatus(_)
                 | Self::UpstreamUnreachable
                 | Self::UpstreamInvalid
+                | Self::StoreUnavailable
                 | Self::Misconfigured { .. }
                 | Self::Overloaded
                 | Self::Internal => {}

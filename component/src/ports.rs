@@ -148,8 +148,8 @@ pub enum Level {
 
 /// Log lines.
 pub trait Log {
-    /// Writes one line.
-    fn log(&self, level: Level, message: &str);
+    /// Writes one line, complete as it is.
+    fn log(&self, line: &str);
 }
 
 /// All of it together: what a service runs on.

@@ -1,0 +1,193 @@
+//! What an instance keeps between its requests: settings that have been read, stores that are open, counts that are
+//! not written yet, fetches that are under way. Nothing that matters; another instance has it in no time.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::cache::Cache;
+use crate::error::Error;
+use crate::fill::Outcome;
+use crate::flight::Flights;
+use crate::metrics::Counter;
+use crate::permits::Permits;
+use crate::ports::{Level, Platform, StoreError};
+use crate::settings::{Settings, SettingsError};
+use crate::stats::{Active, Stats};
+
+/// A store that fails is complained about at most this often.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// An instance of the service.
+pub struct App<P: Platform> {
+    /// What it runs on.
+    pub platform: P,
+    /// What it has counted.
+    pub stats: Stats,
+    pub(crate) flights: Rc<Flights<P, Outcome>>,
+    pub(crate) permits: Permits,
+    configured: OnceCell<Result<Rc<Configured>, SettingsError>>,
+    cache: RefCell<Option<Rc<Cache<P::Store>>>>,
+    metrics_store: RefCell<Option<Rc<P::Store>>>,
+    last_complaint: Cell<Option<Duration>>,
+}
+
+/// The settings, and what follows from them.
+#[derive(Debug)]
+pub struct Configured {
+    /// The settings.
+    pub settings: Settings,
+    /// The value of `Access-Control-Allow-Origin`.
+    pub cors: Option<Rc<str>>,
+    /// The hash of the credential that GitHub is asked with.
+    pub credential: u64,
+}
+
+impl<P: Platform> App<P> {
+    /// An instance on `platform`. Nothing is read or opened before it is needed.
+    pub fn new(platform: P) -> Self {
+        Self {
+            platform,
+            stats: Stats::default(),
+            flights: Rc::default(),
+            permits: Permits::default(),
+            configured: OnceCell::new(),
+            cache: RefCell::default(),
+            metrics_store: RefCell::default(),
+            last_complaint: Cell::default(),
+        }
+    }
+
+    /// The settings, read once.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`], logged the first time.
+    pub fn configured(&self) -> Result<&Rc<Configured>, Error> {
+        let read = self.configured.get_or_init(|| {
+            let settings = Settings::read(&self.platform).inspect_err(|error| {
+                self.log(Level::Error, &error.to_string());
+            })?;
+            let cors = settings.cors_allow_origin.as_deref().map(Rc::from);
+            let credential = settings.credential();
+            Ok(Rc::new(Configured { settings, cors, credential }))
+        });
+        read.as_ref().map_err(|error| Error::Misconfigured { reason: error.to_string() })
+    }
+
+    /// The value of `Access-Control-Allow-Origin`, where the settings are usable.
+    pub(crate) fn cors(&self) -> Option<&Rc<str>> {
+        self.configured().ok().and_then(|configured| configured.cors.as_ref())
+    }
+
+    /// The cache. A store that could not be opened is tried again with the next request.
+    pub(crate) fn cache(&self, settings: &Settings) -> Result<Rc<Cache<P::Store>>, StoreError> {
+        if let Some(cache) = self.cache.borrow().as_ref() {
+            return Ok(Rc::clone(cache));
+        }
+        let store = Rc::new(self.platform.open(&settings.cache_store)?);
+        let cache = Rc::new(Cache::new(store, settings.cache_entries));
+        *self.cache.borrow_mut() = Some(Rc::clone(&cache));
+        Ok(cache)
+    }
+
+    /// The store of the metrics.
+    pub(crate) fn metrics_store(&self, settings: &Settings) -> Result<Rc<P::Store>, StoreError> {
+        if let Some(store) = self.metrics_store.borrow().as_ref() {
+            return Ok(Rc::clone(store));
+        }
+        let store = Rc::new(self.platform.open(&settings.metrics_store)?);
+        *self.metrics_store.borrow_mut() = Some(Rc::clone(&store));
+        Ok(store)
+    }
+
+    /// Counts a failure of the cache's store, and says so.
+    pub(crate) fn complain(&self, error: &StoreError) {
+        self.stats.add(Counter::StoreErrors, 1);
+        self.complain_of("cache", error);
+    }
+
+    fn complain_of(&self, store: &str, error: &StoreError) {
+        let now = self.platform.monotonic();
+        let last = self.last_complaint.get();
+        if last.is_none_or(|last| now.saturating_sub(last) >= COMPLAINT_INTERVAL) {
+            self.last_complaint.set(Some(now));
+            self.log(Level::Error, &format!("the store of the {store} fails: {error}"));
+        }
+    }
+
+    /// Writes a log line: JSON, with the names of pod and cluster where they are set.
+    pub(crate) fn log(&self, level: Level, message: &str) {
+        let level = match level {
+            Level::Info => "INFO",
+            Level::Warn => "WARN",
+            Level::Error => "ERROR",
+        };
+        let mut line = serde_json::Map::new();
+        let mut member = |name: &str, value: &str| {
+            if !value.is_empty() {
+                line.insert(name.to_owned(), value.into());
+            }
+        };
+        member("level", level);
+        member("message", message);
+        if let Some(Ok(configured)) = self.configured.get() {
+            member("cluster", &configured.settings.cluster_name);
+            member("pod", &configured.settings.pod_name);
+        }
+        self.platform.log(&serde_json::Value::Object(line).to_string());
+    }
+
+    /// Sees to it that what has been counted is written soon, behind the back of whoever caused it.
+    pub(crate) fn flush_soon(self: &Rc<Self>) {
+        if !self.stats.take_flush_duty() {
+            return;
+        }
+        let duty = FlushDuty(Rc::clone(self));
+        self.platform.spawn(async move {
+            let app = Rc::clone(&duty.0);
+            app.platform.sleep(crate::stats::FLUSH_INTERVAL).await;
+            drop(duty);
+            app.flush().await;
+        });
+    }
+
+    /// Writes what has been counted.
+    pub(crate) async fn flush(&self) {
+        let Ok(configured) = self.configured() else { return };
+        if let Err(error) = self.flush_tallies(configured).await {
+            self.complain(&error);
+        }
+        let flushed = match self.metrics_store(&configured.settings) {
+            Ok(store) => self.stats.flush(&self.platform, &*store).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = flushed {
+            self.complain_of("metrics", &error);
+        }
+    }
+
+    async fn flush_tallies(&self, configured: &Configured) -> Result<(), StoreError> {
+        if !self.stats.has_tallies() {
+            return Ok(());
+        }
+        let cache = self.cache(&configured.settings)?;
+        match cache.present_generation().await? {
+            Some(generation) => self.stats.flush_tallies(&**cache.store(), generation).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a request as active while the guard exists.
+    pub(crate) fn enter(&self) -> Active<'_> {
+        self.stats.enter()
+    }
+}
+
+/// The duty to flush; a task that is dropped before its time lays it down, too.
+struct FlushDuty<P: Platform>(Rc<App<P>>);
+
+impl<P: Platform> Drop for FlushDuty<P> {
+    fn drop(&mut self) {
+        self.0.stats.lay_down_flush_duty();
+    }
+}

@@ -1,0 +1,217 @@
+//! A page of a user's gists: from the cache, from GitHub, or from the cache because GitHub fails.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::answer::Failure;
+use crate::app::{App, Configured};
+use crate::cache::Found;
+use crate::conditional::{self, CacheStatus, Detail, Forwarded};
+use crate::entry::Content;
+use crate::error::Error;
+use crate::fill::{self, Errand, Flown, Outcome, Source};
+use crate::freshness::Freshness;
+use crate::gist;
+use crate::lease::Limits;
+use crate::link::Relations;
+use crate::metrics::{Counter, StaleReason};
+use crate::ports::{Platform, StoreError};
+use crate::query;
+use crate::response::{self, Gists, Link, Response};
+use crate::route::Endpoint;
+use crate::service::{Refusal, Request};
+use crate::stats::Tally;
+use crate::trouble::Trouble;
+
+/// Answers `GET /{username}` and its other form.
+pub(crate) async fn gists<P: Platform>(
+    app: &Rc<App<P>>,
+    request: &impl Request,
+    endpoint: Endpoint,
+    name: &str,
+    raw_query: &str,
+) -> Result<Response, Refusal> {
+    let (username, query) = query::validate(name, raw_query)?;
+    let configured = app.configured()?;
+    let user = Rc::from(username.key());
+    let mut visit = Visit {
+        app,
+        configured,
+        request,
+        endpoint,
+        raw_query,
+        errand: Errand { username, user, query, generation: None },
+    };
+    match visit.look_up().await {
+        Found::Content(content, Freshness::Fresh) => Ok(visit.hit(content, None)),
+        Found::Content(content, Freshness::StaleWhileRevalidate) => {
+            fill::refresh(app, configured, &visit.errand);
+            app.stats.add(Counter::Stale(StaleReason::Revalidate), 1);
+            Ok(visit.hit(content, Some(Detail::Revalidating)))
+        }
+        Found::Content(content, Freshness::StaleIfError) => visit.fetch(Some(content), true).await,
+        Found::Content(_, Freshness::Expired) => visit.fetch(None, true).await,
+        Found::Absent(until) => Err(visit.remembered(until)),
+        Found::Nothing => visit.fetch(None, false).await,
+    }
+}
+
+/// One request for a page.
+struct Visit<'a, P: Platform, R> {
+    app: &'a Rc<App<P>>,
+    configured: &'a Rc<Configured>,
+    request: &'a R,
+    endpoint: Endpoint,
+    raw_query: &'a str,
+    errand: Errand,
+}
+
+impl<P: Platform, R: Request> Visit<'_, P, R> {
+    /// What the cache has. A store that fails has nothing.
+    async fn look_up(&mut self) -> Found {
+        match self.ask_cache().await {
+            Ok(found) => found,
+            Err(error) => {
+                self.app.complain(&error);
+                self.errand.generation = None;
+                Found::Nothing
+            }
+        }
+    }
+
+    async fn ask_cache(&mut self) -> Result<Found, StoreError> {
+        let cache = self.app.cache(&self.configured.settings)?;
+        let generation = cache.generation(&self.app.platform).await?;
+        self.errand.generation = Some(generation);
+        if !self.errand.query.use_cache {
+            return Ok(Found::Nothing);
+        }
+        cache.look_up(generation, self.errand.page(), self.app.platform.system()).await
+    }
+
+    /// Asks GitHub, alone or with others; `stale` is the answer if that fails. `was_stored` says that there was an
+    /// entry, too old for that or not.
+    async fn fetch(&self, stale: Option<Content>, was_stored: bool) -> Result<Response, Refusal> {
+        let limits = Limits::for_timeout(self.configured.settings.upstream_timeout);
+        let patience = match stale {
+            Some(_) => limits.give_up,
+            None => limits.lease + limits.give_up,
+        };
+        let Flown { outcome, joined } = fill::fly(self.app, self.configured, &self.errand, patience).await;
+        match (outcome, stale) {
+            (Outcome::Content(content, Source::Store), _) => Ok(self.hit(Rc::unwrap_or_clone(content), None)),
+            (Outcome::Content(content, source), _) => {
+                let cache_status = self.forwarded(source, joined, was_stored);
+                self.count_miss();
+                Ok(self.answer(Rc::unwrap_or_clone(content), false, cache_status))
+            }
+            (Outcome::Trouble(trouble), Some(stale)) if trouble.allows_stale() => {
+                self.app.stats.add(Counter::Stale(StaleReason::Error), 1);
+                Ok(self.hit(stale, Some(trouble.detail())))
+            }
+            (Outcome::Trouble(trouble), _) => {
+                self.count_miss();
+                Err(self.refused(trouble, joined))
+            }
+        }
+    }
+
+    fn hit(&self, content: Content, detail: Option<Detail>) -> Response {
+        self.count_hit();
+        let ttl = response::ttl(content.fresh_until, self.app.platform.system());
+        self.answer(content, true, CacheStatus::Hit { ttl: Some(ttl), detail })
+    }
+
+    fn forwarded(&self, source: Source, joined: bool, was_stored: bool) -> CacheStatus {
+        let collapsed = joined || source == Source::Elsewhere;
+        let stored = !collapsed && self.errand.generation.is_some();
+        let (reason, status) = match (self.errand.query.use_cache, source) {
+            (false, _) => (Forwarded::Bypass, None),
+            (true, Source::Revalidated) if !joined => (Forwarded::Stale, Some(304)),
+            (true, Source::Fetched) if !joined && was_stored => (Forwarded::Stale, Some(200)),
+            (true, _) => (Forwarded::UriMiss, None),
+        };
+        CacheStatus::Forward { reason, status, stored, collapsed, detail: None }
+    }
+
+    fn answer(&self, content: Content, hit: bool, cache_status: CacheStatus) -> Response {
+        let now = self.app.platform.system();
+        let may_be_kept = self.errand.query.use_cache;
+        let gists = Gists {
+            etag: content.etag,
+            keeping: may_be_kept.then(|| response::keeping(content.stored_at, content.fresh_until, now)),
+            cache_status,
+            link: Link {
+                endpoint: self.endpoint,
+                name: self.errand.username.as_asked().to_owned(),
+                raw_query: self.raw_query.to_owned(),
+                asked: self.errand.query,
+                relations: Relations { next: content.has_next, prev: content.has_prev },
+            },
+        };
+        let cors = self.configured.cors.as_ref();
+        if self.has_already(content.etag) {
+            return Response::not_modified(gists, cors);
+        }
+        let mut body = content.body;
+        gist::complete(&mut body, hit, self.configured.settings.cache_ttl.as_secs());
+        Response::gists(gists, body, cors)
+    }
+
+    /// Whether the client says that it has this page.
+    fn has_already(&self, etag: [u8; 16]) -> bool {
+        let fields = self.request.header("if-none-match");
+        if fields.is_empty() {
+            return false;
+        }
+        let etag = conditional::etag(etag);
+        fields
+            .iter()
+            .filter_map(|field| str::from_utf8(field).ok())
+            .any(|field| conditional::if_none_match(field, &etag))
+    }
+
+    /// The 404 that was remembered until then.
+    fn remembered(&self, until: Duration) -> Refusal {
+        self.count_hit();
+        let trouble = Trouble { failure: Failure::NoSuchUser, until };
+        Refusal {
+            error: trouble.error(self.errand.username.as_asked(), self.app.platform.system()),
+            cache_status: Some(CacheStatus::Hit { ttl: None, detail: None }),
+        }
+    }
+
+    fn refused(&self, trouble: Trouble, collapsed: bool) -> Refusal {
+        let use_cache = self.errand.query.use_cache;
+        let reason = if use_cache { Forwarded::UriMiss } else { Forwarded::Bypass };
+        let detail = matches!(trouble.failure, Failure::RateLimited { .. }).then_some(Detail::RateLimited);
+        let mut error = trouble.error(self.errand.username.as_asked(), self.app.platform.system());
+        if let (false, Error::UserNotFound { max_age, .. }) = (use_cache, &mut error) {
+            *max_age = None;
+        }
+        Refusal {
+            error,
+            cache_status: Some(CacheStatus::Forward {
+                reason,
+                status: None,
+                stored: false,
+                collapsed,
+                detail,
+            }),
+        }
+    }
+
+    fn count_hit(&self) {
+        self.app.stats.add(Counter::Hits, 1);
+        if let Some(generation) = self.errand.generation {
+            self.app.stats.tally(generation, Tally::HIT);
+        }
+    }
+
+    fn count_miss(&self) {
+        self.app.stats.add(Counter::Misses, 1);
+        if let Some(generation) = self.errand.generation.filter(|_| self.errand.query.use_cache) {
+            self.app.stats.tally(generation, Tally::MISS);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `wasi:keyvalue` as a [`Store`].
+
+use super::Wasi;
+use super::bindings::wasi::keyvalue::{atomics, batch, store};
+use crate::ports::{Pairs, Store, StoreError, Stores};
+
+/// An open bucket.
+pub(super) struct Bucket(store::Bucket);
+
+impl Stores for Wasi {
+    type Store = Bucket;
+
+    fn open(&self, name: &str) -> Result<Bucket, StoreError> {
+        Ok(Bucket(store::open(name)?))
+    }
+}
+
+impl Store for Bucket {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.0.get(key)?)
+    }
+
+    async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        Ok(self.0.set(key, value)?)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        Ok(self.0.delete(key)?)
+    }
+
+    async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
+        Ok(atomics::increment(&self.0, key, delta)?)
+    }
+
+    async fn get_many(&self, keys: &[String]) -> Result<Pairs, StoreError> {
+        Ok(batch::get_many(&self.0, keys)?)
+    }
+}
+
+impl From<store::Error> for StoreError {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::NoSuchStore => Self::NoSuchStore,
+            store::Error::AccessDenied => Self::AccessDenied,
+            store::Error::Other(reason) => Self::Other(reason),
+        }
+    }
+}
