@@ -19,6 +19,7 @@ mod guest;
 pub mod histogram;
 mod host;
 pub mod keyvalue;
+pub mod manifest;
 pub mod outbound;
 mod server;
 mod service;

@@ -88,3 +88,6 @@ fn text(path: &Path, file: File) -> Result<String, FileError> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

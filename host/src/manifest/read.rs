@@ -1,0 +1,225 @@
+use super::document::{Error, Node, Section, Source};
+use super::route::{Route, Routes};
+use super::{Component, Manifest, Mount};
+use crate::settings::{Name, Template, Variable};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+pub(super) fn manifest(text: &str, file: &Path) -> Result<Manifest, Error> {
+    let mut warnings = Vec::new();
+    let mut root = Source::new(file, text).root()?;
+    let version = root.require("spin_manifest_version")?;
+    if !version.is_integer("2") {
+        return Err(version.error("only version 2 is read"));
+    }
+    let (name, version) = application(root.require("application")?.section()?, &mut warnings)?;
+    let variables = match root.section("variables")? {
+        Some(section) => variables(section, &mut warnings)?,
+        None => BTreeMap::new(),
+    };
+    let mut reader = Reader {
+        directory: file.parent().unwrap_or_else(|| Path::new("")),
+        variables: &variables,
+        components: root.section("component")?.map(Section::into_entries).into_iter().flatten().collect(),
+        warnings,
+    };
+    let triggers = root.require("trigger")?;
+    let (component, routes) = reader.triggers(triggers)?;
+    let Reader { components, mut warnings, .. } = reader;
+    warnings.extend(components.into_values().map(|node| node.warning("no HTTP trigger names it")));
+    root.finish(&mut warnings);
+    Ok(Manifest { name, version, variables, component, routes, warnings })
+}
+
+fn application(
+    mut section: Section<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<(String, Option<String>), Error> {
+    let name = section.require("name")?.string()?;
+    let version = section.optional_string("version")?;
+    section.ignore(&["description", "authors", "tool"]);
+    section.unsupported(&["trigger"], warnings);
+    section.finish(warnings);
+    Ok((name, version))
+}
+
+fn variables(section: Section<'_>, warnings: &mut Vec<String>) -> Result<BTreeMap<Name, Variable>, Error> {
+    let mut variables = BTreeMap::new();
+    for (key, node) in section.into_entries() {
+        let name = name(&key, &node)?;
+        let mut section = node.section()?;
+        let default = section.optional_string("default")?;
+        if section.flag("required")? == default.is_some() {
+            return Err(section.error("want either `default` or `required = true`"));
+        }
+        let secret = section.flag("secret")?;
+        section.ignore(&["description"]);
+        section.finish(warnings);
+        variables.insert(name, Variable { default, secret });
+    }
+    Ok(variables)
+}
+
+fn name(key: &str, node: &Node<'_>) -> Result<Name, Error> {
+    key.parse().map_err(|e: crate::settings::InvalidName| node.error(e.to_string()))
+}
+
+/// What is needed to read a component at the place where a trigger names it.
+struct Reader<'a> {
+    directory: &'a Path,
+    variables: &'a BTreeMap<Name, Variable>,
+    /// Those that no trigger has named yet.
+    components: BTreeMap<String, Node<'a>>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    fn triggers(&mut self, node: Node<'a>) -> Result<(Component, Routes), Error> {
+        let mut section = node.section()?;
+        let mut served: Option<Component> = None;
+        let mut routes = Vec::new();
+        for (n, trigger) in section.list("http")?.into_iter().enumerate() {
+            let warning = trigger.warning("a private route, which nothing here can call");
+            let mut trigger = trigger.section()?;
+            trigger.ignore(&["id"]);
+            if let Some(mut executor) = trigger.section("executor")?
+                && let Some(kind) = executor.take("type")
+                && kind.string()? != "http"
+            {
+                return Err(kind.error("only the executor `http` is served"));
+            }
+            let Some(route) = route(trigger.require("route")?)? else {
+                self.warnings.push(warning);
+                continue;
+            };
+            let named = trigger.require("component")?;
+            trigger.finish(&mut self.warnings);
+            if !named.is_string() {
+                if served.is_some() {
+                    return Err(named.error(ONE_COMPONENT));
+                }
+                served = Some(self.component(format!("{n}"), named)?);
+                routes.push(route);
+                continue;
+            }
+            let id = named.string()?;
+            match &served {
+                Some(component) if component.id == id => {}
+                Some(_) => return Err(named.error(ONE_COMPONENT)),
+                None => {
+                    let definition = self.components.remove(&id);
+                    let definition =
+                        definition.ok_or_else(|| named.error(format!("there is no [component.{id}]")))?;
+                    served = Some(self.component(id, definition)?);
+                }
+            }
+            routes.push(route);
+        }
+        let component = served.ok_or_else(|| section.error("there is no [[trigger.http]] with a route"))?;
+        for (_, other) in section.into_entries() {
+            self.warnings.push(other.warning("only HTTP triggers are served"));
+        }
+        Ok((component, Routes::new(routes)))
+    }
+
+    fn component(&mut self, id: String, node: Node<'a>) -> Result<Component, Error> {
+        let mut section = node.section()?;
+        let source = section.require("source")?;
+        if !source.is_string() {
+            return Err(source.error("only a file's path is supported: fetch the component first"));
+        }
+        let source = self.directory.join(source.string()?);
+        let allowed_outbound_hosts = self.outbound(section.list("allowed_outbound_hosts")?)?;
+        let stores = section.list("key_value_stores")?;
+        let stores = stores.iter().map(Node::string).collect::<Result<BTreeSet<_>, _>>()?;
+        let mut variables = BTreeMap::new();
+        for (key, node) in section.section("variables")?.into_iter().flat_map(Section::into_entries) {
+            variables.insert(name(&key, &node)?, self.template(&node)?);
+        }
+        let mut environment = BTreeMap::new();
+        for (key, node) in section.section("environment")?.into_iter().flat_map(Section::into_entries) {
+            environment.insert(key, node.string()?);
+        }
+        let files = self.files(section.list("files")?)?;
+        section.ignore(&["description", "build", "tool", "targets"]);
+        section.unsupported(
+            &[
+                "allowed_http_hosts",
+                "exclude_files",
+                "sqlite_databases",
+                "ai_models",
+                "dependencies",
+                "dependencies_inherit_configuration",
+                "profile",
+            ],
+            &mut self.warnings,
+        );
+        section.finish(&mut self.warnings);
+        Ok(Component {
+            id,
+            source,
+            allowed_outbound_hosts,
+            key_value_stores: stores.into_iter().collect(),
+            variables,
+            files,
+            environment,
+        })
+    }
+
+    fn outbound(&self, entries: Vec<Node<'a>>) -> Result<Vec<Template>, Error> {
+        let mut templates = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let template = self.template(&entry)?;
+            let secret =
+                template.variables().find(|name| self.variables.get(*name).is_some_and(|v| v.secret));
+            if let Some(secret) = secret {
+                return Err(entry.error(format!("{secret} is secret, but the entries are shown in metrics")));
+            }
+            templates.push(template);
+        }
+        Ok(templates)
+    }
+
+    fn template(&self, node: &Node<'a>) -> Result<Template, Error> {
+        let template: Template = node
+            .string()?
+            .parse()
+            .map_err(|e: crate::settings::InvalidTemplate| node.error(e.to_string()))?;
+        if let Some(name) = template.variables().find(|name| !self.variables.contains_key(*name)) {
+            return Err(node.error(format!("variable {name} is not declared in [variables]")));
+        }
+        Ok(template)
+    }
+
+    fn files(&mut self, entries: Vec<Node<'a>>) -> Result<Vec<Mount>, Error> {
+        let mut mounts = Vec::new();
+        for entry in entries {
+            if entry.is_string() {
+                self.warnings.push(entry.warning("patterns are not supported: want { source, destination }"));
+                continue;
+            }
+            let mut mount = entry.section()?;
+            let source = self.directory.join(mount.require("source")?.string()?);
+            let destination = mount.require("destination")?;
+            let path = destination.string()?;
+            if !path.starts_with('/') {
+                return Err(destination.error("want an absolute path"));
+            }
+            mount.finish(&mut self.warnings);
+            mounts.push(Mount { source, destination: path });
+        }
+        Ok(mounts)
+    }
+}
+
+const ONE_COMPONENT: &str = "one component a process is served, and another route leads to another one";
+
+/// `None`: a private route.
+fn route(node: Node<'_>) -> Result<Option<Route>, Error> {
+    if node.is_string() {
+        let invalid = |e: super::InvalidRoute| node.error(e.to_string());
+        return node.string()?.parse().map(Some).map_err(invalid);
+    }
+    let mut section = node.section()?;
+    if section.flag("private")? { Ok(None) } else { Err(section.error("want a path or { private = true }")) }
+}
