@@ -75,29 +75,23 @@ impl From<&hyper::Error> for Failure {
         if let Some(Error::HttpRequestBodySize(size)) = find::<Error>(error) {
             return Self::new(Error::HttpRequestBodySize(*size), Outcome::Limit);
         }
-        let broken = |kind| {
-            matches!(
-                kind,
-                io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::ConnectionAborted
-                    | io::ErrorKind::BrokenPipe
-                    | io::ErrorKind::UnexpectedEof
-            )
-        };
+        let io = find::<io::Error>(error).map(io::Error::kind);
         let error = if error.is_parse_too_large() {
             return Self::new(Error::HttpResponseHeaderSectionSize(None), Outcome::Limit);
-        } else if error.is_incomplete_message() {
+        } else if error.is_incomplete_message() || io == Some(io::ErrorKind::UnexpectedEof) {
             Error::HttpResponseIncomplete
-        } else if error.is_canceled()
-            || error.is_closed()
-            || find::<io::Error>(error).is_some_and(|e| broken(e.kind()))
-        {
+        } else if error.is_canceled() || error.is_closed() || io.is_some_and(is_broken) {
             Error::ConnectionTerminated
         } else {
             Error::HttpProtocolError
         };
         Self::new(error, Outcome::Protocol)
     }
+}
+
+fn is_broken(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(kind, ConnectionReset | ConnectionAborted | BrokenPipe)
 }
 
 fn connect(kind: io::ErrorKind) -> Error {

@@ -37,3 +37,6 @@ pub use resolve::{Resolve, Resolving, SystemResolver};
 pub use stats::{EntrySnapshot, Outcome, Stats};
 pub use target::{InvalidTarget, Scheme, Target};
 pub use tls::RootsError;
+
+#[cfg(test)]
+mod tests;

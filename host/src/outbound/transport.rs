@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tower_service::Service;
 
 /// How long the next address waits for the one before it (RFC 8305's recommendation).
@@ -68,15 +68,16 @@ impl Service<http::Uri> for Connector {
     fn call(&mut self, uri: http::Uri) -> Self::Future {
         let transport = Arc::clone(&self.0);
         Box::pin(async move {
-            let limit = transport.outbound.limits().connect;
-            timeout(limit, transport.connect(uri)).await.unwrap_or(Err(ConnectError::Timeout))
+            // One deadline for all steps: the step that it finds at work is the one that took too long.
+            let deadline = Instant::now() + transport.outbound.limits().connect;
+            timeout_at(deadline, transport.connect(uri, deadline)).await.unwrap_or(Err(ConnectError::Timeout))
         })
     }
 }
 
 /// The connection below TLS.
 #[derive(Clone)]
-struct Plain(Arc<Transport>);
+struct Plain(Arc<Transport>, Instant);
 
 impl Service<http::Uri> for Plain {
     type Response = Stream;
@@ -88,13 +89,13 @@ impl Service<http::Uri> for Plain {
     }
 
     fn call(&mut self, uri: http::Uri) -> Self::Future {
-        let transport = Arc::clone(&self.0);
-        Box::pin(async move { transport.plain(uri).await })
+        let (transport, deadline) = (Arc::clone(&self.0), self.1);
+        Box::pin(async move { transport.plain(uri, deadline).await })
     }
 }
 
 /// The connection to a proxy, which the policy has no say in.
-struct ToProxy(Arc<Transport>);
+struct ToProxy(Arc<Transport>, Instant);
 
 impl Service<http::Uri> for ToProxy {
     type Response = Stream;
@@ -106,18 +107,22 @@ impl Service<http::Uri> for ToProxy {
     }
 
     fn call(&mut self, proxy: http::Uri) -> Self::Future {
-        let transport = Arc::clone(&self.0);
+        let (transport, deadline) = (Arc::clone(&self.0), self.1);
         Box::pin(async move {
             let target = Target::of(&proxy)?;
-            let addresses = transport.resolve(&target).await?;
+            let addresses = transport.resolve(&target, deadline).await?;
             Stream::open(addresses).await
         })
     }
 }
 
 impl Transport {
-    async fn connect(self: Arc<Self>, uri: http::Uri) -> Result<MaybeHttpsStream<Stream>, ConnectError> {
-        let mut plain = Plain(Arc::clone(&self));
+    async fn connect(
+        self: Arc<Self>,
+        uri: http::Uri,
+        deadline: Instant,
+    ) -> Result<MaybeHttpsStream<Stream>, ConnectError> {
+        let mut plain = Plain(Arc::clone(&self), deadline);
         if uri.scheme() != Some(&http::uri::Scheme::HTTPS) {
             return plain.call(uri).await.map(MaybeHttpsStream::Http);
         }
@@ -129,13 +134,13 @@ impl Transport {
         })
     }
 
-    async fn plain(self: Arc<Self>, uri: http::Uri) -> Result<Stream, ConnectError> {
+    async fn plain(self: Arc<Self>, uri: http::Uri, deadline: Instant) -> Result<Stream, ConnectError> {
         let Some(proxy) = self.outbound.proxies().of(&uri) else {
             let target = Target::of(&uri)?;
-            let addresses = self.permitted(&target).await?;
+            let addresses = self.permitted(&target, deadline).await?;
             return Stream::open(addresses).await;
         };
-        let mut to_proxy = ToProxy(self);
+        let mut to_proxy = ToProxy(self, deadline);
         if uri.scheme() == Some(&http::uri::Scheme::HTTPS) {
             let mut tunnel = Tunnel::new(proxy.uri().clone(), to_proxy);
             if let Some(auth) = proxy.basic_auth() {
@@ -150,10 +155,10 @@ impl Transport {
 
     /// The target's addresses that may be connected to. One that may not be does not spoil the others, so that a
     /// host with a public and a private address is reached by the public one.
-    async fn permitted(&self, target: &Target) -> Result<Vec<SocketAddr>, ConnectError> {
+    async fn permitted(&self, target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
         let mut permitted = Vec::new();
         let mut refused = None;
-        for address in self.resolve(target).await? {
+        for address in self.resolve(target, deadline).await? {
             match self.policy.permits(target, address.ip()) {
                 Ok(()) => permitted.push(address),
                 Err(prohibited) => refused = refused.or(Some(prohibited)),
@@ -165,13 +170,13 @@ impl Transport {
         }
     }
 
-    async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, ConnectError> {
+    async fn resolve(&self, target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
         let name = match &target.host {
             Host::Ip(address) => return Ok(vec![(*address, target.port).into()]),
             Host::Name(name) => name,
         };
         let look_up = self.outbound.resolver().resolve(name, target.port);
-        let found = timeout(self.outbound.limits().connect, look_up).await;
+        let found = timeout_at(deadline, look_up).await;
         let mut addresses = found.map_err(|_| ConnectError::DnsTimeout)?.map_err(ConnectError::Dns)?;
         addresses.truncate(MAX_ADDRESSES);
         if addresses.is_empty() {
