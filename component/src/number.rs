@@ -29,9 +29,9 @@ pub fn integer(text: &str) -> Result<i64, IntegerError> {
 }
 
 /// Whether the text, as it stands, starts with too many digits. pydantic looks for that before anything else, and
-/// only there: behind white space or a zero, or with underscores between them, too many digits are malformed.
+/// only there: behind white space, a plus or a zero, or with underscores between them, too many digits are malformed.
 fn starts_oversized(text: &str) -> bool {
-    let (_, digits) = split_sign(text);
+    let digits = text.strip_prefix('-').unwrap_or(text);
     text.len() > MAX_DIGITS
         && !digits.starts_with('0')
         && digits.bytes().take_while(u8::is_ascii_digit).count() > MAX_DIGITS
