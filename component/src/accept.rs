@@ -78,3 +78,82 @@ fn split_unquoted(text: &str, separator: u8) -> impl Iterator<Item = &str> {
 fn contains_ignore_case(text: &str, needle: &str) -> bool {
     text.as_bytes().windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{error_form, thousandths};
+    use crate::problem::Form;
+
+    #[test]
+    fn a_problem_document_goes_to_whoever_names_it_no_lower_than_json() {
+        for accept in [
+            "application/problem+json",
+            "Application/Problem+JSON",
+            "application/problem+json, application/json",
+            "application/json, application/problem+json",
+            "application/json;q=0.5, application/problem+json;q=0.5",
+            "application/problem+json;q=0.9, */*;q=0.8",
+            "application/problem+json;q=0.2, application/*;q=0.9, application/json;q=0.1",
+            "text/html, application/problem+json ; q=0.001",
+            "text/x;a=\"application/json,\\\"\", application/problem+json",
+            "application/problem+json; charset=utf-8; Q=1.000",
+        ] {
+            assert_eq!(error_form(Some(accept)), Form::Problem, "{accept}");
+        }
+    }
+
+    #[test]
+    fn everyone_else_gets_a_detail() {
+        for accept in [
+            "",
+            "*/*",
+            "application/*",
+            "application/json",
+            "application/json, application/problem+json;q=0.9",
+            "application/problem+json;q=0.5, */*",
+            "application/problem+json;q=0.5, application/*;q=0.6, */*;q=0.1",
+            "application/problem+json;q=0",
+            "application/problem+json;q=0.000",
+            "application/problem+json;q=x",
+            "application/problem+json;q=1.001",
+            "application/problem+xml",
+            "x/y;z=\"application/problem+json\"",
+            "application/problem+jsonp",
+        ] {
+            assert_eq!(error_form(Some(accept)), Form::Detail, "{accept}");
+        }
+        assert_eq!(error_form(None), Form::Detail);
+    }
+
+    #[test]
+    fn a_quality_has_three_decimals() {
+        for (text, quality) in
+            [("0", 0), ("0.", 0), ("1", 1000), ("0.5", 500), ("0.05", 50), ("0.123", 123), ("1.000", 1000)]
+        {
+            assert_eq!(thousandths(text), Some(quality), "{text}");
+        }
+        for text in ["", "2", "0.1234", "1.1", "-0", "+1", "0.+1", ".5", "01"] {
+            assert_eq!(thousandths(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_two_qualities_matter(problem in 0_u16..=1000, json in 0_u16..=1000, json_first: bool) {
+            let q = |quality: u16| format!("{}.{:03}", quality / 1000, quality % 1000);
+            let problem_range = format!("application/problem+json;q={}", q(problem));
+            let json_range = format!("application/json;q={}", q(json));
+            let accept =
+                if json_first { format!("{json_range},{problem_range}") } else { format!("{problem_range},{json_range}") };
+            let expected = if problem > 0 && problem >= json { Form::Problem } else { Form::Detail };
+            prop_assert_eq!(error_form(Some(&accept)), expected);
+        }
+
+        #[test]
+        fn any_header_is_read(accept in "(application/problem\\+json|application/json|[,;=\"\\\\ q.01*/]|\\PC){0,20}") {
+            let _ = error_form(Some(&accept));
+        }
+    }
+}

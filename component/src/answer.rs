@@ -179,15 +179,19 @@ fn is_rate_limit(fetched: &Fetched) -> bool {
         || speaks_of_rate_limit(&fetched.body)
 }
 
+/// Looks into the `message` where the body has one, else, say in a page of HTML, anywhere.
 fn speaks_of_rate_limit(body: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Message {
         message: String,
     }
     let body = body.get(..MAX_MESSAGE).unwrap_or(body);
-    let Ok(Message { mut message }) = serde_json::from_slice(body) else { return false };
-    message.make_ascii_lowercase();
-    ["rate limit", "abuse detection"].iter().any(|phrase| message.contains(phrase))
+    let mut text = match serde_json::from_slice(body) {
+        Ok(Message { message }) => message,
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    };
+    text.make_ascii_lowercase();
+    ["rate limit", "abuse detection"].iter().any(|phrase| text.contains(phrase))
 }
 
 /// Seconds until GitHub says that it may be asked again: `retry-after`, else `x-ratelimit-reset` if that is to come.
@@ -208,3 +212,6 @@ fn seconds(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,3 +151,126 @@ impl fmt::Display for CacheStatus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{CacheStatus, Detail, Forwarded, cache_control, etag, if_none_match};
+
+    const TAG: &str = "W/\"0123456789abcdef0123456789abcdef\"";
+
+    #[test]
+    fn a_tag_is_weak_and_has_the_whole_hash() {
+        assert_eq!(etag([0; 16]), format!("W/\"{}\"", "0".repeat(32)));
+        assert_eq!(etag(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes()), TAG);
+    }
+
+    #[test]
+    fn compares_weakly() {
+        let strong = TAG.strip_prefix("W/").unwrap();
+        for header in [
+            TAG.to_owned(),
+            strong.to_owned(),
+            "*".to_owned(),
+            " * ".to_owned(),
+            format!("\"a\", {TAG}"),
+            format!("\"a\",W/\"b,c\",{strong}\t, \"d\""),
+            format!(",, {TAG}"),
+        ] {
+            assert!(if_none_match(&header, TAG), "{header}");
+        }
+        for header in [
+            "",
+            ",",
+            "\"a\"",
+            "0123456789abcdef0123456789abcdef",
+            "w/\"0123456789abcdef0123456789abcdef\"",
+            "\"0123456789abcdef0123456789abcdef",
+            "\"0123456789abcdef0123456789abcde\"",
+            "*, *",
+            "\"a\"*",
+            "\"a\" \"0123456789abcdef0123456789abcdef\"",
+        ] {
+            assert!(!if_none_match(header, TAG), "{header}");
+        }
+    }
+
+    #[test]
+    fn cache_status_has_the_forms_of_the_contract() {
+        use CacheStatus::{Forward, Hit};
+        let miss = Forward {
+            reason: Forwarded::UriMiss,
+            status: None,
+            stored: true,
+            collapsed: false,
+            detail: None,
+        };
+        for (status, expected) in [
+            (Hit { ttl: Some(12), detail: None }, "gists; hit; ttl=12"),
+            (
+                Hit { ttl: Some(-3), detail: Some(Detail::Revalidating) },
+                "gists; hit; ttl=-3; detail=revalidating",
+            ),
+            (Hit { ttl: None, detail: None }, "gists; hit"),
+            (miss, "gists; fwd=uri-miss; stored"),
+            (
+                Forward {
+                    reason: Forwarded::Stale,
+                    status: Some(304),
+                    stored: true,
+                    collapsed: false,
+                    detail: None,
+                },
+                "gists; fwd=stale; fwd-status=304; stored",
+            ),
+            (
+                Forward {
+                    reason: Forwarded::UriMiss,
+                    status: None,
+                    stored: false,
+                    collapsed: true,
+                    detail: None,
+                },
+                "gists; fwd=uri-miss; collapsed",
+            ),
+            (CacheStatus::forward(Forwarded::Bypass), "gists; fwd=bypass"),
+            (
+                Forward {
+                    reason: Forwarded::UriMiss,
+                    status: None,
+                    stored: false,
+                    collapsed: false,
+                    detail: Some(Detail::RateLimited),
+                },
+                "gists; fwd=uri-miss; detail=rate-limited",
+            ),
+        ] {
+            assert_eq!(status.to_string(), expected);
+        }
+        assert_eq!(
+            cache_control(287),
+            "public, max-age=287, stale-while-revalidate=60, stale-if-error=86400"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_tag_is_found_in_any_list(
+            before in proptest::collection::vec("(W/)?\"[!#-~]{0,8}\"", 0..4),
+            after in proptest::collection::vec("(W/)?\"[!#-~]{0,8}\"", 0..4),
+            hash: [u8; 16],
+            named: bool,
+        ) {
+            let tag = etag(hash);
+            let ours = named.then(|| tag.clone());
+            let list: Vec<_> = before.into_iter().chain(ours).chain(after).collect();
+            prop_assert_eq!(if_none_match(&list.join(", "), &tag), named);
+        }
+
+        #[test]
+        fn any_header_is_read(header in "(W/|\"|,| |\\*|\\PC){0,20}") {
+            let _ = if_none_match(&header, TAG);
+        }
+    }
+}

@@ -35,3 +35,54 @@ fn finish(mut state: u64) -> u64 {
     }
     state ^ (state >> 29)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::of;
+
+    const EMPTY: u128 = 0x63e2_f576_bae6_fa14_d248_1070_2ffb_cf21;
+    const DATA: u128 = 0x6280_f3ea_0675_8b2f_a587_f505_ff06_4f58;
+
+    #[test]
+    fn never_changes() {
+        // Clients and stores keep these: a change here makes every entity tag new.
+        assert_eq!(u128::from_be_bytes(of(b"")), EMPTY);
+        assert_eq!(u128::from_be_bytes(of(b"{\"data\":[]}")), DATA);
+    }
+
+    #[test]
+    fn short_and_similar_texts_differ() {
+        let mut seen = HashSet::new();
+        for length in 0..64 {
+            assert!(seen.insert(of(&vec![0; length])));
+            for position in 0..length {
+                for bit in 0..8 {
+                    let mut text = vec![0; length];
+                    text[position] = 1 << bit;
+                    assert!(seen.insert(of(&text)), "{length} {position} {bit}");
+                }
+            }
+        }
+        for number in 0..20_000_u32 {
+            assert!(seen.insert(of(format!("{{\"id\":{number}}}").as_bytes())));
+        }
+    }
+
+    proptest! {
+        /// One bit changed changes about half of all bits, in each half.
+        #[test]
+        fn every_bit_matters(mut text in proptest::collection::vec(any::<u8>(), 1..200), at: prop::sample::Index, bit in 0_u8..8) {
+            let before = u128::from_be_bytes(of(&text));
+            let at = at.index(text.len());
+            text[at] ^= 1 << bit;
+            let changed = before ^ u128::from_be_bytes(of(&text));
+            for half in [changed >> 64, changed & u128::from(u64::MAX)] {
+                prop_assert!((6..=58).contains(&half.count_ones()), "{:032x}", changed);
+            }
+        }
+    }
+}

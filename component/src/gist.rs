@@ -190,3 +190,6 @@ impl Serialize for Files<'_> {
 fn is_true<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     <&RawValue>::deserialize(deserializer).map(|value| value.get() == "true")
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,3 +66,79 @@ fn days_before(year: u64, month: u64) -> u64 {
     let years = (year - 1970) * 365 + leap_days(past) - leap_days(1969);
     years + (1..month).map(|month| days_in(year, month)).sum::<u64>()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::parse;
+
+    #[test]
+    fn reads_the_three_forms() {
+        for text in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
+            assert_eq!(parse(text), Some(784_111_777), "{text}");
+        }
+        assert_eq!(parse("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        assert_eq!(parse("Thu, 29 Feb 2024 23:59:60 GMT"), Some(1_709_251_200));
+        assert_eq!(parse("Fri, 31 Dec 9999 23:59:59 GMT"), Some(253_402_300_799));
+    }
+
+    #[test]
+    fn refuses_what_is_no_date() {
+        for text in [
+            "",
+            "0",
+            "Thu, 29 Feb 2023 00:00:00 GMT",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1969 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:00:00 GMT",
+            "Sun, 06 Nov 1994 8:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 06 Nov 1994 08:49:37:00 GMT",
+            "Sun, 06 Nov 1994 08:49:37 x GMT",
+            "Sun Nov  6 08:49:37 1994 x",
+            "Sun, 06 Nov 999999999999999999999 08:49:37 GMT",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        /// The civil calendar from the other side: days are counted up, one after the other.
+        #[test]
+        fn days_follow_each_other(days in 0_u64..60_000, second in 0_u64..86_400) {
+            let (mut year, mut day) = (1970, days);
+            loop {
+                let length = if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) { 366 } else { 365 };
+                if day < length { break }
+                day -= length;
+                year += 1;
+            }
+            let february = if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) { 29 } else { 28 };
+            let mut month = "";
+            for (name, length) in [
+                ("Jan", 31), ("Feb", february), ("Mar", 31), ("Apr", 30), ("May", 31), ("Jun", 30),
+                ("Jul", 31), ("Aug", 31), ("Sep", 30), ("Oct", 31), ("Nov", 30), ("Dec", 31),
+            ] {
+                month = name;
+                if day < length { break }
+                day -= length;
+            }
+            let text = format!(
+                "Day, {:02} {month} {year} {:02}:{:02}:{:02} GMT",
+                day + 1, second / 3600, second / 60 % 60, second % 60,
+            );
+            prop_assert_eq!(parse(&text), Some(days * 86_400 + second));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "(\\PC|[A-Z][a-z]{2}|[0-9]{1,4}|[ ,:-]|GMT){0,16}") {
+            let _ = parse(&text);
+        }
+    }
+}

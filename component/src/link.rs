@@ -143,3 +143,6 @@ fn query_of(page: Page, raw: &str, asked: GistQuery) -> String {
     }
     query
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,3 +40,44 @@ pub fn encode_segment(text: &str) -> Cow<'_, str> {
 pub fn encode_query(text: &str) -> Cow<'_, str> {
     utf8_percent_encode(text, OUTSIDE_QUERY).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{decode, decode_form, encode_query, encode_segment};
+
+    #[test]
+    fn decodes_as_python_does() {
+        for (encoded, decoded) in [
+            ("a+b", "a+b"),
+            ("%41%2fb", "A/b"),
+            ("%", "%"),
+            ("%4", "%4"),
+            ("%zz%41", "%zzA"),
+            ("%25%34%31", "%41"),
+            ("%C3%A9", "é"),
+            ("%FF", "\u{fffd}"),
+            ("%E2%82", "\u{fffd}"),
+        ] {
+            assert_eq!(decode(encoded), decoded);
+        }
+        assert_eq!(decode_form("a+b%2Bc"), "a b+c");
+    }
+
+    proptest! {
+        #[test]
+        fn a_segment_survives(text: String) {
+            let encoded = encode_segment(&text);
+            prop_assert_eq!(decode(&encoded), text.as_str());
+            prop_assert!(encoded.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b)));
+        }
+
+        #[test]
+        fn a_query_means_the_same_and_ends_nothing(text: String) {
+            let encoded = encode_query(&text);
+            prop_assert_eq!(decode(&encoded), decode(&text));
+            prop_assert!(encoded.bytes().all(|b| b.is_ascii_graphic() && !b"\"#<>\\".contains(&b)));
+        }
+    }
+}

@@ -282,3 +282,6 @@ pub(crate) fn reference(endpoint: Endpoint, name: &str) -> String {
         other => other.label().to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,3 +65,51 @@ impl fmt::Display for Username {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Username, UsernameError};
+    use crate::percent;
+
+    #[test]
+    fn knows_which_names_may_exist() {
+        let longest = "x".repeat(39);
+        for name in ["octocat", "a", "A-b_c", "-", "dependabot[bot]", longest.as_str()] {
+            assert_eq!(Username::new(name).unwrap().as_asked(), name);
+        }
+        for name in
+            ["", "[bot]", "a b", "a/b", "a.b", "é", "a[bot", "a[bot]x", "[bot][bot]", "a\0", "..", "\\host"]
+        {
+            assert_eq!(Username::new(name), Err(UsernameError::CannotExist), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn counts_characters_before_it_looks_at_them() {
+        assert_eq!(Username::new(&"x".repeat(40)), Err(UsernameError::TooLong));
+        assert_eq!(Username::new(&"é".repeat(40)), Err(UsernameError::TooLong));
+        assert_eq!(Username::new(&"é".repeat(39)), Err(UsernameError::CannotExist));
+        assert_eq!(Username::new(&format!("{}[bot]", "x".repeat(35))), Err(UsernameError::TooLong));
+    }
+
+    #[test]
+    fn has_a_form_for_keys_and_one_for_paths() {
+        let name = Username::new("DependaBot[bot]").unwrap();
+        assert_eq!((name.key().as_str(), &*name.encoded()), ("dependabot[bot]", "DependaBot%5Bbot%5D"));
+        assert_eq!(name.to_string(), "DependaBot[bot]");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_a_name_is_plain_in_every_form(text in "\\PC{0,45}|[A-Za-z0-9_\\-\\[\\]bot]{0,45}") {
+            let Ok(name) = Username::new(&text) else { return Ok(()) };
+            let encoded = name.encoded();
+            prop_assert_eq!(name.as_asked(), &text);
+            prop_assert_eq!(percent::decode(&encoded), text.as_str());
+            prop_assert!(encoded.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_%".contains(&b)));
+            prop_assert!(Username::new(&name.key()).is_ok());
+        }
+    }
+}
