@@ -115,11 +115,16 @@ impl Rings {
         Ok((slot, displace(store, Slot { ring, number: old }).await?))
     }
 
-    /// Whether the ring has come round to `slot`. To be asked after the record is written: a `true` means that
-    /// whoever took the slot's successor may have looked for the record before it was there.
+    /// Whether the ring has come round to `slot` already, which then is given up. To be asked after the record is
+    /// written: whoever took the slot's successor may have looked for the record before it was there, and then nobody
+    /// would ever take it away.
     pub async fn has_passed<S: Store>(self, store: &S, slot: Slot) -> Result<bool, StoreError> {
         let last = u64::try_from(store.increment(&slot.ring.sequence_key(), 0).await?).unwrap_or(0);
-        Ok(last >= slot.number.saturating_add(self.capacity(slot.ring)))
+        let passed = last >= slot.number.saturating_add(self.capacity(slot.ring));
+        if passed {
+            store.delete(&slot.key()).await?;
+        }
+        Ok(passed)
     }
 }
 

@@ -1,0 +1,65 @@
+//! Stores that fail.
+
+use crate::fake::{run, seconds};
+
+#[test]
+fn without_a_store_github_is_asked_and_answers() {
+    run(async |world| {
+        let instance = world.instance();
+        instance.get("/octocat").await;
+        world.store.down.set(true);
+        let tasks: Vec<_> = (0..10).map(|_| instance.start("/octocat")).collect();
+        for task in tasks {
+            let answer = task.await.unwrap();
+            assert_eq!((answer.status, answer.is_hit()), (200, false));
+        }
+        assert_eq!(world.asked(), 2, "an instance's own flights are still shared");
+        assert!(world.logs.borrow().iter().any(|line| line.contains("the store is down")));
+        assert_eq!(instance.get("/ready").await.status, 200);
+        assert_eq!(instance.get("/cache/stats").await.status, 503);
+        world.store.down.set(false);
+        seconds(5).await;
+        assert!(instance.get("/octocat").await.is_hit());
+        assert!(world.counter("metric:store-errors") >= 10);
+    });
+}
+
+#[test]
+fn a_store_that_is_not_granted_is_as_good_as_none() {
+    run(async |world| {
+        world.set("cache_store", "shared");
+        let instance = world.instance();
+        assert_eq!(instance.get("/octocat").await.status, 200);
+        assert_eq!(instance.get("/octocat").await.status, 200);
+        assert_eq!(world.asked(), 2);
+        assert!(world.logs.borrow().iter().any(|line| line.contains("denied")));
+    });
+}
+
+#[test]
+fn a_store_that_fails_on_the_way_costs_no_answer() {
+    run(async |world| {
+        let instance = world.instance();
+        let asking = instance.start("/octocat");
+        crate::fake::millis(50).await;
+        world.store.down.set(true);
+        assert_eq!(asking.await.unwrap().status, 200);
+    });
+}
+
+#[test]
+fn counts_wait_for_a_metrics_store_that_comes_back() {
+    run(async |world| {
+        world.metrics.down.set(true);
+        let instance = world.instance();
+        for _ in 0..3 {
+            assert_eq!(instance.get("/health").await.status, 200);
+            seconds(1).await;
+        }
+        assert_eq!(instance.get("/metrics").await.status, 503);
+        world.metrics.down.set(false);
+        instance.get("/health").await;
+        seconds(1).await;
+        assert_eq!(world.counter("metric:requests:/health:GET:200"), 4);
+    });
+}

@@ -1,0 +1,532 @@
+//! A world to run instances in: stores that behave as Spin's do, a GitHub that answers as told, a clock that is paused.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::channel::oneshot;
+use gists::ports::{
+    Bells, Call, Clock, Configuration, Fetch, FetchError, Fetched, Log, Pairs, Random, Spawn, Store,
+    StoreError, Stores,
+};
+use gists::response::Response;
+use gists::service::{self, App, Request};
+use tokio::time::Instant;
+
+/// When the world begins: some day in 2027.
+const EPOCH: Duration = Duration::from_secs(1_800_000_000);
+
+/// A number generator of no quality, but repeatable.
+#[derive(Debug)]
+pub(crate) struct Rng(Cell<u64>);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Cell::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1))
+    }
+
+    /// splitmix64
+    pub(crate) fn next(&self) -> u64 {
+        let state = self.0.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.0.set(state);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Value {
+    Bytes(Vec<u8>),
+    Counter(i64),
+}
+
+/// How often each operation was asked for, by key.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Calls {
+    pub(crate) gets: Vec<String>,
+    pub(crate) get_manys: usize,
+    pub(crate) sets: Vec<String>,
+    pub(crate) deletes: Vec<String>,
+    pub(crate) increments: Vec<String>,
+}
+
+impl Calls {
+    /// What costs a committed write on Spin's SQLite store.
+    pub(crate) fn writes(&self) -> usize {
+        self.sets.len() + self.deletes.len() + self.increments.len()
+    }
+}
+
+/// A store as Spin's: get-many without order and without missing keys, counters in bytes of the store's own,
+/// increments that count as writes even where they add nothing.
+#[derive(Debug)]
+pub(crate) struct FakeStore {
+    values: RefCell<BTreeMap<String, Value>>,
+    pub(crate) calls: RefCell<Calls>,
+    /// Fails everything while set.
+    pub(crate) down: Cell<bool>,
+    /// Each operation takes up to so many milliseconds before and after it takes effect.
+    pub(crate) latency: Cell<u64>,
+    rng: Rng,
+}
+
+impl FakeStore {
+    pub(crate) fn new(seed: u64) -> Rc<Self> {
+        Rc::new(Self {
+            values: RefCell::default(),
+            calls: RefCell::default(),
+            down: Cell::new(false),
+            latency: Cell::new(0),
+            rng: Rng::new(seed),
+        })
+    }
+
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.values.borrow().keys().cloned().collect()
+    }
+
+    pub(crate) fn keys_with(&self, part: &str) -> Vec<String> {
+        self.keys().into_iter().filter(|key| key.contains(part)).collect()
+    }
+
+    pub(crate) fn bytes(&self, key: &str) -> Option<Vec<u8>> {
+        match self.values.borrow().get(key) {
+            Some(Value::Bytes(bytes)) => Some(bytes.clone()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn plant(&self, key: &str, bytes: &[u8]) {
+        self.values.borrow_mut().insert(key.to_owned(), Value::Bytes(bytes.to_vec()));
+    }
+
+    pub(crate) fn take_calls(&self) -> Calls {
+        self.calls.take()
+    }
+
+    async fn pause(&self) {
+        if self.latency.get() > 0 {
+            let pause = self.rng.below(self.latency.get() + 1);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    async fn apply<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Value>) -> T) -> Result<T, StoreError> {
+        self.pause().await;
+        if self.down.get() {
+            return Err(StoreError::Other("the store is down".to_owned()));
+        }
+        let result = work(&mut self.values.borrow_mut());
+        self.pause().await;
+        Ok(result)
+    }
+}
+
+/// A handle to a [`FakeStore`].
+#[derive(Debug, Clone)]
+pub(crate) struct Handle(pub(crate) Rc<FakeStore>);
+
+impl Store for Handle {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.calls.borrow_mut().gets.push(key.to_owned());
+        self.0.apply(|values| values.get(key).map(stored)).await
+    }
+
+    async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.0.calls.borrow_mut().sets.push(key.to_owned());
+        let value = Value::Bytes(value.to_vec());
+        self.0.apply(|values| drop(values.insert(key.to_owned(), value))).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.0.calls.borrow_mut().deletes.push(key.to_owned());
+        self.0.apply(|values| drop(values.remove(key))).await
+    }
+
+    async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
+        self.0.calls.borrow_mut().increments.push(key.to_owned());
+        let add = |values: &mut BTreeMap<String, Value>| {
+            match values.entry(key.to_owned()).or_insert(Value::Counter(0)) {
+                Value::Counter(counter) => {
+                    *counter += delta;
+                    *counter
+                }
+                // Hosts differ here, and one of them panics: it must never come to that.
+                Value::Bytes(_) => panic!("{key} is no counter"),
+            }
+        };
+        self.0.apply(add).await
+    }
+
+    async fn get_many(&self, keys: &[String]) -> Result<Pairs, StoreError> {
+        self.0.calls.borrow_mut().get_manys += 1;
+        let start = usize::try_from(self.0.rng.below(16)).unwrap();
+        let look_up = |values: &mut BTreeMap<String, Value>| {
+            let mut pairs: Pairs = keys
+                .iter()
+                .filter_map(|key| values.get(key).map(|value| (key.clone(), Some(stored(value)))))
+                .collect();
+            let length = pairs.len().max(1);
+            pairs.rotate_left(start % length);
+            pairs.reverse();
+            pairs
+        };
+        self.0.apply(look_up).await
+    }
+}
+
+fn stored(value: &Value) -> Vec<u8> {
+    match value {
+        Value::Bytes(bytes) => bytes.clone(),
+        Value::Counter(counter) => counter.to_le_bytes().to_vec(),
+    }
+}
+
+/// What GitHub was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) path: String,
+    pub(crate) headers: HashMap<&'static str, String>,
+    pub(crate) at: Duration,
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<Fetched, FetchError>>>>;
+type Answerer = dyn Fn(&Asked) -> Answering;
+
+/// Everything that instances share.
+pub(crate) struct World {
+    pub(crate) store: Rc<FakeStore>,
+    pub(crate) metrics: Rc<FakeStore>,
+    pub(crate) settings: RefCell<HashMap<String, String>>,
+    pub(crate) asked: RefCell<Vec<Asked>>,
+    pub(crate) at_once: Cell<(usize, usize)>,
+    pub(crate) logs: RefCell<Vec<String>>,
+    answer: RefCell<Rc<Answerer>>,
+    began: Instant,
+    rng: Rng,
+}
+
+impl World {
+    /// A world whose GitHub knows everybody, takes 100 ms, and whose page names the user.
+    pub(crate) fn new() -> Rc<Self> {
+        let world = Rc::new(Self {
+            store: FakeStore::new(1),
+            metrics: FakeStore::new(2),
+            settings: RefCell::default(),
+            asked: RefCell::default(),
+            at_once: Cell::default(),
+            logs: RefCell::default(),
+            answer: RefCell::new(Rc::new(|_| Box::pin(async { Ok(page("")) }))),
+            began: Instant::now(),
+            rng: Rng::new(3),
+        });
+        world.set("metrics_store", "metrics");
+        world.github(|asked| page(&name_in(&asked.path)));
+        world
+    }
+
+    pub(crate) fn set(&self, name: &str, value: &str) {
+        self.settings.borrow_mut().insert(name.to_owned(), value.to_owned());
+    }
+
+    /// From now on GitHub answers like this, after 100 ms.
+    pub(crate) fn github(&self, answer: impl Fn(&Asked) -> Fetched + 'static) {
+        self.github_after(Duration::from_millis(100), move |asked| Ok(answer(asked)));
+    }
+
+    /// From now on GitHub answers like this, after `delay`.
+    pub(crate) fn github_after(
+        &self,
+        delay: Duration,
+        answer: impl Fn(&Asked) -> Result<Fetched, FetchError> + 'static,
+    ) {
+        *self.answer.borrow_mut() = Rc::new(move |asked| {
+            let answer = answer(asked);
+            Box::pin(tokio::time::sleep(delay).map(|()| answer))
+        });
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.borrow().len()
+    }
+
+    pub(crate) fn last_asked(&self) -> Asked {
+        self.asked.borrow().last().cloned().expect("GitHub was asked")
+    }
+
+    /// A new instance.
+    pub(crate) fn instance(self: &Rc<Self>) -> Instance {
+        let tasks = Rc::default();
+        let app = App::new(Fake { world: Rc::clone(self), tasks: Rc::clone(&tasks) });
+        Instance { app: Rc::new(app), tasks }
+    }
+
+    pub(crate) fn counter(&self, key: &str) -> i64 {
+        match self.metrics.values.borrow().get(key) {
+            Some(Value::Counter(counter)) => *counter,
+            _ => 0,
+        }
+    }
+}
+
+/// One instance of the service.
+pub(crate) struct Instance {
+    pub(crate) app: Rc<App<Fake>>,
+    tasks: Rc<RefCell<Vec<tokio::task::AbortHandle>>>,
+}
+
+impl Instance {
+    pub(crate) async fn get(&self, target: &str) -> Answer {
+        self.send(&Asking::get(target)).await
+    }
+
+    pub(crate) async fn send(&self, asking: &Asking) -> Answer {
+        Answer::from(service::handle(&self.app, asking).await)
+    }
+
+    /// A request in a task of its own.
+    pub(crate) fn start(&self, target: &str) -> tokio::task::JoinHandle<Answer> {
+        let (app, asking) = (Rc::clone(&self.app), Asking::get(target));
+        let task =
+            tokio::task::spawn_local(async move { Answer::from(service::handle(&app, &asking).await) });
+        self.tasks.borrow_mut().push(task.abort_handle());
+        task
+    }
+
+    /// The instance traps, or its process dies: everything that it was at ends where it is.
+    pub(crate) fn crash(self) {
+        for task in self.tasks.take() {
+            task.abort();
+        }
+    }
+}
+
+/// A request.
+#[derive(Debug, Clone)]
+pub(crate) struct Asking {
+    pub(crate) method: &'static str,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(&'static str, String)>,
+}
+
+impl Asking {
+    pub(crate) fn get(target: &str) -> Self {
+        Self { method: "GET", target: target.to_owned(), headers: Vec::new() }
+    }
+
+    pub(crate) fn method(mut self, method: &'static str) -> Self {
+        self.method = method;
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+}
+
+impl Request for Asking {
+    fn method(&self) -> &str {
+        self.method
+    }
+
+    fn target(&self) -> &str {
+        &self.target
+    }
+
+    fn header(&self, name: &str) -> Vec<Vec<u8>> {
+        let values = self.headers.iter().filter(|(other, _)| *other == name);
+        values.map(|(_, value)| value.clone().into_bytes()).collect()
+    }
+}
+
+/// A response, as a client sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        let mut headers = BTreeMap::new();
+        response.head.headers(|name, value| {
+            assert_eq!(headers.insert(name.to_owned(), value.to_owned()), None, "{name} comes twice");
+            assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{name}: {value:?}");
+        });
+        let status = response.head.status();
+        let body = String::from_utf8(response.body.into_bytes()).expect("a body in UTF-8");
+        if let Some(length) = headers.get("content-length") {
+            assert_eq!(*length, body.len().to_string());
+        }
+        Self { status, headers, body }
+    }
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    pub(crate) fn is_hit(&self) -> bool {
+        self.json()["cache"]["hit"].as_bool().expect("a page")
+    }
+
+    pub(crate) fn cache_status(&self) -> &str {
+        self.header("cache-status")
+    }
+}
+
+/// The platform of one instance.
+pub(crate) struct Fake {
+    world: Rc<World>,
+    tasks: Rc<RefCell<Vec<tokio::task::AbortHandle>>>,
+}
+
+impl Stores for Fake {
+    type Store = Handle;
+
+    fn open(&self, name: &str) -> Result<Handle, StoreError> {
+        match name {
+            "default" => Ok(Handle(Rc::clone(&self.world.store))),
+            "metrics" => Ok(Handle(Rc::clone(&self.world.metrics))),
+            // Spin says this of stores that do not exist, too.
+            _ => Err(StoreError::AccessDenied),
+        }
+    }
+}
+
+impl Fetch for Fake {
+    async fn fetch(&self, call: &Call<'_>, max_body: usize) -> Result<Fetched, FetchError> {
+        /// Counts down also where the call is given up.
+        struct UnderWay<'a>(&'a World);
+        impl Drop for UnderWay<'_> {
+            fn drop(&mut self) {
+                let (now, most) = self.0.at_once.get();
+                self.0.at_once.set((now - 1, most));
+            }
+        }
+        let asked = Asked {
+            path: call.path.to_owned(),
+            headers: call.headers.iter().cloned().collect(),
+            at: self.monotonic(),
+        };
+        let (now, most) = self.world.at_once.get();
+        self.world.at_once.set((now + 1, most.max(now + 1)));
+        let _under_way = UnderWay(&self.world);
+        let answer = Rc::clone(&self.world.answer.borrow());
+        self.world.asked.borrow_mut().push(asked.clone());
+        let fetched = answer(&asked).await?;
+        if fetched.body.len() > max_body { Err(FetchError::BodyTooLarge) } else { Ok(fetched) }
+    }
+}
+
+impl Clock for Fake {
+    fn monotonic(&self) -> Duration {
+        self.world.began.elapsed()
+    }
+
+    fn system(&self) -> Duration {
+        EPOCH + self.world.began.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static {
+        tokio::time::sleep(duration)
+    }
+}
+
+impl Random for Fake {
+    fn random(&self) -> u64 {
+        self.world.rng.next()
+    }
+}
+
+impl Configuration for Fake {
+    fn setting(&self, name: &str) -> Result<Option<String>, String> {
+        Ok(self.world.settings.borrow().get(name).cloned())
+    }
+}
+
+impl Spawn for Fake {
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.tasks.borrow_mut().push(tokio::task::spawn_local(task).abort_handle());
+    }
+}
+
+impl Bells for Fake {
+    type Bell = oneshot::Sender<()>;
+    type Ring = futures::future::Map<oneshot::Receiver<()>, fn(Result<(), oneshot::Canceled>)>;
+
+    fn bell(&self) -> (Self::Bell, Self::Ring) {
+        let (bell, ring) = oneshot::channel();
+        (bell, ring.map(|_| ()))
+    }
+}
+
+impl Log for Fake {
+    fn log(&self, line: &str) {
+        self.world.logs.borrow_mut().push(line.to_owned());
+    }
+}
+
+/// A 200 of GitHub's: one gist, whose description is `description`.
+pub(crate) fn page(description: &str) -> Fetched {
+    let body = serde_json::json!([{
+        "id": "aa5a315d61ae9438b18d",
+        "html_url": "https://gist.github.com/aa5a315d61ae9438b18d",
+        "description": description,
+        "public": true,
+        "created_at": "2010-04-14T02:15:15Z",
+        "files": {},
+    }]);
+    Fetched {
+        status: 200,
+        headers: vec![
+            ("content-type".to_owned(), b"application/json; charset=utf-8".to_vec()),
+            ("etag".to_owned(), format!("W/\"{description}\"").into_bytes()),
+            ("x-ratelimit-remaining".to_owned(), b"57".to_vec()),
+        ],
+        body: body.to_string().into_bytes(),
+    }
+}
+
+/// An answer of GitHub's without a page.
+pub(crate) fn failure(status: u16, headers: &[(&str, &str)]) -> Fetched {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
+    Fetched { status, headers: headers.collect(), body: br#"{"message":"no"}"#.to_vec() }
+}
+
+/// The user that a path of GitHub's asks for.
+pub(crate) fn name_in(path: &str) -> String {
+    path.split('/').nth(2).unwrap_or_default().to_owned()
+}
+
+/// Runs a test in a world of its own, with a paused clock.
+pub(crate) fn run<F: Future<Output = ()>>(test: impl FnOnce(Rc<World>) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let tasks = tokio::task::LocalSet::new();
+    runtime.unwrap().block_on(tasks.run_until(async move { test(World::new()).await }));
+}
+
+pub(crate) async fn seconds(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+pub(crate) async fn millis(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}

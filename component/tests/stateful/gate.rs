@@ -1,0 +1,112 @@
+//! The gate: closed by GitHub's rate limit, and for a credential that it refuses.
+
+use gists::ports::Fetched;
+
+use crate::fake::{failure, page, run, seconds};
+
+const LIMITED: &str = r#"{"detail":"GitHub API rate limit exceeded. Please try again later."}"#;
+
+#[test]
+fn a_rate_limit_closes_the_gate_for_everybody() {
+    run(async |world| {
+        let (one, two) = (world.instance(), world.instance());
+        world.github(|_| failure(429, &[("retry-after", "30")]));
+        let answer = one.get("/octocat").await;
+        assert_eq!((answer.status, answer.body.as_str(), answer.header("retry-after")), (429, LIMITED, "30"));
+        seconds(10).await;
+        for target in ["/octocat", "/other", "/other?use_cache=false"] {
+            let answer = two.get(target).await;
+            assert_eq!((answer.status, answer.header("retry-after")), (429, "20"), "{target}");
+            assert!(answer.cache_status().ends_with("detail=rate-limited"));
+        }
+        assert_eq!(world.asked(), 1);
+        world.github(|_| page("x"));
+        seconds(20).await;
+        assert_eq!(two.get("/octocat").await.status, 200);
+    });
+}
+
+#[test]
+fn behind_a_closed_gate_stale_entries_are_answered() {
+    run(async |world| {
+        let instance = world.instance();
+        instance.get("/octocat").await;
+        seconds(400).await;
+        world
+            .github(|_| failure(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1800001000")]));
+        assert_eq!(instance.get("/other").await.status, 429);
+        let asked = world.asked();
+        let answer = instance.get("/octocat").await;
+        assert!(answer.is_hit());
+        assert!(answer.cache_status().ends_with("; detail=rate-limited"), "{}", answer.cache_status());
+        assert_eq!(instance.get("/octocat?use_cache=false").await.status, 429);
+        assert_eq!(world.asked(), asked);
+    });
+}
+
+#[test]
+fn without_a_time_the_gate_closes_for_longer_and_longer() {
+    run(async |world| {
+        let instance = world.instance();
+        let body = br#"{"message":"You have exceeded a secondary rate limit. Please wait."}"#.to_vec();
+        world.github(move |_| Fetched { body: body.clone(), ..failure(403, &[]) });
+        for closed_for in ["60", "120", "240", "480", "900", "900"] {
+            let answer = instance.get("/octocat").await;
+            assert_eq!((answer.status, answer.header("retry-after")), (429, closed_for));
+            seconds(closed_for.parse::<u64>().unwrap() + 1).await;
+        }
+        // An answer ends the series.
+        world.github(|_| page("x"));
+        assert_eq!(instance.get("/octocat").await.status, 200);
+        world.github(|_| failure(429, &[]));
+        assert_eq!(instance.get("/other").await.header("retry-after"), "60");
+    });
+}
+
+#[test]
+fn a_refused_token_is_not_used_for_a_minute() {
+    run(async |world| {
+        world.set("github_token", "b4d");
+        let instance = world.instance();
+        world.github(|_| failure(401, &[]));
+        for target in ["/octocat", "/other", "/third?use_cache=false"] {
+            let answer = instance.get(target).await;
+            assert_eq!((answer.status, answer.body.as_str()), (502, r#"{"detail":"GitHub error: 401"}"#));
+        }
+        assert_eq!(world.asked(), 1);
+        let errors = world.logs.borrow().iter().filter(|line| line.contains("\"ERROR\"")).count();
+        assert_eq!(errors, 1);
+        // Another credential has a gate of its own; the failure itself is shared for a second.
+        seconds(1).await;
+        world.set("github_token", "g00d");
+        world.github(|_| page("x"));
+        assert_eq!(world.instance().get("/octocat").await.status, 200);
+        seconds(61).await;
+        assert_eq!(instance.get("/other").await.status, 200);
+    });
+}
+
+#[test]
+fn a_401_without_a_token_closes_nothing() {
+    run(async |world| {
+        let instance = world.instance();
+        world.github(|_| failure(401, &[]));
+        instance.get("/octocat").await;
+        instance.get("/other").await;
+        assert_eq!(world.asked(), 2);
+    });
+}
+
+#[test]
+fn many_who_come_to_a_closing_gate_ask_little() {
+    run(async |world| {
+        world.set("upstream_concurrency", "2");
+        world.github(|_| failure(429, &[("retry-after", "600")]));
+        let instances: Vec<_> = (0..4).map(|_| world.instance()).collect();
+        let tasks: Vec<_> = (0..40).map(|user| instances[user % 4].start(&format!("/user{user}"))).collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap().status, 429);
+        }
+        assert_eq!(world.asked(), 2, "those who were on their way");
+    });
+}

@@ -1,0 +1,189 @@
+//! What becomes of an entry after its time.
+
+use std::time::Duration;
+
+use gists::ports::FetchError;
+
+use crate::fake::{failure, millis, page, run, seconds};
+
+/// Past every jitter, within stale-while-revalidate.
+const JUST_STALE: u64 = 331;
+/// Past every jitter and stale-while-revalidate.
+const STALE: u64 = 400;
+
+#[test]
+fn a_stale_entry_is_answered_at_once_and_refreshed_behind() {
+    run(async |world| {
+        let instance = world.instance();
+        instance.get("/octocat").await;
+        world.github(|_| page("new"));
+        seconds(JUST_STALE).await;
+        let before = tokio::time::Instant::now();
+        let answers = [instance.get("/octocat").await, instance.get("/octocat").await];
+        assert_eq!(before.elapsed(), Duration::ZERO);
+        for answer in answers {
+            assert!(answer.is_hit());
+            assert_eq!(answer.json()["data"][0]["description"], "octocat");
+            let status = answer.cache_status();
+            assert!(
+                status.starts_with("gists; hit; ttl=-") && status.ends_with("; detail=revalidating"),
+                "{status}"
+            );
+        }
+        seconds(1).await;
+        assert_eq!(world.asked(), 2);
+        let answer = instance.get("/octocat").await;
+        assert!(answer.is_hit());
+        assert_eq!(answer.json()["data"][0]["description"], "new");
+        seconds(1).await;
+        assert_eq!(world.counter("metric:stale:revalidate"), 2);
+    });
+}
+
+#[test]
+fn an_old_entry_is_asked_about_with_its_validator() {
+    run(async |world| {
+        let instance = world.instance();
+        let first = instance.get("/octocat").await;
+        assert!(!world.last_asked().headers.contains_key("if-none-match"));
+        world.github(|_| failure(304, &[]));
+        seconds(STALE).await;
+        let answer = instance.get("/octocat").await;
+        assert_eq!(world.last_asked().headers["if-none-match"], "W/\"octocat\"");
+        assert!(!answer.is_hit());
+        assert_eq!(answer.cache_status(), "gists; fwd=stale; fwd-status=304; stored");
+        assert_eq!((answer.header("age"), answer.header("etag")), ("0", first.header("etag")));
+        assert!(instance.get("/octocat").await.is_hit());
+        assert_eq!(world.asked(), 2);
+    });
+}
+
+#[test]
+fn a_304_to_nothing_is_asked_again_once() {
+    run(async |world| {
+        world.github(|_| failure(304, &[]));
+        let answer = world.instance().get("/octocat").await;
+        assert_eq!((answer.status, world.asked()), (502, 2));
+    });
+}
+
+#[test]
+fn a_validator_belongs_to_its_credential() {
+    run(async |world| {
+        world.set("github_token", "one");
+        world.instance().get("/octocat").await;
+        assert_eq!(world.last_asked().headers["authorization"], "Bearer one");
+        world.set("github_token", "two");
+        seconds(STALE).await;
+        world.instance().get("/octocat").await;
+        let asked = world.last_asked();
+        assert_eq!(asked.headers["authorization"], "Bearer two");
+        assert!(!asked.headers.contains_key("if-none-match"));
+        seconds(STALE).await;
+        world.instance().get("/octocat").await;
+        assert_eq!(world.last_asked().headers["if-none-match"], "W/\"octocat\"");
+    });
+}
+
+#[test]
+fn when_github_fails_the_old_entry_is_answered_for_a_day() {
+    run(async |world| {
+        let instance = world.instance();
+        instance.get("/octocat").await;
+        seconds(STALE).await;
+        let failures: [(u16, &str); 5] = [
+            (500, "upstream-error"),
+            (503, "upstream-error"),
+            (403, "upstream-error"),
+            (401, "unauthorized"),
+            (418, "upstream-error"),
+        ];
+        for (status, detail) in failures {
+            world.github(move |_| failure(status, &[]));
+            let answer = instance.get("/octocat").await;
+            assert!(answer.is_hit(), "{status}");
+            assert!(
+                answer.cache_status().ends_with(&format!("; detail={detail}")),
+                "{}",
+                answer.cache_status()
+            );
+            seconds(2).await;
+        }
+        for error in [FetchError::Timeout, FetchError::Connect(String::new()), FetchError::BodyTooLarge] {
+            world.github_after(Duration::ZERO, move |_| Err(error.clone()));
+            assert!(instance.get("/octocat").await.is_hit());
+            seconds(2).await;
+        }
+        assert_eq!(world.counter("metric:stale:error"), 8);
+        seconds(86_400).await;
+        assert_eq!(instance.get("/octocat").await.status, 502);
+    });
+}
+
+#[test]
+fn what_github_says_of_the_user_is_believed() {
+    run(async |world| {
+        for (status, expected) in [(404, 404), (410, 502), (451, 502)] {
+            let instance = world.instance();
+            let user = format!("/user{status}");
+            world.github(|_| page("x"));
+            instance.get(&user).await;
+            seconds(STALE).await;
+            world.github(move |_| failure(status, &[]));
+            assert_eq!(instance.get(&user).await.status, expected);
+            // The entry is gone: a failure now has nothing to stand in for it.
+            world.github(|_| failure(500, &[]));
+            seconds(61).await;
+            assert_eq!(instance.get(&user).await.status, 502);
+        }
+    });
+}
+
+#[test]
+fn a_422_leaves_the_entry_alone() {
+    run(async |world| {
+        let instance = world.instance();
+        instance.get("/octocat").await;
+        seconds(STALE).await;
+        world.github(|_| failure(422, &[]));
+        let answer = instance.get("/octocat").await;
+        assert_eq!((answer.status, answer.body.as_str()), (422, r#"{"detail":"GitHub error: 422"}"#));
+        seconds(2).await;
+        world.github(|_| failure(500, &[]));
+        assert!(instance.get("/octocat").await.is_hit());
+    });
+}
+
+#[test]
+fn a_user_that_does_not_exist_is_remembered_for_a_minute_on_all_pages() {
+    run(async |world| {
+        let instance = world.instance();
+        world.github(|_| failure(404, &[]));
+        let first = instance.get("/Nobody").await;
+        assert_eq!((first.status, first.body.as_str()), (404, r#"{"detail":"User 'Nobody' not found"}"#));
+        seconds(20).await;
+        for target in ["/nobody", "/nobody?page=2", "/users/NOBODY/gists?per_page=5"] {
+            let again = instance.get(target).await;
+            assert_eq!((again.status, again.cache_status()), (404, "gists; hit"), "{target}");
+            assert_eq!(again.header("cache-control"), "public, max-age=40");
+        }
+        assert_eq!(world.asked(), 1);
+        seconds(41).await;
+        world.github(|_| page("x"));
+        assert_eq!(instance.get("/nobody").await.status, 200);
+        millis(1).await;
+    });
+}
+
+#[test]
+fn a_small_ttl_is_a_ttl() {
+    run(async |world| {
+        world.set("cache_ttl", "1");
+        let instance = world.instance();
+        let answer = instance.get("/octocat").await;
+        assert_eq!(answer.json()["cache"]["ttl_seconds"], 1);
+        assert_eq!(instance.get("/octocat").await.cache_status().split("; detail").count(), 1);
+        millis(1200).await;
+        assert!(instance.get("/octocat").await.cache_status().contains("revalidating"));
+    });
+}
