@@ -1,39 +1,36 @@
-//! What is to be served: a component, its name, and what it is granted.
+//! What is to be served: a manifest, and the component that it names.
 
 use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
+    fs::File,
+    io::{self, Read as _},
+    path::PathBuf,
 };
 
 use crate::{
     config::Config,
-    keyvalue::DEFAULT_STORE,
-    settings::{Snapshot, SourceError, Sources},
+    manifest::{self, Manifest, ResolveError, Resolved},
+    settings::Sources,
 };
+
+/// Largest component binary, in bytes.
+pub const MAX_WASM_BYTES: u64 = 256 << 20;
 
 /// A component with all that its manifest says of it.
 #[derive(Debug)]
 pub struct App {
-    /// The component's name: in logs, metrics.
-    pub name: String,
+    /// The manifest, or what stands for it.
+    pub manifest: Manifest,
     /// The component's binary.
     pub wasm: Vec<u8>,
-    /// Its settings (`wasi:config`).
-    pub settings: Arc<Snapshot>,
-    /// The stores that it may open (`wasi:keyvalue`).
-    pub stores: Vec<String>,
-    /// What it may connect to (`wasi:http` client).
-    pub outbound: Vec<String>,
-    /// Its environment variables.
-    pub environment: Vec<(String, String)>,
 }
 
 /// The application cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// A file is missing or unreadable.
+    /// The manifest.
+    #[error(transparent)]
+    Manifest(#[from] manifest::Error),
+    /// The component's file is missing or unreadable.
     #[error("{path}: {cause}", path = path.display())]
     Read {
         /// Which.
@@ -41,42 +38,47 @@ pub enum AppError {
         /// Why.
         cause: io::Error,
     },
-    /// A setting has no value.
+    /// The component's file is over [`MAX_WASM_BYTES`].
+    #[error("{path}: over the limit of {MAX_WASM_BYTES} bytes", path = .0.display())]
+    TooLarge(PathBuf),
+    /// A variable has no value, or not a fit one.
     #[error(transparent)]
-    Settings(#[from] SourceError),
+    Resolve(#[from] ResolveError),
 }
 
 impl App {
-    /// Reads what `config` names.
+    /// Reads what `config` names. What of its manifest has no effect is logged.
     ///
     /// # Errors
-    /// Names the file, and the key where there is one.
+    /// Names the file, and line and key where there is one.
     pub fn load(config: &Config) -> Result<Self, AppError> {
+        let manifest = Manifest::load(&config.app)?;
+        for warning in &manifest.warnings {
+            tracing::warn!("{warning}");
+        }
+        let path = &manifest.component.source;
+        let failed = |cause| AppError::Read { path: path.clone(), cause };
+        let mut wasm = Vec::new();
+        let file = File::open(path).map_err(failed)?;
+        file.take(MAX_WASM_BYTES + 1).read_to_end(&mut wasm).map_err(failed)?;
+        if wasm.len() as u64 > MAX_WASM_BYTES {
+            return Err(AppError::TooLarge(path.clone()));
+        }
+        Ok(Self { manifest, wasm })
+    }
+
+    /// The component's name: in logs and metrics.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.manifest.component.id
+    }
+
+    /// Fills the manifest's variables in, for serving. Looking at a component does not need them.
+    ///
+    /// # Errors
+    /// Names the variable that has no value, or the entry that is not valid with it.
+    pub fn resolve(&self, config: &Config) -> Result<Resolved, AppError> {
         let sources = Sources::new(config.settings_dir.clone(), config.vars.clone());
-        Self::bare(&config.app, &sources)
+        Ok(self.manifest.resolve(&sources, 0)?)
     }
-
-    /// A component without a manifest: its settings are those that flags declare.
-    fn bare(path: &Path, sources: &Sources) -> Result<Self, AppError> {
-        let wasm = read(path)?;
-        let variables = sources.read(&BTreeMap::new())?;
-        let values = sources
-            .assigned()
-            .filter_map(|name| Some((name.clone(), variables.get(name)?.clone())))
-            .collect();
-        Ok(Self {
-            name: path
-                .file_stem()
-                .map_or_else(|| "component".to_owned(), |stem| stem.to_string_lossy().into_owned()),
-            wasm,
-            settings: Arc::new(Snapshot::new(0, values)),
-            stores: vec![DEFAULT_STORE.to_owned()],
-            outbound: Vec::new(),
-            environment: Vec::new(),
-        })
-    }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, AppError> {
-    fs::read(path).map_err(|cause| AppError::Read { path: path.to_owned(), cause })
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use wasmtime::{Engine, ResourceLimiter, Store, component::Linker};
-use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
-    keyvalue, outbound, settings,
+    keyvalue,
+    manifest::Mount,
+    outbound, settings,
     telemetry::{GuestOutput, GuestStream, Metrics},
 };
 
@@ -27,6 +29,7 @@ const MAX_FIELDS_BYTES: usize = 64 << 10;
 pub(crate) struct Template {
     pub(crate) max_memory: usize,
     pub(crate) environment: Vec<(String, String)>,
+    pub(crate) mounts: Arc<[Mount]>,
     pub(crate) settings: Arc<settings::Snapshot>,
     pub(crate) keyvalue: keyvalue::Access,
     pub(crate) keyvalue_stats: Arc<keyvalue::Stats>,
@@ -54,17 +57,23 @@ impl Guest {
         table.set_max_capacity(MAX_RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS_BYTES);
+        let mut wasi = WasiCtx::builder();
+        wasi.allow_blocking_current_thread(false)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .envs(&template.environment)
+            .stdout(template.output.stream(GuestStream::Stdout))
+            .stderr(template.output.stream(GuestStream::Stderr));
+        for Mount { source, destination } in &*template.mounts {
+            // Gone since the start: the guest finds no directory there, and says what it lacks.
+            if let Err(error) = wasi.preopened_dir(source, destination, FsPerms::ReadOnly) {
+                tracing::error!(directory = %source.display(), %error, "a directory cannot be mounted");
+            }
+        }
         let guest = Self {
             table,
-            wasi: WasiCtx::builder()
-                .allow_blocking_current_thread(false)
-                .allow_tcp(false)
-                .allow_udp(false)
-                .allow_ip_name_lookup(false)
-                .envs(&template.environment)
-                .stdout(template.output.stream(GuestStream::Stdout))
-                .stderr(template.output.stream(GuestStream::Stderr))
-                .build(),
+            wasi: wasi.build(),
             http,
             hooks: outbound::Hooks::new(template.outbound.clone()),
             settings: settings::Client::new(template.settings.clone()),

@@ -23,9 +23,8 @@ use crate::{
     engine::{self, Cache, EngineError},
     guest::Template,
     keyvalue::{self, MemoryStore, Store, Stores, UnknownStore},
-    outbound::{
-        self, AllowList, InvalidEntry, InvalidProxy, Outbound, OutboundSettings, Policy, Proxies, RootsError,
-    },
+    manifest::Mount,
+    outbound::{self, InvalidProxy, Outbound, OutboundSettings, Policy, Proxies, RootsError},
     server::{self, Listener, Shared, Worker},
     service::{self, Dispatch},
     shutdown::Shutdown,
@@ -57,9 +56,6 @@ pub enum StartError {
         /// What is wrong with it.
         cause: ComponentError,
     },
-    /// An entry of its allow-list cannot be understood.
-    #[error("allowed_outbound_hosts: {0}")]
-    Outbound(#[from] InvalidEntry),
     /// The proxy.
     #[error(transparent)]
     Proxy(#[from] InvalidProxy),
@@ -127,32 +123,35 @@ impl Builder {
         let app = App::load(&config)?;
         let engine = engine::new(&config)?;
         let linked = load(&engine, &config, &app)?;
-        let metrics = Metrics::new(&app.name);
+        let resolved = app.resolve(&config)?;
+        let metrics = Metrics::new(app.name());
         let memory = Arc::new(MemoryStore::new(config.keyvalue_max_bytes.get()));
         let stores =
             stores.into_iter().fold(Stores::new(memory), |all, (name, store)| all.with(&name, store));
-        let access = stores.grant(&app.stores)?;
+        let access = stores.grant(&app.manifest.component.key_value_stores)?;
         let keyvalue_stats = Arc::new(keyvalue::Stats::default());
-        let output = GuestOutput::new(&app.name, metrics.clone());
-        let list = AllowList::parse(&app.outbound)?;
+        let output = GuestOutput::new(app.name(), metrics.clone());
+        let list = resolved.allowed_outbound_hosts;
         for entry in list.unsupported() {
             tracing::warn!(entry, "allowed_outbound_hosts: not supported here, and allows nothing");
         }
         let policy = Arc::new(Policy::new(list, config.outbound_allow_cidr.clone()));
         let outbound_stats = Arc::new(outbound::Stats::new(&policy));
         let outbound = Arc::new(Outbound::new(outbound_settings(&config)?)?);
+        let mounts: Arc<[Mount]> = app.manifest.component.files.clone().into();
         let template = |outbound| Template {
             max_memory: config.max_memory.as_usize(),
-            environment: app.environment.clone(),
-            settings: app.settings.clone(),
+            environment: app.manifest.component.environment.clone().into_iter().collect(),
+            mounts: mounts.clone(),
+            settings: resolved.settings.clone(),
             keyvalue: access.clone(),
             keyvalue_stats: keyvalue_stats.clone(),
             outbound,
             output: output.clone(),
             metrics: metrics.clone(),
         };
-        let access_log = AccessLog::new(&log, config.access_log == Switch::On, &app.name);
-        let shared = Shared::new(&config, metrics.clone(), access_log);
+        let access_log = AccessLog::new(&log, config.access_log == Switch::On, app.name());
+        let shared = Shared::new(&config, app.manifest.routes.clone(), metrics.clone(), access_log);
         let workers = workers(&config, &engine, &Arc::new(linked), &shared, || {
             template(outbound::Client::new(outbound.clone(), policy.clone(), outbound_stats.clone()))
         })?;
@@ -177,7 +176,7 @@ fn bind(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
 }
 
 fn load(engine: &Engine, config: &Config, app: &App) -> Result<Linked, StartError> {
-    let failed = |cause| StartError::Component { name: app.name.clone(), cause };
+    let failed = |cause| StartError::Component { name: app.name().to_owned(), cause };
     component::check_binary(&app.wasm).map_err(failed)?;
     let compiled =
         cache(config).load(engine, &app.wasm).map_err(|error| failed(ComponentError::Invalid(error)))?;
@@ -380,7 +379,7 @@ pub struct CompileReport {
 pub fn compile(config: &Config) -> Result<CompileReport, StartError> {
     let started = Instant::now();
     let app = App::load(config)?;
-    let failed = |cause| StartError::Component { name: app.name.clone(), cause };
+    let failed = |cause| StartError::Component { name: app.name().to_owned(), cause };
     component::check_binary(&app.wasm).map_err(failed)?;
     let engine = engine::new(config)?;
     let compiled =
@@ -395,7 +394,7 @@ pub fn compile(config: &Config) -> Result<CompileReport, StartError> {
 /// As [`compile`], but for what the component lacks or needs, which the inspection itself tells.
 pub fn inspect(config: &Config) -> Result<Inspection, StartError> {
     let app = App::load(config)?;
-    let failed = |cause| StartError::Component { name: app.name.clone(), cause };
+    let failed = |cause| StartError::Component { name: app.name().to_owned(), cause };
     component::check_binary(&app.wasm).map_err(failed)?;
     let engine = engine::new(config)?;
     let compiled =

@@ -76,6 +76,9 @@ impl Exchange {
 
     /// Gets the component's answer.
     async fn run(&mut self, request: Request<Incoming>) -> Result<Reply, Refusal> {
+        if self.worker.shared.routes.find(self.uri.path()).is_none() {
+            return Err(Refusal::NotFound);
+        }
         let limits = &self.worker.shared.limits;
         let request = request::prepare(request, &self.request_id, limits.request_body)?;
         self.permit = Some(self.worker.shared.admission.admit().await.map_err(Refusal::Overloaded)?);

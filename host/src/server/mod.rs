@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use crate::{
     admission::Admission,
     config::Config,
+    manifest::Routes,
     telemetry::{AccessLog, Metrics},
 };
 
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: AccessLog,
+    routes: Routes,
     limits: Limits,
     /// Responses close their connections from now on.
     closing: AtomicBool,
@@ -54,7 +56,12 @@ struct Limits {
 }
 
 impl Shared {
-    pub(crate) fn new(config: &Config, metrics: Arc<Metrics>, access_log: AccessLog) -> Arc<Self> {
+    pub(crate) fn new(
+        config: &Config,
+        routes: Routes,
+        metrics: Arc<Metrics>,
+        access_log: AccessLog,
+    ) -> Arc<Self> {
         let idle = config.body_idle_timeout.get();
         Arc::new(Self {
             admission: Admission::new(
@@ -65,6 +72,7 @@ impl Shared {
             ),
             metrics,
             access_log,
+            routes,
             limits: Limits {
                 request: config.request_timeout.get(),
                 exchange: config.request_timeout.get() + config.response_timeout.get(),

@@ -16,6 +16,8 @@ pub(crate) enum Refusal {
     Overloaded(Rejection),
     /// Its head is not acceptable, and why.
     BadRequest(&'static str),
+    /// No trigger of the manifest has a route for its path.
+    NotFound,
     /// Its body is announced larger than allowed.
     BodyTooLarge,
     /// A method that only proxies know.
@@ -29,6 +31,7 @@ impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Overloaded(_) | Self::Call(CallError::NoInstance) => StatusCode::SERVICE_UNAVAILABLE,
@@ -50,7 +53,7 @@ impl Refusal {
             Self::BadRequest(_) | Self::NotImplemented => Some(Rejection::BadRequest),
             Self::BodyTooLarge => Some(Rejection::BodyTooLarge),
             Self::Call(CallError::NoInstance) => Some(Rejection::NoInstance),
-            Self::Call(_) => None,
+            Self::NotFound | Self::Call(_) => None,
         }
     }
 
@@ -84,6 +87,7 @@ mod tests {
             (Refusal::Call(CallError::NoInstance), 503, r#"{"detail":"Service Unavailable"}"#),
             (Refusal::Call(CallError::TimedOut), 504, r#"{"detail":"Gateway Timeout"}"#),
             (Refusal::Call(CallError::Trapped), 500, r#"{"detail":"Internal Server Error"}"#),
+            (Refusal::NotFound, 404, r#"{"detail":"Not Found"}"#),
             (Refusal::BodyTooLarge, 413, r#"{"detail":"Payload Too Large"}"#),
             (Refusal::BadRequest("No Host"), 400, r#"{"detail":"No Host"}"#),
         ];
