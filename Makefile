@@ -34,15 +34,15 @@ test: test-component test-host test-e2e ## all tests: unit, property, host and e
 
 test-component: setup ## the component's logic, natively
 	@echo "==> component: unit and property tests"
-	@$(CARGO) test --release --locked --package gists
+	@$(CARGO) test --locked --package gists
 
 test-host: setup ## the host, with small guests of its own
 	@echo "==> host: unit tests, and each limit against a guest that breaks it"
-	@$(CARGO) test --release --locked --package wasi-http-host
+	@$(CARGO) test --locked --package wasi-http-host
 
 test-e2e: build ## the real component in the real host against a fake GitHub
 	@echo "==> end to end"
-	@$(CARGO) test --release --locked --package e2e
+	@$(CARGO) test --locked --package e2e
 
 lint: setup ## formatting, clippy, the WIT as published
 	@$(CARGO) fmt --all --check
