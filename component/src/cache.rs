@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::entry::{Content, Failure, Record};
 use crate::freshness::Freshness;
-use crate::ports::{Random, Store, StoreError};
+use crate::ports::{Clock, Random, Store, StoreError};
 use crate::ring::{Displaced, Ring, Rings, Slot};
 use crate::stats;
 
@@ -15,6 +15,11 @@ pub const ABSENT_TTL: Duration = Duration::from_secs(60);
 /// For how long a failure is shared with those who ask for the same.
 const FAILURE_TTL: Duration = Duration::from_secs(1);
 const GENERATION: &str = "generation";
+/// Whoever turns this counter to 1 makes the first generation …
+const MAKER: &str = "generation:maker";
+/// … and is waited for so long.
+const MAKING: Duration = Duration::from_secs(2);
+const MAKING_PAUSE: Duration = Duration::from_millis(20);
 
 /// What `DELETE /cache` replaces: entries of another generation are never looked at again, and the rings take them
 /// away.
@@ -73,13 +78,24 @@ impl<S: Store> Cache<S> {
         &self.store
     }
 
-    /// The present generation; the first one that asks makes it.
-    pub async fn generation(&self, random: &impl Random) -> Result<Generation, StoreError> {
+    /// The present generation. Where there is none, one of those who ask makes it, and the others wait for it: each
+    /// with its own, they would all ask GitHub.
+    pub async fn generation(&self, platform: &(impl Clock + Random)) -> Result<Generation, StoreError> {
         if let Some(generation) = self.present_generation().await? {
             return Ok(generation);
         }
-        self.renew(random).await?;
-        // Another may have written at the same time: the last one counts.
+        let patience = platform.monotonic() + MAKING;
+        while self.store.increment(MAKER, 1).await? != 1 && platform.monotonic() < patience {
+            platform.sleep(MAKING_PAUSE).await;
+            if let Some(generation) = self.present_generation().await? {
+                return Ok(generation);
+            }
+        }
+        // Whoever wins late finds it made.
+        if self.present_generation().await?.is_none() {
+            self.renew(platform).await?;
+        }
+        self.store.delete(MAKER).await?;
         match self.present_generation().await? {
             Some(generation) => Ok(generation),
             None => Err(StoreError::Other("a value that was just written is not there".to_owned())),

@@ -35,6 +35,19 @@ fn a_hundred_instances_are_one_question() {
 }
 
 #[test]
+fn a_hundred_instances_that_find_an_empty_slow_store_are_one_question() {
+    run(async |world| {
+        world.store.latency.set(50);
+        let instances: Vec<_> = (0..100).map(|_| world.instance()).collect();
+        let tasks: Vec<_> = instances.iter().map(|instance| instance.start("/octocat")).collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap().status, 200);
+        }
+        assert_eq!(world.asked(), 1);
+    });
+}
+
+#[test]
 fn errors_are_shared_too() {
     run(async |world| {
         world.github(|_| failure(503, &[]));
