@@ -70,8 +70,6 @@ pub enum Detail {
     UpstreamError,
     /// GitHub refuses our credential: nobody asks with it.
     Unauthorized,
-    /// The store failed.
-    StoreError,
 }
 
 impl Detail {
@@ -83,7 +81,6 @@ impl Detail {
             Self::Timeout => "timeout",
             Self::UpstreamError => "upstream-error",
             Self::Unauthorized => "unauthorized",
-            Self::StoreError => "store-error",
         }
     }
 }
@@ -111,13 +108,6 @@ pub enum CacheStatus {
         /// More about it.
         detail: Option<Detail>,
     },
-}
-
-impl CacheStatus {
-    /// `fwd=reason` alone.
-    pub const fn forward(reason: Forwarded) -> Self {
-        Self::Forward { reason, status: None, stored: false, collapsed: false, detail: None }
-    }
 }
 
 impl fmt::Display for CacheStatus {
@@ -234,7 +224,16 @@ mod tests {
                 },
                 "gists; fwd=uri-miss; collapsed",
             ),
-            (CacheStatus::forward(Forwarded::Bypass), "gists; fwd=bypass"),
+            (
+                Forward {
+                    reason: Forwarded::Bypass,
+                    status: None,
+                    stored: true,
+                    collapsed: false,
+                    detail: None,
+                },
+                "gists; fwd=bypass; stored",
+            ),
             (
                 Forward {
                     reason: Forwarded::UriMiss,

@@ -51,10 +51,6 @@ pub enum Error {
         /// Names the setting; holds no secret.
         reason: String,
     },
-    /// More is going on than the service takes on.
-    Overloaded,
-    /// A defect of ours.
-    Internal,
 }
 
 /// What an [`Error`] looks like from outside.
@@ -73,9 +69,6 @@ pub struct Appearance<'e> {
     /// Its name in metrics and logs: one of a closed set.
     pub label: &'static str,
 }
-
-/// Seconds after which a client may try again when the service was too busy.
-const OVERLOADED_RETRY_AFTER: &str = "1";
 
 const WARN: Option<Level> = Some(Level::Warn);
 const ERROR: Option<Level> = Some(Level::Error);
@@ -126,17 +119,12 @@ impl Error {
             Self::UpstreamUnreachable => plain(502, "GitHub is unreachable", WARN, "upstream_unreachable"),
             Self::UpstreamInvalid => plain(502, "GitHub sent an invalid response", WARN, "upstream_invalid"),
             Self::StoreUnavailable => {
-                plain(503, "The service's store is unavailable", Some(Level::Error), "store_unavailable")
+                plain(503, "The service's store is unavailable", ERROR, "store_unavailable")
             }
             Self::Misconfigured { reason } => Appearance {
                 detail: Cow::Owned(format!("Service is misconfigured: {reason}")),
                 ..plain(503, "", ERROR, "misconfigured")
             },
-            Self::Overloaded => Appearance {
-                header: Some(("retry-after", Cow::Borrowed(OVERLOADED_RETRY_AFTER))),
-                ..plain(503, "Service is overloaded. Please try again later.", WARN, "overloaded")
-            },
-            Self::Internal => plain(500, "Internal Server Error", ERROR, "internal"),
         }
     }
 }
@@ -164,8 +152,6 @@ impl Error {
             Self::UpstreamInvalid,
             Self::StoreUnavailable,
             Self::Misconfigured { reason: "setting 'cache_ttl' must be a number".to_owned() },
-            Self::Overloaded,
-            Self::Internal,
         ];
         for sample in &samples {
             match sample {
@@ -181,9 +167,7 @@ impl Error {
                 | Self::UpstreamUnreachable
                 | Self::UpstreamInvalid
                 | Self::StoreUnavailable
-                | Self::Misconfigured { .. }
-                | Self::Overloaded
-                | Self::Internal => {}
+                | Self::Misconfigured { .. } => {}
             }
         }
         samples
