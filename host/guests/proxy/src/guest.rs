@@ -1,0 +1,44 @@
+use wasip2::{
+    clocks::monotonic_clock,
+    http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam},
+};
+
+wasip2::http::proxy::export!(Proxy);
+
+struct Proxy;
+
+impl wasip2::exports::http::incoming_handler::Guest for Proxy {
+    fn handle(request: IncomingRequest, out: ResponseOutparam) {
+        let path = request.path_with_query().unwrap_or_default();
+        let (behaviour, argument) =
+            path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
+        let number: u64 = argument.parse().unwrap_or(0);
+        match behaviour {
+            "hello" => answer(out, 200, &[format!("hello {argument}").as_bytes()]),
+            "chunks" => answer(out, 200, &vec![&b"chunk\n"[..]; usize::try_from(number).unwrap_or_default()]),
+            "sleep" => {
+                monotonic_clock::subscribe_duration(number * 1_000_000).block();
+                answer(out, 200, &[b"slept"]);
+            }
+            "spin" => loop {
+                std::hint::black_box(0);
+            },
+            "trap" => core::arch::wasm32::unreachable(),
+            "silent" => drop(out),
+            _ => answer(out, 404, &[b"no such behaviour"]),
+        }
+    }
+}
+
+fn answer(out: ResponseOutparam, status: u16, chunks: &[&[u8]]) {
+    let response = OutgoingResponse::new(Fields::new());
+    response.set_status_code(status).expect("the status is valid");
+    let body = response.body().expect("the body is taken once");
+    ResponseOutparam::set(out, Ok(response));
+    let stream = body.write().expect("the stream is taken once");
+    for chunk in chunks {
+        stream.blocking_write_and_flush(chunk).expect("the client reads");
+    }
+    drop(stream);
+    OutgoingBody::finish(body, None).expect("the body ends once");
+}

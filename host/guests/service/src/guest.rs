@@ -1,0 +1,255 @@
+use std::{cell::Cell, time::Duration};
+
+use spin_sdk::{
+    wasip3::{
+        self,
+        clocks::monotonic_clock,
+        http::client,
+        http::types::{ErrorCode, Fields, Method, Request, Response, Scheme},
+    },
+    wit_bindgen,
+};
+
+mod bindings {
+    spin_sdk::wit_bindgen::generate!({
+        world: "imports",
+        path: "../../../wit",
+        runtime_path: "spin_sdk::wit_bindgen::rt",
+        generate_all,
+    });
+}
+
+use bindings::wasi::{config::store as config, keyvalue};
+
+wasip3::http::service::export!(Service);
+
+struct Service;
+
+thread_local! {
+    /// Requests that this instance has been given.
+    static SERVED: Cell<u32> = const { Cell::new(0) };
+}
+
+impl wasip3::exports::http::handler::Guest for Service {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        SERVED.set(SERVED.get() + 1);
+        let target = request.get_path_with_query().unwrap_or_default();
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let (behaviour, argument) =
+            path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
+        let number = argument.parse().unwrap_or(0);
+        match behaviour {
+            "hello" => Ok(text(format!("hello {argument}"))),
+            "served" => Ok(text(SERVED.get().to_string())),
+            "method" => Ok(text(format!("{:?}", request.get_method()))),
+            "target" => Ok(text(format!(
+                "{:?} {} {target}",
+                request.get_scheme(),
+                request.get_authority().unwrap_or_default()
+            ))),
+            "headers" => {
+                let lines = request.get_headers().copy_all().into_iter();
+                Ok(text(
+                    lines
+                        .map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(&value)))
+                        .collect::<String>(),
+                ))
+            }
+            "status" => {
+                let response = text(argument);
+                let _ = response.set_status_code(argument.parse().unwrap_or(500));
+                Ok(response)
+            }
+            "bytes" => Ok(sized(&vec![b'x'; number])),
+            "chunks" => Ok(chunked(number, Duration::ZERO)),
+            "drip" => Ok(chunked(number, Duration::from_millis(20))),
+            "echo" => Ok(echo(request)),
+            "count-body" => {
+                Ok(text(read_all(request).await.map_or_else(|e| format!("error {e:?}"), |n| n.to_string())))
+            }
+            "sleep" => {
+                wait(number as u64).await;
+                Ok(text("slept"))
+            }
+            "spin" => loop {
+                std::hint::black_box(0);
+            },
+            "grow" => grow(),
+            "trap" => core::arch::wasm32::unreachable(),
+            "error" => Err(match argument {
+                "internal" => ErrorCode::InternalError(Some("the guest's own secret".to_owned())),
+                _ => ErrorCode::ConnectionRefused,
+            }),
+            "hang" => loop {
+                wait(3_600_000).await;
+            },
+            "stall" => Ok(stalled()),
+            "endless" => Ok(endless()),
+            "short" => Ok(lying(&[("content-length", "100")], b"only this")),
+            "cut" => Ok(cut()),
+            "interim" => {
+                let response = text("");
+                let _ = response.set_status_code(103);
+                Ok(response)
+            }
+            "print" => {
+                println!("printed {argument}");
+                eprintln!("complained {argument}");
+                Ok(text("printed"))
+            }
+            "flood" => {
+                for _ in 0..number {
+                    println!("{}", "flood ".repeat(200));
+                }
+                Ok(text("flooded"))
+            }
+            "background" => {
+                wit_bindgen::spawn(async move {
+                    wait(number as u64).await;
+                    let bucket = keyvalue::store::open("default").expect("the store is granted");
+                    bucket.set("background", b"done").expect("the store takes it");
+                });
+                Ok(text("started"))
+            }
+            "get" => {
+                let bucket = keyvalue::store::open("default").expect("the store is granted");
+                let value = bucket.get(argument).expect("the store answers").unwrap_or_default();
+                Ok(text(String::from_utf8_lossy(&value)))
+            }
+            "config" => Ok(text(format!("{:?}", config::get(argument)))),
+            "fetch" => Ok(text(fetch(query).await)),
+            _ => {
+                let response = text(format!("no behaviour {behaviour:?}"));
+                let _ = response.set_status_code(404);
+                Ok(response)
+            }
+        }
+    }
+}
+
+async fn wait(ms: u64) {
+    monotonic_clock::wait_for(ms * 1_000_000).await;
+}
+
+fn text(body: impl AsRef<str>) -> Response {
+    sized(body.as_ref().as_bytes())
+}
+
+fn sized(body: &[u8]) -> Response {
+    let length = body.len().to_string();
+    lying(&[("content-length", &length)], body)
+}
+
+/// A response with these headers and this body, whether they agree or not.
+fn lying(headers: &[(&str, &str)], body: &[u8]) -> Response {
+    let body = body.to_vec();
+    streamed(headers, async move |mut writer| {
+        writer.write_all(body).await;
+    })
+}
+
+fn streamed(
+    headers: &[(&str, &str)],
+    write: impl AsyncFnOnce(wit_bindgen::StreamWriter<u8>) + 'static,
+) -> Response {
+    let headers: Vec<_> =
+        headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+    let fields = Fields::from_list(&headers).expect("the fields are valid");
+    let (writer, reader) = wasip3::wit_stream::new();
+    let (trailers, trailers_reader) = wasip3::wit_future::new(|| Ok(None));
+    let (response, _sent) = Response::new(fields, Some(reader), trailers_reader);
+    wit_bindgen::spawn(async move {
+        write(writer).await;
+        let _ = trailers.write(Ok(None)).await;
+    });
+    response
+}
+
+fn chunked(count: usize, pause: Duration) -> Response {
+    streamed(&[], async move |mut writer| {
+        for at in 0..count {
+            let chunk = format!("chunk {at}\n").into_bytes();
+            if !writer.write_all(chunk).await.is_empty() {
+                return;
+            }
+            if !pause.is_zero() {
+                wait(u64::try_from(pause.as_millis()).unwrap_or_default()).await;
+            }
+        }
+    })
+}
+
+/// Begins a body and never goes on.
+fn stalled() -> Response {
+    streamed(&[], async move |mut writer| {
+        writer.write_all(b"begun".to_vec()).await;
+        wait(3_600_000).await;
+    })
+}
+
+/// Writes for as long as anybody reads.
+fn endless() -> Response {
+    streamed(&[], async move |mut writer| while writer.write_all(vec![b'e'; 64 << 10]).await.is_empty() {})
+}
+
+/// Traps in the middle of a body that announced no length.
+fn cut() -> Response {
+    streamed(&[], async move |mut writer| {
+        writer.write_all(b"the first half".to_vec()).await;
+        wait(20).await;
+        core::arch::wasm32::unreachable()
+    })
+}
+
+/// Sends the request's body back as it comes.
+fn echo(request: Request) -> Response {
+    let (_, result) = wasip3::wit_future::new(|| Ok(()));
+    let (mut body, _trailers) = Request::consume_body(request, result);
+    streamed(&[], async move |mut writer| {
+        loop {
+            let (status, bytes) = body.read(Vec::with_capacity(16 << 10)).await;
+            if !writer.write_all(bytes).await.is_empty()
+                || matches!(status, wit_bindgen::StreamResult::Dropped)
+            {
+                return;
+            }
+        }
+    })
+}
+
+/// The length of the request's body.
+async fn read_all(request: Request) -> Result<usize, ErrorCode> {
+    let (_, result) = wasip3::wit_future::new(|| Ok(()));
+    let (mut body, trailers) = Request::consume_body(request, result);
+    let mut length = 0;
+    loop {
+        let (status, bytes) = body.read(Vec::with_capacity(64 << 10)).await;
+        length += bytes.len();
+        if matches!(status, wit_bindgen::StreamResult::Dropped) {
+            break;
+        }
+    }
+    trailers.await.map(|_| length)
+}
+
+/// Takes memory until there is none.
+fn grow() -> ! {
+    let mut hoard = Vec::new();
+    loop {
+        hoard.push(std::hint::black_box(vec![1u8; 1 << 20]));
+    }
+}
+
+/// Asks `http://{authority}/` and tells what came of it.
+async fn fetch(authority: &str) -> String {
+    let (_, trailers) = wasip3::wit_future::new(|| Ok(None));
+    let (request, _sent) = Request::new(Fields::new(), None, trailers, None);
+    let _ = request.set_method(&Method::Get);
+    let _ = request.set_scheme(Some(&Scheme::Http));
+    let _ = request.set_authority(Some(authority));
+    let _ = request.set_path_with_query(Some("/"));
+    match client::send(request).await {
+        Ok(response) => format!("status {}", response.get_status_code()),
+        Err(error) => format!("error {error:?}"),
+    }
+}
