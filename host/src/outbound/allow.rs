@@ -1,4 +1,4 @@
-use super::target::{Host, Scheme, Target};
+use super::target::{Host, LOCALHOST, Scheme, Target};
 use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
@@ -88,10 +88,15 @@ impl AllowList {
     }
 
     /// Whether an entry names `address` itself, as an IP address or a CIDR range, for the target's scheme and port.
+    /// An entry for `localhost` names the loopback addresses: no owner of a name can make it mean others (RFC 6761, 6.3).
     pub(super) fn lists_address(&self, target: &Target, address: IpAddr) -> bool {
-        self.entries.iter().any(|entry| {
-            matches!(&entry.host, HostPattern::Net(net) if contains(net, address))
-                && entry.allows_scheme_and_port(target)
+        let localhost = target.host.is_localhost() && address.to_canonical().is_loopback();
+        self.entries.iter().filter(|entry| entry.allows_scheme_and_port(target)).any(|entry| {
+            match &entry.host {
+                HostPattern::Net(net) => contains(net, address),
+                HostPattern::Name(name) => localhost && **name == *LOCALHOST,
+                HostPattern::Any | HostPattern::Subdomain(_) => false,
+            }
         })
     }
 }

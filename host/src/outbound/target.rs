@@ -38,10 +38,17 @@ pub(super) enum Host {
     Ip(IpAddr),
 }
 
+/// The name that always means this machine.
+pub(super) const LOCALHOST: &str = "localhost";
+
 /// Longest host name, in bytes (RFC 1035).
 const MAX_NAME_BYTES: usize = 253;
 
 impl Host {
+    pub(super) fn is_localhost(&self) -> bool {
+        matches!(self, Self::Name(name) if **name == *LOCALHOST)
+    }
+
     /// Reads a host as WHATWG's URL standard does, so that `0x7f.1`, `2130706433` and `127.0.0.1` are one address.
     /// An IPv6 address stands in brackets. Percent-encoding, which that standard would decode, is refused.
     pub(super) fn parse(text: &str) -> Option<Self> {

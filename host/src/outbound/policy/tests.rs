@@ -35,6 +35,27 @@ fn an_entry_allows_its_scheme_host_and_port() {
 }
 
 #[test]
+fn localhost_is_the_one_name_that_lists_an_address() {
+    let loopback: IpAddr = Ipv4Addr::LOCALHOST.into();
+    let private: IpAddr = Ipv4Addr::new(10, 0, 0, 1).into();
+    for (entry, address, permitted) in [
+        ("http://localhost:8099", loopback, true),
+        ("http://localhost:8099", "::1".parse().unwrap(), true),
+        ("http://localhost:8099", "::ffff:127.0.0.1".parse().unwrap(), true),
+        ("http://localhost:8099", private, false),
+        ("http://localhost:8098", loopback, false),
+        ("http://*:8099", loopback, false),
+    ] {
+        let policy = policy(&[entry]);
+        let target = Target::of(&"http://LocalHost.:8099/".parse().unwrap()).unwrap();
+        assert_eq!(policy.permits(&target, address).is_ok(), permitted, "{entry} and {address}");
+    }
+    let policy = policy(&["http://localhost.example:8099"]);
+    let target = Target::of(&"http://localhost.example:8099/".parse().unwrap()).unwrap();
+    assert!(policy.permits(&target, loopback).is_err());
+}
+
+#[test]
 fn patterns() {
     for (entry, yes, no) in [
         ("*://example.com:*", "http://example.com:81/", "http://a.example.com/"),
