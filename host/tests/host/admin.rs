@@ -1,0 +1,70 @@
+//! The admin port.
+
+use http::StatusCode;
+
+use crate::harness::Host;
+
+#[tokio::test]
+async fn it_answers_probes_and_scrapes_and_nothing_else() {
+    let host = Host::start("service", &[]);
+    host.get("/hello/x").await;
+    for path in ["/live", "/ready"] {
+        let answer = host.admin(path).await;
+        assert_eq!((answer.status, answer.text()), (StatusCode::OK, r#"{"status":"ok"}"#), "{path}");
+    }
+    let metrics = host.admin("/metrics").await;
+    assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    assert!(
+        metrics
+            .text()
+            .contains("wasi_http_host_requests_total{component=\"guest_service\",status=\"2xx\"} 1\n")
+    );
+    for path in ["/", "/metrics/", "/hello/x"] {
+        assert_eq!(host.admin(path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    // And none of it is on the main port.
+    assert_eq!(host.get("/live").await.text(), "no behaviour \"live\"");
+}
+
+#[tokio::test]
+async fn the_component_is_asked_for_its_readiness() {
+    let host = Host::start("service", &["--ready-path", "/status/204"]);
+    assert_eq!(host.admin("/ready").await.status, StatusCode::OK);
+    let host = Host::start("service", &["--ready-path", "/status/503"]);
+    let answer = host.admin("/ready").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.text().contains("the component answers 503 at /status/503"), "{}", answer.text());
+    assert_eq!(host.admin("/live").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_components_metrics_follow_the_hosts() {
+    let host = Host::start("service", &["--component-metrics", "/hello/own_metric_1"]);
+    let metrics = host.admin("/metrics").await;
+    assert!(metrics.text().ends_with("\nhello own_metric_1\n"), "{}", metrics.text());
+    // What the host asks on its own behalf is not counted as a client's request.
+    assert!(
+        metrics
+            .text()
+            .contains("wasi_http_host_requests_total{component=\"guest_service\",status=\"2xx\"} 0\n")
+    );
+}
+
+#[tokio::test]
+async fn the_format_is_what_scrapers_expect() {
+    let host = Host::start("service", &[]);
+    host.get("/hello/x").await;
+    let metrics = host.admin("/metrics").await;
+    let mut family = "";
+    for line in metrics.text().lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            family = rest.split(' ').next().unwrap();
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            assert!(rest.starts_with(family), "{line}");
+        } else {
+            assert!(line.starts_with(family), "{line} in {family}");
+            let value = line.rsplit(' ').next().unwrap();
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! A component's tasks run on after its response, within limits.
+
+use std::time::Duration;
+
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+
+use crate::harness::{DEADLINE, Host};
+
+async fn wait_until_done(host: &Host) {
+    let polling = async {
+        while host.get("/get/background").await.text() != "done" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, polling).await.expect("the task ends");
+}
+
+#[tokio::test]
+async fn a_task_outlives_its_response_even_in_an_instance_of_one_request() {
+    for flags in [&[][..], &["--instance-max-requests", "1"]] {
+        let host = Host::start("service", flags);
+        assert_eq!(host.get("/background/100").await.text(), "started");
+        wait_until_done(&host).await;
+    }
+}
+
+#[tokio::test]
+async fn a_task_outlives_the_client_that_caused_it() {
+    let host = Host::start("service", &[]);
+    let mut stream = TcpStream::connect(host.address).await.unwrap();
+    stream.write_all(b"GET /background/200 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    host.wait_for_metric("wasi_http_host_connections_open", |open| open == 1.0).await;
+    drop(stream);
+    wait_until_done(&host).await;
+}
+
+#[tokio::test]
+async fn a_task_without_end_is_ended() {
+    let host = Host::start("service", &["--background-timeout", "200ms"]);
+    host.get("/background/3600000").await;
+    let ended =
+        "wasi_http_host_instances_ended_total{component=\"guest_service\",reason=\"background_timeout\"}";
+    host.wait_for_metric(ended, |ended| ended == 1.0).await;
+    assert_eq!(host.get("/hello/after").await.text(), "hello after");
+}
+
+#[tokio::test]
+async fn the_end_of_the_host_waits_for_tasks() {
+    let mut host = Host::start("service", &[]);
+    host.get("/background/700").await;
+    let asked = std::time::Instant::now();
+    host.signal("TERM");
+    assert_eq!(host.wait().code(), Some(0));
+    assert!(asked.elapsed() >= Duration::from_millis(500), "{:?}", asked.elapsed());
+    assert!(host.lines().iter().all(|line| line["level"] != "ERROR"), "{:#?}", host.lines());
+}

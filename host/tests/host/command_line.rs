@@ -1,0 +1,82 @@
+//! The program, seen from a shell.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::harness::{code_cache, guest, run, scratch};
+
+/// The smallest module, the smallest component, and one that imports `made:up/thing@1.2.3` with a function `go`.
+const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+const IMPORTING: &[u8] = b"\0asm\x0d\0\x01\0\x07\x0f\x01\x42\x02\x01\x40\0\x01\0\x04\0\x02go\x01\0\
+                           \x0a\x18\x01\0\x13made:up/thing@1.2.3\x05\0";
+
+fn refused(name: &str, bytes: &[u8]) -> String {
+    let path = scratch(&format!("refused-{name}")).join("app.wasm");
+    fs::write(&path, bytes).unwrap();
+    let output = run(&["compile", path.to_str().unwrap(), "--no-cache"]);
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_by_what_it_is() {
+    assert!(refused("module", MODULE).contains("core module"));
+    assert!(refused("empty", EMPTY).contains("nothing at all"));
+    let garbage = refused("truncated", b"\0asm\x0d\0\x01\0\x07\xff");
+    assert!(garbage.contains("invalid"), "{garbage}");
+    let missing = run(&["serve", "/nowhere/app.wasm"]);
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("/nowhere/app.wasm"));
+    assert_eq!(missing.status.code(), Some(1));
+}
+
+#[test]
+fn a_bad_setting_is_named_with_code_64() {
+    for (args, named) in [
+        (&["serve", "--max-memory", "lots"][..], "--max-memory"),
+        (&["serve", "--request-timeout", "1ms"], "--request-timeout"),
+        (&["serve", "--no-such-flag"], "--no-such-flag"),
+        (&["explode"], "explode"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(64), "{args:?}");
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(message.contains(named), "{message}");
+    }
+    assert_eq!(run(&["--help"]).status.code(), Some(0));
+    assert_eq!(run(&["--version"]).status.code(), Some(0));
+}
+
+#[test]
+fn inspect_lists_imports_and_whether_they_are_there() {
+    let inspect = |path: &std::path::Path| {
+        let output = run(&[
+            "inspect",
+            "--json",
+            path.to_str().unwrap(),
+            "--cache-dir",
+            code_cache().to_str().unwrap(),
+        ]);
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        (output.status.success(), value)
+    };
+    let (runs, found) = inspect(&guest("service"));
+    assert!(runs && found["kind"] == "service", "{found}");
+    let import = |name: &str| {
+        found["imports"].as_array().unwrap().iter().find(|import| import["name"] == name).cloned()
+    };
+    assert_eq!(import("wasi:keyvalue/store@0.2.0-draft2").unwrap()["satisfied"], true);
+    assert_eq!(inspect(&guest("proxy")).1["kind"], "proxy");
+
+    let path = scratch("inspect-importing").join("app.wasm");
+    fs::write(&path, IMPORTING).unwrap();
+    let (runs, found) = inspect(&path);
+    assert!(!runs);
+    let import = &found["imports"][0];
+    assert_eq!(
+        (&import["name"], &import["satisfied"]),
+        (&"made:up/thing@1.2.3".into(), &false.into()),
+        "{found}"
+    );
+}

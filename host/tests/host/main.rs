@@ -1,0 +1,26 @@
+//! The host as its users meet it: the real program, started with small guests of our own, one file a behaviour.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that finds something else than it expects is to fail there"
+)]
+
+mod admin;
+mod background;
+mod client;
+mod code_cache;
+mod command_line;
+mod harness;
+mod http;
+mod memory;
+mod outbound;
+mod output;
+mod overload;
+mod proxy;
+mod serving;
+mod settings;
+mod shutdown;
+mod time_limits;
+mod traps;
