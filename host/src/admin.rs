@@ -19,7 +19,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     server::{Worker, ask},
-    telemetry::{Exposition, Log, Metrics, expose_process},
+    telemetry::{Exposition, Interfaces, Log, Metrics, expose_process},
 };
 
 /// Probes and scrapers are few.
@@ -39,6 +39,7 @@ const MAX_READY_ANSWER: usize = 64 << 10;
 pub(crate) struct Admin {
     pub(crate) workers: Vec<Arc<Worker>>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) interfaces: Interfaces,
     pub(crate) log: Log,
     pub(crate) ready_path: Option<String>,
     pub(crate) metrics_path: Option<String>,
@@ -121,6 +122,7 @@ impl Admin {
     async fn expose(&self) -> Response<Full<Bytes>> {
         let mut exposition = Exposition::default();
         self.metrics.expose(&mut exposition);
+        self.interfaces.expose(&mut exposition);
         exposition.counter(
             "wasi_http_host_log_lines_dropped_total",
             "Log lines that nobody read in time.",

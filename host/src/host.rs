@@ -28,7 +28,7 @@ use crate::{
     server::{self, Listener, Shared, Worker},
     service::{self, Dispatch},
     shutdown::Shutdown,
-    telemetry::{AccessLog, GuestOutput, Log, Metrics},
+    telemetry::{AccessLog, GuestOutput, Interfaces, Log, Metrics},
 };
 
 /// How long clients with an idle connection get to send a request that is on its way, before it is closed.
@@ -95,6 +95,7 @@ pub struct Host {
     shared: Arc<Shared>,
     workers: Vec<Arc<Worker>>,
     metrics: Arc<Metrics>,
+    interfaces: Interfaces,
     log: Log,
 }
 
@@ -126,10 +127,10 @@ impl Builder {
         let resolved = app.resolve(&config)?;
         let metrics = Metrics::new(app.name());
         let memory = Arc::new(MemoryStore::new(config.keyvalue_max_bytes.get()));
+        let in_memory = memory.clone();
         let stores =
             stores.into_iter().fold(Stores::new(memory), |all, (name, store)| all.with(&name, store));
         let access = stores.grant(&app.manifest.component.key_value_stores)?;
-        let keyvalue_stats = Arc::new(keyvalue::Stats::default());
         let output = GuestOutput::new(app.name(), metrics.clone());
         let list = resolved.allowed_outbound_hosts;
         for entry in list.unsupported() {
@@ -139,13 +140,15 @@ impl Builder {
         let outbound_stats = Arc::new(outbound::Stats::new(&policy));
         let outbound = Arc::new(Outbound::new(outbound_settings(&config)?)?);
         let mounts: Arc<[Mount]> = app.manifest.component.files.clone().into();
-        let template = |outbound| Template {
+        // A set a thread, added up when they are read.
+        let mut keyvalue_stats = Vec::new();
+        let template = |outbound, keyvalue_stats| Template {
             max_memory: config.max_memory.as_usize(),
             environment: app.manifest.component.environment.clone().into_iter().collect(),
             mounts: mounts.clone(),
             settings: resolved.settings.clone(),
             keyvalue: access.clone(),
-            keyvalue_stats: keyvalue_stats.clone(),
+            keyvalue_stats,
             outbound,
             output: output.clone(),
             metrics: metrics.clone(),
@@ -153,8 +156,11 @@ impl Builder {
         let access_log = AccessLog::new(&log, config.access_log == Switch::On, app.name());
         let shared = Shared::new(&config, app.manifest.routes.clone(), metrics.clone(), access_log);
         let workers = workers(&config, &engine, &Arc::new(linked), &shared, || {
-            template(outbound::Client::new(outbound.clone(), policy.clone(), outbound_stats.clone()))
+            let stats = Arc::new(keyvalue::Stats::default());
+            keyvalue_stats.push(stats.clone());
+            template(outbound::Client::new(outbound.clone(), policy.clone(), outbound_stats.clone()), stats)
         })?;
+        let interfaces = Interfaces { keyvalue: keyvalue_stats, memory: in_memory, outbound: outbound_stats };
         let control = RuntimeBuilder::new_current_thread().enable_all().build()?;
         Ok(Host {
             address: listener.local_addr()?,
@@ -166,6 +172,7 @@ impl Builder {
             shared,
             workers,
             metrics,
+            interfaces,
             log,
         })
     }
@@ -219,7 +226,7 @@ fn workers(
     engine: &Engine,
     linked: &Arc<Linked>,
     shared: &Arc<Shared>,
-    template: impl Fn() -> Template,
+    mut template: impl FnMut() -> Template,
 ) -> io::Result<Vec<Arc<Worker>>> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let instances = usize::try_from(config.max_instances.get()).unwrap_or(usize::MAX);
@@ -283,13 +290,16 @@ impl Host {
     /// # Errors
     /// When the system refuses to watch the listeners or signals.
     pub fn run(self, shutdown: Shutdown) -> io::Result<()> {
-        let Self { config, control, listener, admin_listener, shared, workers, metrics, log, .. } = self;
+        let Self {
+            config, control, listener, admin_listener, shared, workers, metrics, interfaces, log, ..
+        } = self;
         let (address, admin_address) = (self.address, self.admin_address);
         let result = control.block_on(async {
             let stop = shutdown.requested()?;
             let admin = Arc::new(Admin {
                 workers: workers.clone(),
                 metrics: metrics.clone(),
+                interfaces,
                 log: log.clone(),
                 ready_path: config.ready_path.clone(),
                 metrics_path: config.component_metrics.clone(),
@@ -336,6 +346,7 @@ async fn drain(config: &Config, listener: Listener, shared: &Shared, workers: &[
     shared.close();
     listener.sweep();
     drop(listener);
+    tracing::info!("no longer accepting");
 
     let deadline = tokio::time::Instant::now() + config.drain_timeout.get();
     // Each response is its connection's last now. A request that crossed with one, or that an idle client is just

@@ -29,14 +29,19 @@ impl Bond {
         self.failed.store(true, Ordering::Release);
     }
 
+    /// Whether somebody still reads a body.
+    pub(super) fn has_readers(&self) -> bool {
+        self.open.load(Ordering::Acquire) != 0
+    }
+
     /// Whether somebody still reads a body; if so, `waker` is woken when the last one is closed.
     pub(super) fn is_open(&self, waker: &Waker) -> bool {
-        if self.open.load(Ordering::Acquire) == 0 {
+        if !self.has_readers() {
             return false;
         }
         *lock(&self.instance) = Some(waker.clone());
         // Looked at again: it may have been closed before the waker was in place.
-        self.open.load(Ordering::Acquire) != 0
+        self.has_readers()
     }
 }
 

@@ -30,6 +30,8 @@ use crate::{
 const TURN_GRACE: Duration = Duration::from_millis(100);
 /// After a timeout, how long the other tasks of the instance may take to end.
 const RETIRE_GRACE: Duration = Duration::from_secs(2);
+/// Limits of time are looked at no more often.
+const LOOK_AFTER: Duration = Duration::from_millis(5);
 /// Bytes of a trap's backtrace that are logged.
 const BACKTRACE_BYTES: usize = 16 << 10;
 
@@ -94,11 +96,14 @@ async fn serve(
                     break;
                 }
             }
-            keeper.poll(cx, &board)
+            keeper.poll(cx, &board, &bond)
         })
         .await
     };
     // Before the store goes and with it the streams: what reads from them must know that they were cut off.
+    if !matches!(ended, End::Quiet(EndReason::Finished | EndReason::Idle)) {
+        bond.fail();
+    }
     match ended {
         End::Quiet(reason) => {
             if reason == EndReason::Abandoned {
@@ -109,14 +114,12 @@ async fn serve(
             reason
         }
         End::Stuck => {
-            bond.fail();
             let siblings = board.fail_all(&CallError::TimedOut);
             dispatch.metrics.siblings.inc_by(siblings as u64);
             tracing::error!(siblings, "an instance ended: it neither answered in time nor let others go on");
             EndReason::TimedOut
         }
         End::Trap(error) => {
-            bond.fail();
             let calls = board.fail_all(&CallError::Trapped);
             dispatch.metrics.siblings.inc_by((calls as u64).saturating_sub(1));
             let kind = trap_kind(&error);
@@ -279,33 +282,18 @@ fn land(slot: usize, landing: Landing, board: &Board, heads: &mut Heads) {
 struct Keeper {
     limits: Limits,
     timer: Option<Pin<Box<Sleep>>>,
-    retired: Option<Instant>,
-    /// The event loop has been asked to turn.
-    poked: bool,
+    watch: Watch,
 }
 
-impl Keeper {
-    fn new(limits: &Limits) -> Self {
-        Self { limits: limits.clone(), timer: None, retired: None, poked: false }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>, board: &Board) -> Poll<End> {
-        let shortest = self.limits.request.min(self.limits.idle).min(self.limits.background);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(shortest)));
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            let now = Instant::now();
-            match look(&self.limits, &mut self.retired, &mut self.poked, board, now) {
-                Verdict::End(end) => return Poll::Ready(end),
-                Verdict::Keep(next) => {
-                    let next = next.unwrap_or(now + shortest).min(now + shortest);
-                    timer.as_mut().reset(next.into());
-                    // The event loop may have to see that it retires.
-                    cx.waker().wake_by_ref();
-                }
-            }
-        }
-    }
+/// What the keeper remembers from one look to the next.
+#[derive(Default)]
+struct Watch {
+    /// When the first call was late: the instance takes no others.
+    retired: Option<Instant>,
+    /// The last look: after it, the event loop was made to turn if it could.
+    looked: Option<Instant>,
+    /// Since when it has not.
+    blocked: Option<Instant>,
 }
 
 enum Verdict {
@@ -313,39 +301,64 @@ enum Verdict {
     End(End),
 }
 
-fn look(
-    limits: &Limits,
-    retired: &mut Option<Instant>,
-    poked: &mut bool,
-    board: &Board,
-    now: Instant,
-) -> Verdict {
-    let turned = board.has_turned();
-    let survey = board.survey(now, limits.response);
-    if survey.overrun > 0 {
-        // Soft: those that are late have been answered, and no others are taken.
-        board.retire();
-        retired.get_or_insert(now);
-        // Hard: a guest that does not even let its event loop turn holds up the others in it, and the thread.
-        if std::mem::replace(poked, true) && !turned {
+impl Keeper {
+    fn new(limits: &Limits) -> Self {
+        Self { limits: limits.clone(), timer: None, watch: Watch::default() }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, board: &Board, bond: &Bond) -> Poll<End> {
+        let shortest = self.limits.request.min(self.limits.idle).min(self.limits.background).max(LOOK_AFTER);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(shortest)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let now = Instant::now();
+            match self.watch.look(&self.limits, board, bond, now) {
+                Verdict::End(end) => return Poll::Ready(end),
+                Verdict::Keep(next) => {
+                    let next = next.unwrap_or(now + shortest).min(now + shortest);
+                    timer.as_mut().reset(next.into());
+                    // A turn of the event loop, to see that it retires, and to show that it can.
+                    cx.waker().wake_by_ref();
+                }
+            }
+        }
+    }
+}
+
+impl Watch {
+    fn look(&mut self, limits: &Limits, board: &Board, bond: &Bond, now: Instant) -> Verdict {
+        let looked = self.looked.replace(now);
+        self.blocked = if board.has_turned() { None } else { self.blocked.or(looked) };
+        let survey = board.survey(now, limits.response);
+        if survey.overrun > 0 {
+            // Soft: those that are late have been answered, and no others are taken.
+            board.retire();
+            // Hard: a guest that does not even let its event loop turn holds up the others in it, and the thread.
+            if self.retired.is_some() && self.blocked.is_some() {
+                return Verdict::End(End::Stuck);
+            }
+            self.retired.get_or_insert(now);
+        }
+        if let Some(since) = self.retired {
+            let others = survey.unanswered > 0 || bond.has_readers();
+            return match !others && now >= since + RETIRE_GRACE {
+                true if survey.overrun > 0 => Verdict::End(End::Stuck),
+                true => Verdict::End(End::Quiet(EndReason::TimedOut)),
+                false => Verdict::Keep(Some(now + TURN_GRACE)),
+            };
+        }
+        // Without a call there is no deadline: a task that spins is known by the loop that stands still.
+        if survey.next.is_none() && self.blocked.is_some_and(|since| now >= since + limits.background) {
             return Verdict::End(End::Stuck);
         }
-    }
-    if let Some(since) = *retired {
-        return match survey.unanswered == 0 && now >= since + RETIRE_GRACE {
-            true => {
-                Verdict::End(if survey.overrun > 0 { End::Stuck } else { End::Quiet(EndReason::TimedOut) })
-            }
-            false => Verdict::Keep(Some(now + TURN_GRACE)),
+        let (limit, reason) = match survey.phase {
+            Phase::Serving => return Verdict::Keep(survey.next),
+            Phase::Background => (limits.background, EndReason::Abandoned),
+            Phase::Idle => (limits.idle, EndReason::Idle),
         };
-    }
-    match survey.phase {
-        Phase::Serving => Verdict::Keep(survey.next),
-        Phase::Background if now >= survey.since + limits.background => {
-            Verdict::End(End::Quiet(EndReason::Abandoned))
+        match now >= survey.since + limit {
+            true => Verdict::End(End::Quiet(reason)),
+            false => Verdict::Keep(Some(survey.since + limit)),
         }
-        Phase::Background => Verdict::Keep(Some(survey.since + limits.background)),
-        Phase::Idle if now >= survey.since + limits.idle => Verdict::End(End::Quiet(EndReason::Idle)),
-        Phase::Idle => Verdict::Keep(Some(survey.since + limits.idle)),
     }
 }

@@ -3,6 +3,7 @@
 mod access;
 mod exposition;
 mod guest_output;
+mod interfaces;
 mod log;
 mod metrics;
 mod process;
@@ -10,6 +11,7 @@ mod process;
 pub(crate) use access::{AccessLine, AccessLog};
 pub(crate) use exposition::Exposition;
 pub(crate) use guest_output::{GuestOutput, GuestStream};
+pub(crate) use interfaces::Interfaces;
 pub(crate) use log::{Log, Sink};
 pub(crate) use metrics::{EndReason, Metrics, Rejection, WorkerMetrics};
 pub(crate) use process::expose as expose_process;

@@ -51,6 +51,16 @@ async fn the_components_metrics_follow_the_hosts() {
 }
 
 #[tokio::test]
+async fn what_guests_ask_of_the_host_is_counted() {
+    let host = Host::start("service", &[]);
+    host.get("/get/something").await;
+    host.get("/fetch?192.0.2.1").await;
+    assert_eq!(host.metric("wasi_http_host_keyvalue_operations_total{operation=\"get\"}").await, 1.0);
+    assert_eq!(host.metric("wasi_http_host_keyvalue_memory_limit_bytes").await, f64::from(64 << 20));
+    assert_eq!(host.metric("wasi_http_host_outbound_denied_total").await, 1.0);
+}
+
+#[tokio::test]
 async fn the_format_is_what_scrapers_expect() {
     let host = Host::start("service", &[]);
     host.get("/hello/x").await;

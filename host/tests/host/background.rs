@@ -28,8 +28,8 @@ async fn a_task_outlives_its_response_even_in_an_instance_of_one_request() {
 async fn a_task_outlives_the_client_that_caused_it() {
     let host = Host::start("service", &[]);
     let mut stream = TcpStream::connect(host.address).await.unwrap();
-    stream.write_all(b"GET /background/200 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    host.wait_for_metric("wasi_http_host_connections_open", |open| open == 1.0).await;
+    stream.write_all(b"GET /slow-background/200 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    host.wait_for_line(|line| line["message"] == "begun");
     drop(stream);
     wait_until_done(&host).await;
 }
@@ -38,6 +38,16 @@ async fn a_task_outlives_the_client_that_caused_it() {
 async fn a_task_without_end_is_ended() {
     let host = Host::start("service", &["--background-timeout", "200ms"]);
     host.get("/background/3600000").await;
+    let ended =
+        "wasi_http_host_instances_ended_total{component=\"guest_service\",reason=\"background_timeout\"}";
+    host.wait_for_metric(ended, |ended| ended == 1.0).await;
+    assert_eq!(host.get("/hello/after").await.text(), "hello after");
+}
+
+#[tokio::test]
+async fn a_task_that_spins_is_ended() {
+    let host = Host::start("service", &["--threads", "1", "--background-timeout", "300ms"]);
+    assert_eq!(host.get("/spin-later/50").await.text(), "started");
     let ended =
         "wasi_http_host_instances_ended_total{component=\"guest_service\",reason=\"background_timeout\"}";
     host.wait_for_metric(ended, |ended| ended == 1.0).await;

@@ -43,7 +43,7 @@ async fn a_kept_connection_gets_its_next_answer_and_is_told_that_it_is_the_last(
     stream.write_all(request).await.unwrap();
     host.wait_for_line(|line| line["message"] == "request");
     host.signal("TERM");
-    host.wait_for_line(|line| line["message"] == "shutting down");
+    host.wait_for_line(|line| line["message"] == "no longer accepting");
     stream.write_all(request).await.unwrap();
     let answers = until_closed(&mut stream).await;
     assert_eq!(answers.matches("hello x").count(), 2, "{answers}");

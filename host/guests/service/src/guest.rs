@@ -104,10 +104,21 @@ impl wasip3::exports::http::handler::Guest for Service {
                 Ok(text("flooded"))
             }
             "background" => {
+                work_behind(number as u64);
+                Ok(text("started"))
+            }
+            "slow-background" => {
+                work_behind(number as u64);
+                println!("begun");
+                wait(60_000).await;
+                Ok(text("slept"))
+            }
+            "spin-later" => {
                 wit_bindgen::spawn(async move {
                     wait(number as u64).await;
-                    let bucket = keyvalue::store::open("default").expect("the store is granted");
-                    bucket.set("background", b"done").expect("the store takes it");
+                    loop {
+                        std::hint::black_box(0);
+                    }
                 });
                 Ok(text("started"))
             }
@@ -129,6 +140,15 @@ impl wasip3::exports::http::handler::Guest for Service {
 
 async fn wait(ms: u64) {
     monotonic_clock::wait_for(ms * 1_000_000).await;
+}
+
+/// Goes on after the response, and leaves a note.
+fn work_behind(ms: u64) {
+    wit_bindgen::spawn(async move {
+        wait(ms).await;
+        let bucket = keyvalue::store::open("default").expect("the store is granted");
+        bucket.set("background", b"done").expect("the store takes it");
+    });
 }
 
 fn text(body: impl AsRef<str>) -> Response {

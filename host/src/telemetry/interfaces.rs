@@ -1,0 +1,133 @@
+//! What guests ask of the host: key-value operations, and requests to others.
+
+use std::sync::Arc;
+
+use super::exposition::{Exposition, Kind};
+use crate::{
+    histogram::HistogramSnapshot,
+    keyvalue::{self, MemoryStore},
+    outbound,
+};
+
+/// The statistics of the interfaces that a component imports.
+pub(crate) struct Interfaces {
+    /// One a thread.
+    pub(crate) keyvalue: Vec<Arc<keyvalue::Stats>>,
+    pub(crate) memory: Arc<MemoryStore>,
+    pub(crate) outbound: Arc<outbound::Stats>,
+}
+
+impl Interfaces {
+    /// Writes all of them.
+    pub(crate) fn expose(&self, to: &mut Exposition) {
+        self.keyvalue(to);
+        self.memory(to);
+        self.outbound(to);
+    }
+
+    fn keyvalue(&self, to: &mut Exposition) {
+        let threads: Vec<Vec<_>> = self.keyvalue.iter().map(|stats| stats.snapshot().collect()).collect();
+        let operations: Vec<_> = keyvalue::Operation::ALL
+            .into_iter()
+            .map(|operation| {
+                let all = || threads.iter().flatten().filter(move |seen| seen.operation == operation);
+                let latency = sum(all().map(|seen| &seen.latency));
+                let (calls, errors) =
+                    (all().map(|seen| seen.calls).sum(), all().map(|seen| seen.errors).sum());
+                (operation.as_str(), calls, errors, latency)
+            })
+            .collect::<Vec<(_, u64, u64, _)>>();
+
+        let name = "wasi_http_host_keyvalue_operations_total";
+        to.family(name, Kind::Counter, "Calls of wasi:keyvalue, failed ones included.");
+        for (operation, calls, ..) in &operations {
+            to.sample(name, &[("operation", operation)], calls);
+        }
+        let name = "wasi_http_host_keyvalue_errors_total";
+        to.family(name, Kind::Counter, "Calls of wasi:keyvalue that failed.");
+        for (operation, _, errors, _) in &operations {
+            to.sample(name, &[("operation", operation)], errors);
+        }
+        let name = "wasi_http_host_keyvalue_operation_duration_seconds";
+        to.family(name, Kind::Histogram, "Time in the store, of every 32nd call.");
+        for (operation, _, _, latency) in operations.iter().filter(|seen| seen.3.count > 0) {
+            to.histogram(name, &[("operation", operation)], &latency.buckets, latency.sum, latency.count);
+        }
+    }
+
+    fn memory(&self, to: &mut Exposition) {
+        let usage = self.memory.usage();
+        let prefix = "wasi_http_host_keyvalue_memory";
+        to.gauge(&format!("{prefix}_bytes"), "Bytes that the store in memory holds.", usage.bytes);
+        to.gauge(&format!("{prefix}_limit_bytes"), "Bytes that it may hold.", usage.max_bytes);
+        to.gauge(&format!("{prefix}_values"), "Values that it holds.", usage.values);
+        to.gauge(&format!("{prefix}_counters"), "Counters that it holds.", usage.counters);
+        to.counter(
+            &format!("{prefix}_evictions_total"),
+            "Displaced, or not admitted, for want of room.",
+            usage.evictions,
+        );
+    }
+
+    /// Outcomes that have not occurred are left out: most entries know two or three of the dozen.
+    fn outbound(&self, to: &mut Exposition) {
+        let entries: Vec<_> = self.outbound.snapshot().collect();
+        let name = "wasi_http_host_outbound_requests_total";
+        to.family(
+            name,
+            Kind::Counter,
+            "Finished requests to others, by the entry that allows them and how they ended.",
+        );
+        for entry in &entries {
+            for (outcome, count) in entry.outcomes.iter().filter(|(_, count)| *count > 0) {
+                to.sample(name, &[("allowed", &entry.entry), ("outcome", outcome.as_str())], count);
+            }
+        }
+        let name = "wasi_http_host_outbound_first_byte_seconds";
+        to.family(name, Kind::Histogram, "From a request to the head of its response.");
+        for entry in entries.iter().filter(|entry| entry.latency.count > 0) {
+            let latency = &entry.latency;
+            to.histogram(name, &[("allowed", &entry.entry)], &latency.buckets, latency.sum, latency.count);
+        }
+        let prefix = "wasi_http_host_outbound";
+        to.counter(
+            &format!("{prefix}_denied_total"),
+            "Requests that no entry allows.",
+            self.outbound.denied(),
+        );
+        to.gauge(&format!("{prefix}_requests_active"), "Requests in flight.", self.outbound.in_flight());
+    }
+}
+
+/// Histograms of the same bounds, as one.
+fn sum<'a>(all: impl Iterator<Item = &'a HistogramSnapshot>) -> HistogramSnapshot {
+    let mut total = HistogramSnapshot { buckets: Vec::new(), count: 0, sum: 0.0 };
+    for one in all {
+        if total.buckets.is_empty() {
+            total.buckets.clone_from(&one.buckets);
+        } else {
+            for ((_, sum), (_, below)) in total.buckets.iter_mut().zip(&one.buckets) {
+                *sum += below;
+            }
+        }
+        total.count += one.count;
+        total.sum += one.sum;
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_added_up() {
+        let one = |below: [u64; 2], count, sum| HistogramSnapshot {
+            buckets: vec![(0.5, below[0]), (1.0, below[1])],
+            count,
+            sum,
+        };
+        let total = sum([one([1, 2], 3, 4.0), one([10, 20], 30, 40.0)].iter());
+        assert_eq!(total, one([11, 22], 33, 44.0));
+    }
+}
