@@ -148,6 +148,7 @@ impl<P: Platform> App<P> {
             app.platform.sleep(crate::stats::FLUSH_INTERVAL).await;
             drop(duty);
             app.flush().await;
+            app.report_active().await;
         });
     }
 
@@ -158,10 +159,23 @@ impl<P: Platform> App<P> {
             self.complain(&error);
         }
         let flushed = match self.metrics_store(&configured.settings) {
-            Ok(store) => self.stats.flush(&self.platform, &*store).await,
+            Ok(store) => self.stats.flush(&*store).await,
             Err(error) => Err(error),
         };
         if let Err(error) = flushed {
+            self.complain_of("metrics", &error);
+        }
+    }
+
+    /// Tells the other instances how many requests are active here. Not before a scrape: that one counts itself, and
+    /// would be seen for longer than it lasts.
+    async fn report_active(&self) {
+        let Ok(configured) = self.configured() else { return };
+        let reported = match self.metrics_store(&configured.settings) {
+            Ok(store) => self.stats.report_active(&self.platform, &*store).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = reported {
             self.complain_of("metrics", &error);
         }
     }

@@ -128,30 +128,28 @@ impl<S: Store> Cache<S> {
         page: Page<'_>,
         now: Duration,
     ) -> Result<Found, StoreError> {
-        let record = self.store.get(&entry_key(generation, page)).await?.and_then(Record::decode);
-        let content = record.and_then(|record| record.content).filter(|content| is_plausible(content, now));
-        let content = content.map(|content| {
-            let freshness = Freshness::at(now, content.fresh_until);
-            (content, freshness)
-        });
-        if let Some((content, Freshness::Fresh)) = content {
-            return Ok(Found::Content(content, Freshness::Fresh));
+        // One call for both: a user who is gone is gone on every page, those that are still fresh included.
+        let keys = [entry_key(generation, page), absent_key(generation, page.user)];
+        let (mut record, mut absence) = (None, None);
+        for (key, value) in self.store.get_many(&keys).await? {
+            let [entry_key, absent_key] = &keys;
+            let value = value.and_then(Record::decode);
+            if key == *entry_key {
+                record = value;
+            } else if key == *absent_key {
+                absence = value;
+            }
         }
-        if let Some(until) = self.absent_until(generation, page.user, now).await? {
+        let is_remembered = |until: &Duration| now < *until && *until <= now + ABSENT_TTL;
+        let until = absence.and_then(|record| record.failure).map(|failure| failure.until);
+        if let Some(until) = until.filter(is_remembered) {
             return Ok(Found::Absent(until));
         }
-        Ok(content.map_or(Found::Nothing, |(content, freshness)| Found::Content(content, freshness)))
-    }
-
-    async fn absent_until(
-        &self,
-        generation: Generation,
-        user: &str,
-        now: Duration,
-    ) -> Result<Option<Duration>, StoreError> {
-        let record = self.store.get(&absent_key(generation, user)).await?.and_then(Record::decode);
-        let until = record.and_then(|record| record.failure).map(|failure| failure.until);
-        Ok(until.filter(|until| now < *until && *until <= now + ABSENT_TTL))
+        let content = record.and_then(|record| record.content).filter(|content| is_plausible(content, now));
+        Ok(content.map_or(Found::Nothing, |content| {
+            let freshness = Freshness::at(now, content.fresh_until);
+            Found::Content(content, freshness)
+        }))
     }
 
     /// Writes what is known about a page now. Returns by how much that changed the number of entries.

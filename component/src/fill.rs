@@ -229,8 +229,11 @@ impl<P: Platform> Fill<P> {
         let reply = match gate.and_then(|gate| self.shut_by(gate)) {
             Some(trouble) => Err(trouble),
             None => {
-                let of_ours = |content: &&Content| content.credential == self.configured.credential;
-                let validator = stored.filter(of_ours).and_then(|content| content.validator.as_deref());
+                // Whoever insists on GitHub's word gets all of it.
+                let is_of_use = |content: &&Content| {
+                    self.errand.query.use_cache && content.credential == self.configured.credential
+                };
+                let validator = stored.filter(is_of_use).and_then(|content| content.validator.as_deref());
                 let reply =
                     upstream::ask(&self.app, &self.configured, &self.errand, validator, give_up).await;
                 self.pass_gate(cache, gate, reply).await

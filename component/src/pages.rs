@@ -99,7 +99,6 @@ impl<P: Platform, R: Request> Visit<'_, P, R> {
         };
         let Flown { outcome, joined } = fill::fly(self.app, self.configured, &self.errand, patience).await;
         match (outcome, stale) {
-            (Outcome::Content(content, Source::Store), _) => Ok(self.hit(Rc::unwrap_or_clone(content), None)),
             (Outcome::Content(content, source), _) => {
                 let cache_status = self.forwarded(source, joined, was_stored);
                 self.count_miss();
@@ -123,7 +122,7 @@ impl<P: Platform, R: Request> Visit<'_, P, R> {
     }
 
     fn forwarded(&self, source: Source, joined: bool, was_stored: bool) -> CacheStatus {
-        let collapsed = joined || source == Source::Elsewhere;
+        let collapsed = joined || matches!(source, Source::Store | Source::Elsewhere);
         let stored = !collapsed && self.errand.generation.is_some();
         let (reason, status) = match (self.errand.query.use_cache, source) {
             (false, _) => (Forwarded::Bypass, None),

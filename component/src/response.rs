@@ -62,8 +62,7 @@ impl Body {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Head {
     status: u16,
-    /// `None` where the response has no body, as the answer to `HEAD` and a 304: hosts hold a stated length against
-    /// the body that they get.
+    /// The length of the body, or of the one that `GET` would have got; `None` for a 304.
     length: Option<usize>,
     cors: Option<Rc<str>>,
     kind: Kind,
@@ -164,7 +163,6 @@ impl Response {
     /// The answer to `HEAD` instead of `GET`.
     #[must_use]
     pub fn without_body(mut self) -> Self {
-        self.head.length = None;
         self.body = Body::Empty;
         self
     }

@@ -106,12 +106,8 @@ impl Stats {
         self.flush_is_due.set(false);
     }
 
-    /// Writes everything but the tallies. What the store does not take stays here for the next time.
-    pub async fn flush<S: Store>(
-        &self,
-        platform: &(impl Clock + Random),
-        store: &S,
-    ) -> Result<(), StoreError> {
+    /// Writes the counters. What the store does not take stays here for the next time.
+    pub async fn flush<S: Store>(&self, store: &S) -> Result<(), StoreError> {
         let mut pending = self.counters.take().into_iter();
         while let Some((counter, count)) = pending.next() {
             let delta = i64::try_from(count).unwrap_or(i64::MAX);
@@ -127,7 +123,7 @@ impl Stats {
             self.remaining.set(self.remaining.get().or(Some(remaining)));
             return Err(error);
         }
-        self.flush_active(platform, store).await
+        Ok(())
     }
 
     /// Writes the tallies of `present` to the cache's store, and drops those of generations that are over: a late
@@ -158,7 +154,8 @@ impl Stats {
         !self.tallies.borrow().is_empty()
     }
 
-    async fn flush_active<S: Store>(
+    /// Writes the number of active requests, where it is news or about to be forgotten.
+    pub async fn report_active<S: Store>(
         &self,
         platform: &(impl Clock + Random),
         store: &S,

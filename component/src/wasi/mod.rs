@@ -58,7 +58,7 @@ impl wasip3::exports::http::handler::Guest for Component {
 fn respond(status: u16, fields: Fields, body: Body) -> Result<Response, ErrorCode> {
     let (trailers, trailers_reader) = wasip3::wit_future::new(|| Ok(None));
     let (writer, reader) = match body {
-        Body::Empty => (None, None),
+        body if body.is_empty() => (None, None),
         body => {
             let (writer, reader) = wasip3::wit_stream::new();
             (Some((writer, body)), Some(reader))

@@ -186,6 +186,10 @@ fn head_is_get_without_its_body() {
             let get = instance.get(target).await;
             let head = instance.send(&Asking::get(target).method("HEAD")).await;
             assert_eq!((head.status, head.body.as_str()), (get.status, ""), "{target}");
+            assert_eq!(head.header("content-type"), get.header("content-type"), "{target}");
+            if !["/octocat", "/metrics"].contains(&target) {
+                assert_eq!(head.header("content-length"), get.body.len().to_string(), "{target}");
+            }
         }
     });
 }

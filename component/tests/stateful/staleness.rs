@@ -176,6 +176,18 @@ fn a_user_that_does_not_exist_is_remembered_for_a_minute_on_all_pages() {
 }
 
 #[test]
+fn a_user_who_leaves_is_gone_on_every_page() {
+    run(async |world| {
+        let instance = world.instance();
+        instance.get("/octocat?page=2").await;
+        world.github(|_| failure(404, &[]));
+        assert_eq!(instance.get("/octocat").await.status, 404);
+        assert_eq!(instance.get("/octocat?page=2").await.status, 404);
+        assert_eq!(world.asked(), 2);
+    });
+}
+
+#[test]
 fn a_small_ttl_is_a_ttl() {
     run(async |world| {
         world.set("cache_ttl", "1");
