@@ -62,7 +62,7 @@ impl Body {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Head {
     status: u16,
-    /// The length of the body, or of the one that `GET` would have got; `None` for a 304.
+    /// The length of the body; `None` for a 304, which has none.
     length: Option<usize>,
     cors: Option<Rc<str>>,
     kind: Kind,
@@ -158,13 +158,6 @@ impl Response {
     pub fn not_modified(gists: Gists, cors: Option<&Rc<str>>) -> Self {
         let head = Head { status: 304, length: None, cors: cors.cloned(), kind: Kind::Gists(gists) };
         Self { head, body: Body::Empty }
-    }
-
-    /// The answer to `HEAD` instead of `GET`.
-    #[must_use]
-    pub fn without_body(mut self) -> Self {
-        self.body = Body::Empty;
-        self
     }
 }
 

@@ -26,7 +26,8 @@ pub trait Request {
     fn header(&self, name: &str) -> Vec<Vec<u8>>;
 }
 
-/// Answers one request.
+/// Answers one request. `HEAD` gets what `GET` would: it is the host that sends a head alone, and a host holds the
+/// stated length against the body that it is given.
 pub async fn handle<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> Response {
     let started = app.platform.monotonic();
     let active = app.enter();
@@ -44,7 +45,7 @@ pub async fn handle<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> Re
         app.stats.add(counter, count);
     }
     app.flush_soon();
-    if method == Method::Head { response.without_body() } else { response }
+    response
 }
 
 async fn dispatch<P: Platform>(
