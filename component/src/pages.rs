@@ -23,35 +23,40 @@ use crate::service::{Refusal, Request};
 use crate::stats::Tally;
 use crate::trouble::Trouble;
 
+/// The route of a request for a page.
+pub(crate) struct Asked<'a> {
+    /// Which of the two.
+    pub(crate) endpoint: Endpoint,
+    /// The name, percent-decoded.
+    pub(crate) name: &'a str,
+    /// The query, as it is.
+    pub(crate) raw_query: &'a str,
+    /// When the request came (monotonic).
+    pub(crate) started: Duration,
+}
+
 /// Answers `GET /{username}` and its other form.
 pub(crate) async fn gists<P: Platform>(
     app: &Rc<App<P>>,
     request: &impl Request,
-    endpoint: Endpoint,
-    name: &str,
-    raw_query: &str,
+    asked: Asked<'_>,
 ) -> Result<Response, Refusal> {
-    let (username, query) = query::validate(name, raw_query)?;
+    let (username, query) = query::validate(asked.name, asked.raw_query)?;
     let configured = app.configured()?;
+    let now = app.platform.system_at(asked.started);
     let user = Rc::from(username.key());
-    let mut visit = Visit {
-        app,
-        configured,
-        request,
-        endpoint,
-        raw_query,
-        errand: Errand { username, user, query, generation: None },
-    };
-    match visit.look_up().await {
-        Found::Content(content, Freshness::Fresh) => Ok(visit.hit(content, None)),
+    let mut visit =
+        Visit { app, configured, request, asked, errand: Errand { username, user, query, generation: None } };
+    match visit.look_up(now).await {
+        Found::Content(content, Freshness::Fresh) => Ok(visit.hit(content, None, now)),
         Found::Content(content, Freshness::StaleWhileRevalidate) => {
             fill::refresh(app, configured, &visit.errand);
             app.stats.add(Counter::Stale(StaleReason::Revalidate), 1);
-            Ok(visit.hit(content, Some(Detail::Revalidating)))
+            Ok(visit.hit(content, Some(Detail::Revalidating), now))
         }
         Found::Content(content, Freshness::StaleIfError) => visit.fetch(Some(content), true).await,
         Found::Content(_, Freshness::Expired) => visit.fetch(None, true).await,
-        Found::Absent(until) => Err(visit.remembered(until)),
+        Found::Absent(until) => Err(visit.remembered(until, now)),
         Found::Nothing => visit.fetch(None, false).await,
     }
 }
@@ -61,15 +66,14 @@ struct Visit<'a, P: Platform, R> {
     app: &'a Rc<App<P>>,
     configured: &'a Rc<Configured>,
     request: &'a R,
-    endpoint: Endpoint,
-    raw_query: &'a str,
+    asked: Asked<'a>,
     errand: Errand,
 }
 
 impl<P: Platform, R: Request> Visit<'_, P, R> {
     /// What the cache has. A store that fails has nothing.
-    async fn look_up(&mut self) -> Found {
-        match self.ask_cache().await {
+    async fn look_up(&mut self, now: Duration) -> Found {
+        match self.ask_cache(now).await {
             Ok(found) => found,
             Err(error) => {
                 self.app.complain(&error);
@@ -79,14 +83,14 @@ impl<P: Platform, R: Request> Visit<'_, P, R> {
         }
     }
 
-    async fn ask_cache(&mut self) -> Result<Found, StoreError> {
+    async fn ask_cache(&mut self, now: Duration) -> Result<Found, StoreError> {
         let cache = self.app.cache(&self.configured.settings)?;
         let generation = cache.generation(&self.app.platform).await?;
         self.errand.generation = Some(generation);
         if !self.errand.query.use_cache {
             return Ok(Found::Nothing);
         }
-        cache.look_up(generation, self.errand.page(), self.app.platform.system()).await
+        cache.look_up(generation, self.errand.page(), now).await
     }
 
     /// Asks GitHub, alone or with others; `stale` is the answer if that fails. `was_stored` says that there was an
@@ -98,27 +102,28 @@ impl<P: Platform, R: Request> Visit<'_, P, R> {
             None => limits.lease + limits.give_up,
         };
         let Flown { outcome, joined } = fill::fly(self.app, self.configured, &self.errand, patience).await;
+        let now = self.app.platform.system();
         match (outcome, stale) {
             (Outcome::Content(content, source), _) => {
                 let cache_status = self.forwarded(source, joined, was_stored);
                 self.count_miss();
-                Ok(self.answer(Rc::unwrap_or_clone(content), false, cache_status))
+                Ok(self.answer(Rc::unwrap_or_clone(content), false, cache_status, now))
             }
             (Outcome::Trouble(trouble), Some(stale)) if trouble.allows_stale() => {
                 self.app.stats.add(Counter::Stale(StaleReason::Error), 1);
-                Ok(self.hit(stale, Some(trouble.detail())))
+                Ok(self.hit(stale, Some(trouble.detail()), now))
             }
             (Outcome::Trouble(trouble), _) => {
                 self.count_miss();
-                Err(self.refused(trouble, joined))
+                Err(self.refused(trouble, joined, now))
             }
         }
     }
 
-    fn hit(&self, content: Content, detail: Option<Detail>) -> Response {
+    fn hit(&self, content: Content, detail: Option<Detail>, now: Duration) -> Response {
         self.count_hit();
-        let ttl = response::ttl(content.fresh_until, self.app.platform.system());
-        self.answer(content, true, CacheStatus::Hit { ttl: Some(ttl), detail })
+        let ttl = response::ttl(content.fresh_until, now);
+        self.answer(content, true, CacheStatus::Hit { ttl: Some(ttl), detail }, now)
     }
 
     fn forwarded(&self, source: Source, joined: bool, was_stored: bool) -> CacheStatus {
@@ -133,17 +138,16 @@ impl<P: Platform, R: Request> Visit<'_, P, R> {
         CacheStatus::Forward { reason, status, stored, collapsed, detail: None }
     }
 
-    fn answer(&self, content: Content, hit: bool, cache_status: CacheStatus) -> Response {
-        let now = self.app.platform.system();
+    fn answer(&self, content: Content, hit: bool, cache_status: CacheStatus, now: Duration) -> Response {
         let may_be_kept = self.errand.query.use_cache;
         let gists = Gists {
             etag: content.etag,
             keeping: may_be_kept.then(|| response::keeping(content.stored_at, content.fresh_until, now)),
             cache_status,
             link: Link {
-                endpoint: self.endpoint,
+                endpoint: self.asked.endpoint,
                 name: self.errand.username.as_asked().to_owned(),
-                raw_query: self.raw_query.to_owned(),
+                raw_query: self.asked.raw_query.to_owned(),
                 asked: self.errand.query,
                 relations: Relations { next: content.has_next, prev: content.has_prev },
             },
@@ -171,20 +175,20 @@ impl<P: Platform, R: Request> Visit<'_, P, R> {
     }
 
     /// The 404 that was remembered until then.
-    fn remembered(&self, until: Duration) -> Refusal {
+    fn remembered(&self, until: Duration, now: Duration) -> Refusal {
         self.count_hit();
         let trouble = Trouble { failure: Failure::NoSuchUser, until };
         Refusal {
-            error: trouble.error(self.errand.username.as_asked(), self.app.platform.system()),
+            error: trouble.error(self.errand.username.as_asked(), now),
             cache_status: Some(CacheStatus::Hit { ttl: None, detail: None }),
         }
     }
 
-    fn refused(&self, trouble: Trouble, collapsed: bool) -> Refusal {
+    fn refused(&self, trouble: Trouble, collapsed: bool, now: Duration) -> Refusal {
         let use_cache = self.errand.query.use_cache;
         let reason = if use_cache { Forwarded::UriMiss } else { Forwarded::Bypass };
         let detail = matches!(trouble.failure, Failure::RateLimited { .. }).then_some(Detail::RateLimited);
-        let mut error = trouble.error(self.errand.username.as_asked(), self.app.platform.system());
+        let mut error = trouble.error(self.errand.username.as_asked(), now);
         if let (false, Error::UserNotFound { max_age, .. }) = (use_cache, &mut error) {
             *max_age = None;
         }

@@ -101,7 +101,11 @@ pub trait Clock {
     /// Time since some fixed moment, never going back.
     fn monotonic(&self) -> Duration;
     /// Time since the Unix epoch.
-    fn system(&self) -> Duration;
+    fn system(&self) -> Duration {
+        self.system_at(self.monotonic())
+    }
+    /// Time since the Unix epoch at a monotonic moment that has just been: reading a clock is a call to the host.
+    fn system_at(&self, moment: Duration) -> Duration;
     /// Completes after `duration`.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static;
 }

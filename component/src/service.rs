@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::accept;
 pub use crate::app::App;
@@ -35,7 +36,7 @@ pub async fn handle<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> Re
     let routed = route::route(method, request.target());
     let endpoint = routed.endpoint;
     let answer = match routed.route {
-        Ok(route) => dispatch(app, request, endpoint, route, routed.query).await,
+        Ok(route) => dispatch(app, request, endpoint, route, routed.query, started).await,
         Err(error) => Err(Refusal::from(error)),
     };
     let response = answer.unwrap_or_else(|refusal| refusal.response(app, request));
@@ -54,11 +55,15 @@ async fn dispatch<P: Platform>(
     endpoint: Endpoint,
     route: Route<'_>,
     query: &str,
+    started: Duration,
 ) -> Result<Response, Refusal> {
     match route {
         Route::Health => Ok(health(app)),
         Route::Ready => Ok(ready(app, query)),
-        Route::Gists { name } => pages::gists(app, request, endpoint, &name, query).await,
+        Route::Gists { name } => {
+            let asked = pages::Asked { endpoint, name: &name, raw_query: query, started };
+            pages::gists(app, request, asked).await
+        }
         Route::CacheStats => cache_stats(app).await,
         Route::ClearCache => clear_cache(app, request).await,
         Route::Metrics => scrape(app).await,

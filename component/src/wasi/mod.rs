@@ -126,15 +126,14 @@ impl Clock for Wasi {
         Duration::from_nanos(wasip3::clocks::monotonic_clock::now())
     }
 
-    fn system(&self) -> Duration {
-        let mark = self.monotonic();
+    fn system_at(&self, moment: Duration) -> Duration {
         match self.offset.get() {
-            Some((offset, since)) if mark.saturating_sub(since) < OFFSET_TTL => offset + mark,
+            Some((offset, since)) if moment.saturating_sub(since) < OFFSET_TTL => offset + moment,
             _ => {
                 let instant = wasip3::clocks::system_clock::now();
                 let seconds = u64::try_from(instant.seconds).unwrap_or_default();
                 let now = Duration::new(seconds, instant.nanoseconds);
-                self.offset.set(Some((now.saturating_sub(mark), mark)));
+                self.offset.set(Some((now.saturating_sub(moment), moment)));
                 now
             }
         }

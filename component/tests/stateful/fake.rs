@@ -442,8 +442,8 @@ impl Clock for Fake {
         self.world.began.elapsed()
     }
 
-    fn system(&self) -> Duration {
-        EPOCH + self.world.began.elapsed()
+    fn system_at(&self, moment: Duration) -> Duration {
+        EPOCH + moment
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static {

@@ -23,8 +23,8 @@ impl Clock for PausedClock {
         self.0.elapsed()
     }
 
-    fn system(&self) -> Duration {
-        self.0.elapsed()
+    fn system_at(&self, moment: Duration) -> Duration {
+        moment
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static {
