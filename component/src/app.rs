@@ -1,7 +1,8 @@
 //! What an instance keeps between its requests: settings that have been read, stores that are open, counts that are
 //! not written yet, fetches that are under way. Nothing that matters; another instance has it in no time.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use crate::ports::{Level, Platform, StoreError};
 use crate::settings::{Settings, SettingsError};
 use crate::stats::{Active, Stats};
 
-/// A store that fails is complained about at most this often.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
+/// The same trouble is logged at most this often, however many requests run into it.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An instance of the service.
 pub struct App<P: Platform> {
@@ -29,7 +30,8 @@ pub struct App<P: Platform> {
     configured: OnceCell<Result<Rc<Configured>, SettingsError>>,
     cache: RefCell<Option<Rc<Cache<P::Store>>>>,
     metrics_store: RefCell<Option<Rc<P::Store>>>,
-    last_complaint: Cell<Option<Duration>>,
+    /// When each kind of trouble was last logged: as many as there are labels.
+    last_logged: RefCell<BTreeMap<&'static str, Duration>>,
 }
 
 /// The settings, and what follows from them.
@@ -54,7 +56,7 @@ impl<P: Platform> App<P> {
             configured: OnceCell::new(),
             cache: RefCell::default(),
             metrics_store: RefCell::default(),
-            last_complaint: Cell::default(),
+            last_logged: RefCell::default(),
         }
     }
 
@@ -103,16 +105,25 @@ impl<P: Platform> App<P> {
     /// Counts a failure of the cache's store, and says so.
     pub(crate) fn complain(&self, error: &StoreError) {
         self.stats.add(Counter::StoreErrors, 1);
-        self.complain_of("cache", error);
+        self.log_sparingly(Level::Error, "cache_store", &format!("the store of the cache fails: {error}"));
     }
 
-    fn complain_of(&self, store: &str, error: &StoreError) {
+    /// Writes a log line unless there was one of that label just now.
+    pub(crate) fn log_sparingly(&self, level: Level, label: &'static str, message: &str) {
         let now = self.platform.monotonic();
-        let last = self.last_complaint.get();
-        if last.is_none_or(|last| now.saturating_sub(last) >= COMPLAINT_INTERVAL) {
-            self.last_complaint.set(Some(now));
-            self.log(Level::Error, &format!("the store of the {store} fails: {error}"));
+        let last = self.last_logged.borrow().get(label).copied();
+        if last.is_none_or(|last| now.saturating_sub(last) >= LOG_INTERVAL) {
+            self.last_logged.borrow_mut().insert(label, now);
+            self.log(level, message);
         }
+    }
+
+    fn complain_of_metrics(&self, error: &StoreError) {
+        self.log_sparingly(
+            Level::Error,
+            "metrics_store",
+            &format!("the store of the metrics fails: {error}"),
+        );
     }
 
     /// Writes a log line: JSON, with the names of pod and cluster where they are set.
@@ -163,7 +174,7 @@ impl<P: Platform> App<P> {
             Err(error) => Err(error),
         };
         if let Err(error) = flushed {
-            self.complain_of("metrics", &error);
+            self.complain_of_metrics(&error);
         }
     }
 
@@ -176,7 +187,7 @@ impl<P: Platform> App<P> {
             Err(error) => Err(error),
         };
         if let Err(error) = reported {
-            self.complain_of("metrics", &error);
+            self.complain_of_metrics(&error);
         }
     }
 

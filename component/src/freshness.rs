@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use crate::conditional;
+
 /// After its TTL an entry is answered at once for this long, while one request refreshes it in the background.
-pub const STALE_WHILE_REVALIDATE: Duration = Duration::from_secs(60);
+pub const STALE_WHILE_REVALIDATE: Duration = Duration::from_secs(conditional::STALE_WHILE_REVALIDATE as u64);
 /// After its TTL an entry is answered for this long where GitHub fails.
-pub const STALE_IF_ERROR: Duration = Duration::from_secs(86_400);
+pub const STALE_IF_ERROR: Duration = Duration::from_secs(conditional::STALE_IF_ERROR as u64);
 /// The TTL of each entry is longer or shorter by up to this part of a thousand, so that entries which were stored
 /// together do not expire together.
 const JITTER_PERMILLE: u64 = 100;

@@ -216,7 +216,8 @@ impl Refusal {
         let body = problem::body(&self.error, form);
         let appearance = self.error.appearance();
         if let Some(level) = appearance.level.filter(|level| *level >= Level::Warn) {
-            app.log(level, &format!("{}: {}", appearance.label, appearance.detail));
+            let message = format!("{}: {}", appearance.label, appearance.detail);
+            app.log_sparingly(level, appearance.label, &message);
         }
         let plain = Plain {
             content_type: if body.is_empty() { "" } else { form.content_type() },

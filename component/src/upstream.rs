@@ -162,6 +162,7 @@ impl<P: Platform> Question<'_, P> {
     }
 
     fn note(&self, problem: &str) {
-        self.app.log(Level::Warn, &format!("GitHub, asked for {}: {problem}", self.errand.username));
+        let message = format!("GitHub, asked for {}: {problem}", self.errand.username);
+        self.app.log_sparingly(Level::Warn, "github", &message);
     }
 }

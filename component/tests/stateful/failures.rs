@@ -63,3 +63,18 @@ fn counts_wait_for_a_metrics_store_that_comes_back() {
         assert_eq!(world.counter("metric:requests:/health:GET:200"), 4);
     });
 }
+
+#[test]
+fn what_everybody_runs_into_is_logged_once_a_second() {
+    run(async |world| {
+        world.github(|_| crate::fake::failure(429, &[("retry-after", "600")]));
+        let instance = world.instance();
+        for _ in 0..100 {
+            assert_eq!(instance.get("/octocat").await.status, 429);
+        }
+        assert!(world.logs.borrow().len() <= 2, "{:?}", world.logs.borrow());
+        seconds(2).await;
+        instance.get("/octocat").await;
+        assert!(world.logs.borrow().len() >= 2);
+    });
+}
