@@ -7,14 +7,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::error::Error;
-use crate::fill::Outcome;
-use crate::flight::Flights;
 use crate::metrics::Counter;
-use crate::permits::Permits;
+use crate::metrics::stats::{Active, Stats};
 use crate::ports::{Level, Platform, StoreError};
+use crate::response::error::Error;
 use crate::settings::{Settings, SettingsError};
-use crate::stats::{Active, Stats};
+use crate::single_flight::fill::Outcome;
+use crate::single_flight::flight::Flights;
+use crate::single_flight::permits::Permits;
 
 /// The same trouble is logged at most this often, however many requests run into it.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -156,7 +156,7 @@ impl<P: Platform> App<P> {
         let duty = FlushDuty(Rc::clone(self));
         self.platform.spawn(async move {
             let app = Rc::clone(&duty.0);
-            app.platform.sleep(crate::stats::FLUSH_INTERVAL).await;
+            app.platform.sleep(crate::metrics::stats::FLUSH_INTERVAL).await;
             drop(duty);
             app.flush().await;
             app.report_active().await;

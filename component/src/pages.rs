@@ -3,25 +3,25 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::answer::Failure;
 use crate::app::{App, Configured};
 use crate::cache::Found;
-use crate::conditional::{self, CacheStatus, Detail, Forwarded};
-use crate::entry::Content;
-use crate::error::Error;
-use crate::fill::{self, Errand, Flown, Outcome, Source};
-use crate::freshness::Freshness;
-use crate::gist;
-use crate::lease::Limits;
-use crate::link::Relations;
+use crate::cache::entry::Content;
+use crate::cache::freshness::Freshness;
+use crate::github::answer::Failure;
+use crate::github::gist;
+use crate::metrics::stats::Tally;
 use crate::metrics::{Counter, StaleReason};
 use crate::ports::{Platform, StoreError};
-use crate::query;
+use crate::request::query;
+use crate::request::route::Endpoint;
+use crate::response::conditional::{self, CacheStatus, Detail, Forwarded};
+use crate::response::error::Error;
+use crate::response::link::Relations;
 use crate::response::{self, Gists, Link, Response};
-use crate::route::Endpoint;
 use crate::service::{Refusal, Request};
-use crate::stats::Tally;
-use crate::trouble::Trouble;
+use crate::single_flight::fill::{self, Errand, Flown, Outcome, Source};
+use crate::single_flight::lease::Limits;
+use crate::single_flight::trouble::Trouble;
 
 /// The route of a request for a page.
 pub(crate) struct Asked<'a> {

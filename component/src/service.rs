@@ -4,18 +4,18 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::accept;
 pub use crate::app::App;
-use crate::conditional::CacheStatus;
-use crate::error::Error;
+use crate::metrics::stats;
 use crate::metrics::{self, Counter};
 use crate::pages;
 use crate::ports::{Level, Platform, StoreError};
-use crate::problem::{self, Form};
+use crate::request::route::{self, Endpoint, Method, Route};
+use crate::response::accept;
+use crate::response::conditional::CacheStatus;
+use crate::response::error::Error;
+use crate::response::problem::{self, Form};
 use crate::response::{self, Body, Plain, Response};
-use crate::route::{self, Endpoint, Method, Route};
-use crate::stats;
-use crate::{docs, openapi};
+use crate::response::{docs, openapi};
 
 /// A request, read as far as somebody asks. None of the routes has a use for a body.
 pub trait Request {

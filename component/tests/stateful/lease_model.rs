@@ -5,10 +5,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use gists::entry::{Failure, Record};
-use gists::lease::{Lease, Limits, Turn};
+use gists::cache::entry::{Failure, Record};
+use gists::cache::ring::Slot;
 use gists::ports::{Clock, Store as _};
-use gists::ring::Slot;
+use gists::single_flight::lease::{Lease, Limits, Turn};
 use proptest::prelude::*;
 
 use crate::fake::{FakeStore, Handle, Rng};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gists::answer::MAX_BODY;
+use gists::github::answer::MAX_BODY;
 use gists::ports::{FetchError, Fetched};
 use proptest::prelude::*;
 

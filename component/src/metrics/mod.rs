@@ -1,0 +1,317 @@
+//! The service's own metrics: which series there can be, how they are called in a store, and how Prometheus reads
+//! them (text format 0.0.4).
+//!
+//! Every label has a closed set of values, so no client and no upstream can grow the number of series; and since all
+//! keys can be told beforehand, they are found again without listing a store's keys.
+
+pub mod stats;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::request::route::{Endpoint, Method};
+
+/// The `Content-Type` of the text.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The upper bounds of `http_request_duration_seconds`, as text and in microseconds; `+Inf` follows.
+const BOUNDS: [(&str, u64); 14] = [
+    ("0.005", 5_000),
+    ("0.01", 10_000),
+    ("0.025", 25_000),
+    ("0.05", 50_000),
+    ("0.075", 75_000),
+    ("0.1", 100_000),
+    ("0.25", 250_000),
+    ("0.5", 500_000),
+    ("0.75", 750_000),
+    ("1", 1_000_000),
+    ("2.5", 2_500_000),
+    ("5", 5_000_000),
+    ("7.5", 7_500_000),
+    ("10", 10_000_000),
+];
+
+/// Every status that this service answers.
+const STATUSES: [u16; 12] = [200, 304, 307, 401, 404, 405, 422, 429, 500, 502, 503, 504];
+
+/// One number that only grows. A histogram is one of them for each bucket, and its sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counter {
+    /// `http_requests_total`
+    Requests(Endpoint, Method, u16),
+    /// The part of `http_request_duration_seconds_bucket` that no smaller bucket has, by the bound's index.
+    Bucket(Endpoint, Method, u8),
+    /// `http_request_duration_seconds_sum`, in microseconds.
+    Micros(Endpoint, Method),
+    /// `github_api_requests_total`
+    GitHub(GitHubStatus),
+    /// `cache_hits_total`
+    Hits,
+    /// `cache_misses_total`
+    Misses,
+    /// `cache_stale_served_total`
+    Stale(StaleReason),
+    /// `cache_store_errors_total`: how often the cache's store failed and the request went on without it.
+    StoreErrors,
+}
+
+/// How a call to GitHub ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GitHubStatus {
+    /// With this status, 100 to 599.
+    Code(u16),
+    /// With none in time.
+    Timeout,
+    /// With no usable answer.
+    Error,
+}
+
+/// Why a stale entry was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StaleReason {
+    /// It was young enough to be refreshed in the background.
+    Revalidate,
+    /// GitHub failed, or the gate is closed.
+    Error,
+}
+
+impl Counter {
+    /// The counters of a request that took `duration`.
+    #[must_use]
+    pub fn of_request(
+        endpoint: Endpoint,
+        method: Method,
+        status: u16,
+        duration: Duration,
+    ) -> [(Self, u64); 3] {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.iter().take_while(|(_, bound)| micros > *bound).count();
+        let status = if STATUSES.contains(&status) { status } else { 500 };
+        [
+            (Self::Requests(endpoint, method, status), 1),
+            (Self::Bucket(endpoint, method, u8::try_from(bucket).unwrap_or(u8::MAX)), 1),
+            (Self::Micros(endpoint, method), micros),
+        ]
+    }
+
+    /// The counter's key in the metrics store.
+    #[must_use]
+    pub fn key(self) -> String {
+        let mut key = String::with_capacity(64);
+        let _ = match self {
+            Self::Requests(endpoint, method, status) => {
+                write!(key, "metric:requests:{}:{}:{status}", endpoint.label(), method.label())
+            }
+            Self::Bucket(endpoint, method, bucket) => {
+                write!(key, "metric:bucket:{}:{}:{bucket}", endpoint.label(), method.label())
+            }
+            Self::Micros(endpoint, method) => {
+                write!(key, "metric:micros:{}:{}", endpoint.label(), method.label())
+            }
+            Self::GitHub(GitHubStatus::Code(code)) => write!(key, "metric:github:{code}"),
+            Self::GitHub(GitHubStatus::Timeout) => write!(key, "metric:github:timeout"),
+            Self::GitHub(GitHubStatus::Error) => write!(key, "metric:github:error"),
+            Self::Hits => write!(key, "metric:hits"),
+            Self::Misses => write!(key, "metric:misses"),
+            Self::Stale(StaleReason::Revalidate) => write!(key, "metric:stale:revalidate"),
+            Self::Stale(StaleReason::Error) => write!(key, "metric:stale:error"),
+            Self::StoreErrors => write!(key, "metric:store-errors"),
+        };
+        key
+    }
+
+    /// Counters that exist wherever any request was counted or not: one for each endpoint and method, and those that
+    /// have neither. Where [`Counter::Micros`] exists, [`Counter::details`] may too.
+    pub fn roots() -> impl Iterator<Item = Self> {
+        let statuses = (100..600).map(GitHubStatus::Code);
+        let github = statuses.chain([GitHubStatus::Timeout, GitHubStatus::Error]).map(Self::GitHub);
+        let stale = [StaleReason::Revalidate, StaleReason::Error].map(Self::Stale);
+        Endpoint::ALL
+            .into_iter()
+            .flat_map(|endpoint| Method::ALL.map(|method| Self::Micros(endpoint, method)))
+            .chain(github)
+            .chain(stale)
+            .chain([Self::Hits, Self::Misses, Self::StoreErrors])
+    }
+
+    /// The other counters of an endpoint and method.
+    pub fn details(endpoint: Endpoint, method: Method) -> impl Iterator<Item = Self> {
+        let buckets = (0..=BOUNDS.len()).filter_map(|bucket| u8::try_from(bucket).ok());
+        STATUSES
+            .into_iter()
+            .map(move |status| Self::Requests(endpoint, method, status))
+            .chain(buckets.map(move |bucket| Self::Bucket(endpoint, method, bucket)))
+    }
+}
+
+/// All numbers at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What was counted; an absent counter is 0.
+    pub counters: BTreeMap<Counter, u64>,
+    /// `http_requests_active`
+    pub active: u64,
+    /// `github_rate_limit_remaining`, once GitHub has said.
+    pub rate_limit_remaining: Option<u64>,
+}
+
+impl Snapshot {
+    /// The text for Prometheus.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut out = Exposition(String::with_capacity(4096));
+        self.requests(&mut out);
+        self.durations(&mut out);
+        out.family("http_requests_active", "gauge", "Requests being answered now.");
+        out.sample("http_requests_active", "", self.active);
+        self.github(&mut out);
+        let of = |counter| self.counters.get(&counter).copied().unwrap_or_default();
+        out.family("cache_hits_total", "counter", "Requests answered from the cache.");
+        out.sample("cache_hits_total", "", of(Counter::Hits));
+        out.family("cache_misses_total", "counter", "Requests that GitHub had to be asked for.");
+        out.sample("cache_misses_total", "", of(Counter::Misses));
+        if let Some(remaining) = self.rate_limit_remaining {
+            let name = "github_rate_limit_remaining";
+            out.family(name, "gauge", "Requests that GitHub said are left in its present window.");
+            out.sample(name, "", remaining);
+        }
+        out.family("cache_stale_served_total", "counter", "Stale entries answered, by why.");
+        for (reason, label) in [(StaleReason::Revalidate, "revalidate"), (StaleReason::Error, "error")] {
+            let labels = format!("{{reason=\"{label}\"}}");
+            out.sample("cache_stale_served_total", &labels, of(Counter::Stale(reason)));
+        }
+        out.family("cache_store_errors_total", "counter", "Times that the cache's store failed.");
+        out.sample("cache_store_errors_total", "", of(Counter::StoreErrors));
+        out.0
+    }
+
+    fn requests(&self, out: &mut Exposition) {
+        out.family("http_requests_total", "counter", "Requests answered.");
+        for (counter, count) in &self.counters {
+            if let Counter::Requests(endpoint, method, status) = counter {
+                let (endpoint, method) = (endpoint.label(), method.label());
+                let labels = format!("{{endpoint=\"{endpoint}\",method=\"{method}\",status=\"{status}\"}}");
+                out.sample("http_requests_total", &labels, *count);
+            }
+        }
+    }
+
+    fn durations(&self, out: &mut Exposition) {
+        out.family(
+            "http_request_duration_seconds",
+            "histogram",
+            "From a request's arrival in the component to its response.",
+        );
+        for (counter, micros) in &self.counters {
+            let Counter::Micros(endpoint, method) = *counter else { continue };
+            let labels = format!("endpoint=\"{}\",method=\"{}\"", endpoint.label(), method.label());
+            let mut total: u64 = 0;
+            let bounds = BOUNDS.iter().map(|(bound, _)| *bound).chain(["+Inf"]);
+            for (bucket, bound) in (0..).zip(bounds) {
+                let in_bucket = self.counters.get(&Counter::Bucket(endpoint, method, bucket));
+                total = total.saturating_add(in_bucket.copied().unwrap_or_default());
+                let labels = format!("{{{labels},le=\"{bound}\"}}");
+                out.sample("http_request_duration_seconds_bucket", &labels, total);
+            }
+            let labels = format!("{{{labels}}}");
+            let seconds = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+            out.sample("http_request_duration_seconds_sum", &labels, seconds);
+            out.sample("http_request_duration_seconds_count", &labels, total);
+        }
+    }
+
+    fn github(&self, out: &mut Exposition) {
+        out.family("github_api_requests_total", "counter", "Calls to GitHub, by how they ended.");
+        for (counter, count) in &self.counters {
+            let Counter::GitHub(status) = counter else { continue };
+            let labels = match status {
+                GitHubStatus::Code(code) => format!("{{status=\"{code}\"}}"),
+                GitHubStatus::Timeout => "{status=\"timeout\"}".to_owned(),
+                GitHubStatus::Error => "{status=\"error\"}".to_owned(),
+            };
+            out.sample("github_api_requests_total", &labels, *count);
+        }
+    }
+}
+
+/// Text in the making.
+struct Exposition(String);
+
+impl Exposition {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn snapshot(durations: &[u64]) -> Snapshot {
+        let mut snapshot = Snapshot { active: 2, rate_limit_remaining: Some(57), ..Snapshot::default() };
+        for micros in durations {
+            let duration = Duration::from_micros(*micros);
+            for (counter, count) in Counter::of_request(Endpoint::Health, Method::Get, 200, duration) {
+                *snapshot.counters.entry(counter).or_default() += count;
+            }
+        }
+        snapshot
+    }
+
+    #[test]
+    fn buckets_are_cumulative_and_end_in_the_count() {
+        let text = snapshot(&[1, 5_000, 5_001, 99_000_000]).render();
+        let line =
+            |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
+        let labels = "endpoint=\"/health\",method=\"GET\"";
+        for (bound, count) in [("0.005", 2), ("0.01", 3), ("10", 3), ("+Inf", 4)] {
+            let series = format!("http_request_duration_seconds_bucket{{{labels},le=\"{bound}\"}} ");
+            assert_eq!(line(&series), format!("{series}{count}"));
+        }
+        let count = format!("http_request_duration_seconds_count{{{labels}}} 4");
+        assert_eq!(line(&count), count);
+        let sum = format!("http_request_duration_seconds_sum{{{labels}}} 99.010002");
+        assert_eq!(line(&sum), sum);
+        let total = format!("http_requests_total{{{labels},status=\"200\"}} 4");
+        assert_eq!(line(&total), total);
+    }
+
+    #[test]
+    fn each_family_is_announced_once_and_before_its_samples() {
+        let text = snapshot(&[1]).render();
+        let mut known = BTreeSet::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                assert!(known.insert(rest.split(' ').next().unwrap()), "{line}");
+            } else if !line.starts_with('#') {
+                let name = line.split(['{', ' ']).next().unwrap();
+                let family = known.iter().any(|family| name.starts_with(family));
+                assert!(family, "{line}");
+            }
+        }
+        assert!(text.ends_with('\n'));
+    }
+
+    #[test]
+    fn every_counter_can_be_found_again_by_a_key_of_its_own() {
+        let mut keys = BTreeSet::new();
+        for root in Counter::roots() {
+            assert!(keys.insert(root.key()), "{root:?}");
+            if let Counter::Micros(endpoint, method) = root {
+                for detail in Counter::details(endpoint, method) {
+                    assert!(keys.insert(detail.key()), "{detail:?}");
+                }
+            }
+        }
+        for (counter, _) in Counter::of_request(Endpoint::Metrics, Method::Other, 418, Duration::MAX) {
+            assert!(keys.contains(&counter.key()), "{counter:?}");
+        }
+    }
+}
