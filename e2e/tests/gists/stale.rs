@@ -88,7 +88,7 @@ async fn a_failing_github_leaves_the_stale_entry(instances: Instances) {
         ("closed", Answer::truth().deliver(Delivery::Close)),
         ("silent", Answer::truth().deliver(Delivery::Silence)),
         ("nonsense", Answer::json("{")),
-        ("cut", Answer::truth().deliver(Delivery::Cut(50))),
+        ("cut", Answer::json(" ".repeat(100)).deliver(Delivery::Cut(50))),
     ];
     for (name, _) in &failures {
         service.github.add_user(name, 3, 0);

@@ -85,19 +85,20 @@ async fn redirects_stay_with_the_same_server(instances: Instances) {
     ] {
         service.github.always(name, Answer::redirect(302, &location));
         let reply = service.host.get(&format!("/{name}")).await;
-        // "/\…" may also be read as a path of the same server, which knows nothing there.
-        assert!(
-            reply.status == 502 || name == "backslash" && reply.status == 404,
-            "{name}: {} {}",
-            reply.status,
-            reply.text()
-        );
+        // Two may also be read as paths of the same server, which knows nothing there.
+        let relative = matches!(name, "backslash" | "nonsense") && reply.status == 404;
+        assert!(reply.status == 502 || relative, "{name}: {} {}", reply.status, reply.text());
     }
     for name in ["thrice", "loop"] {
         service.host.get(&format!("/{name}")).await.is(502);
     }
     assert!(service.github.journal().calls_for("loop").len() <= 3, "at most two redirects");
     assert_eq!(elsewhere.journal().total(), 0, "nobody else was asked, least of all with the token");
+}
+
+/// A list that is sound but for its delivery.
+fn list() -> Answer {
+    Answer::json(format!("[{}]", " ".repeat(1_000)))
 }
 
 /// Deliveries that must come to an error, and what the error may say.
@@ -109,9 +110,9 @@ fn broken() -> Vec<(&'static str, Answer, &'static [&'static str])> {
     vec![
         ("claims-more", Answer::json("[]").deliver(Delivery::Claim(5_000)), EITHER),
         ("claims-less", Answer::json("[1,2,3,4,5,6]").deliver(Delivery::Claim(4)), EITHER),
-        ("cut", Answer::truth().deliver(Delivery::Cut(100)), EITHER),
-        ("reset-midway", Answer::truth().deliver(Delivery::Reset(100)), EITHER),
-        ("reset-early", Answer::truth().deliver(Delivery::Reset(0)), EITHER),
+        ("cut", list().deliver(Delivery::Cut(100)), EITHER),
+        ("reset-midway", list().deliver(Delivery::Reset(100)), EITHER),
+        ("reset-early", list().deliver(Delivery::Reset(0)), EITHER),
         ("close", Answer::truth().deliver(Delivery::Close), EITHER),
         ("garbage", Answer::truth().deliver(Delivery::Raw("\u{1}\u{2}not http at all\r\n\r\n".into())), EITHER),
         ("half-head", Answer::truth().deliver(Delivery::Raw("HTTP/1.1 200 OK\r\ncontent-le".into())), EITHER),
@@ -127,7 +128,7 @@ fn broken() -> Vec<(&'static str, Answer, &'static [&'static str])> {
         ("no-type", Answer::json("[]").header("content-type", ""), INVALID),
         ("not-utf8", Answer::json("[\"\u{FFFD}").deliver(Delivery::Chunked), INVALID),
         ("silence", Answer::truth().deliver(Delivery::Silence), LATE),
-        ("slow-drip", Answer::truth().deliver(Delivery::Drip { bytes: 1, every_ms: 200 }), LATE),
+        ("slow-drip", list().deliver(Delivery::Drip { bytes: 1, every_ms: 200 }), LATE),
     ]
 }
 
