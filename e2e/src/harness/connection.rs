@@ -41,7 +41,9 @@ pub struct Connection {
 }
 
 impl Ask {
-    pub(super) fn new(to: SocketAddr, method: &str, target: &str) -> Self {
+    /// A request without headers and body.
+    #[must_use]
+    pub fn new(to: SocketAddr, method: &str, target: &str) -> Self {
         Self {
             to,
             method: method.to_owned(),

@@ -126,12 +126,13 @@ async fn no_such_user_is_remembered_for_all_pages(instances: Instances) {
     service.github.add_user("nobody", 3, 0);
     service.host.get("/nobody?use_cache=false").await.is(200);
     assert_eq!(service.host.get("/nobody").await.is(200).ids().len(), 3);
-    // A user who leaves is gone on every page that is not stored.
+    // A user who leaves is gone on every page, also one that is stored.
+    service.host.get("/octocat?per_page=2").await.is(200);
     service.github.always("octocat", Answer::status(404));
     service.host.get("/octocat?use_cache=false").await.is_error(404, "User 'octocat' not found");
     service.host.get("/octocat").await.is_error(404, "User 'octocat' not found");
     service.host.get("/octocat?per_page=2").await.is_error(404, "User 'octocat' not found");
-    assert_eq!(service.github.journal().calls_for("octocat").len(), 1, "nobody asked about the other page");
+    assert_eq!(service.github.journal().calls_for("octocat").len(), 2, "nobody asked about the other page");
 }
 
 async fn an_unreachable_server_is_said_to_be(instances: Instances) {

@@ -60,6 +60,10 @@ pub(super) fn prepare(
 /// The request's target with what HTTP/1.1 says in `Host` (RFC 9112, 3.3).
 fn absolute(uri: Uri, version: Version, headers: &HeaderMap) -> Result<Uri, Refusal> {
     let mut parts = uri.into_parts();
+    // `GET health` reads as an authority alone, which only CONNECT may have as its target (RFC 9112, 3.2.3).
+    if parts.authority.is_some() && parts.scheme.is_none() {
+        return Err(Refusal::BadRequest("Invalid request target"));
+    }
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {

@@ -1,0 +1,118 @@
+//! A key-value store that behaves as Spin's default one does, and counts what it is asked.
+//!
+//! What Spin 4.1 showed with its SQLite store: `get-many` leaves out missing keys and keeps no order, a swap succeeds
+//! for everyone who raced on an absent key, counters read back as eight bytes, an increment of anything else fails,
+//! and every write is a committed transaction.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use bytes::Bytes;
+use wasi_http_host::keyvalue::{Error, KeyPage, Snapshot, Store, Swap};
+
+/// One write.
+#[derive(Debug, Clone)]
+pub(crate) struct Write {
+    pub(crate) key: String,
+    pub(crate) at: Instant,
+}
+
+/// What was asked of the store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ledger {
+    pub(crate) reads: usize,
+    pub(crate) writes: Vec<Write>,
+}
+
+/// The store. Clones share what is in it.
+#[derive(Clone, Default)]
+pub(crate) struct SpinStore(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    values: HashMap<String, Bytes>,
+    ledger: Ledger,
+}
+
+impl SpinStore {
+    /// What was asked since the last call.
+    pub(crate) fn take_ledger(&self) -> Ledger {
+        std::mem::take(&mut self.lock().ledger)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn read(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.ledger.reads += 1;
+        state
+    }
+
+    fn write(&self, key: &str) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.ledger.writes.push(Write { key: key.to_owned(), at: Instant::now() });
+        state
+    }
+}
+
+impl Store for SpinStore {
+    fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        Ok(self.read().values.get(key).cloned())
+    }
+
+    fn set(&self, key: &str, value: Bytes) -> Result<(), Error> {
+        self.write(key).values.insert(key.to_owned(), value);
+        Ok(())
+    }
+
+    fn delete(&self, key: &str) -> Result<(), Error> {
+        self.write(key).values.remove(key);
+        Ok(())
+    }
+
+    fn list_keys(&self, _cursor: Option<&str>) -> Result<KeyPage, Error> {
+        // Spin's Redis runs `KEYS *` for this: the component must not.
+        Err(Error::Other("list-keys is no way".to_owned()))
+    }
+
+    fn increment(&self, key: &str, delta: i64) -> Result<i64, Error> {
+        let mut state = self.write(key);
+        let present = match state.values.get(key) {
+            None => 0,
+            Some(value) => match <[u8; 8]>::try_from(&value[..]) {
+                Ok(bytes) => i64::from_le_bytes(bytes),
+                // Spin's host may panic here.
+                Err(_) => return Err(Error::Other(format!("increment of {key}, which is no counter"))),
+            },
+        };
+        let sum = present + delta;
+        state.values.insert(key.to_owned(), Bytes::copy_from_slice(&sum.to_le_bytes()));
+        Ok(sum)
+    }
+
+    fn snapshot(&self, key: &str) -> Result<Snapshot, Error> {
+        Ok(Snapshot { version: 0, value: self.read().values.get(key).cloned() })
+    }
+
+    fn swap(&self, key: &str, seen: &Snapshot, value: Bytes) -> Result<Swap, Error> {
+        let mut state = self.write(key);
+        let present = state.values.get(key).cloned();
+        if seen.value.is_some() && seen.value != present {
+            return Ok(Swap::Stale(Snapshot { version: 0, value: present }));
+        }
+        state.values.insert(key.to_owned(), value);
+        Ok(Swap::Done)
+    }
+
+    fn get_many(&self, keys: Vec<String>) -> Result<Vec<(String, Option<Bytes>)>, Error> {
+        let state = self.read();
+        let found = keys.into_iter().rev().filter_map(|key| {
+            let value = state.values.get(&key).cloned()?;
+            Some((key, Some(value)))
+        });
+        Ok(found.collect())
+    }
+}
