@@ -136,7 +136,10 @@ async fn no_such_user_is_remembered_for_all_pages(instances: Instances) {
 }
 
 async fn an_unreachable_server_is_said_to_be(instances: Instances) {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and never listening: connections are refused, and nobody else gets the port.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = socket.local_addr().unwrap();
     let service =
         Service::with(instances, |options| options.setting("github_api_url", &format!("http://{closed}")))
             .await;
