@@ -6,9 +6,6 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PORT ?= 8080
 
-HOST := target/release/wasi-http-host
-WASM := target/wasm32-wasip2/release/gists.wasm
-FAKE := target/release/fake-github
 
 .PHONY: help setup build run demo test test-component test-host test-e2e lint fmt bench clean
 
@@ -27,7 +24,7 @@ run: build ## serve the API on http://localhost:8080 (reads .env)
 	@PORT=$(PORT) scripts/run
 
 demo: build ## the same on top of an invented GitHub, wholly offline
-	@$(CARGO) build --release --locked --package e2e
+	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@PORT=$(PORT) scripts/demo
 
 test: test-component test-host test-e2e ## all tests: unit, property, host and end to end
