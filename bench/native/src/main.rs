@@ -8,6 +8,7 @@
 mod answer;
 mod entry;
 mod metrics;
+mod request_id;
 mod service;
 mod threads;
 mod upstream;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::get;
 use moka::sync::Cache;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::answer::{Freshness, error, json};
 use crate::entry::{Entry, key, now};
 use crate::metrics::Metrics;
+use crate::request_id::{self, X_REQUEST_ID};
 use crate::upstream::{Failure, GitHub};
 
 /// Entries that are kept.
@@ -62,9 +63,11 @@ impl Gists {
     }
 }
 
-async fn health(State(Gists(service)): State<Gists>) -> Response {
+async fn health(State(Gists(service)): State<Gists>, headers: HeaderMap) -> Response {
     let running = service.metrics.health.start();
-    let response = json(StatusCode::OK, HEALTHY);
+    let mut response = json(StatusCode::OK, HEALTHY);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(X_REQUEST_ID, request_id::of(&headers));
     running.end(response.status());
     response
 }
@@ -80,7 +83,8 @@ async fn gists(
     headers: HeaderMap,
 ) -> Response {
     let running = service.metrics.gists.start();
-    let response = service.answer(&username, &asked, &headers).await;
+    let mut response = service.answer(&username, &asked, &headers).await;
+    response.headers_mut().insert(X_REQUEST_ID, request_id::of(&headers));
     running.end(response.status());
     response
 }
