@@ -6,7 +6,6 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PORT ?= 8080
 
-
 .PHONY: help setup build run demo test test-component test-host test-e2e lint fmt bench clean
 
 help: ## list the targets
