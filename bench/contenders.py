@@ -168,7 +168,7 @@ def fastapi(github: str) -> Contender:
 
 def spin(github: str) -> Contender:
     variables = {f"SPIN_VARIABLE_{name}": value for name, value in settings(github).items()}
-    return Contender("Spin", ["spin", "up", "--quiet", "--listen", "127.0.0.1:{port}"], variables)
+    return Contender("Spin", ["spin", "up", "--quiet", "--state-dir", str(TARGET / "bench-spin"), "--listen", "127.0.0.1:{port}"], variables)
 
 
 def settings(github: str) -> dict[str, str]:
