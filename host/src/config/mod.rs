@@ -187,7 +187,7 @@ impl Default for Config {
             cache_dir: None,
             no_cache: false,
             threads: None,
-            max_instances: const { NonZeroU32::new(512).unwrap() },
+            max_instances: const { NonZeroU32::new(256).unwrap() },
             max_memory: ByteSize::mib(128),
             instance_max_requests: const { NonZeroUsize::new(10_000).unwrap() },
             instance_max_concurrency: const { NonZeroUsize::new(32).unwrap() },
