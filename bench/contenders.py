@@ -162,7 +162,8 @@ def native(github: str) -> Contender:
 
 
 def fastapi(github: str) -> Contender:
-    command = [str(VENV / "bin/uvicorn"), "main:app", "--app-dir", str(BENCH / "fastapi"), "--no-access-log"]
+    # As a module: the programs of an environment name the path that it was made at, and `target` may be a cache that moves.
+    command = [str(VENV / "bin/python"), "-m", "uvicorn", "main:app", "--app-dir", str(BENCH / "fastapi"), "--no-access-log"]
     return Contender("FastAPI", [*command, "--port", "0"], settings(github), r"running on http://([\d.:]+)")
 
 
@@ -189,5 +190,5 @@ def prepare(names: set[str]) -> None:
     if "fastapi" in names and not (stamp.exists() and stamp.read_text() == wanted):
         print(f"==> installing FastAPI in {VENV.relative_to(ROOT)}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
-        subprocess.run([str(VENV / "bin/pip"), "install", "--quiet", "-r", str(BENCH / "fastapi/requirements.txt")], check=True)
+        subprocess.run([str(VENV / "bin/python"), "-m", "pip", "install", "--quiet", "-r", str(BENCH / "fastapi/requirements.txt")], check=True)
         stamp.write_text(wanted)
