@@ -7,6 +7,7 @@ CARGO ?= cargo
 PORT ?= 8080
 
 .PHONY: help setup build run demo test test-component test-host test-e2e lint fmt bench clean
+.PHONY: image image-cluster test-image
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +52,17 @@ fmt: setup ## format the code
 
 bench: build ## measure beside native axum, FastAPI, and Spin where it is on the PATH
 	@bench/run
+
+image: build ## container images of the service under target/image, without Docker
+	@scripts/image service
+
+image-cluster: ## images that only cluster tests need: a fake GitHub, Debian's redis, prometheus and busybox
+	@$(CARGO) build --release --locked --package e2e --bin fake-github
+	@scripts/image test
+
+test-image: build ## the images' form: digests, layers, the same bytes twice
+	@echo "==> images"
+	@python3 -B -m unittest discover --start-directory scripts --top-level-directory scripts
 
 clean: ## remove what was built
 	@$(CARGO) clean

@@ -1,0 +1,1 @@
+"""Container images without a container engine: OCI image layouts made of files."""

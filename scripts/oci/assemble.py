@@ -1,0 +1,83 @@
+"""From a description and its inputs to a layout."""
+
+from .component import world
+from .images import Image
+from .inputs import Inputs, read
+from .layout import CONFIG, LAYER, WASM_CONFIG, WASM_LAYER, Layout, canonical, digest_of
+from .tree import Tree
+
+ANNOTATION = "org.opencontainers.image."
+
+
+def annotations(image: Image, inputs: Inputs) -> dict[str, str]:
+    """What an image says of itself, as labels and as annotations."""
+    values = {
+        "title": image.title,
+        "description": image.description,
+        "version": inputs.version,
+        "revision": inputs.revision,
+        "created": inputs.created,
+        "licenses": "MIT",
+    }
+    return {ANNOTATION + key: value for key, value in values.items()}
+
+
+def assemble(image: Image, inputs: Inputs, name: str) -> Layout:
+    """The layout of the image under a name with a tag."""
+    layout = Layout(name)
+    layout.name_root(_artifact(layout, image, inputs) if image.artifact else _image(layout, image, inputs))
+    return layout
+
+
+def _image(layout: Layout, image: Image, inputs: Inputs) -> dict:
+    tree = Tree()
+    image.fill(tree, inputs)
+    tar, compressed = tree.layer()
+    layer = layout.blob(LAYER, compressed)
+    notes = annotations(image, inputs)
+    manifests = []
+    for platform in image.platforms:
+        system, architecture = platform.split("/")
+        document = {
+            "created": inputs.created,
+            "os": system,
+            "architecture": architecture,
+            "config": _config(image, notes),
+            "rootfs": {"type": "layers", "diff_ids": [digest_of(tar)]},
+            "history": [{"created": inputs.created, "created_by": "scripts/image", "comment": image.title}],
+        }
+        config = layout.blob(CONFIG, canonical(document))
+        manifest = layout.manifest(config, [layer], notes)
+        manifests.append(manifest | {"platform": {"os": system, "architecture": architecture}})
+    return manifests[0] if len(manifests) == 1 else layout.index(manifests, notes)
+
+
+def _config(image: Image, labels: dict[str, str]) -> dict:
+    values = {
+        "User": image.user,
+        "WorkingDir": image.directory,
+        "Entrypoint": image.entrypoint,
+        "Cmd": image.command,
+        "Env": [f"{key}={value}" for key, value in image.environment.items()],
+        "ExposedPorts": {f"{port}/tcp": {} for port in image.ports},
+        "Labels": labels,
+    }
+    return {key: value for key, value in values.items() if value}
+
+
+def _artifact(layout: Layout, image: Image, inputs: Inputs) -> dict:
+    """The CNCF's form of a WebAssembly artifact: the component itself is the layer, and the configuration tells its world."""
+    wasm = read(inputs.component, "run 'make build'")
+    layer = layout.blob(WASM_LAYER, wasm)
+    names = world(wasm)
+    document = {
+        "created": inputs.created,
+        "architecture": "wasm",
+        # The format knows no other name for components, of whichever WASI.
+        "os": "wasip2",
+        "layerDigests": [layer["digest"]],
+        "component": {"imports": names.imports, "exports": names.exports, "target": None},
+    }
+    config = layout.blob(WASM_CONFIG, canonical(document))
+    # Without a platform, which containerd would not import unless told to.
+    return layout.manifest(config, [layer], annotations(image, inputs))

@@ -1,0 +1,173 @@
+"""The images, each described by what it holds and how it starts."""
+
+import functools
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .inputs import InputError, Inputs, add_compiled, add_executable, read, spin_manifest
+from .tree import EXECUTABLE, SHARED_DIRECTORY, Tree
+
+# No name in a scratch image: the number that the manifests run it as.
+USER = "1000:1000"
+BUILD = "run 'make build'"
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image. `fill` puts its files into the tree of its only layer."""
+
+    name: str
+    group: str
+    title: str
+    description: str
+    fill: Callable[[Tree, Inputs], None]
+    entrypoint: list[str] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    ports: list[int] = field(default_factory=list)
+    user: str = USER
+    directory: str = "/"
+    platforms: list[str] = field(default_factory=lambda: ["linux/amd64"])
+    artifact: bool = False
+
+
+def component(tree: Tree, inputs: Inputs) -> None:
+    """The component and its manifest, which nothing but a WebAssembly host can run."""
+    tree.file("/gists.wasm", read(inputs.component, BUILD))
+    tree.file("/spin.toml", spin_manifest())
+
+
+def plain(tree: Tree, inputs: Inputs) -> None:
+    """The same with its host, and the code that the host would compile at the first start."""
+    component(tree, inputs)
+    add_executable(tree, "/wasi-http-host", inputs.host, BUILD, static=True)
+    add_compiled(tree, "/cache", inputs)
+
+
+def installer(tree: Tree, inputs: Inputs) -> None:
+    """What a node needs to run `runtimeClassName: wasi-http`, and what puts it there."""
+    add_executable(tree, "/wasi-http-installer", inputs.binaries / "wasi-http-installer", "run 'make image-installer'", static=True)
+    shim = "containerd-shim-wasi-http-v1"
+    add_executable(tree, f"/node/{shim}", inputs.binaries / shim, "run 'make image-installer'", static=True)
+    add_executable(tree, "/node/wasi-http-host", inputs.host, BUILD, static=True)
+
+
+def program(path: str, built: str, tree: Tree, inputs: Inputs) -> None:
+    """A program of this repository."""
+    add_executable(tree, path, inputs.binaries / built, f"run 'cargo build --release --package e2e --bin {built}'")
+
+
+def debian(paths: list[str], package: str, tree: Tree, _inputs: Inputs) -> None:
+    """Programs that Debian's package installed on this machine."""
+    for path in paths:
+        add_executable(tree, path, Path(path), f"run 'apt-get install {package}'")
+    tree.directory("/tmp", SHARED_DIRECTORY)
+    tree.directory("/data", SHARED_DIRECTORY)
+
+
+def busybox(tree: Tree, _inputs: Inputs) -> None:
+    """Debian's static busybox under each of its names."""
+    binary = Path("/bin/busybox")
+    tree.file("/bin/busybox", read(binary, "run 'apt-get install busybox-static'"), EXECUTABLE)
+    names = subprocess.run([binary, "--list-full"], capture_output=True, text=True, check=False)
+    if names.returncode != 0:
+        raise InputError(f"{binary} --list-full: exit code {names.returncode}")
+    for name in names.stdout.split():
+        if name != "bin/busybox":
+            tree.link(f"/{name}", "/bin/busybox")
+    tree.directory("/tmp", SHARED_DIRECTORY)
+
+
+SERVICE = "The GitHub Gists API: public gists of a user, paged, cached, observable"
+PATH = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+IMAGES = [
+    Image(
+        name="github-gists-api",
+        group="service",
+        title="gists API (WebAssembly)",
+        description=SERVICE + "; for the RuntimeClass wasi-http",
+        fill=component,
+        entrypoint=["/spin.toml"],
+        ports=[8080, 9090],
+        # The component runs on any processor; an image has to name them all the same.
+        platforms=["linux/amd64", "linux/arm64"],
+    ),
+    Image(
+        name="github-gists-api-artifact",
+        group="service",
+        title="gists API (WebAssembly component)",
+        description=SERVICE + "; an OCI artifact whose one layer is the component",
+        fill=component,
+        artifact=True,
+    ),
+    Image(
+        name="github-gists-api-plain",
+        group="service",
+        title="gists API (WebAssembly with its host)",
+        description=SERVICE + "; an ordinary container, for nodes without the RuntimeClass",
+        fill=plain,
+        entrypoint=["/wasi-http-host", "serve", "/spin.toml"],
+        environment={
+            "WASI_HTTP_HOST_LISTEN": "[::]:8080",
+            "WASI_HTTP_HOST_ADMIN_LISTEN": "[::]:9090",
+            "WASI_HTTP_HOST_CACHE_DIR": "/cache",
+        },
+        ports=[8080, 9090],
+    ),
+    Image(
+        name="wasi-http-installer",
+        group="installer",
+        title="wasi-http installer",
+        description="Puts the containerd shim wasi-http on a node, and takes it off again",
+        fill=installer,
+        entrypoint=["/wasi-http-installer"],
+        # It writes to the node's file system, which is root's.
+        user="0:0",
+    ),
+    Image(
+        name="fake-github",
+        group="test",
+        title="fake GitHub",
+        description="A GitHub that knows only made-up users, for tests",
+        fill=functools.partial(program, "/fake-github", "fake-github"),
+        entrypoint=["/fake-github"],
+        command=["--listen", "[::]:8099"],
+        ports=[8099],
+    ),
+    Image(
+        name="redis",
+        group="test",
+        title="Redis",
+        description="Debian's Redis without persistence, for tests",
+        fill=functools.partial(debian, ["/usr/bin/redis-server", "/usr/bin/redis-cli"], "redis-server"),
+        entrypoint=["/usr/bin/redis-server"],
+        command=["--save", "", "--appendonly", "no", "--protected-mode", "no", "--dir", "/data"],
+        environment=PATH,
+        ports=[6379],
+        directory="/data",
+    ),
+    Image(
+        name="prometheus",
+        group="test",
+        title="Prometheus",
+        description="Debian's Prometheus, for tests",
+        fill=functools.partial(debian, ["/usr/bin/prometheus", "/usr/bin/promtool"], "prometheus"),
+        entrypoint=["/usr/bin/prometheus"],
+        command=["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/data", "--web.listen-address=:9090"],
+        environment=PATH,
+        ports=[9090],
+        directory="/data",
+    ),
+    Image(
+        name="busybox",
+        group="test",
+        title="busybox",
+        description="Debian's static busybox, a Linux sidecar for tests",
+        fill=busybox,
+        entrypoint=["/bin/sh"],
+        environment=PATH,
+    ),
+]

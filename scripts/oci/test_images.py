@@ -1,0 +1,242 @@
+"""Tests of the images' form. They need the component (make build); whatever else an image holds is stood in for by small files.
+
+    python3 -m unittest discover --start-directory scripts --top-level-directory scripts --pattern 'test_*.py'
+"""
+
+import dataclasses
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import tomllib
+import unittest
+from pathlib import Path
+
+from oci.assemble import assemble
+from oci.component import NotAComponent, world
+from oci.images import IMAGES
+from oci.inputs import ROOT, InputError, Inputs, add_executable, gather, libraries, provenance, spin_manifest
+from oci.layout import CONFIG, INDEX, LAYER, MANIFEST, WASM_CONFIG, WASM_LAYER
+from oci.tree import Tree
+
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+COMPONENT = Path(os.environ.get("IMAGE_COMPONENT", TARGET / "wasm32-wasip2/release/gists.wasm"))
+BY_NAME = {image.name: image for image in IMAGES}
+INPUTS = dataclasses.replace(
+    gather(TARGET, None, COMPONENT), revision="0" * 40, created="2026-01-02T03:04:05Z"
+)
+
+
+def layout_of(name: str, inputs: Inputs = INPUTS):
+    return assemble(BY_NAME[name], inputs, f"localhost/{name}:test")
+
+
+def json_blob(layout, descriptor: dict) -> dict:
+    return json.loads(layout.blobs[descriptor["digest"]])
+
+
+def members(layer: bytes) -> dict[str, tarfile.TarInfo]:
+    with tarfile.open(fileobj=io.BytesIO(layer)) as archive:
+        return {member.name: member for member in archive}
+
+
+class Gists(unittest.TestCase):
+    def setUp(self):
+        self.layout = layout_of("github-gists-api")
+        self.index = json_blob(self.layout, self.layout.root)
+        self.manifests = [json_blob(self.layout, manifest) for manifest in self.index["manifests"]]
+
+    def test_platforms_share_the_layer(self):
+        self.assertEqual(self.layout.root["mediaType"], INDEX)
+        platforms = [manifest["platform"] for manifest in self.index["manifests"]]
+        self.assertEqual(platforms, [{"os": "linux", "architecture": name} for name in ("amd64", "arm64")])
+        layers = {layer["digest"] for manifest in self.manifests for layer in manifest["layers"]}
+        self.assertEqual(len(layers), 1)
+        for manifest, platform in zip(self.manifests, platforms, strict=True):
+            config = json_blob(self.layout, manifest["config"])
+            self.assertEqual({key: config[key] for key in platform}, platform)
+
+    def test_layer_holds_the_component_and_its_manifest_alone(self):
+        [layer] = self.manifests[0]["layers"]
+        self.assertEqual(layer["mediaType"], LAYER)
+        tar = gzip.decompress(self.layout.blobs[layer["digest"]])
+        found = members(tar)
+        self.assertEqual(sorted(found), ["gists.wasm", "spin.toml"])
+        for member in found.values():
+            self.assertEqual((member.mode, member.uid, member.gid, member.mtime), (0o644, 0, 0, 0))
+        with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+            self.assertEqual(archive.extractfile("gists.wasm").read(), COMPONENT.read_bytes())
+        config = json_blob(self.layout, self.manifests[0]["config"])
+        self.assertEqual(config["rootfs"]["diff_ids"], ["sha256:" + hashlib.sha256(tar).hexdigest()])
+
+    def test_starts_the_manifest_as_a_number_that_is_not_root(self):
+        config = json_blob(self.layout, self.manifests[0]["config"])["config"]
+        self.assertEqual(config["Entrypoint"], ["/spin.toml"])
+        self.assertRegex(config["User"], r"^[1-9]\d*:[1-9]\d*$")
+
+    def test_is_smaller_than_a_megabyte(self):
+        self.assertLess(self.layout.size, 1_000_000)
+
+    def test_a_service_image_says_where_it_is_from(self):
+        config = json_blob(self.layout, self.manifests[0]["config"])["config"]
+        self.assertEqual(config["Labels"], self.manifests[0]["annotations"])
+        prefix = "org.opencontainers.image."
+        self.assertEqual(config["Labels"][prefix + "revision"], "0" * 40)
+        self.assertEqual(
+            {key.removeprefix(prefix) for key in config["Labels"]},
+            {"title", "description", "version", "revision", "created", "licenses"},
+        )
+
+
+class Artifact(unittest.TestCase):
+    def test_the_layer_is_the_component(self):
+        layout = layout_of("github-gists-api-artifact")
+        manifest = json_blob(layout, layout.root)
+        [layer] = manifest["layers"]
+        self.assertEqual(layer["mediaType"], WASM_LAYER)
+        self.assertEqual(layout.blobs[layer["digest"]], COMPONENT.read_bytes())
+        self.assertEqual(manifest["config"]["mediaType"], WASM_CONFIG)
+        config = json_blob(layout, manifest["config"])
+        self.assertEqual((config["architecture"], config["os"]), ("wasm", "wasip2"))
+        self.assertEqual(config["layerDigests"], [layer["digest"]])
+        self.assertIn("wasi:http/handler@0.3.0", config["component"]["exports"])
+        self.assertIn("wasi:http/client@0.3.0", config["component"]["imports"])
+
+    def test_a_core_module_is_refused(self):
+        with self.assertRaisesRegex(NotAComponent, "does not begin"):
+            world(b"\0asm\1\0\0\0")
+
+    def test_a_truncated_component_is_refused(self):
+        with self.assertRaisesRegex(NotAComponent, "ends in the middle"):
+            world(COMPONENT.read_bytes()[:-1])
+
+
+class EveryLayout(unittest.TestCase):
+    """What holds for each image that can be made of the component alone, and for one with a program."""
+
+    def layouts(self):
+        yield layout_of("github-gists-api")
+        yield layout_of("github-gists-api-artifact")
+        with tempfile.TemporaryDirectory() as scratch:
+            shutil.copy("/bin/sh", Path(scratch, "fake-github"))
+            yield layout_of("fake-github", dataclasses.replace(INPUTS, binaries=Path(scratch)))
+
+    def test_names_each_blob_by_its_digest_and_size(self):
+        for layout in self.layouts():
+            with self.subTest(layout.name), tempfile.TemporaryDirectory() as scratch:
+                directory = Path(scratch, "image")
+                layout.write(directory)
+                self.assertEqual(json.loads((directory / "oci-layout").read_text()), {"imageLayoutVersion": "1.0.0"})
+                seen = set()
+                pending = json.loads((directory / "index.json").read_text())["manifests"]
+                while pending:
+                    descriptor = pending.pop()
+                    data = (directory / "blobs" / descriptor["digest"].replace(":", "/")).read_bytes()
+                    self.assertEqual(descriptor["digest"], "sha256:" + hashlib.sha256(data).hexdigest())
+                    self.assertEqual(descriptor["size"], len(data))
+                    seen.add(descriptor["digest"])
+                    if descriptor["mediaType"] in (INDEX, MANIFEST):
+                        document = json.loads(data)
+                        self.assertEqual(document["schemaVersion"], 2)
+                        self.assertEqual(document["mediaType"], descriptor["mediaType"])
+                        parts = document.get("manifests") or [document["config"], *document["layers"]]
+                        pending.extend(parts)
+                    else:
+                        self.assertIn(descriptor["mediaType"], {CONFIG, LAYER, WASM_CONFIG, WASM_LAYER})
+                stored = {"sha256:" + path.name for path in (directory / "blobs/sha256").iterdir()}
+                self.assertEqual(stored, seen, "a blob that nothing names, or the reverse")
+
+    def test_the_tar_holds_the_layout_and_is_the_same_twice(self):
+        for first, second in zip(self.layouts(), self.layouts(), strict=True):
+            with self.subTest(first.name), tempfile.TemporaryDirectory() as scratch:
+                self.assertEqual(first.digest, second.digest)
+                tars = [layout.write(Path(scratch, number)) for number, layout in (("1", first), ("2", second))]
+                self.assertEqual(tars[0].read_bytes(), tars[1].read_bytes())
+                with tarfile.open(tars[0]) as archive:
+                    packed = {member.name: archive.extractfile(member).read() for member in archive}
+                written = {str(path.relative_to(Path(scratch, "1"))): path.read_bytes() for path in Path(scratch, "1").rglob("*") if path.is_file()}
+                self.assertEqual(packed, written)
+
+    def test_the_name_is_what_containerd_imports(self):
+        for layout in self.layouts():
+            [root] = json.loads(layout.files()["index.json"])["manifests"]
+            self.assertEqual(root["annotations"]["io.containerd.image.name"], layout.name)
+            self.assertEqual(root["annotations"]["org.opencontainers.image.ref.name"], "test")
+
+
+class Files(unittest.TestCase):
+    def test_the_manifest_in_the_image_is_ours_but_for_the_source(self):
+        ours, theirs = tomllib.loads((ROOT / "spin.toml").read_text()), tomllib.loads(spin_manifest().decode())
+        self.assertEqual(theirs["component"]["gists"].pop("source"), "gists.wasm")
+        self.assertEqual(ours["component"]["gists"].pop("source"), "target/wasm32-wasip2/release/gists.wasm")
+        self.assertEqual(ours, theirs)
+
+    def test_a_program_brings_its_libraries_and_its_loader(self):
+        needed = libraries(Path("/bin/sh"))
+        self.assertTrue(any(re.search(r"/ld-[^/]*\.so", str(path)) for path in needed), needed)
+        tree = Tree()
+        add_executable(tree, "/sh", Path("/bin/sh"), "")
+        self.assertEqual({str(path) for path in needed} - set(tree.entries), set())
+
+    def test_a_program_that_must_be_static_and_is_not_is_refused(self):
+        with self.assertRaisesRegex(InputError, "must be static: do this"):
+            add_executable(Tree(), "/sh", Path("/bin/sh"), "do this", static=True)
+
+    def test_a_missing_input_says_how_to_get_it(self):
+        with self.assertRaisesRegex(InputError, "/nowhere is missing: run 'make build'"):
+            layout_of("github-gists-api", dataclasses.replace(INPUTS, component=Path("/nowhere")))
+
+    def test_order_does_not_show(self):
+        first, second = Tree(), Tree()
+        first.file("/a/b", b"1")
+        first.link("/c", "/a")
+        second.link("/c", "/a")
+        second.directory("/a")
+        second.file("/a/b", b"1")
+        self.assertEqual(first.layer(), second.layer())
+
+    def test_a_path_that_leaves_the_root_is_refused(self):
+        for path in ("relative", "/a/../b", "/a//b", "/a/"):
+            with self.subTest(path), self.assertRaises(ValueError):
+                Tree().file(path, b"")
+
+    def test_one_path_with_two_contents_is_refused(self):
+        tree = Tree()
+        tree.file("/a", b"1")
+        tree.file("/a", b"1")
+        with self.assertRaisesRegex(ValueError, "given twice"):
+            tree.file("/a", b"2")
+
+
+class CommandLine(unittest.TestCase):
+    def run_it(self, *arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run([ROOT / "scripts/image", *arguments], capture_output=True, text=True)
+
+    def test_prints_name_digest_and_size(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            done = self.run_it("github-gists-api", "--component", str(COMPONENT), "--output", scratch, "--tag", "1.2.3")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertRegex(done.stdout, r"^localhost/github-gists-api:1\.2\.3  sha256:[0-9a-f]{64}  \d+ kB  \S+/github-gists-api\.tar\n$")
+            self.assertTrue(Path(scratch, "github-gists-api.tar").is_file())
+
+    def test_an_unknown_image_is_refused_by_name(self):
+        done = self.run_it("nonsense")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("no such image or group: nonsense", done.stderr)
+
+    def test_the_commits_time_can_be_overridden(self):
+        os.environ["SOURCE_DATE_EPOCH"] = "86400"
+        try:
+            self.assertEqual(provenance()[1], "1970-01-02T00:00:00Z")
+        finally:
+            del os.environ["SOURCE_DATE_EPOCH"]
+
+
+if __name__ == "__main__":
+    unittest.main()
