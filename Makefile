@@ -8,6 +8,7 @@ PORT ?= 8080
 
 .PHONY: help setup build run demo test test-component test-host test-e2e lint fmt bench clean
 .PHONY: image image-cluster test-image
+.PHONY: test-monitoring
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +64,11 @@ image-cluster: ## images that only cluster tests need: a fake GitHub, Debian's r
 test-image: build ## the images' form: digests, layers, the same bytes twice
 	@echo "==> images"
 	@python3 -B -m unittest discover --start-directory scripts --top-level-directory scripts
+
+test-monitoring: build ## rules, dashboards and runbooks, against the series that the real service exports
+	@echo "==> monitoring"
+	@$(CARGO) build --release --locked --package e2e --bin fake-github
+	@scripts/monitoring check
 
 clean: ## remove what was built
 	@$(CARGO) clean

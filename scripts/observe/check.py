@@ -1,0 +1,96 @@
+"""All checks, one after another; each says what it looked at."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import tempfile
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from . import generate, rules, series, service, test_observe
+from .dashboards import ALL
+from .rules import MONITORING, ROOT, promtool
+
+
+def everything(recorded: Path | None, programs: Path, component: Path) -> int:
+    """Runs them; the number of those that found something is the exit code."""
+    failed = 0
+
+    def step(what: str, check: Callable[[], list[str]]) -> None:
+        nonlocal failed
+        found = check()
+        failed += bool(found)
+        print(f"{'FAILED' if found else 'ok':6} {what}", flush=True)
+        for complaint in found:
+            print("       " + complaint.replace("\n", "\n       "), file=sys.stderr)
+
+    all_rules = rules.rules()
+    alerts = [rule for rule in all_rules if rule.alert]
+    tests = sorted((rules.RULES / "tests").glob("*.yaml"))
+    paths = [str(path) for path in rules.files()]
+    expressions = [plain for board in ALL for plain in map(series.plain, board.expressions())]
+
+    step("these checks themselves", objections)
+    step("generated files", generate.complaints)
+    step(f"{len(all_rules)} rules", lambda: promtool("check", "rules", *paths))
+    step(f"{len(tests)} files of rule tests", lambda: promtool("test", "rules", *map(str, tests)))
+    step(f"{len(alerts)} alerts: runbooks, labels, a test each", lambda: rules.complaints(all_rules))
+    step(f"{len(expressions)} panel expressions", lambda: panels(expressions))
+    step("scrape configuration", scrape_configuration)
+    step("every other YAML file", well_formed)
+    scrape = series.Scrape.parse(recorded.read_text()) if recorded else service.scrape(programs, component)
+    where = recorded.name if recorded else "the real service"
+    step(
+        f"series, of {len(scrape.series)} that {where} exports",
+        lambda: series.complaints(scrape, all_rules),
+    )
+    return failed
+
+
+def objections() -> list[str]:
+    """What the checks' own tests found."""
+    tests = unittest.defaultTestLoader.loadTestsFromModule(test_observe)
+    result = unittest.TextTestRunner(stream=io.StringIO()).run(tests)
+    if not result.testsRun:
+        return ["no test ran"]
+    return [text for _, text in result.failures + result.errors]
+
+
+def panels(expressions: list[str]) -> list[str]:
+    """What promtool says of panels, as if they were rules."""
+    named = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(expressions)]
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump({"groups": [{"name": "panels", "rules": named}]}, file)
+        file.flush()
+        return promtool("check", "rules", file.name)
+
+
+def scrape_configuration() -> list[str]:
+    """What promtool says of it. Debian's knows no kubernetes_sd_configs, so files stand for these lines."""
+    text = (MONITORING / "prometheus/config.yaml").read_text()
+    text, replaced = re.subn(
+        r"(?m)^    kubernetes_sd_configs: \[\{role: .*\}\]$", "    file_sd_configs: [{files: [pods.json]}]", text
+    )
+    wrong = [] if replaced else ["prometheus/config.yaml: no kubernetes_sd_configs of one line"]
+    if "    kubernetes_sd_configs:" in text:
+        wrong.append("prometheus/config.yaml: kubernetes_sd_configs must stand on a line of their own")
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
+        return wrong + promtool("check", "config", "--syntax-only", file.name)
+
+
+def well_formed() -> list[str]:
+    """Files that are no YAML."""
+    wrong = []
+    for path in sorted(MONITORING.rglob("*.yaml")):
+        try:
+            list(yaml.safe_load_all(path.read_text()))
+        except yaml.YAMLError as error:
+            wrong.append(f"{path.relative_to(ROOT)}: {error}")
+    return wrong

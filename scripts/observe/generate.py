@@ -1,0 +1,37 @@
+"""What is generated, and whether what is committed is still that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import rules, series
+from .dashboards import ALL
+from .rules import MONITORING, ROOT
+
+DASHBOARDS = MONITORING / "grafana/dashboards"
+
+
+def generated() -> dict[Path, str]:
+    """Every generated file."""
+    files = {DASHBOARDS / f"{dashboard.uid}.json": dashboard.json() for dashboard in ALL}
+    files[rules.PROMETHEUS_RULE] = rules.prometheus_rule()
+    files[MONITORING / "series.json"] = series.summary(rules.rules())
+    return files
+
+
+def write() -> int:
+    """Writes them."""
+    for path, text in generated().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        print(path.relative_to(ROOT))
+    return 0
+
+
+def complaints() -> list[str]:
+    """Files that are not what would be written."""
+    files = generated()
+    old = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
+    wrong = [f"{path.relative_to(ROOT)} is not what it is generated from: scripts/monitoring generate" for path in old]
+    stray = [path for path in DASHBOARDS.glob("*.json") if path not in files]
+    return wrong + [f"{path.relative_to(ROOT)} is generated from nothing" for path in stray]

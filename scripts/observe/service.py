@@ -1,0 +1,106 @@
+"""The real service for a moment: the host, the component and a fake GitHub, asked for everything that makes a series."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from .rules import ROOT
+from .series import Scrape
+
+DEADLINE = 60
+# User to the fake's answer. The last one closes the gate, so that it must stay the last.
+ANSWERS = {"octocat": None, "fails": 503, "token": 401, "refused": 403, "limited": 429, "shut": None}
+
+
+def scrape(programs: Path, component: Path) -> Scrape:
+    """What the admin port shows after some of everything."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        github, main, admin = (f"127.0.0.1:{port}" for port in free_ports(3))
+        manifest = (ROOT / "spin.toml").read_text()
+        manifest = re.sub(r'(?m)^source = ".*"$', f'source = "{component}"', manifest)
+        (directory / "spin.toml").write_text(manifest)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "GITHUB_API_URL": f"http://{github}",
+            "WASI_HTTP_HOST_LISTEN": main,
+            "WASI_HTTP_HOST_ADMIN_LISTEN": admin,
+            "WASI_HTTP_HOST_READY_PATH": "/ready",
+            "WASI_HTTP_HOST_COMPONENT_METRICS": "/metrics",
+            "WASI_HTTP_HOST_NO_CACHE": "true",
+        }
+        log = stack.enter_context((directory / "log").open("w+"))
+        stack.enter_context(running([programs / "fake-github", "--listen", github], {}, log))
+        stack.enter_context(running([programs / "wasi-http-host", "serve", directory / "spin.toml"], environment, log))
+        until(f"http://{admin}/ready", 200, directory / "log")
+        until(f"http://{github}/_fake", 200, directory / "log")
+        for user, status in ANSWERS.items():
+            if status:
+                ask(f"http://{github}/_fake/always/{user}", "PUT", f'{{"status":{status}}}')
+        asked = [ask(f"http://{main}/{user}") for user in (*ANSWERS, "octocat")]
+        expected = [200, 502, 502, 502, 429, 429, 200]
+        if asked != expected:
+            raise SystemExit(f"the service answered {asked} where {expected} was expected")
+        for path in ("nobody-at-all", "octocat?page=0", "health", "cache/stats", "docs", "openapi.json", "no/such/route"):
+            ask(f"http://{main}/{path}")
+        with urllib.request.urlopen(f"http://{admin}/metrics", timeout=10) as answer:
+            return Scrape.parse(answer.read().decode())
+
+
+@contextmanager
+def running(command: list, environment: dict[str, str], log) -> Iterator[None]:
+    """A process for the time being."""
+    process = subprocess.Popen([str(part) for part in command], env=environment, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def ask(url: str, method: str = "GET", body: str | None = None) -> int:
+    """The status."""
+    request = urllib.request.Request(url, method=method, data=body.encode() if body else None)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def until(url: str, status: int, log: Path) -> None:
+    """Waits for it."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            if ask(url) == status:
+                return
+        except OSError:
+            pass
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{url} did not answer {status} within {DEADLINE} s:\n{log.read_text()[-4000:]}")
+        time.sleep(0.1)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at the moment."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
