@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PORT ?= 8080
 
-.PHONY: help setup build run demo test test-component test-host test-e2e lint fmt bench clean
+.PHONY: help setup build run demo test test-component test-host test-e2e test-cluster lint fmt bench clean
 .PHONY: image image-cluster test-image
 .PHONY: test-monitoring
 
@@ -41,6 +41,10 @@ test-host: setup ## the host, with small guests of its own
 test-e2e: build ## the real component in the real host against a fake GitHub
 	@echo "==> end to end"
 	@$(CARGO) test --locked --package e2e
+
+test-cluster: setup ## the manifests on the cluster that KUBECONFIG names (e2e/cluster/README.md)
+	@echo "==> on the cluster"
+	@$(CARGO) test --locked --package cluster-e2e -- --test-threads=1 --nocapture
 
 lint: setup ## formatting, clippy, the WIT as published
 	@$(CARGO) fmt --all --check

@@ -1,0 +1,112 @@
+//! The cluster that `KUBECONFIG` names, and what the tests need of it.
+
+use std::net::TcpStream;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::{Gateway, Kustomization, Namespace, fail, kubectl};
+
+/// `plain` runs the suite with the plain-container component, where the node has no shim.
+const VARIANT: &str = "CLUSTER_TEST_VARIANT";
+
+/// What the names of the tests' namespaces begin with, so that two runs may share a cluster.
+const PREFIX: &str = "CLUSTER_TEST_PREFIX";
+
+/// The cluster, once it is known to have what the tests need.
+#[derive(Debug)]
+pub struct Cluster {
+    plain: bool,
+}
+
+/// A local image with the tag that `IMAGE_TAG` names, or `dev`: `image("fake-github")`.
+#[must_use]
+pub fn image(name: &str) -> String {
+    format!("localhost/{name}:{}", tag())
+}
+
+fn tag() -> String {
+    std::env::var("IMAGE_TAG").unwrap_or_else(|_| "dev".to_owned())
+}
+
+impl Cluster {
+    /// The cluster; looked at once.
+    ///
+    /// # Panics
+    /// When it lacks something, with all that it lacks.
+    pub fn get() -> &'static Self {
+        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+        CLUSTER.get_or_init(|| {
+            let plain = std::env::var(VARIANT).is_ok_and(|variant| variant == "plain");
+            let missing = missing(plain);
+            if !missing.is_empty() {
+                fail(format!("the cluster tests need:\n  - {}", missing.join("\n  - ")));
+            }
+            Self { plain }
+        })
+    }
+
+    /// Whether the suite runs ordinary containers in place of the runtime class.
+    #[must_use]
+    pub fn plain(&self) -> bool {
+        self.plain
+    }
+
+    /// The overlay `dev`, in the variant that the suite runs.
+    #[must_use]
+    pub fn dev(&self) -> Kustomization {
+        let tag = tag();
+        let images = ["github-gists-api", "github-gists-api-plain", "github-gists-api-artifact", "redis"];
+        let dev = Kustomization::on("k8s/overlays/dev").without("Namespace", "dev");
+        let dev = images.iter().fold(dev, |dev, name| dev.tag(&format!("localhost/{name}"), &tag));
+        if self.plain { dev.component("k8s/components/plain-container") } else { dev }
+    }
+
+    /// A namespace's name with the prefix of this run.
+    #[must_use]
+    pub fn namespace(name: &str) -> String {
+        let prefix = std::env::var(PREFIX).unwrap_or_else(|_| "e2e".to_owned());
+        format!("{prefix}-{name}")
+    }
+
+    /// A namespace that outlives the test, for what several share; made unless it is there.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub(crate) fn shared(name: &str, level: &str) -> String {
+        Self::get();
+        let name = Self::namespace(name);
+        let namespace = serde_json::json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": { "name": name, "labels": {
+                Namespace::MARK: "cluster-e2e", "pod-security.kubernetes.io/enforce": level,
+            } }
+        });
+        kubectl(["apply", "-f", "-"]).input(namespace.to_string()).must();
+        name
+    }
+}
+
+/// What the cluster lacks.
+fn missing(plain: bool) -> Vec<String> {
+    if let Err(refusal) = kubectl(["get", "--raw", "/readyz"]).run() {
+        return vec![format!("a cluster that kubectl reaches (set KUBECONFIG): {refusal}")];
+    }
+    let mut missing = Vec::new();
+    let mut need = |what: &str, arguments: &[&str]| {
+        if let Err(refusal) = kubectl(arguments.iter().copied()).run() {
+            missing.push(format!("{what}: {refusal}"));
+        }
+    };
+    if !plain {
+        need("the runtime class (kubectl apply -k runtime-class)", &["get", "runtimeclass", "wasi-http"]);
+    }
+    need("Istio", &["get", "crd", "virtualservices.networking.istio.io"]);
+    need("metrics-server", &["get", "--raw", "/apis/metrics.k8s.io/v1beta1"]);
+    let gateway = Gateway::get();
+    for address in [gateway.http, gateway.https] {
+        if let Err(error) = TcpStream::connect_timeout(&address, Duration::from_secs(5)) {
+            missing.push(format!("the ingress gateway at {address} (GATEWAY_HTTP, GATEWAY_HTTPS): {error}"));
+        }
+    }
+    missing
+}

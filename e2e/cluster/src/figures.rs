@@ -1,0 +1,49 @@
+//! What was measured: printed, and kept in `target/cluster/figures.json`. Figures are never asserted.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{fail, output};
+
+/// Records a figure under `group` and `name`, with its unit in the name (`first_ready_ms`).
+///
+/// # Panics
+/// When it cannot be written.
+pub fn figure(group: &str, name: &str, value: impl Into<Value>) {
+    let value = value.into();
+    println!("figure: {group}: {name} = {value}");
+    let path = output().join("figures.json");
+    let mut all: BTreeMap<String, BTreeMap<String, Value>> =
+        fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    all.entry(group.to_owned()).or_default().insert(name.to_owned(), value);
+    let all = serde_json::to_string_pretty(&all).unwrap_or_else(|error| fail(error));
+    fs::write(&path, all).unwrap_or_else(|error| fail(format!("{}: {error}", path.display())));
+}
+
+/// The value that this share of `values` stays at or below (0.5 is the median); `None` of nothing.
+#[must_use]
+pub fn percentile<T: Copy + PartialOrd>(values: &[T], share: f64) -> Option<T> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index, rounded on purpose"
+    )]
+    let index = (share.clamp(0.0, 1.0) * sorted.len().saturating_sub(1) as f64).round() as usize;
+    sorted.get(index).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percentile;
+
+    #[test]
+    fn percentiles_of_few_and_of_none() {
+        assert_eq!(percentile(&[3, 1, 2], 0.5), Some(2));
+        assert_eq!(percentile(&[3, 1, 2], 1.0), Some(3));
+        assert_eq!(percentile::<u8>(&[], 0.5), None);
+    }
+}

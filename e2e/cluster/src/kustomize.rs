@@ -1,0 +1,151 @@
+//! An overlay of a test's own on top of the repository's manifests.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::{Namespace, fail, kubectl, made, output, workspace};
+
+/// A kustomization that is being put together; paths are the repository's.
+#[derive(Debug, Clone, Default)]
+pub struct Kustomization {
+    resources: Vec<String>,
+    components: Vec<String>,
+    patches: Vec<Value>,
+    images: Vec<Value>,
+}
+
+impl Kustomization {
+    /// On top of this directory, such as `k8s/overlays/dev`.
+    #[must_use]
+    pub fn on(base: &str) -> Self {
+        Self::default().resource(base)
+    }
+
+    /// Adds a directory's objects.
+    #[must_use]
+    pub fn resource(mut self, path: &str) -> Self {
+        self.resources.push(path.to_owned());
+        self
+    }
+
+    /// Adds a component, such as `k8s/components/redis`.
+    #[must_use]
+    pub fn component(mut self, path: &str) -> Self {
+        self.components.push(path.to_owned());
+        self
+    }
+
+    /// Patches the objects of this kind and name: a strategic merge, or a JSON patch where it is a list.
+    #[must_use]
+    pub fn patch(mut self, kind: &str, name: &str, patch: &Value) -> Self {
+        self.patches.push(json!({ "target": { "kind": kind, "name": name }, "patch": patch.to_string() }));
+        self
+    }
+
+    /// Removes the objects of this kind and name.
+    #[must_use]
+    pub fn without(mut self, kind: &str, name: &str) -> Self {
+        let patch = json!({ "$patch": "delete", "kind": kind, "metadata": { "name": name } });
+        self.patches.push(json!({ "target": { "kind": kind, "name": name }, "patch": patch.to_string() }));
+        self
+    }
+
+    /// Sets variables of a container's environment in a Deployment.
+    #[must_use]
+    pub fn env(self, deployment: &str, container: &str, variables: &[(&str, &str)]) -> Self {
+        let env: Vec<_> =
+            variables.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        let patch = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": deployment },
+            "spec": { "template": { "spec": { "containers": [{ "name": container, "env": env }] } } }
+        });
+        self.patch("Deployment", deployment, &patch)
+    }
+
+    /// Puts the API at the gateway under this host name alone, in the clear, so that namespaces do not contend for one name.
+    #[must_use]
+    pub fn at_host(self, host: &str) -> Self {
+        let server = json!({ "port": { "number": 80, "name": "http", "protocol": "HTTP" }, "hosts": [format!("./{host}")] });
+        let name = "github-gists-api";
+        self.patch("Gateway", name, &json!([{ "op": "replace", "path": "/spec/servers", "value": [server] }]))
+            .patch(
+                "VirtualService",
+                name,
+                &json!([{ "op": "replace", "path": "/spec/hosts", "value": [host] }]),
+            )
+    }
+
+    /// Makes the API take this for GitHub, which in a cluster has a private address.
+    #[must_use]
+    pub fn upstream(self, url: &str) -> Self {
+        let name = "github-gists-api";
+        let variables = [("GITHUB_API_URL", url), ("WASI_HTTP_HOST_OUTBOUND_ALLOW_CIDR", "10.0.0.0/8")];
+        self.env(name, name, &variables)
+    }
+
+    /// Sets an image's tag.
+    #[must_use]
+    pub fn tag(mut self, image: &str, tag: &str) -> Self {
+        self.images.push(json!({ "name": image, "newTag": tag }));
+        self
+    }
+
+    /// The objects, with the namespace where one is given, as YAML.
+    ///
+    /// # Panics
+    /// When kustomize refuses it.
+    #[track_caller]
+    #[must_use]
+    pub fn render(&self, name: &str, namespace: Option<&str>) -> String {
+        let directory = made(&output().join("kustomize").join(name));
+        let paths = |paths: &[String]| -> Vec<String> {
+            paths.iter().map(|path| relative(&directory, &workspace().join(path))).collect()
+        };
+        let mut kustomization = json!({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+            "resources": paths(&self.resources), "components": paths(&self.components),
+            "patches": self.patches, "images": self.images,
+        });
+        if let (Some(namespace), Some(fields)) = (namespace, kustomization.as_object_mut()) {
+            fields.insert("namespace".to_owned(), namespace.into());
+        }
+        let file = directory.join("kustomization.yaml");
+        fs::write(&file, kustomization.to_string())
+            .unwrap_or_else(|error| fail(format!("{}: {error}", file.display())));
+        kubectl(["kustomize", &directory.to_string_lossy()]).must()
+    }
+
+    /// Applies it to the namespace, all objects moved there.
+    ///
+    /// # Panics
+    /// When kustomize or the cluster refuses it.
+    #[track_caller]
+    pub fn apply(&self, namespace: &Namespace) {
+        let objects = self.render(namespace.name(), Some(namespace.name()));
+        kubectl(["apply", "-f", "-"]).input(objects).must();
+    }
+}
+
+/// The way from one directory to another: kustomize takes no absolute path.
+fn relative(from: &Path, to: &Path) -> String {
+    let to = to.canonicalize().unwrap_or_else(|error| fail(format!("{}: {error}", to.display())));
+    let (here, there): (Vec<Component<'_>>, Vec<_>) =
+        (from.components().collect(), to.components().collect());
+    let shared = here.iter().zip(&there).take_while(|(a, b)| a == b).count();
+    let up = here.iter().skip(shared).map(|_| Component::ParentDir);
+    up.chain(there.into_iter().skip(shared)).collect::<PathBuf>().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_leads_up_and_down() {
+        let root = workspace();
+        assert_eq!(relative(&root.join("e2e/cluster"), &root.join("e2e/src")), "../src");
+        assert_eq!(relative(&root, &root.join("e2e/src")), "e2e/src");
+    }
+}

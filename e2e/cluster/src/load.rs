@@ -1,0 +1,200 @@
+//! Load on a loopback port, bounded in requests and time, that counts what failed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::fail;
+use crate::http::{Client, Request, Response};
+
+/// No load goes on longer, whatever a test forgets.
+const MAX_TIME: Duration = Duration::from_secs(420);
+
+/// Failures whose reason is kept.
+const MAX_REASONS: usize = 20;
+
+/// A load that runs in the background.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    workers: Vec<JoinHandle<Tally>>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Requests that were sent.
+    pub sent: u64,
+    /// Answers, by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Requests without a whole answer.
+    pub broken: u64,
+    /// Why, of the first few failures of either kind.
+    pub reasons: Vec<String>,
+    /// From a request's first byte to its answer's last, of each that was answered.
+    pub latencies: Vec<Duration>,
+}
+
+impl Load {
+    /// Asks for `requests` in turn, on so many connections, so many a second in all, until it is stopped.
+    ///
+    /// # Panics
+    /// When the address is not this machine's own: nothing else is ever put under load.
+    #[track_caller]
+    #[must_use]
+    pub fn start(client: &Client, connections: usize, per_second: f64, requests: &[Request]) -> Self {
+        if !client.address().ip().is_loopback() {
+            fail(format!("load only on loopback, not on {}", client.address()));
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let every = Duration::from_secs_f64(connections as f64 / per_second);
+        let workers = (0..connections)
+            .map(|index| {
+                let (client, requests, stop) = (client.clone(), requests.to_vec(), Arc::clone(&stop));
+                // Spread over the interval, so that they do not ask in step.
+                let offset = every.mul_f64(index as f64 / connections as f64);
+                std::thread::spawn(move || work(&client, &requests, index, offset, every, &stop))
+            })
+            .collect();
+        Self { stop, workers }
+    }
+
+    /// Ends it.
+    #[must_use]
+    pub fn stop(self) -> Tally {
+        self.stop.store(true, Ordering::Relaxed);
+        self.workers.into_iter().filter_map(|worker| worker.join().ok()).fold(Tally::default(), Tally::with)
+    }
+}
+
+fn work(
+    client: &Client,
+    requests: &[Request],
+    first: usize,
+    offset: Duration,
+    every: Duration,
+    stop: &AtomicBool,
+) -> Tally {
+    let mut tally = Tally::default();
+    let started = Instant::now();
+    let mut due = started + offset;
+    let mut connection = None;
+    for request in requests.iter().cycle().skip(first) {
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        // A slow answer delays the next request; what was missed meanwhile is not caught up on.
+        due = (due + every).max(Instant::now());
+        if stop.load(Ordering::Relaxed) || started.elapsed() > MAX_TIME {
+            break;
+        }
+        tally.sent += 1;
+        let asked = Instant::now();
+        let mut open = match connection.take().map_or_else(|| client.connect(), Ok) {
+            Ok(open) => open,
+            Err(error) => {
+                tally.broke(&format!("{}: connect: {error}", request.target));
+                continue;
+            }
+        };
+        match open.send(request) {
+            Ok(response) => {
+                tally.latencies.push(asked.elapsed());
+                tally.answered(&request.target, &response);
+                connection = Some(open).filter(|open| !open.over());
+            }
+            Err(error) => tally.broke(&format!("{}: {error}", request.target)),
+        }
+    }
+    tally
+}
+
+impl Tally {
+    /// Requests that got no answer, or one of the server's errors.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.broken + self.statuses.range(500..).map(|(_, count)| count).sum::<u64>()
+    }
+
+    /// Answers with this status.
+    #[must_use]
+    pub fn status(&self, status: u16) -> u64 {
+        self.statuses.get(&status).copied().unwrap_or_default()
+    }
+
+    /// In short.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let (median, late) = (self.latency(0.5), self.latency(0.99));
+        format!(
+            "{} sent, {} failed, statuses {:?}, p50 {median:.1?}, p99 {late:.1?}",
+            self.sent,
+            self.failed(),
+            self.statuses
+        )
+    }
+
+    /// The latency that this share of the answers stayed below; zero where there was none.
+    #[must_use]
+    pub fn latency(&self, share: f64) -> Duration {
+        crate::percentile(&self.latencies, share).unwrap_or_default()
+    }
+
+    fn answered(&mut self, target: &str, response: &Response) {
+        *self.statuses.entry(response.status).or_default() += 1;
+        if response.status >= 500 {
+            self.because(&format!("{target}: {}: {}", response.status, response.text()));
+        }
+    }
+
+    fn broke(&mut self, reason: &str) {
+        self.broken += 1;
+        self.because(reason);
+    }
+
+    fn because(&mut self, reason: &str) {
+        if self.reasons.len() < MAX_REASONS {
+            self.reasons.push(reason.to_owned());
+        }
+    }
+
+    fn with(mut self, other: Self) -> Self {
+        self.sent += other.sent;
+        self.broken += other.broken;
+        for (status, count) in other.statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
+        let room = MAX_REASONS.saturating_sub(self.reasons.len());
+        self.reasons.extend(other.reasons.into_iter().take(room));
+        self.latencies.extend(other.latencies);
+        self
+    }
+}
+
+/// So many requests at once, each on a connection of its own that was opened before.
+///
+/// # Panics
+/// When the address is not this machine's own, or one gets no answer.
+#[track_caller]
+#[must_use]
+pub fn burst(client: &Client, count: usize, request: &Request) -> Vec<Response> {
+    if !client.address().ip().is_loopback() {
+        fail(format!("load only on loopback, not on {}", client.address()));
+    }
+    let start = Arc::new(Barrier::new(count));
+    let asking: Vec<_> = (0..count)
+        .map(|_| {
+            let (client, request, start) = (client.clone(), request.clone(), Arc::clone(&start));
+            std::thread::spawn(move || {
+                let connection = client.connect();
+                start.wait();
+                connection?.send(&request)
+            })
+        })
+        .collect();
+    let answers = asking.into_iter().map(|asking| match asking.join() {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => fail(format!("one of {count} requests at once: {error}")),
+        Err(_) => fail("a thread of a burst panicked"),
+    });
+    answers.collect()
+}

@@ -1,0 +1,147 @@
+//! What the node itself knows of a pod: its cgroup, and the shim above it. Read by a pod of the test's own, so that it works
+//! wherever the node is.
+
+use std::sync::OnceLock;
+
+use serde_json::json;
+
+use crate::{Cluster, LONG, Pod, eventually_within, fail, image, kubectl, pods};
+
+const READER: &str = "node-reader";
+
+/// The node, for a cluster of one.
+#[derive(Debug)]
+pub struct Node {
+    namespace: String,
+}
+
+/// What a cgroup used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time since it was made, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Memory without file pages that may be dropped, in bytes: what the kubelet calls the working set.
+    pub working_set: u64,
+}
+
+impl Node {
+    /// The node; its reader is started by the first test that wants it.
+    ///
+    /// # Panics
+    /// When the reader does not start.
+    pub fn get() -> &'static Self {
+        static NODE: OnceLock<Node> = OnceLock::new();
+        NODE.get_or_init(|| {
+            let namespace = Cluster::shared("node", "privileged");
+            let reader = json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": { "name": READER, "namespace": namespace, "labels": { "app": READER } },
+                "spec": {
+                    "hostPID": true,
+                    "automountServiceAccountToken": false,
+                    "terminationGracePeriodSeconds": 0,
+                    "containers": [{
+                        "name": "reader", "image": image("busybox"), "imagePullPolicy": "IfNotPresent",
+                        "command": ["sleep", "86400"],
+                        "securityContext": { "privileged": true },
+                        "volumeMounts": [{ "name": "cgroup", "mountPath": "/cgroup", "readOnly": true }],
+                    }],
+                    "volumes": [{ "name": "cgroup", "hostPath": { "path": "/sys/fs/cgroup" } }],
+                }
+            });
+            kubectl(["apply", "-f", "-"]).input(reader.to_string()).must();
+            eventually_within(LONG, "the node's reader is ready", || {
+                let pods = pods(&namespace, &format!("app={READER}"))?;
+                if let Some(reason) = pods.iter().find_map(Pod::hopeless) {
+                    return Err(reason);
+                }
+                pods.iter().any(Pod::ready).then_some(()).ok_or_else(|| "not yet".to_owned())
+            });
+            Self { namespace }
+        })
+    }
+
+    /// What a shell script prints on the node, which has its processes, and its cgroups under `/cgroup`.
+    ///
+    /// # Errors
+    /// kubectl's refusal.
+    pub fn script(&self, script: &str) -> Result<String, String> {
+        kubectl(["-n", &self.namespace, "exec", READER, "--", "sh", "-c", script]).run()
+    }
+
+    /// What the pod used, the pause container included.
+    ///
+    /// # Panics
+    /// When the node knows no cgroup of the pod.
+    #[track_caller]
+    #[must_use]
+    pub fn usage(&self, pod: &Pod) -> Usage {
+        self.usage_of(&format!("*pod{}*", either(pod.uid())))
+            .unwrap_or_else(|refusal| fail(format!("pod {}: {refusal}", pod.name)))
+    }
+
+    /// What one container of the pod used.
+    ///
+    /// # Panics
+    /// When the node knows no cgroup of it.
+    #[track_caller]
+    #[must_use]
+    pub fn container_usage(&self, pod: &Pod, container: &str) -> Usage {
+        let id = pod.container(container).and_then(|container| {
+            let id = container.status.get("containerID")?.as_str()?;
+            id.split_once("://").map(|(_, id)| id.to_owned())
+        });
+        let id = id.unwrap_or_else(|| fail(format!("pod {} runs no container {container}", pod.name)));
+        self.usage_of(&format!("*{id}*"))
+            .unwrap_or_else(|refusal| fail(format!("pod {}: {container}: {refusal}", pod.name)))
+    }
+
+    /// Reads the cgroup whose directory has such a name, of either version.
+    fn usage_of(&self, name: &str) -> Result<Usage, String> {
+        let read = self.script(&format!(
+            "at() {{ find /cgroup/$1 -maxdepth 6 -type d -name '{name}' 2>/dev/null | head -n 1; }}\n\
+             if [ -f /cgroup/cgroup.controllers ]; then\n\
+               d=$(at .); [ -n \"$d\" ] || exit 3\n\
+               awk '$1 == \"usage_usec\" {{ print $2 * 1000 }}' $d/cpu.stat\n\
+               cat $d/memory.current; awk '$1 == \"inactive_file\" {{ print $2 }}' $d/memory.stat\n\
+             else\n\
+               d=$(at cpuacct); m=$(at memory); [ -n \"$d\" ] && [ -n \"$m\" ] || exit 3\n\
+               cat $d/cpuacct.usage $m/memory.usage_in_bytes\n\
+               awk '$1 == \"total_inactive_file\" {{ print $2 }}' $m/memory.stat\n\
+             fi"
+        ))?;
+        let numbers: Vec<u64> = read.lines().filter_map(|line| line.trim().parse().ok()).collect();
+        let [cpu_ns, memory, inactive] = numbers[..] else {
+            return Err(format!("three numbers were expected: {read:?}"));
+        };
+        Ok(Usage { cpu_ns, working_set: memory.saturating_sub(inactive) })
+    }
+
+    /// The proportional memory, in bytes, of the shims that serve the pod's sandbox: what is shared with others is shared out.
+    ///
+    /// # Panics
+    /// When the node has none.
+    #[track_caller]
+    #[must_use]
+    pub fn shims(&self, pod: &Pod) -> u64 {
+        // A shim is told its sandbox's id, which only the runtime knows: the parent of a process in the pod's cgroup is the shim.
+        let read = self.script(&format!(
+            "for p in $(grep -l 'pod{}' /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3); do\n\
+               awk '$1 == \"PPid:\" {{ print $2 }}' /proc/$p/status 2>/dev/null; done | sort -u | while read s; do\n\
+               grep -q containerd-shim /proc/$s/cmdline 2>/dev/null && awk '$1 == \"Pss:\" {{ print $2 }}' /proc/$s/smaps_rollup\n\
+             done; true",
+            either(pod.uid())
+        ));
+        let read = read.unwrap_or_else(|refusal| fail(refusal));
+        let shims: Vec<u64> = read.lines().filter_map(|line| line.trim().parse().ok()).collect();
+        if shims.is_empty() {
+            fail(format!("pod {}: no shim is the parent of its processes", pod.name));
+        }
+        shims.iter().sum::<u64>() * 1024
+    }
+}
+
+/// A pod's id as either cgroup driver writes it, as a pattern of the shell's and grep's alike.
+fn either(uid: &str) -> String {
+    uid.replace('-', "[-_]")
+}

@@ -1,0 +1,34 @@
+//! The harness itself: the fake GitHub answers from within the cluster, and remembers.
+
+use cluster_e2e::{Answer, Fake, Node, kubectl, pods};
+
+#[test]
+fn the_fake_answers_as_it_is_told_and_remembers() {
+    let fake = Fake::get();
+    let login = fake.user(3);
+    let ask = || {
+        let path = format!(
+            "/api/v1/namespaces/{}/services/http:fake-github:8099/proxy/users/{login}/gists",
+            fake.namespace()
+        );
+        kubectl(["get", "--raw", &path]).run()
+    };
+    assert_eq!(ask().unwrap().matches("\"html_url\"").count(), 3);
+    fake.always(&login, &Answer::status(503));
+    assert!(ask().is_err());
+    fake.truth(&login);
+    fake.next(&login, &[Answer::json("[]")]);
+    assert_eq!(ask().unwrap(), "[]");
+    assert_eq!(fake.calls(&login).len(), 3);
+}
+
+#[test]
+fn the_node_knows_a_pod_s_cgroup_and_shim() {
+    let fake = Fake::get();
+    let pod = pods(fake.namespace(), "app=fake-github").unwrap().remove(0);
+    let node = Node::get();
+    let (all, one) = (node.usage(&pod), node.container_usage(&pod, "fake-github"));
+    assert!(one.cpu_ns > 0 && one.cpu_ns <= all.cpu_ns, "{one:?} {all:?}");
+    assert!(one.working_set > 0, "{one:?} {all:?}");
+    assert!(node.shims(&pod) > 1 << 20);
+}
