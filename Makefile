@@ -5,6 +5,9 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 PORT ?= 8080
+# The host is one file that needs nothing of the system it runs on, not even a C library: the same for people, images and nodes.
+# Not in a configuration file: what is set there would hold for procedural macros too, which cannot be static.
+HOST_FLAGS := $(if $(filter Linux,$(shell uname -s)),-C target-feature=+crt-static)
 
 .PHONY: help setup build run demo test test-component test-host test-e2e test-cluster lint fmt bench clean
 .PHONY: image image-cluster test-image
@@ -19,7 +22,7 @@ setup: ## install what is missing: the pinned Rust and its WebAssembly target
 build: setup ## build the component and the host, optimised
 	@echo "==> building gists.wasm and wasi-http-host (the first time takes some minutes)"
 	@$(CARGO) build --release --locked --package gists --target wasm32-wasip2
-	@$(CARGO) build --release --locked --package wasi-http-host
+	@$(CARGO) rustc --release --locked --package wasi-http-host --bin wasi-http-host -- $(HOST_FLAGS)
 
 run: build ## serve the API on http://localhost:8080 (reads .env)
 	@PORT=$(PORT) scripts/run

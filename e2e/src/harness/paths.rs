@@ -21,7 +21,7 @@ pub(super) fn target() -> PathBuf {
 /// When it has not been built.
 #[must_use]
 pub fn host_program() -> PathBuf {
-    built("WASI_HTTP_HOST_BIN", "release/wasi-http-host", "cargo build --release -p wasi-http-host")
+    built("WASI_HTTP_HOST_BIN", "release/wasi-http-host", "make build")
 }
 
 /// The component: `GISTS_WASM`, or the release build.
@@ -30,8 +30,7 @@ pub fn host_program() -> PathBuf {
 /// When it has not been built.
 #[must_use]
 pub fn component() -> PathBuf {
-    let build = "cargo build --release -p gists --target wasm32-wasip2";
-    built("GISTS_WASM", "wasm32-wasip2/release/gists.wasm", build)
+    built("GISTS_WASM", "wasm32-wasip2/release/gists.wasm", "make build")
 }
 
 /// The manifest to serve: the repository's own, or a copy that names another component.

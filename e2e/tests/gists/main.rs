@@ -21,6 +21,7 @@ mod golden;
 mod imports;
 mod metrics;
 mod pages;
+mod program;
 mod provider;
 mod random;
 mod rate;

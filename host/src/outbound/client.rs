@@ -106,7 +106,7 @@ impl Outbound {
             waiting: Semaphore::new(settings.limits.max_waiting.min(Semaphore::MAX_PERMITS)),
             limits: settings.limits,
             proxies: settings.proxies,
-            resolver: Box::new(SystemResolver),
+            resolver: Box::new(SystemResolver::default()),
         })
     }
 
