@@ -55,6 +55,10 @@ lint: setup ## formatting, clippy, the WIT as published
 	@$(CARGO) clippy --package gists --target wasm32-wasip2 --locked -- --deny warnings
 	@scripts/wit-deps --check
 
+.PHONY: lint-k8s
+lint-k8s: ## everything that is applied to a cluster: schemas, analysers, the chart
+	@scripts/lint-k8s
+
 fmt: setup ## format the code
 	@$(CARGO) fmt --all
 

@@ -1,0 +1,115 @@
+"""The chart: it renders the base's objects, and what its values allow is valid, what they do not is refused."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import documents
+from policies import HASHED
+from render import Rendered
+
+CHART = Path("k8s/chart")
+# What helm adds to say whose the objects are.
+HELMS = ("app.kubernetes.io/managed-by", "helm.sh/chart")
+
+SIDECAR = {
+    "name": "sidecar",
+    "image": "busybox:1.37",
+    "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "100m", "memory": "32Mi"}},
+    "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
+}
+
+# Values that have to give valid objects.
+ALLOWED: dict[str, dict] = {
+    "canary": {"version": "canary", "image": {"tag": "0.2.0-rc.1"}, "autoscaling": {"minReplicas": 1}},
+    "plain": {"runtimeClassName": "", "image": {"repository": "registry.example.com:5000/github-gists-api-plain"}},
+    "digest": {"image": {"digest": "sha256:" + "0" * 64}, "imagePullSecrets": [{"name": "registry"}]},
+    "fixed": {"autoscaling": {"enabled": False}, "replicas": 2, "podDisruptionBudget": {"minAvailable": "50%"}},
+    "full": {
+        "settings": {"CACHE_TTL": "60"},
+        "env": [{"name": "WASI_HTTP_HOST_LOG_LEVEL", "value": "DEBUG"}],
+        "serviceAccount": {"annotations": {"example.com/role": "none"}},
+        "podAnnotations": {"example.com/a": "b"},
+        "podLabels": {"team": "gists"},
+        "nodeSelector": {"kubernetes.io/arch": "amd64"},
+        "tolerations": [{"key": "wasm", "operator": "Exists", "effect": "NoSchedule"}],
+        "priorityClassName": "system-cluster-critical",
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        "sidecars": [SIDECAR],
+    },
+}
+# Values that have to be refused, and a part of what is said then.
+REFUSED: list[tuple[dict, str]] = [
+    ({"image": {"tag": "latest"}}, "/image/tag"),
+    ({"image": {"repository": "api:1"}}, "/image/repository"),
+    ({"settings": {"GITHUB_TOKEN": "secret"}}, "/settings"),
+    ({"settings": {"cache_ttl": "60"}}, "cache_ttl"),
+    ({"settings": {"CACHE_TTL": 60}}, "/settings/CACHE_TTL"),
+    ({"replica": 3}, "replica"),
+    ({"version": "blue"}, "/version"),
+    ({"autoscaling": {"minReplicas": 11}}, "autoscaling.minReplicas"),
+    ({"preStopSeconds": 40}, "terminationGracePeriodSeconds"),
+]
+
+
+def template(values: dict) -> subprocess.CompletedProcess[str]:
+    command = ["helm", "template", "gists", CHART, "--namespace", "default", "--values", "-"]
+    return subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, check=False)
+
+
+def normal(objects: list[dict]) -> dict[str, str]:
+    """Objects by kind and name, as text, without what may differ: helm's labels, the namespace, and the hash of the settings' name."""
+    objects = copy.deepcopy(objects)
+    text = {}
+    for obj in objects:
+        meta = obj["metadata"]
+        meta.pop("namespace", None)
+        for label in HELMS:
+            meta.get("labels", {}).pop(label, None)
+    hashed = {o["metadata"]["name"] for o in objects if o["kind"] == "ConfigMap"}
+    for obj in objects:
+        told = json.dumps(obj, indent=1, sort_keys=True)
+        for name in hashed:
+            told = told.replace(f'"{name}"', f'"{HASHED.sub("-HASH", name)}"')
+        text[f"{obj['kind']} {HASHED.sub('-HASH', obj['metadata']['name']) if obj['kind'] == 'ConfigMap' else obj['metadata']['name']}"] = told
+    return text
+
+
+def equals_base(base: Rendered) -> Iterator[str]:
+    told = template({})
+    if told.returncode:
+        yield f"{CHART}: {told.stderr.strip()}"
+        return
+    ours, charts = normal(base.objects), normal(list(documents.documents(told.stdout)))
+    for name in sorted(ours.keys() | charts.keys()):
+        if ours.get(name) != charts.get(name):
+            lines = difflib.unified_diff(
+                ours.get(name, "").splitlines(), charts.get(name, "").splitlines(), f"k8s/base: {name}", f"k8s/chart: {name}", lineterm=""
+            )
+            yield "the chart does not render the base:\n" + "\n".join(lines)
+
+
+def renderings(into: Path) -> tuple[list[Rendered], list[str]]:
+    """What the allowed values give, and what is wrong with that and with the refused ones."""
+    rendered, wrong = [], []
+    for name, values in ALLOWED.items():
+        told = template(values)
+        if told.returncode:
+            wrong.append(f"{CHART} with values {name}: {told.stderr.strip()}")
+            continue
+        file = into / f"chart_{name}.yaml"
+        file.write_text(told.stdout)
+        rendered.append(Rendered(f"{CHART} ({name})", file, list(documents.documents(told.stdout)), is_overlay=False))
+    for values, said in REFUSED:
+        told = template(values)
+        if not told.returncode:
+            wrong.append(f"{CHART} takes {values}")
+        elif said not in told.stderr:
+            wrong.append(f"{CHART} with {values} does not name {said!r}: {told.stderr.strip()}")
+    return rendered, wrong

@@ -1,0 +1,79 @@
+"""Runs every check over everything that is rendered: `main.py WORK SCHEMAS`. Says what is wrong, all of it, and how much was looked at."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import chart
+import linters
+import policies
+import render
+from exceptions import Exceptions
+
+
+class Report:
+    """Counts what was checked, and says what was wrong."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+        self.passed = 0
+
+    def check(self, what: str, wrong: Iterable[str]) -> None:
+        found = list(wrong)
+        if found:
+            self.failed += 1
+            print(f"--- {what}", *found, sep="\n", flush=True)
+        else:
+            self.passed += 1
+
+
+def main(work: Path, schemas: Path) -> int:
+    started = time.monotonic()
+    for old in ("rendered", "combinations"):
+        shutil.rmtree(work / old, ignore_errors=True)
+    report = Report()
+    allowed = Exceptions()
+    manifests = render.everything(work)
+    base = next(r for r in manifests if r.name == "k8s/base")
+    charts, wrong = chart.renderings(work / "rendered")
+    everything = manifests + charts
+
+    report.check("chart: values", wrong)
+    report.check("chart: equal to the base", chart.equals_base(base))
+    report.check("helm lint", linters.plain("helm", "lint", "--strict", "--quiet", chart.CHART))
+    report.check("one version", policies.one_version())
+    report.check("canary equal to the base", policies.canary_follows())
+    roots = [root for root in render.ROOTS if Path(root).exists()]
+    report.check("yamllint", linters.plain("yamllint", "--strict", "--config-file", "k8s/lint/yamllint.yaml", *roots))
+    report.check("shellcheck", linters.plain("shellcheck", *linters.shell_scripts()))
+    report.check("kubeconform", linters.kubeconform([r.file for r in everything], schemas))
+    with ThreadPoolExecutor(2) as pool:
+        for name, linter in (("istioctl analyze", linters.istioctl), ("kube-score", linters.kube_score)):
+            answers = pool.map(lambda r, linter=linter: linter(r, allowed), everything)
+            for rendered, found in zip(everything, answers, strict=True):
+                report.check(f"{name}: {rendered.name}", found)
+    for rendered in everything:
+        for policy in (policies.restricted, policies.settled, policies.identified):
+            report.check(f"{policy.__name__}: {rendered.name}", policy(rendered))
+    report.check("exceptions", allowed.stale())
+    if shutil.which("kube-linter"):
+        report.check("kube-linter", linters.plain("kube-linter", "lint", *(r.file for r in manifests if r.is_overlay)))
+    else:
+        print("lint-k8s: no kube-linter on the PATH, so it did not run; kube-score and the rules of k8s/lint/policies.py did")
+
+    overlays = sum(r.is_overlay for r in manifests)
+    print(
+        f"lint-k8s: {overlays} overlays, {len(manifests) - overlays} other kustomizations, combinations and files, {len(charts)} renderings"
+        f" of the chart, {sum(len(r.objects) for r in everything)} objects, {time.monotonic() - started:.0f} s"
+    )
+    print(f"{report.passed} passed, {report.failed} failed")
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

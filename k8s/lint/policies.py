@@ -1,0 +1,123 @@
+"""Rules of this repository that no linter knows. Each yields what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+import documents
+from render import Rendered
+
+# Workloads that cannot be `restricted`, and why.
+PRIVILEGED = {
+    "wasi-http-installer": "writes the node's binaries and containerd's configuration",
+}
+HASHED = re.compile(r"-[0-9a-z]{10}$")
+
+
+def pods(obj: dict) -> Iterator[dict]:
+    """The pod template of a workload, if it is one."""
+    spec = obj.get("spec") or {}
+    if obj.get("kind") in ("Deployment", "StatefulSet", "DaemonSet", "Job"):
+        yield spec["template"]["spec"]
+    elif obj.get("kind") == "Pod":
+        yield spec
+
+
+def containers(pod: dict) -> Iterator[dict]:
+    yield from pod.get("initContainers", [])
+    yield from pod.get("containers", [])
+
+
+def restricted(rendered: Rendered) -> Iterator[str]:
+    """Pods meet the restricted Pod Security Standard, so that no namespace has to be made laxer for them."""
+    for obj in rendered.objects:
+        name = obj.get("metadata", {}).get("name", "")
+        if name in PRIVILEGED:
+            continue
+        for pod in pods(obj):
+            whole = pod.get("securityContext", {})
+            for container in containers(pod):
+                own = container.get("securityContext", {})
+                what = f"{obj['kind']} {name}, container {container['name']}"
+                if not (own.get("runAsNonRoot") or whole.get("runAsNonRoot")):
+                    yield f"{what}: runAsNonRoot is not true"
+                if (own.get("seccompProfile") or whole.get("seccompProfile") or {}).get("type") != "RuntimeDefault":
+                    yield f"{what}: seccompProfile is not RuntimeDefault"
+                if own.get("allowPrivilegeEscalation") is not False:
+                    yield f"{what}: allowPrivilegeEscalation is not false"
+                if "ALL" not in own.get("capabilities", {}).get("drop", []):
+                    yield f"{what}: does not drop ALL capabilities"
+                if not own.get("readOnlyRootFilesystem"):
+                    yield f"{what}: the root file system can be written to"
+
+
+def settled(rendered: Rendered) -> Iterator[str]:
+    """A ConfigMap that is named after its content is immutable, and one that a pod wants without `optional` is there."""
+    maps = {o["metadata"]["name"] for o in rendered.objects if o.get("kind") == "ConfigMap"}
+    for obj in rendered.objects:
+        if obj.get("kind") == "ConfigMap" and HASHED.search(obj["metadata"]["name"]) and obj.get("immutable") is not True:
+            yield f"ConfigMap {obj['metadata']['name']}: not immutable (a merging generator has to say so again)"
+        for pod in pods(obj):
+            for container in containers(pod):
+                for source in container.get("envFrom", []):
+                    wanted = source.get("configMapRef", {})
+                    if wanted and not wanted.get("optional") and wanted["name"] not in maps:
+                        yield f"{obj['kind']} {obj['metadata']['name']}: ConfigMap {wanted['name']} is nowhere"
+
+
+def identified(rendered: Rendered) -> Iterator[str]:
+    """In an overlay, the version that the pods say is the tag of their image, and everything says its environment."""
+    if not rendered.is_overlay:
+        return
+    for obj in rendered.objects:
+        labels = obj["metadata"].get("labels", {})
+        # What lies in another namespace, such as Istio's gateway, is labelled all the same.
+        if labels.get("environment") != Path(rendered.name).name:
+            yield f"{obj['kind']} {obj['metadata']['name']}: label environment is {labels.get('environment')!r}"
+        # A canary is another version than the environment's.
+        if obj.get("kind") != "Deployment" or (labels.get("app"), labels.get("version")) != ("github-gists-api", "stable"):
+            continue
+        template = obj["spec"]["template"]
+        version = template["metadata"]["labels"].get("app.kubernetes.io/version")
+        image = template["spec"]["containers"][0]["image"]
+        if "@" not in image and image.rpartition(":")[2] != version:
+            yield f"Deployment {obj['metadata']['name']}: image {image}, but app.kubernetes.io/version {version!r}"
+
+
+def canary_follows() -> Iterator[str]:
+    """The canary's Deployment is the base's, but for its name, its version and who scales it."""
+    wanted = documents.read(Path("k8s/base/deployment.yaml"))[0]
+    (found,) = documents.read(Path("k8s/components/istio-canary/deployment.yaml"))
+    wanted["metadata"]["name"] += "-canary"
+    spec = wanted["spec"]
+    spec["replicas"] = 1
+    for labels in (wanted["metadata"]["labels"], spec["selector"]["matchLabels"], spec["template"]["metadata"]["labels"]):
+        labels["version"] = "canary"
+    container = spec["template"]["spec"]["containers"][0]
+    container["image"] = container["image"].replace("github-gists-api:", "github-gists-api-canary:")
+    container["env"] = [{"name": "APP_VERSION", "value": "canary"} if e["name"] == "APP_VERSION" else e for e in container["env"]]
+    if found != wanted:
+        as_text = [yaml.safe_dump(d).splitlines() for d in (wanted, found)]
+        yield "\n".join(difflib.unified_diff(*as_text, "as the base has it", "istio-canary/deployment.yaml", lineterm=""))
+
+
+def one_version() -> Iterator[str]:
+    """Workspace, base, components and chart name one version."""
+    version = tomllib.loads(Path("Cargo.toml").read_text())["workspace"]["package"]["version"]
+    chart = documents.read(Path("k8s/chart/Chart.yaml"))[0]
+    for key in ("version", "appVersion"):
+        if chart[key] != version:
+            yield f"k8s/chart/Chart.yaml: {key} is {chart[key]}, the workspace's version {version}"
+    for file in sorted([*Path("k8s/base").rglob("*.yaml"), *Path("k8s/components").rglob("*.yaml")]):
+        text = file.read_text()
+        told = re.findall(r"\bgithub-gists-api(?:-plain|-artifact|-canary)?:([0-9][\w.-]*)", text)
+        told += re.findall(r"app\.kubernetes\.io/version: (\S+)", text)
+        for found in told:
+            if found != version:
+                yield f"{file}: says version {found}, the workspace's is {version}"

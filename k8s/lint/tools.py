@@ -1,0 +1,72 @@
+"""Finds or builds the programs that the lint runs: `tools.py DIRECTORY` fills DIRECTORY with links to programs of the pinned versions."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from versions import Tool, read
+
+
+def cache() -> Path:
+    """Where the user's caches are."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def candidates(tool: Tool, own: Path) -> list[Path]:
+    """Where the program may be: built by us before, on the PATH, or among those of a test cluster."""
+    cluster = Path(os.environ.get("CLUSTER_CACHE") or cache() / "cluster") / "bin"
+    places = [own, *map(Path, os.get_exec_path()), cluster]
+    return [place / tool.name for place in places if os.access(place / tool.name, os.X_OK)]
+
+
+def is_pinned(program: Path, tool: Tool) -> bool:
+    """Whether Go recorded the pinned module in the program. What a program says of its own version depends on how it was built."""
+    told = subprocess.run(["go", "version", "-m", program], capture_output=True, text=True, check=False)
+    wanted = rf"^\s+(mod|dep)\s+{re.escape(tool.module)}\s+{re.escape(tool.version)}(\s|$)"
+    return re.search(wanted, told.stdout, re.MULTILINE) is not None
+
+
+def build(tool: Tool, own: Path) -> Path:
+    """Builds the program into `own`."""
+    print(f"lint-k8s: building {tool.name} ({tool.module} {tool.version}); once, some minutes", file=sys.stderr, flush=True)
+    started = time.monotonic()
+    own.mkdir(parents=True, exist_ok=True)
+    package = tool.module if tool.command == "." else f"{tool.module}/{tool.command}"
+    # A directory of its own: the program is called after its package, and is to appear under its name when it is whole.
+    building = own / f".building-{tool.name}-{os.getpid()}"
+    env = {**os.environ, "GOBIN": str(building), "CGO_ENABLED": "0"}
+    try:
+        subprocess.run(["go", "install", f"{package}@{tool.version}"], env=env, check=True)
+        (made,) = building.iterdir()
+        made.replace(own / tool.name)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    print(f"lint-k8s: {tool.name} built in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    return own / tool.name
+
+
+def main(directory: Path) -> None:
+    if shutil.which("go") is None:
+        raise SystemExit("lint-k8s: Go is missing: install it from https://go.dev/dl")
+    own = cache() / "gists-lint" / "bin"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    for tool in read()[0]:
+        found = next((p for p in candidates(tool, own) if is_pinned(p, tool)), None) or build(tool, own)
+        # The stand-alone kustomize says `kustomize build DIR` for what kubectl says as `kubectl kustomize DIR`.
+        if tool.name == "kubectl" and found.parent == own:
+            wrapper = directory / "kubectl"
+            wrapper.write_text(f'#!/bin/sh\n[ "$1" = kustomize ] || exit 64\nshift\nexec "{found}" build "$@"\n')
+            wrapper.chmod(0o755)
+        else:
+            (directory / tool.name).symlink_to(found)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
