@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from . import generate, rules, series, service, test_observe
+from . import alertmanager, generate, rules, series, service, test_observe
 from .dashboards import ALL
 from .rules import MONITORING, ROOT, promtool
 
@@ -42,6 +42,7 @@ def everything(recorded: Path | None, programs: Path, component: Path) -> int:
     step(f"{len(alerts)} alerts: runbooks, labels, a test each", lambda: rules.complaints(all_rules))
     step(f"{len(expressions)} panel expressions", lambda: panels(expressions))
     step("scrape configuration", scrape_configuration)
+    step("Alertmanager: configuration and routes", lambda: alertmanager.complaints(all_rules))
     step("every other YAML file", well_formed)
     scrape = series.Scrape.parse(recorded.read_text()) if recorded else service.scrape(programs, component)
     where = recorded.name if recorded else "the real service"

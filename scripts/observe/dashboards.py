@@ -262,7 +262,7 @@ HOST = Dashboard(
                     "Processor, of the limit",
                     [
                         (
-                            f'sum by (pod, container) (rate(container_cpu_usage_seconds_total{{{PODS},container!="",container!="POD"}}[{STEP}]))'
+                            f'max by (pod, container) (rate(container_cpu_usage_seconds_total{{{PODS},container!="",container!="POD"}}[{STEP}]))'
                             f' / on (pod, container) max by (pod, container) (kube_pod_container_resource_limits{{{PODS},resource="cpu"}})',
                             "{{pod}} {{container}}",
                         )
@@ -286,8 +286,8 @@ HOST = Dashboard(
                     "Held back by the limit",
                     [
                         (
-                            f'sum by (pod) (rate(container_cpu_cfs_throttled_periods_total{{{PODS},container!=""}}[{STEP}]))'
-                            f' / sum by (pod) (rate(container_cpu_cfs_periods_total{{{PODS},container!=""}}[{STEP}]))',
+                            f'sum by (pod) (rate(container_cpu_cfs_throttled_periods_total{{{PODS}}}[{STEP}]))'
+                            f' / sum by (pod) (rate(container_cpu_cfs_periods_total{{{PODS}}}[{STEP}]))',
                             "{{pod}}",
                         )
                     ],

@@ -1,4 +1,4 @@
-"""What the checks need and a machine may lack: promtool and PyYAML, kept in the user's cache."""
+"""What the checks need and a machine may lack: promtool, amtool and PyYAML, kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "gists-monitoring"
 PYYAML = "PyYAML==6.0.3"
-# For its promtool. Unpacked, not installed: that would start a server.
-PACKAGE = "prometheus"
+# Debian's packages that have the programs. Unpacked, not installed: that would start servers.
+PACKAGES = {"promtool": "prometheus", "amtool": "prometheus-alertmanager"}
 
 
 def ensure() -> None:
@@ -28,22 +28,21 @@ def ensure() -> None:
         if Path(sys.executable) == python:
             sys.exit(f"{python} has no PyYAML; remove {CACHE}")
         os.execv(python, [str(python), *sys.argv])
-    if shutil.which("promtool") is None:
-        promtool = CACHE / "usr/bin/promtool"
-        if not promtool.exists():
-            unpack()
-        os.environ["PATH"] += f"{os.pathsep}{promtool.parent}"
+    os.environ["PATH"] += f"{os.pathsep}{CACHE / 'usr/bin'}"
+    for program, package in PACKAGES.items():
+        if shutil.which(program) is None:
+            unpack(program, package)
 
 
-def unpack() -> None:
-    """Debian's package, into the cache."""
+def unpack(program: str, package: str) -> None:
+    """A package of Debian's, into the cache."""
     if shutil.which("apt-get") is None:
-        sys.exit("scripts/monitoring needs promtool, which comes with Prometheus")
-    print(f"==> fetching promtool, of Debian's package {PACKAGE}", file=sys.stderr)
+        sys.exit(f"scripts/monitoring needs {program}, which comes with Prometheus")
+    print(f"==> fetching {program}, of Debian's package {package}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as directory:
-        if subprocess.run(["apt-get", "download", "-qq", PACKAGE], cwd=directory, check=False).returncode:
+        if subprocess.run(["apt-get", "download", "-qq", package], cwd=directory, check=False).returncode:
             subprocess.run(["apt-get", "update", "-qq"], check=True)
-            subprocess.run(["apt-get", "download", "-qq", PACKAGE], cwd=directory, check=True)
-        for package in Path(directory).glob("*.deb"):
+            subprocess.run(["apt-get", "download", "-qq", package], cwd=directory, check=True)
+        for file in Path(directory).glob("*.deb"):
             CACHE.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["dpkg-deb", "--extract", package, CACHE], check=True)
+            subprocess.run(["dpkg-deb", "--extract", file, CACHE], check=True)

@@ -1,0 +1,38 @@
+"""Alertmanager's configuration, and whom alerts reach by it."""
+
+from __future__ import annotations
+
+import subprocess
+
+import yaml
+
+from .rules import MONITORING, Rule
+
+DIRECTORY = MONITORING / "alertmanager"
+CONFIGURATION = DIRECTORY / "alertmanager.yaml"
+
+
+def complaints(all_rules: list[Rule]) -> list[str]:
+    """What amtool says of it, and alerts that end up elsewhere than `routes.yaml` says."""
+    checked = amtool("check-config", str(CONFIGURATION))
+    if checked.returncode:
+        return [checked.stdout + checked.stderr]
+    wrong = []
+    for case in yaml.safe_load((DIRECTORY / "routes.yaml").read_text()):
+        labels = [f"{name}={value}" for name, value in case["labels"].items()]
+        routed = amtool("config", "routes", "test", f"--config.file={CONFIGURATION}", *labels)
+        receivers = routed.stdout.strip().split(",")
+        if routed.returncode or receivers != case["receivers"]:
+            wrong.append(f"routes.yaml: {case['labels']} reaches {receivers}{routed.stderr}, not {case['receivers']}")
+    alerts = {rule.name for rule in all_rules if rule.alert}
+    for inhibition in yaml.safe_load(CONFIGURATION.read_text())["inhibit_rules"]:
+        for matcher in inhibition["source_matchers"] + inhibition["target_matchers"]:
+            label, _, value = matcher.partition("=")
+            names = value.strip('~"').split("|") if label == "alertname" else []
+            wrong += [f"alertmanager.yaml: {matcher}: no such alert" for name in names if name not in alerts]
+    return wrong
+
+
+def amtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs it."""
+    return subprocess.run(["amtool", *arguments], capture_output=True, text=True, check=False)
