@@ -1,0 +1,43 @@
+//! The shims that run on the node: each is a pod.
+
+use std::{fs, path::Path};
+
+use crate::runtime::SHIM;
+
+/// How many processes of the shim run, seen through `/proc`. Needs `hostPID`.
+#[must_use]
+pub fn running(proc: &Path) -> usize {
+    let processes = fs::read_dir(proc).into_iter().flatten().flatten();
+    processes.filter(|process| is_shim(&process.path())).count()
+}
+
+fn is_shim(process: &Path) -> bool {
+    // Bytes up to the first zero: the program, as it was called.
+    let Ok(line) = fs::read(process.join("cmdline")) else { return false };
+    let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
+    program.rsplit(|byte| *byte == b'/').next() == Some(SHIM.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_the_shim_and_nothing_that_only_names_it() {
+        let proc = tempfile::tempdir().expect("a directory");
+        let processes = [
+            ("1", "/sbin/init\0"),
+            ("20", "/usr/local/bin/containerd-shim-wasi-http-v1\0-namespace\0k8s.io\0"),
+            ("21", "containerd-shim-wasi-http-v1\0"),
+            ("22", "/usr/bin/containerd-shim-runc-v2\0-id\0containerd-shim-wasi-http-v1\0"),
+            ("self", ""),
+        ];
+        for (id, line) in processes {
+            let directory = proc.path().join(id);
+            fs::create_dir(&directory)
+                .and_then(|()| fs::write(directory.join("cmdline"), line))
+                .expect("a process");
+        }
+        assert_eq!(running(proc.path()), 2);
+    }
+}

@@ -1,0 +1,69 @@
+//! Real containerds read what was written. `make test-installer` runs this where it finds some: INSTALLER_CONTAINERDS names
+//! them, separated by colons.
+
+use std::{path::Path, process::Command};
+
+use crate::nodes::{ETC, TestNode, fixture};
+
+/// What containerd makes of a configuration and all that it imports.
+fn dump(containerd: &str, config: &Path) -> String {
+    let output = Command::new(containerd)
+        .arg("--config")
+        .arg(config)
+        .args(["config", "dump"])
+        .output()
+        .expect(containerd);
+    assert!(output.status.success(), "{containerd}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The lines of a dump, without the names of the files that it was made of, our runtime's table and what hangs on it.
+fn without_ours(dump: &str) -> Vec<&str> {
+    let mut ours = false;
+    let mut lines = Vec::new();
+    for line in dump.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("imports")) {
+        if line.trim_start().starts_with('[') {
+            ours = line.contains("runtimes.wasi-http");
+        }
+        if !ours {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+#[test]
+#[ignore = "needs containerd programs: make test-installer"]
+fn containerd_knows_the_runtime_and_all_else_is_as_before() {
+    let programs =
+        std::env::var("INSTALLER_CONTAINERDS").expect("INSTALLER_CONTAINERDS names containerd programs");
+    for containerd in programs.split(':') {
+        let version = Command::new(containerd).arg("--version").output().expect(containerd).stdout;
+        let version = String::from_utf8_lossy(&version).into_owned();
+        let first = version.split_whitespace().filter_map(|word| word.trim_start_matches('v').chars().next());
+        let two = first.into_iter().any(|digit| digit == '2');
+        let mut names = vec!["containerd-1.6-default.toml", "containerd-1.7-kubeadm.toml", "kind-v2.toml"];
+        if two {
+            names.extend(["containerd-2.0-minimal.toml", "kind-v3.toml", "containerd-2.4-default.toml"]);
+        }
+        for name in names {
+            // An import is an absolute path, which here is one of this machine.
+            let node = TestNode::with(&[]);
+            let conf_d = node.here("/etc/containerd/conf.d");
+            node.write(ETC, &fixture(name).replace("/etc/containerd/conf.d", &conf_d.display().to_string()));
+            let before = dump(containerd, &node.here(ETC));
+            node.install().expect("installed");
+            if name == "containerd-2.4-default.toml" {
+                // The drop-in lies where the node's path says, seen from the node.
+                let drop_in = node.here(&format!("{}/wasi-http.toml", conf_d.display()));
+                std::fs::create_dir_all(&conf_d)
+                    .and_then(|()| std::fs::rename(drop_in, conf_d.join("wasi-http.toml")))
+                    .expect("moved");
+            }
+            let after = dump(containerd, &node.here(ETC));
+            assert!(after.contains("io.containerd.wasi-http.v1"), "{version} {name}\n{after}");
+            assert_eq!(without_ours(&after), without_ours(&before), "{version} {name}");
+            println!("{}: {name}", version.trim());
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Install, install again, remove: on each kind of node.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use toml_edit::DocumentMut;
+use wasi_http_installer::{distribution::Restart, error::Error};
+
+use crate::nodes::{ETC, Files, K3S, MICROK8S, RKE2, TestNode, fixture};
+
+const SHIM: &str = "/usr/local/bin/containerd-shim-wasi-http-v1";
+const HOST: &str = "/usr/local/bin/wasi-http-host";
+
+/// Installs, installs again, and removes; answers the node's files while it was installed.
+fn cycle(node: &TestNode) -> Files {
+    let before = node.files();
+    node.install().expect("installed");
+    assert_eq!(node.restarted(), 1, "a change restarts containerd");
+    let installed = node.files();
+    assert_eq!(installed.get(SHIM).map(String::as_str), Some("containerd-shim-wasi-http-v1"));
+    assert_eq!(installed.get(HOST).map(String::as_str), Some("wasi-http-host"));
+
+    node.install().expect("installed again");
+    assert_eq!(node.restarted(), 1, "no change, no restart");
+    assert_eq!(node.files(), installed);
+
+    node.remove().expect("removed");
+    assert_eq!(node.restarted(), 2);
+    assert_eq!(node.files(), before, "to the byte");
+
+    node.remove().expect("removed again");
+    assert_eq!(node.restarted(), 2);
+    installed
+}
+
+/// Our runtime's table in a configuration, and the whole without it.
+fn split(text: &str, plugin: &str) -> (String, String) {
+    let mut document: DocumentMut = text.parse().expect("TOML");
+    let runtimes = document["plugins"][plugin]["containerd"]["runtimes"].as_table_mut().expect("runtimes");
+    let ours = runtimes.remove("wasi-http").expect("our runtime");
+    let keys = ours
+        .as_table()
+        .expect("a table")
+        .iter()
+        .map(|(key, item)| format!("{key}={}", item.to_string().trim()));
+    (keys.collect::<Vec<_>>().join(";"), document.to_string())
+}
+
+const V2: &str = "io.containerd.grpc.v1.cri";
+const V3: &str = "io.containerd.cri.v1.runtime";
+
+#[test]
+fn a_version_2_configuration_is_extended_in_place() {
+    for (name, expected) in [
+        ("containerd-1.6-default.toml", "runtime_type=\"io.containerd.wasi-http.v1\""),
+        (
+            "containerd-1.7-kubeadm.toml",
+            "runtime_type=\"io.containerd.wasi-http.v1\";options=SystemdCgroup = true",
+        ),
+        (
+            "kind-v2.toml",
+            "runtime_type=\"io.containerd.wasi-http.v1\";base_runtime_spec=\"/etc/containerd/cri-base.json\";options=SystemdCgroup = true",
+        ),
+    ] {
+        let original = fixture(name);
+        let installed = cycle(&TestNode::with(&[(ETC, &original)]));
+        let (ours, rest) = split(&installed[ETC], V2);
+        assert_eq!(ours, expected, "{name}");
+        assert_eq!(rest, original, "{name}: nothing else changed, comments and spaces included");
+        assert_eq!(installed[&format!("{ETC}.before-wasi-http")], original, "{name}");
+    }
+}
+
+#[test]
+fn a_version_3_configuration_without_imports_is_extended_in_place() {
+    for (name, expected) in [
+        ("containerd-2.0-minimal.toml", "runtime_type=\"io.containerd.wasi-http.v1\""),
+        (
+            "kind-v3.toml",
+            "runtime_type=\"io.containerd.wasi-http.v1\";base_runtime_spec=\"/etc/containerd/cri-base.json\";options=SystemdCgroup = true",
+        ),
+    ] {
+        let original = fixture(name);
+        let installed = cycle(&TestNode::with(&[(ETC, &original)]));
+        let (ours, rest) = split(&installed[ETC], V3);
+        assert_eq!(ours, expected, "{name}");
+        assert_eq!(rest, original, "{name}");
+    }
+}
+
+#[test]
+fn where_containerd_2_imports_a_directory_its_configuration_stays_untouched() {
+    let k3s = "/var/lib/rancher/k3s/agent/etc/containerd/config-v3.toml.d/wasi-http.toml";
+    for (name, config, drop_in, version) in [
+        ("containerd-2.4-default.toml", ETC, "/etc/containerd/conf.d/wasi-http.toml", "version = 4"),
+        ("k3s-v3-imports.toml", K3S, k3s, "version = 3"),
+    ] {
+        let original = fixture(name);
+        let installed = cycle(&TestNode::with(&[(config, &original)]));
+        assert_eq!(installed[config], original, "{name}");
+        let (ours, rest) = split(&installed[drop_in], V3);
+        assert!(ours.starts_with("runtime_type=\"io.containerd.wasi-http.v1\""), "{name}: {ours}");
+        assert_eq!(ours.contains("SystemdCgroup = true"), config == K3S, "{name}: {ours}");
+        assert!(rest.contains(version), "{name}: {rest}");
+    }
+}
+
+#[test]
+fn a_version_2_configuration_with_imports_is_still_extended_in_place() {
+    // containerd 1.x would replace all of the plugin's settings by those of the imported file.
+    let original = format!("imports = [\"/etc/containerd/conf.d/*.toml\"]\n{}", fixture("kind-v2.toml"));
+    let installed = cycle(&TestNode::with(&[(ETC, &original)]));
+    assert_eq!(split(&installed[ETC], V2).1, original);
+}
+
+#[test]
+fn k3s_gets_a_template_that_extends_its_own() {
+    for (name, template, plugin) in
+        [("k3s-v2.toml", "config.toml.tmpl", V2), ("k3s-v3.toml", "config-v3.toml.tmpl", V3)]
+    {
+        let generated = fixture(name);
+        let installed = cycle(&TestNode::with(&[(K3S, &generated)]));
+        assert_eq!(installed[K3S], generated, "{name}: generated, so not ours to change");
+        let text = &installed[&K3S.replace("config.toml", template)];
+        let rest = text.strip_prefix("{{ template \"base\" . }}\n").expect("the base comes first");
+        // As k3s renders it.
+        let rendered = format!("{generated}{rest}");
+        let (ours, _) = split(&rendered, plugin);
+        assert_eq!(
+            ours, "runtime_type=\"io.containerd.wasi-http.v1\";options=SystemdCgroup = true",
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_template_that_is_there_keeps_what_it_says() {
+    let template = RKE2.replace("config.toml", "config-v3.toml.tmpl");
+    for own in [fixture("rke2-v3.tmpl"), fixture("rke2-v3.tmpl").trim_end().to_owned()] {
+        let node =
+            TestNode::with(&[(RKE2, &fixture("k3s-v3.toml").replace("k3s", "rke2")), (&template, &own)]);
+        let installed = cycle(&node);
+        assert!(installed[&template].starts_with(&own), "{}", installed[&template]);
+        assert!(installed[&template].contains("runtimes.wasi-http]"), "{}", installed[&template]);
+    }
+}
+
+#[test]
+fn what_others_wrote_into_a_template_meanwhile_stays() {
+    let node = TestNode::with(&[(K3S, &fixture("k3s-v3.toml"))]);
+    node.install().expect("installed");
+    let template = K3S.replace("config.toml", "config-v3.toml.tmpl");
+    let edited = format!("{}# after\n", node.read(&template));
+    node.write(&template, &edited);
+    node.remove().expect("removed");
+    assert_eq!(node.read(&template), "{{ template \"base\" . }}\n# after\n");
+}
+
+#[test]
+fn microk8s_keeps_its_placeholders() {
+    let original = fixture("microk8s-template.toml");
+    let node = TestNode::with(&[(MICROK8S, &original)]);
+    let installed = cycle(&node);
+    assert_eq!(split(&installed[MICROK8S], V3).1, original);
+    let expected = ["snap", "restart", "microk8s.daemon-containerd"].map(str::to_owned).to_vec();
+    assert_eq!(node.restarts.borrow()[0], Restart::Command(expected));
+}
+
+#[test]
+fn each_distribution_restarts_its_own_unit() {
+    for (config, name, unit) in [
+        (ETC, "kind-v3.toml", "containerd.service"),
+        (K3S, "k3s-v3.toml", "k3s.service"),
+        (RKE2, "k3s-v3.toml", "rke2-server.service"),
+    ] {
+        let node = TestNode::with(&[(config, &fixture(name))]);
+        node.install().expect("installed");
+        let [Restart::Unit(units)] = node.restarts.borrow()[..] else { panic!("{:?}", node.restarts) };
+        assert!(units.contains(&unit), "{units:?}");
+    }
+}
+
+#[test]
+fn containerd_on_its_defaults_gets_a_configuration_and_loses_it_again() {
+    let node = TestNode::with(&[("/lib/systemd/system/containerd.service", "[Service]\n")]);
+    let installed = cycle(&node);
+    assert!(installed[ETC].contains("\nversion = 2\n"), "{}", installed[ETC]);
+    split(&installed[ETC], V2);
+}
+
+#[test]
+fn a_change_that_came_after_ours_survives_the_removal() {
+    let node = TestNode::with(&[(ETC, &fixture("kind-v3.toml"))]);
+    node.install().expect("installed");
+    let theirs = "\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.later]\nruntime_type = \"io.containerd.runc.v2\"\n";
+    node.write(ETC, &format!("{}{theirs}", node.read(ETC)));
+    node.remove().expect("removed");
+    let left: DocumentMut = node.read(ETC).parse().expect("TOML");
+    let runtimes = left["plugins"][V3]["containerd"]["runtimes"].as_table().expect("runtimes");
+    assert_eq!(runtimes.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["runc", "test-handler", "later"]);
+    assert!(!node.files().contains_key(&format!("{ETC}.before-wasi-http")));
+}
+
+#[test]
+fn a_configuration_that_was_written_anew_gets_our_runtime_again() {
+    let node = TestNode::with(&[(ETC, &fixture("kind-v2.toml"))]);
+    node.install().expect("installed");
+    let upgraded = fixture("containerd-2.0-minimal.toml");
+    node.write(ETC, &upgraded);
+    node.install().expect("installed again");
+    assert_eq!(node.restarted(), 2);
+    split(&node.read(ETC), V3);
+    node.remove().expect("removed");
+    assert_eq!(node.read(ETC), upgraded);
+}
+
+#[test]
+fn a_runtime_that_was_configured_by_hand_is_left_alone() {
+    let by_hand = format!(
+        "{}\n[plugins.\"{V3}\".containerd.runtimes.wasi-http]\n  runtime_type = \"io.containerd.wasi-http.v1\"  # mine\n",
+        fixture("containerd-2.0-minimal.toml")
+    );
+    let node = TestNode::with(&[(ETC, &by_hand)]);
+    node.install().expect("installed");
+    assert_eq!(node.read(ETC), by_hand);
+    assert_eq!(node.restarted(), 0);
+}
+
+#[test]
+fn another_directory_is_told_to_containerd() {
+    let mut node = TestNode::with(&[(ETC, &fixture("kind-v3.toml"))]);
+    node.bin_dir = "/opt/wasi-http/bin".into();
+    node.install().expect("installed");
+    let (ours, _) = split(&node.read(ETC), V3);
+    assert!(ours.contains("runtime_path=\"/opt/wasi-http/bin/containerd-shim-wasi-http-v1\""), "{ours}");
+    let shim = node.here("/opt/wasi-http/bin/containerd-shim-wasi-http-v1");
+    assert_eq!(fs::metadata(shim).expect("the shim").permissions().mode() & 0o7777, 0o755);
+}
+
+#[test]
+fn a_configuration_elsewhere_can_be_named() {
+    let original = fixture("containerd-2.0-minimal.toml");
+    let mut node = TestNode::with(&[("/etc/k8s/containerd.toml", &original)]);
+    node.config = Some("/etc/k8s/containerd.toml".into());
+    node.install().expect("installed");
+    split(&node.read("/etc/k8s/containerd.toml"), V3);
+    node.remove().expect("removed");
+    assert_eq!(node.read("/etc/k8s/containerd.toml"), original);
+}
+
+#[test]
+fn the_files_mode_stays() {
+    let node = TestNode::with(&[(ETC, &fixture("kind-v2.toml"))]);
+    fs::set_permissions(node.here(ETC), fs::Permissions::from_mode(0o600)).expect("a mode");
+    node.install().expect("installed");
+    assert_eq!(fs::metadata(node.here(ETC)).expect("it").permissions().mode() & 0o7777, 0o600);
+}
+
+#[test]
+fn a_new_shim_replaces_the_old_one_without_a_restart() {
+    let node = TestNode::with(&[(ETC, &fixture("kind-v3.toml"))]);
+    node.install().expect("installed");
+    node.write(SHIM, "an older version");
+    node.install().expect("installed again");
+    assert_eq!(node.read(SHIM), "containerd-shim-wasi-http-v1");
+    assert_eq!(node.restarted(), 1, "containerd starts the shim anew for each pod");
+}
+
+#[test]
+fn a_containerd_that_does_not_come_up_gets_its_configuration_back() {
+    let original = fixture("kind-v2.toml");
+    let node = TestNode::with(&[(ETC, &original)]);
+    *node.failures.borrow_mut() = 1;
+    assert!(matches!(node.install(), Err(Error::Command { .. })));
+    assert_eq!(node.read(ETC), original);
+    assert_eq!(node.restarted(), 2, "with the new configuration, and with the old one");
+    assert!(!node.files().contains_key(&format!("{ETC}.before-wasi-http")));
+}
+
+#[test]
+fn a_shim_that_still_runs_is_not_removed() {
+    let node = TestNode::with(&[(ETC, &fixture("kind-v3.toml"))]);
+    node.install().expect("installed");
+    let installed = node.files();
+    let process = node.proc().join("4711");
+    fs::create_dir(&process)
+        .and_then(|()| fs::write(process.join("cmdline"), format!("{SHIM}\0-id\0x")))
+        .expect("a process");
+    assert!(matches!(node.remove(), Err(Error::InUse(1))));
+    assert_eq!(node.files(), installed);
+    fs::remove_dir_all(process).expect("it ends");
+    node.remove().expect("removed");
+}
