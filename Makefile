@@ -10,7 +10,7 @@ PORT ?= 8080
 HOST_FLAGS := $(if $(filter Linux,$(shell uname -s)),-C target-feature=+crt-static)
 
 .PHONY: help setup build run demo test test-component test-host test-e2e test-cluster lint fmt bench clean
-.PHONY: image image-cluster test-image
+.PHONY: image image-cluster image-installer test-image test-installer
 .PHONY: test-monitoring
 
 help: ## list the targets
@@ -71,6 +71,17 @@ image: build ## container images of the service under target/image, without Dock
 image-cluster: ## images that only cluster tests need: a fake GitHub, Debian's redis, prometheus and busybox
 	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@scripts/image test
+
+# Both run on nodes of whichever distribution, so neither may need the node's libraries.
+image-installer: build ## the image that installs the shim on nodes
+	@$(CARGO) rustc --release --locked --package wasi-http-installer --bin wasi-http-installer -- $(HOST_FLAGS)
+	@$(CARGO) rustc --release --locked --package containerd-shim-wasi-http --bin containerd-shim-wasi-http-v1 -- $(HOST_FLAGS)
+	@scripts/image installer
+
+test-installer: setup ## the installer on captured nodes; containerds on the PATH, if any, read what it writes
+	@echo "==> installer"
+	@$(CARGO) test --locked --package wasi-http-installer
+	@scripts/test-installer-containerds
 
 test-image: build ## the images' form: digests, layers, the same bytes twice
 	@echo "==> images"
