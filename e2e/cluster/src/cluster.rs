@@ -1,10 +1,8 @@
 //! The cluster that `KUBECONFIG` names, and what the tests need of it.
 
-use std::net::TcpStream;
 use std::sync::OnceLock;
-use std::time::Duration;
 
-use crate::{Gateway, Kustomization, Namespace, fail, kubectl};
+use crate::{Kustomization, Namespace, fail, kubectl};
 
 /// `plain` runs the suite with the plain-container component, where the node has no shim.
 const VARIANT: &str = "CLUSTER_TEST_VARIANT";
@@ -92,21 +90,23 @@ fn missing(plain: bool) -> Vec<String> {
         return vec![format!("a cluster that kubectl reaches (set KUBECONFIG): {refusal}")];
     }
     let mut missing = Vec::new();
-    let mut need = |what: &str, arguments: &[&str]| {
-        if let Err(refusal) = kubectl(arguments.iter().copied()).run() {
-            missing.push(format!("{what}: {refusal}"));
-        }
+    let mut need = |what: &str, arguments: &[&str]| match kubectl(arguments.iter().copied()).run() {
+        Ok(found) if found.trim().is_empty() => missing.push(format!("{what}: there is none")),
+        Ok(_) => {}
+        Err(refusal) => missing.push(format!("{what}: {refusal}")),
     };
     if !plain {
+        let ready = "runtime.wasi-http/ready=true";
         need("the runtime class (kubectl apply -k runtime-class)", &["get", "runtimeclass", "wasi-http"]);
+        need(
+            &format!("a node with the shim and the label {ready}"),
+            &["get", "nodes", "-l", ready, "-o", "name"],
+        );
     }
     need("Istio", &["get", "crd", "virtualservices.networking.istio.io"]);
+    // Its ports answer only once there is a Gateway for them.
+    let gateway = ["get", "pods", "--all-namespaces", "-l", "istio=ingressgateway", "-o", "name"];
+    need("Istio's ingress gateway", &gateway);
     need("metrics-server", &["get", "--raw", "/apis/metrics.k8s.io/v1beta1"]);
-    let gateway = Gateway::get();
-    for address in [gateway.http, gateway.https] {
-        if let Err(error) = TcpStream::connect_timeout(&address, Duration::from_secs(5)) {
-            missing.push(format!("the ingress gateway at {address} (GATEWAY_HTTP, GATEWAY_HTTPS): {error}"));
-        }
-    }
     missing
 }

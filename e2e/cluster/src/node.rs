@@ -117,7 +117,8 @@ impl Node {
         Ok(Usage { cpu_ns, working_set: memory.saturating_sub(inactive) })
     }
 
-    /// The proportional memory, in bytes, of the shims that serve the pod's sandbox: what is shared with others is shared out.
+    /// The memory of their own, in bytes, of the shims that serve the pod's sandbox. The program's pages are not counted, which all
+    /// shims of a kind share; `smaps`, which would share them out, is not readable from every container.
     ///
     /// # Panics
     /// When the node has none.
@@ -128,7 +129,7 @@ impl Node {
         let read = self.script(&format!(
             "for p in $(grep -l 'pod{}' /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3); do\n\
                awk '$1 == \"PPid:\" {{ print $2 }}' /proc/$p/status 2>/dev/null; done | sort -u | while read s; do\n\
-               grep -q containerd-shim /proc/$s/cmdline 2>/dev/null && awk '$1 == \"Pss:\" {{ print $2 }}' /proc/$s/smaps_rollup\n\
+               grep -q containerd-shim /proc/$s/cmdline 2>/dev/null && awk '$1 == \"RssAnon:\" {{ print $2 }}' /proc/$s/status\n\
              done; true",
             either(pod.uid())
         ));

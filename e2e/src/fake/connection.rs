@@ -124,10 +124,10 @@ async fn answer(
 /// Reads one request; `None` when the client has closed between two.
 async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Request>> {
     loop {
-        if let Some((mut request, head, length)) = parse(buffer)?
-            && buffer.len() >= head + length
+        if let Some((mut request, head)) = parse(buffer)?
+            && let Some((body, length)) = body(&request, buffer.get(head..).unwrap_or_default())?
         {
-            request.body = buffer.get(head..head + length).unwrap_or_default().to_vec();
+            request.body = body;
             buffer.drain(..head + length);
             return Ok(Some(request));
         }
@@ -140,8 +140,36 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Resul
     }
 }
 
-/// The request at the front of `bytes`, the length of its head, and of its body; `None` while the head is not complete.
-fn parse(bytes: &[u8]) -> io::Result<Option<(Request, usize, usize)>> {
+/// The body at the front of `bytes`, and how many bytes it took up; `None` while it is not complete.
+fn body(request: &Request, bytes: &[u8]) -> io::Result<Option<(Vec<u8>, usize)>> {
+    // Proxies send on in chunks what they got in chunks.
+    if request.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+        return chunks(bytes);
+    }
+    let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    Ok(bytes.get(..length).map(|body| (body.to_vec(), length)))
+}
+
+/// The chunks at the front of `bytes`, without trailers, as [`body`].
+fn chunks(bytes: &[u8]) -> io::Result<Option<(Vec<u8>, usize)>> {
+    let (mut body, mut at) = (Vec::new(), 0);
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let parsed = httparse::parse_chunk_size(rest).map_err(|_| io::Error::other("not a chunk's size"))?;
+        let httparse::Status::Complete((line, length)) = parsed else { return Ok(None) };
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(MAX_REQUEST);
+        // The chunk, or nothing for the last, and an empty line.
+        let Some(chunk) = rest.get(line..line + length + 2) else { return Ok(None) };
+        body.extend_from_slice(chunk.get(..length).unwrap_or_default());
+        at += line + chunk.len();
+        if length == 0 {
+            return Ok(Some((body, at)));
+        }
+    }
+}
+
+/// The request at the front of `bytes`, and the length of its head; `None` while that is not complete.
+fn parse(bytes: &[u8]) -> io::Result<Option<(Request, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let httparse::Status::Complete(head) = parsed.parse(bytes).map_err(io::Error::other)? else {
@@ -162,8 +190,7 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(Request, usize, usize)>> {
             .collect(),
         body: Vec::new(),
     };
-    let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    Ok(Some((request, head, length)))
+    Ok(Some((request, head)))
 }
 
 impl From<(u16, serde_json::Value)> for Answer {

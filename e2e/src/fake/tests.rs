@@ -122,6 +122,22 @@ async fn a_held_user_waits_and_the_open_requests_are_counted() {
 }
 
 #[tokio::test]
+async fn the_control_endpoint_takes_a_body_in_chunks() {
+    let fake = FakeGitHub::start().await.unwrap();
+    let mut stream = TcpStream::connect(fake.address()).await.unwrap();
+    let head = "PUT /_fake/always/octocat HTTP/1.1\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for piece in ["a\r\n{\"status\":", "\r\n4;x=y\r\n503}\r\n", "0\r\n\r\n"] {
+        stream.write_all(piece.as_bytes()).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("done"), "{answer}");
+    assert!(get(&fake, "/users/octocat/gists").await.starts_with("HTTP/1.1 503 "));
+}
+
+#[tokio::test]
 async fn the_control_endpoint_scripts_and_tells() {
     let fake = FakeGitHub::start().await.unwrap();
     let put = async |target: &str, body: &str| {
