@@ -11,11 +11,20 @@ from pathlib import Path
 import yaml
 
 import documents
+import versions
 from render import Rendered
 
 # Workloads that cannot be `restricted`, and why.
 PRIVILEGED = {
     "wasi-http-installer": "writes the node's binaries and containerd's configuration",
+    "alloy": "reads the log files of the node, which are root's",
+}
+# Variables of k8s/cluster/versions.env, and whose custom resources they install.
+INSTALLED = {
+    "ISTIO_VERSION": "istio.io/api",
+    "GATEWAY_API_VERSION": "sigs.k8s.io/gateway-api",
+    "CERT_MANAGER_VERSION": "github.com/cert-manager/cert-manager",
+    "METALLB_VERSION": "go.universe.tf/metallb",
 }
 HASHED = re.compile(r"-[0-9a-z]{10}$")
 
@@ -121,3 +130,22 @@ def one_version() -> Iterator[str]:
         for found in told:
             if found != version:
                 yield f"{file}: says version {found}, the workspace's is {version}"
+
+
+def artifact_knows_settings() -> Iterator[str]:
+    """An artifact has no spin.toml: its component names the same settings."""
+    settings = list(tomllib.loads(Path("spin.toml").read_text())["variables"])
+    file = Path("k8s/components/wasm-artifact/kustomization.yaml")
+    (kustomization,) = documents.read(file)
+    told = [literal for generator in kustomization["configMapGenerator"] for literal in generator["literals"]]
+    if f"WASI_HTTP_HOST_VAR={','.join(settings)}" not in told:
+        yield f"{file}: WASI_HTTP_HOST_VAR does not name spin.toml's variables: {','.join(settings)}"
+
+
+def installed_versions() -> Iterator[str]:
+    """What people install is what the schemas are of."""
+    installed = dict(line.split("=") for line in Path("k8s/cluster/versions.env").read_text().splitlines() if "=" in line and line[0] != "#")
+    pinned = {origin.module: origin.version.removeprefix("v") for origin in versions.read()[2]}
+    for variable, module in INSTALLED.items():
+        if installed.get(variable) != pinned.get(module):
+            yield f"versions.env: {variable} is {installed.get(variable)}, k8s/lint/versions has {module} {pinned.get(module)}"

@@ -1,0 +1,95 @@
+"""The lint's own parts: what they have to catch."""
+
+from __future__ import annotations
+
+import unittest
+from pathlib import Path
+
+import chart
+import policies
+import render
+import schemas
+from render import Rendered
+
+
+def rendered(*objects: dict, overlay: str = "") -> Rendered:
+    return Rendered(overlay or "some", Path("some.yaml"), list(objects), bool(overlay))
+
+
+def deployment(container: dict | None = None, pod: dict | None = None, name: str = "api") -> dict:
+    good = {
+        "name": "c",
+        "image": "github-gists-api:1",
+        "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
+    }
+    whole = {"securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}, "containers": [good | (container or {})]}
+    return {"kind": "Deployment", "metadata": {"name": name}, "spec": {"template": {"spec": whole | (pod or {})}}}
+
+
+class Schemas(unittest.TestCase):
+    def test_an_object_is_closed_unless_it_says_otherwise(self) -> None:
+        inner = {"type": "object", "properties": {"x": {"type": "string"}}}
+        self.assertIs(schemas.closed(inner)["additionalProperties"], False)
+        self.assertNotIn("additionalProperties", schemas.closed(inner | {"x-kubernetes-preserve-unknown-fields": True}))
+        self.assertEqual(schemas.closed(inner | {"additionalProperties": {"type": "string"}})["additionalProperties"], {"type": "string"})
+
+    def test_a_member_called_like_a_keyword_stays(self) -> None:
+        schema = {"type": "object", "properties": {"description": {"type": "string"}, "properties": {"type": "object"}}}
+        self.assertEqual(set(schemas.closed(schema)["properties"]), {"description", "properties"})
+
+    def test_branches_do_not_close_what_they_are_part_of(self) -> None:
+        part = {"properties": {"a": {}}, "additionalProperties": False}
+        made = schemas.branches({"oneOf": [part], "properties": {"oneOf": part}, "additionalProperties": False})
+        self.assertNotIn("additionalProperties", made["oneOf"][0])
+        self.assertIs(made["additionalProperties"], False)
+        self.assertIs(made["properties"]["oneOf"]["additionalProperties"], False)
+
+
+class Policies(unittest.TestCase):
+    def test_a_restricted_pod_passes(self) -> None:
+        self.assertEqual(list(policies.restricted(rendered(deployment()))), [])
+
+    def test_each_lack_is_named(self) -> None:
+        self.assertEqual(len(list(policies.restricted(rendered(deployment({"securityContext": {}}))))), 3)
+        self.assertEqual(len(list(policies.restricted(rendered(deployment(pod={"securityContext": {}}))))), 2)
+        init = deployment(pod={"initContainers": [{"name": "i"}]})
+        self.assertEqual(len(list(policies.restricted(rendered(init)))), 3)
+
+    def test_a_hashed_config_map_has_to_be_immutable(self) -> None:
+        settings = {"kind": "ConfigMap", "metadata": {"name": "settings-0123456789"}}
+        self.assertEqual(len(list(policies.settled(rendered(settings)))), 1)
+        self.assertEqual(list(policies.settled(rendered(settings | {"immutable": True}))), [])
+
+    def test_a_config_map_that_is_nowhere(self) -> None:
+        wants = deployment({"envFrom": [{"configMapRef": {"name": "settings"}}]})
+        self.assertEqual(len(list(policies.settled(rendered(wants)))), 1)
+        self.assertEqual(list(policies.settled(rendered(wants, {"kind": "ConfigMap", "metadata": {"name": "settings"}}))), [])
+
+    def test_an_image_of_another_version_than_is_said(self) -> None:
+        labels = {"environment": "dev", "app": "github-gists-api", "version": "stable"}
+        api = deployment()
+        api["metadata"]["labels"] = labels
+        for version, wrong in (("1", 0), ("2", 1)):
+            api["spec"]["template"]["metadata"] = {"labels": {"app.kubernetes.io/version": version}}
+            self.assertEqual(len(list(policies.identified(rendered(api, overlay="k8s/overlays/dev")))), wrong)
+        self.assertEqual(len(list(policies.identified(rendered(api, overlay="k8s/overlays/staging")))), 2)
+
+
+class Rendering(unittest.TestCase):
+    def test_needs_come_first_and_once(self) -> None:
+        self.assertEqual(render.needs("istio-canary"), ["istio-ingress"])
+        self.assertEqual(render.needs("redis"), [])
+
+
+class Chart(unittest.TestCase):
+    def test_names_and_hashes_are_compared_as_they_should_be(self) -> None:
+        def objects(digest: str, replicas: int) -> list[dict]:
+            settings = {"kind": "ConfigMap", "metadata": {"name": f"settings-{digest}", "labels": {"helm.sh/chart": digest}}}
+            return [settings, {"kind": "Deployment", "metadata": {"name": "api"}, "spec": {"from": f"settings-{digest}", "replicas": replicas}}]
+
+        self.assertEqual(chart.normal(objects("0123456789", 1)), chart.normal(objects("abcdefghij", 1)))
+        self.assertNotEqual(chart.normal(objects("0123456789", 1)), chart.normal(objects("0123456789", 2)))
+
+
+if __name__ == "__main__":
+    unittest.main()
