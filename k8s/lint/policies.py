@@ -17,6 +17,7 @@ from render import Rendered
 # Workloads that cannot be `restricted`, and why.
 PRIVILEGED = {
     "wasi-http-installer": "writes the node's binaries and containerd's configuration",
+    "wasi-http-remover": "takes them away again",
     "alloy": "reads the log files of the node, which are root's",
 }
 # Variables of k8s/cluster/versions.env, and whose custom resources they install.
