@@ -10,7 +10,7 @@ PORT ?= 8080
 HOST_FLAGS := $(if $(filter Linux,$(shell uname -s)),-C target-feature=+crt-static)
 
 .PHONY: help setup build run demo test test-component test-host test-e2e test-cluster lint fmt bench clean
-.PHONY: image image-cluster image-installer test-image test-installer
+.PHONY: image image-cluster image-installer programs test-image test-installer kind-up kind-deploy kind-down
 .PHONY: test-monitoring
 
 help: ## list the targets
@@ -72,10 +72,11 @@ image-cluster: ## images that only cluster tests need: a fake GitHub, Debian's r
 	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@scripts/image test
 
-# Both run on nodes of whichever distribution, so neither may need the node's libraries.
-image-installer: build ## the image that installs the shim on nodes
-	@$(CARGO) rustc --release --locked --package wasi-http-installer --bin wasi-http-installer -- $(HOST_FLAGS)
+programs: build ## what a node gets, the shim and the host, and what puts them there
 	@$(CARGO) rustc --release --locked --package containerd-shim-wasi-http --bin containerd-shim-wasi-http-v1 -- $(HOST_FLAGS)
+	@$(CARGO) rustc --release --locked --package wasi-http-installer --bin wasi-http-installer -- $(HOST_FLAGS)
+
+image-installer: programs ## the image that does it in a DaemonSet
 	@scripts/image installer
 
 test-installer: setup ## the installer on captured nodes; containerds on the PATH, if any, read what it writes
@@ -91,6 +92,15 @@ test-monitoring: build ## rules, dashboards and runbooks, against the series tha
 	@echo "==> monitoring"
 	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@scripts/monitoring check
+
+kind-up: ## a cluster with Docker and kind, with the runtime class, metrics-server and Istio
+	@scripts/kind up
+
+kind-deploy: build ## the service in it, at https://gists.local
+	@scripts/kind deploy
+
+kind-down: ## remove it
+	@scripts/kind down
 
 clean: ## remove what was built
 	@$(CARGO) clean

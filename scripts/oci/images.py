@@ -48,9 +48,9 @@ def plain(tree: Tree, inputs: Inputs) -> None:
 
 def installer(tree: Tree, inputs: Inputs) -> None:
     """What a node needs to run `runtimeClassName: wasi-http`, and what puts it there."""
-    add_executable(tree, "/wasi-http-installer", inputs.binaries / "wasi-http-installer", "run 'make image-installer'", static=True)
+    add_executable(tree, "/wasi-http-installer", inputs.binaries / "wasi-http-installer", "run 'make programs'", static=True)
     shim = "containerd-shim-wasi-http-v1"
-    add_executable(tree, f"/node/{shim}", inputs.binaries / shim, "run 'make image-installer'", static=True)
+    add_executable(tree, f"/node/{shim}", inputs.binaries / shim, "run 'make programs'", static=True)
     add_executable(tree, "/node/wasi-http-host", inputs.host, BUILD, static=True)
 
 

@@ -124,7 +124,6 @@ impl Installation {
     }
 
     fn restart(&self, distribution: &Distribution) -> Result<()> {
-        (self.say)("restarts containerd");
         (self.restart)(&distribution.restart)
     }
 

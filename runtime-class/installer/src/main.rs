@@ -84,15 +84,17 @@ impl Target {
     fn installation(self) -> Result<Installation> {
         let node = Node::at(self.root);
         let (on, own) = (node.clone(), self.restart);
-        let restart = move |usual: &Restart| match own.as_deref() {
-            None => restart(&on, usual),
-            Some("never") => {
-                say("not restarted: that is left to you");
-                Ok(())
-            }
-            Some(command) => {
-                restart(&on, &Restart::Command(command.split_whitespace().map(str::to_owned).collect()))
-            }
+        let restart = move |usual: &Restart| {
+            let restart_by = match own.as_deref() {
+                Some("never") => {
+                    say("containerd is not restarted: that is left to you");
+                    return Ok(());
+                }
+                Some(command) => &Restart::Command(command.split_whitespace().map(str::to_owned).collect()),
+                None => usual,
+            };
+            say("restarts containerd");
+            restart(&on, restart_by)
         };
         let label = match self.node_name.filter(|name| !name.is_empty()) {
             None => None,

@@ -44,7 +44,11 @@ fn containerd_knows_the_runtime_and_all_else_is_as_before() {
         let two = first.into_iter().any(|digit| digit == '2');
         let mut names = vec!["containerd-1.6-default.toml", "containerd-1.7-kubeadm.toml", "kind-v2.toml"];
         if two {
-            names.extend(["containerd-2.0-minimal.toml", "kind-v3.toml", "containerd-2.4-default.toml"]);
+            names.extend([
+                "containerd-2.0-minimal.toml",
+                "containerd-2.1-kubeadm.toml",
+                "containerd-2.4-default.toml",
+            ]);
         }
         for name in names {
             // An import is an absolute path, which here is one of this machine.

@@ -76,7 +76,7 @@ fn a_version_3_configuration_without_imports_is_extended_in_place() {
     for (name, expected) in [
         ("containerd-2.0-minimal.toml", "runtime_type=\"io.containerd.wasi-http.v1\""),
         (
-            "kind-v3.toml",
+            "containerd-2.1-kubeadm.toml",
             "runtime_type=\"io.containerd.wasi-http.v1\";base_runtime_spec=\"/etc/containerd/cri-base.json\";options=SystemdCgroup = true",
         ),
     ] {
@@ -169,7 +169,7 @@ fn microk8s_keeps_its_placeholders() {
 #[test]
 fn each_distribution_restarts_its_own_unit() {
     for (config, name, unit) in [
-        (ETC, "kind-v3.toml", "containerd.service"),
+        (ETC, "containerd-2.1-kubeadm.toml", "containerd.service"),
         (K3S, "k3s-v3.toml", "k3s.service"),
         (RKE2, "k3s-v3.toml", "rke2-server.service"),
     ] {
@@ -190,7 +190,7 @@ fn containerd_on_its_defaults_gets_a_configuration_and_loses_it_again() {
 
 #[test]
 fn a_change_that_came_after_ours_survives_the_removal() {
-    let node = TestNode::with(&[(ETC, &fixture("kind-v3.toml"))]);
+    let node = TestNode::with(&[(ETC, &fixture("containerd-2.1-kubeadm.toml"))]);
     node.install().expect("installed");
     let theirs = "\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.later]\nruntime_type = \"io.containerd.runc.v2\"\n";
     node.write(ETC, &format!("{}{theirs}", node.read(ETC)));
@@ -228,7 +228,7 @@ fn a_runtime_that_was_configured_by_hand_is_left_alone() {
 
 #[test]
 fn another_directory_is_told_to_containerd() {
-    let mut node = TestNode::with(&[(ETC, &fixture("kind-v3.toml"))]);
+    let mut node = TestNode::with(&[(ETC, &fixture("containerd-2.1-kubeadm.toml"))]);
     node.bin_dir = "/opt/wasi-http/bin".into();
     node.install().expect("installed");
     let (ours, _) = split(&node.read(ETC), V3);
@@ -258,7 +258,7 @@ fn the_files_mode_stays() {
 
 #[test]
 fn a_new_shim_replaces_the_old_one_without_a_restart() {
-    let node = TestNode::with(&[(ETC, &fixture("kind-v3.toml"))]);
+    let node = TestNode::with(&[(ETC, &fixture("containerd-2.1-kubeadm.toml"))]);
     node.install().expect("installed");
     node.write(SHIM, "an older version");
     node.install().expect("installed again");
@@ -279,7 +279,7 @@ fn a_containerd_that_does_not_come_up_gets_its_configuration_back() {
 
 #[test]
 fn a_shim_that_still_runs_is_not_removed() {
-    let node = TestNode::with(&[(ETC, &fixture("kind-v3.toml"))]);
+    let node = TestNode::with(&[(ETC, &fixture("containerd-2.1-kubeadm.toml"))]);
     node.install().expect("installed");
     let installed = node.files();
     let process = node.proc().join("4711");
