@@ -14,8 +14,8 @@ from policies import HASHED
 from render import Rendered
 
 CHART = Path("k8s/chart")
-# What helm adds to say whose the objects are.
-HELMS = ("app.kubernetes.io/managed-by", "helm.sh/chart")
+# Labels that say that helm made it, and an annotation that tells helm what to do.
+HELMS = ("app.kubernetes.io/managed-by", "helm.sh/chart", "helm.sh/resource-policy")
 
 SIDECAR = {
     "name": "sidecar",
@@ -31,7 +31,7 @@ ALLOWED: dict[str, dict] = {
     "digest": {"image": {"digest": "sha256:" + "0" * 64}, "imagePullSecrets": [{"name": "registry"}]},
     "fixed": {"autoscaling": {"enabled": False}, "replicas": 2, "podDisruptionBudget": {"minAvailable": "50%"}},
     "full": {
-        "settings": {"CACHE_TTL": "60"},
+        "settings": {"CACHE_TTL": 600, "WASI_HTTP_HOST_NO_CACHE": True, "APP": ""},
         "env": [{"name": "WASI_HTTP_HOST_LOG_LEVEL", "value": "DEBUG"}],
         "serviceAccount": {"annotations": {"example.com/role": "none"}},
         "podAnnotations": {"example.com/a": "b"},
@@ -50,7 +50,7 @@ REFUSED: list[tuple[dict, str]] = [
     ({"image": {"repository": "api:1"}}, "/image/repository"),
     ({"settings": {"GITHUB_TOKEN": "secret"}}, "/settings"),
     ({"settings": {"cache_ttl": "60"}}, "cache_ttl"),
-    ({"settings": {"CACHE_TTL": 60}}, "/settings/CACHE_TTL"),
+    ({"settings": {"CACHE_ENTRIES": 1000000}}, "/settings/CACHE_ENTRIES"),
     ({"replica": 3}, "replica"),
     ({"version": "blue"}, "/version"),
     ({"autoscaling": {"minReplicas": 11}}, "autoscaling.minReplicas"),
@@ -64,14 +64,16 @@ def template(values: dict) -> subprocess.CompletedProcess[str]:
 
 
 def normal(objects: list[dict]) -> dict[str, str]:
-    """Objects by kind and name, as text, without what may differ: helm's labels, the namespace, and the hash of the settings' name."""
+    """Objects by kind and name, as text, without what may differ: what is helm's, the namespace, and the hash of the settings' name."""
     objects = copy.deepcopy(objects)
     text = {}
     for obj in objects:
         meta = obj["metadata"]
         meta.pop("namespace", None)
-        for label in HELMS:
-            meta.get("labels", {}).pop(label, None)
+        for key in ("labels", "annotations"):
+            kept = {k: v for k, v in meta.pop(key, {}).items() if k not in HELMS}
+            if kept:
+                meta[key] = kept
     hashed = {o["metadata"]["name"] for o in objects if o["kind"] == "ConfigMap"}
     for obj in objects:
         told = json.dumps(obj, indent=1, sort_keys=True)

@@ -29,5 +29,12 @@ version: {{ .Values.version }}
 
 {{/* Named after its content, so that a changed setting is a rolling update and a rollback brings the old ones back. */}}
 {{- define "gists.settings" -}}
-{{ include "gists.deployment" . | replace "github-gists-api" "github-gists-settings" }}-{{ .Values.settings | toJson | sha256sum | trunc 10 }}
+{{ include "gists.deployment" . | replace "github-gists-api" "github-gists-settings" }}-{{ include "gists.data" . | sha256sum | trunc 10 }}
+{{- end }}
+
+{{/* The settings as a ConfigMap wants them: text. */}}
+{{- define "gists.data" -}}
+{{- range $name, $value := .Values.settings }}
+{{ $name }}: {{ $value | toString | quote }}
+{{- end }}
 {{- end }}
