@@ -22,7 +22,8 @@ pub fn image(name: &str) -> String {
     format!("localhost/{name}:{}", tag())
 }
 
-fn tag() -> String {
+/// The tag of the local images.
+pub(crate) fn tag() -> String {
     std::env::var("IMAGE_TAG").unwrap_or_else(|_| "dev".to_owned())
 }
 
@@ -52,10 +53,9 @@ impl Cluster {
     /// The overlay `dev`, in the variant that the suite runs.
     #[must_use]
     pub fn dev(&self) -> Kustomization {
-        let tag = tag();
         let images = ["github-gists-api", "github-gists-api-plain", "github-gists-api-artifact", "redis"];
         let dev = Kustomization::on("k8s/overlays/dev").without("Namespace", "dev");
-        let dev = images.iter().fold(dev, |dev, name| dev.tag(&format!("localhost/{name}"), &tag));
+        let dev = images.into_iter().fold(dev, Kustomization::local);
         if self.plain { dev.component("k8s/components/plain-container") } else { dev }
     }
 

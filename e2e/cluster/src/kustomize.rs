@@ -40,7 +40,7 @@ impl Kustomization {
     /// Patches the objects of this kind and name: a strategic merge, or a JSON patch where it is a list.
     #[must_use]
     pub fn patch(mut self, kind: &str, name: &str, patch: &Value) -> Self {
-        self.patches.push(json!({ "target": { "kind": kind, "name": name }, "patch": patch.to_string() }));
+        self.patches.push(entry(kind, name, patch));
         self
     }
 
@@ -48,7 +48,7 @@ impl Kustomization {
     #[must_use]
     pub fn without(mut self, kind: &str, name: &str) -> Self {
         let patch = json!({ "$patch": "delete", "kind": kind, "metadata": { "name": name } });
-        self.patches.push(json!({ "target": { "kind": kind, "name": name }, "patch": patch.to_string() }));
+        self.patches.push(entry(kind, name, &patch));
         self
     }
 
@@ -85,10 +85,22 @@ impl Kustomization {
         self.env(name, name, &variables)
     }
 
-    /// Sets an image's tag.
+    /// So many replicas of the API, and no autoscaler that would change them.
     #[must_use]
-    pub fn tag(mut self, image: &str, tag: &str) -> Self {
-        self.images.push(json!({ "name": image, "newTag": tag }));
+    pub fn replicas(self, count: u32) -> Self {
+        let replicas = json!([{ "op": "add", "path": "/spec/replicas", "value": count }]);
+        let name = "github-gists-api";
+        self.without("HorizontalPodAutoscaler", name).patch("Deployment", name, &replicas)
+    }
+
+    /// Takes the image of this name from the node, under the tag that the suite was told.
+    #[must_use]
+    pub fn local(mut self, name: &str) -> Self {
+        // Under both names: an overlay may have given it the second already.
+        for known in [name.to_owned(), format!("localhost/{name}")] {
+            let new = format!("localhost/{name}");
+            self.images.push(json!({ "name": known, "newName": new, "newTag": crate::tag() }));
+        }
         self
     }
 
@@ -126,6 +138,10 @@ impl Kustomization {
         let objects = self.render(namespace.name(), Some(namespace.name()));
         kubectl(["apply", "-f", "-"]).input(objects).must();
     }
+}
+
+fn entry(kind: &str, name: &str, patch: &Value) -> Value {
+    json!({ "target": { "kind": kind, "name": name }, "patch": patch.to_string() })
 }
 
 /// The way from one directory to another: kustomize takes no absolute path.

@@ -22,6 +22,7 @@ mod workload;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+pub(crate) use cluster::tag;
 pub use cluster::{Cluster, image};
 pub use e2e::fake::{Answer, Call, Delivery};
 pub use e2e::harness::{Sample, Samples};

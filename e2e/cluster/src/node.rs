@@ -16,8 +16,12 @@ pub struct Node {
 }
 
 /// What a cgroup used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
+    /// When it was read, in seconds since 1970.
+    pub seconds: u64,
+    /// The same as the API writes it: such texts sort as their times do.
+    pub time: String,
     /// Processor time since it was made, in nanoseconds.
     pub cpu_ns: u64,
     /// Memory without file pages that may be dropped, in bytes: what the kubelet calls the working set.
@@ -76,8 +80,7 @@ impl Node {
     #[track_caller]
     #[must_use]
     pub fn usage(&self, pod: &Pod) -> Usage {
-        self.usage_of(&format!("*pod{}*", either(pod.uid())))
-            .unwrap_or_else(|refusal| fail(format!("pod {}: {refusal}", pod.name)))
+        self.one(&format!("*pod{}*", either(pod.uid())), pod)
     }
 
     /// What one container of the pod used.
@@ -87,34 +90,42 @@ impl Node {
     #[track_caller]
     #[must_use]
     pub fn container_usage(&self, pod: &Pod, container: &str) -> Usage {
-        let id = pod.container(container).and_then(|container| {
-            let id = container.status.get("containerID")?.as_str()?;
-            id.split_once("://").map(|(_, id)| id.to_owned())
-        });
-        let id = id.unwrap_or_else(|| fail(format!("pod {} runs no container {container}", pod.name)));
-        self.usage_of(&format!("*{id}*"))
-            .unwrap_or_else(|refusal| fail(format!("pod {}: {container}: {refusal}", pod.name)))
+        self.one(&format!("*{}*", container_id(pod, container)), pod)
     }
 
-    /// Reads the cgroup whose directory has such a name, of either version.
-    fn usage_of(&self, name: &str) -> Result<Usage, String> {
+    /// What one container of the pod used, once a second for so many seconds.
+    ///
+    /// # Errors
+    /// kubectl's refusal, or that the node knows no cgroup of it.
+    pub fn record(&self, pod: &Pod, container: &str, seconds: u32) -> Result<Vec<Usage>, String> {
+        self.usages(&format!("*{}*", container_id(pod, container)), seconds)
+    }
+
+    #[track_caller]
+    fn one(&self, name: &str, pod: &Pod) -> Usage {
+        let usage = self.usages(name, 1).map(|usages| usages.into_iter().next());
+        let usage = usage.unwrap_or_else(|refusal| fail(format!("pod {}: {refusal}", pod.name)));
+        usage.unwrap_or_else(|| fail(format!("pod {}: its cgroup tells nothing", pod.name)))
+    }
+
+    /// Reads the cgroup whose directory has such a name, of either version, so many times.
+    fn usages(&self, name: &str, times: u32) -> Result<Vec<Usage>, String> {
         let read = self.script(&format!(
             "at() {{ find /cgroup/$1 -maxdepth 6 -type d -name '{name}' 2>/dev/null | head -n 1; }}\n\
              if [ -f /cgroup/cgroup.controllers ]; then\n\
-               d=$(at .); [ -n \"$d\" ] || exit 3\n\
-               awk '$1 == \"usage_usec\" {{ print $2 * 1000 }}' $d/cpu.stat\n\
-               cat $d/memory.current; awk '$1 == \"inactive_file\" {{ print $2 }}' $d/memory.stat\n\
+               c=$(at .); m=$c; cpu=cpu.stat mem=memory.current file=inactive_file\n\
              else\n\
-               d=$(at cpuacct); m=$(at memory); [ -n \"$d\" ] && [ -n \"$m\" ] || exit 3\n\
-               cat $d/cpuacct.usage $m/memory.usage_in_bytes\n\
-               awk '$1 == \"total_inactive_file\" {{ print $2 }}' $m/memory.stat\n\
-             fi"
+               c=$(at cpuacct); m=$(at memory); cpu=cpuacct.usage mem=memory.usage_in_bytes file=total_inactive_file\n\
+             fi\n\
+             [ -n \"$c\" ] && [ -n \"$m\" ] || exit 3\n\
+             for i in $(seq {times}); do\n\
+               [ $i = 1 ] || sleep 1\n\
+               echo $(date -u '+%s %Y-%m-%dT%H:%M:%SZ') \\\n\
+                 $(awk 'NF == 1 {{ print $1 }} $1 == \"usage_usec\" {{ print $2 * 1000 }}' $c/$cpu) \\\n\
+                 $(cat $m/$mem) $(awk -v f=$file '$1 == f {{ print $2 }}' $m/memory.stat)\n\
+             done"
         ))?;
-        let numbers: Vec<u64> = read.lines().filter_map(|line| line.trim().parse().ok()).collect();
-        let [cpu_ns, memory, inactive] = numbers[..] else {
-            return Err(format!("three numbers were expected: {read:?}"));
-        };
-        Ok(Usage { cpu_ns, working_set: memory.saturating_sub(inactive) })
+        read.lines().map(|line| usage(line).ok_or_else(|| format!("not a usage: {line:?}"))).collect()
     }
 
     /// The memory of their own, in bytes, of the shims that serve the pod's sandbox. The program's pages are not counted, which all
@@ -140,6 +151,24 @@ impl Node {
         }
         shims.iter().sum::<u64>() * 1024
     }
+}
+
+fn usage(line: &str) -> Option<Usage> {
+    let mut words = line.split_whitespace();
+    let (seconds, time) = (words.next()?.parse().ok()?, words.next()?.to_owned());
+    let cpu_ns = words.next()?.parse().ok()?;
+    let (memory, inactive): (u64, u64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    Some(Usage { seconds, time, cpu_ns, working_set: memory.saturating_sub(inactive) })
+}
+
+/// What the runtime calls the container.
+#[track_caller]
+fn container_id(pod: &Pod, container: &str) -> String {
+    let id = pod.container(container).and_then(|container| {
+        let id = container.status.get("containerID")?.as_str()?;
+        id.split_once("://").map(|(_, id)| id.to_owned())
+    });
+    id.unwrap_or_else(|| fail(format!("pod {} runs no container {container}", pod.name)))
 }
 
 /// A pod's id as either cgroup driver writes it, as a pattern of the shell's and grep's alike.

@@ -1,0 +1,78 @@
+//! How many ask GitHub when everybody misses at once: each pod for itself, or one for all of them.
+
+use std::time::Duration;
+
+use cluster_e2e::http::Request;
+use cluster_e2e::{
+    Answer, Cluster, Deployment, Fake, Gateway, Kustomization, Namespace, burst, eventually, figure, scrape,
+};
+use serde_json::json;
+
+const CROWD: usize = 300;
+
+/// Three pods, and a gateway that lets the whole crowd through to them at once: its usual bound of a hundred connections is
+/// not what is asked about here.
+fn three(host: &str, fake: &Fake) -> Kustomization {
+    let pool = json!([{
+        "op": "add", "path": "/spec/trafficPolicy/connectionPool",
+        "value": { "tcp": { "maxConnections": 1000 }, "http": { "http1MaxPendingRequests": 1000 } }
+    }]);
+    let dev = Cluster::get().dev().at_host(host).upstream(&fake.url()).replicas(3);
+    dev.patch("DestinationRule", "github-gists-api", &pool)
+}
+
+/// A crowd misses at once; how often GitHub was asked.
+fn asked(namespace: &Namespace, host: &str, fake: &Fake) -> usize {
+    let api = Deployment::api(namespace);
+    let pods = api.ready();
+    assert_eq!(pods.len(), 3);
+    let client = Gateway::get().http(host);
+    eventually("the gateway knows the route", || match client.send(&Request::get("/health")) {
+        Ok(response) if response.status == 200 => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let served = |pod| scrape(pod, 8080).map(|samples| samples.sum("http_requests_total", &[]));
+    let login = fake.user(5);
+    // So long that all have come before the first answer is there.
+    fake.always(&login, &Answer::truth().after(Duration::from_secs(5)));
+    let before: Vec<f64> = pods.iter().map(|pod| served(pod).unwrap()).collect();
+    let answers = burst(&client, CROWD, &Request::get(&format!("/{login}")));
+    for answer in &answers {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    for (pod, before) in pods.iter().zip(before) {
+        // A component tells within half a second.
+        eventually("every pod had its share of the crowd", || {
+            let after = served(pod)?;
+            if after - before >= 10.0 {
+                Ok(())
+            } else {
+                Err(format!("pod {}: {before} → {after}", pod.name))
+            }
+        });
+    }
+    fake.calls(&login).len()
+}
+
+#[test]
+fn without_a_shared_cache_each_pod_asks_once() {
+    let fake = Fake::get();
+    let namespace = Namespace::new("alone");
+    let host = "alone.gists.test";
+    three(host, fake).apply(&namespace);
+    let calls = asked(&namespace, host, fake);
+    figure("redis", "calls_of_300_misses_without", calls);
+    assert_eq!(calls, 3);
+}
+
+#[test]
+fn with_redis_all_pods_ask_once() {
+    let fake = Fake::get();
+    let namespace = Namespace::new("redis");
+    let host = "redis.gists.test";
+    three(host, fake).component("k8s/components/redis").apply(&namespace);
+    let _ = Deployment::new(&namespace, "github-gists-redis").ready();
+    let calls = asked(&namespace, host, fake);
+    figure("redis", "calls_of_300_misses_with", calls);
+    assert_eq!(calls, 1);
+}

@@ -1,0 +1,194 @@
+//! The autoscaler, and the figures that it goes by.
+
+use std::time::{Duration, Instant};
+
+use cluster_e2e::http::{Client, Request};
+use cluster_e2e::{
+    Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Load, Namespace, Node, Pod, eventually,
+    eventually_within, figure, kubectl,
+};
+use serde_json::{Value, json};
+
+const NAME: &str = "github-gists-api";
+
+/// Requests that cost much: a hundred gists, asked of GitHub each time.
+fn costly(fake: &Fake) -> Request {
+    Request::get(&format!("/{}?per_page=100&use_cache=false", fake.user(100)))
+}
+
+/// The overlay with a request of so little processor time that a light load is much of it.
+fn sensitive(host: &str, fake: &Fake) -> Kustomization {
+    let resources = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": NAME },
+        "spec": { "template": { "spec": { "containers": [{
+            "name": NAME, "resources": { "requests": { "cpu": "30m" } }
+        }] } } }
+    });
+    Cluster::get().dev().at_host(host).upstream(&fake.url()).patch("Deployment", NAME, &resources)
+}
+
+fn answers(client: &Client, request: &Request) {
+    eventually("the gateway knows the route", || match client.send(request) {
+        Ok(response) if response.status == 200 => Ok(()),
+        Ok(response) => Err(format!("{}: {}", response.status, response.text())),
+        Err(error) => Err(error.to_string()),
+    });
+}
+
+#[test]
+fn the_autoscaler_follows_the_load_up_and_down() {
+    let fake = Fake::get();
+    let namespace = Namespace::new("scaling");
+    // Down at once rather than after five minutes; up as the manifest says.
+    let behaviour = json!([{
+        "op": "replace", "path": "/spec/behavior/scaleDown",
+        "value": { "stabilizationWindowSeconds": 5, "policies": [{ "type": "Percent", "value": 100, "periodSeconds": 5 }] }
+    }]);
+    let host = "scaling.gists.test";
+    sensitive(host, fake).patch("HorizontalPodAutoscaler", NAME, &behaviour).apply(&namespace);
+    let client = Gateway::get().http(host);
+    let request = costly(fake);
+    eventually_within(LONG, "the autoscaler begins with its minimum", || {
+        replicas(&namespace, |count| count == 3)
+    });
+    let _ = Deployment::api(&namespace).ready();
+    answers(&client, &request);
+
+    let (load, started) = (Load::start(&client, 8, 80.0, &[request]), Instant::now());
+    let up = eventually_within(LONG, "the autoscaler adds pods", || replicas(&namespace, |count| count > 3));
+    figure("scaling", "up_after_s", started.elapsed().as_secs());
+    eventually_within(LONG, "the added pods serve", || {
+        let ready = Deployment::api(&namespace).ready_pods().len();
+        if ready > 3 { Ok(()) } else { Err(format!("{ready} ready")) }
+    });
+    let tally = load.stop();
+    println!("scaled to {up} replicas: {}", tally.summary());
+    assert_eq!(tally.failed(), 0, "{}", tally.reasons.join("\n"));
+
+    let stopped = Instant::now();
+    eventually_within(LONG, "the autoscaler removes them", || replicas(&namespace, |count| count == 3));
+    figure("scaling", "down_after_s", stopped.elapsed().as_secs());
+    figure("scaling", "replicas_under_load", up);
+}
+
+/// The replicas that the autoscaler asks for, when they are as wanted; else what it says of itself.
+fn replicas(namespace: &Namespace, wanted: impl Fn(i64) -> bool) -> Result<i64, String> {
+    let found = namespace.kubectl(["get", "hpa", NAME]).json()?;
+    let desired = found.pointer("/status/desiredReplicas").and_then(Value::as_i64).unwrap_or_default();
+    let deployed = Deployment::api(namespace).object()?;
+    let deployed = deployed.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or_default();
+    if wanted(desired) && deployed == desired { Ok(desired) } else { Err(found["status"].to_string()) }
+}
+
+/// What metrics-server says of a container.
+#[derive(Debug, Clone, PartialEq)]
+struct Reported {
+    /// The end of the window that it is about.
+    time: String,
+    /// The window, in seconds.
+    window: f64,
+    /// Nanoseconds of processor time a second.
+    cpu: f64,
+    /// Bytes of the working set.
+    memory: f64,
+}
+
+impl Reported {
+    fn of(pod: &Pod, container: &str) -> Result<Self, String> {
+        let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods/{}", pod.namespace, pod.name);
+        let text = kubectl(["get", "--raw", &path]).run()?;
+        let told: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let usage = told["containers"].as_array().into_iter().flatten().find(|one| one["name"] == container);
+        let usage = usage.map(|container| &container["usage"]).ok_or_else(|| told.to_string())?;
+        let read = |value: &Value| quantity(value.as_str().unwrap_or_default());
+        let (cpu, memory) = (read(&usage["cpu"]), read(&usage["memory"]));
+        let window = read(&told["window"]);
+        let time = told["timestamp"].as_str().unwrap_or_default().to_owned();
+        match (window, cpu, memory) {
+            (Some(window), Some(cpu), Some(memory)) => Ok(Self { time, window, cpu: cpu * 1e9, memory }),
+            _ => Err(told.to_string()),
+        }
+    }
+}
+
+/// A quantity, or a duration in seconds and minutes, as the metrics API writes them.
+fn quantity(text: &str) -> Option<f64> {
+    if let Some((minutes, rest)) = text.split_once('m').filter(|(_, rest)| rest.ends_with('s')) {
+        return Some(minutes.parse::<f64>().ok()? * 60.0 + quantity(rest)?);
+    }
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "" | "s" => 1.0,
+        "n" => 1e-9,
+        "u" => 1e-6,
+        "m" => 1e-3,
+        "Ki" => 1024.0,
+        "Mi" => 1024.0 * 1024.0,
+        "Gi" => 1024.0 * 1024.0 * 1024.0,
+        _ => return None,
+    };
+    Some(number.parse::<f64>().ok()? * factor)
+}
+
+#[test]
+fn what_kubectl_top_says_is_what_the_cgroup_knows() {
+    let (fake, node) = (Fake::get(), Node::get());
+    let namespace = Namespace::new("top");
+    let host = "top.gists.test";
+    sensitive(host, fake).replicas(1).apply(&namespace);
+    let client = Gateway::get().http(host);
+    let pod = Deployment::api(&namespace).ready().remove(0);
+    let request = costly(fake);
+    answers(&client, &request);
+
+    let load = Load::start(&client, 4, 30.0, &[request]);
+    // Long enough for several windows of metrics-server's, whatever the cluster's resolution is up to 15 s.
+    let recorder = {
+        let pod = pod.clone();
+        std::thread::spawn(move || node.record(&pod, NAME, 75))
+    };
+    let mut reported: Vec<Reported> = Vec::new();
+    while !recorder.is_finished() {
+        if let Ok(next) = Reported::of(&pod, NAME)
+            && reported.last().is_none_or(|last| last.time != next.time)
+        {
+            reported.push(next);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let recorded = recorder.join().unwrap().unwrap();
+    let tally = load.stop();
+    assert_eq!(tally.failed(), 0, "{}", tally.reasons.join("\n"));
+
+    // The first report's end begins the time that the others are about.
+    let recorded_at = |time: &str| recorded.iter().find(|usage| usage.time.as_str() >= time);
+    reported.retain(|report| recorded[0].time <= report.time && recorded_at(&report.time).is_some());
+    assert!(reported.len() >= 3, "too few reports to compare: {reported:?}");
+    let (first, rest) = (&reported[0], &reported[1..]);
+    let (begin, end) = (recorded_at(&first.time).unwrap(), recorded_at(&rest[rest.len() - 1].time).unwrap());
+    let known = (end.cpu_ns - begin.cpu_ns) as f64 / (end.seconds - begin.seconds) as f64;
+    let windows: f64 = rest.iter().map(|report| report.window).sum();
+    let told = rest.iter().map(|report| report.cpu * report.window).sum::<f64>() / windows;
+    println!(
+        "CPU over {windows:.0} s: {:.1} m told, {:.1} m known; {}",
+        told / 1e6,
+        known / 1e6,
+        tally.summary()
+    );
+    figure("top", "cpu_told_millicores", (told / 1e5).round() / 10.0);
+    figure("top", "cpu_of_cgroup_millicores", (known / 1e5).round() / 10.0);
+    assert!(known > 10e6, "too little load to compare: {known} ns/s");
+    assert!((told / known - 1.0).abs() < 0.10, "CPU: metrics-server says {told} ns/s, the cgroup {known}");
+
+    // Memory moves by itself: the report is of some moment of its window.
+    let report = &rest[rest.len() - 1];
+    let nearest = recorded.iter().filter(|usage| usage.time.as_str() > rest[rest.len() - 2].time.as_str());
+    let nearest = nearest
+        .map(|usage| usage.working_set as f64)
+        .min_by(|a, b| (a - report.memory).abs().total_cmp(&(b - report.memory).abs()));
+    let nearest = nearest.unwrap();
+    figure("top", "memory_told_mib", (report.memory / 1048576.0 * 10.0).round() / 10.0);
+    figure("top", "memory_of_cgroup_mib", (nearest / 1048576.0 * 10.0).round() / 10.0);
+    assert!((report.memory / nearest - 1.0).abs() < 0.10, "memory: {} told, {nearest} known", report.memory);
+}
