@@ -50,13 +50,16 @@ impl Cluster {
         self.plain
     }
 
-    /// The overlay `dev`, in the variant that the suite runs.
+    /// The overlay `dev` with the node's images, in the variant that the suite runs.
     #[must_use]
     pub fn dev(&self) -> Kustomization {
-        let images = ["github-gists-api", "github-gists-api-plain", "github-gists-api-artifact", "redis"];
-        let dev = Kustomization::on("k8s/overlays/dev").without("Namespace", "dev");
-        let dev = images.into_iter().fold(dev, Kustomization::local);
-        if self.plain { dev.component("k8s/components/plain-container") } else { dev }
+        if self.plain { self.dev_plain() } else { local(Kustomization::on("k8s/overlays/dev")) }
+    }
+
+    /// The overlay `dev` with the plain-container component, whatever the suite runs.
+    #[must_use]
+    pub fn dev_plain(&self) -> Kustomization {
+        local(Kustomization::on("k8s/overlays/dev")).component("k8s/components/plain-container")
     }
 
     /// A namespace's name with the prefix of this run.
@@ -82,6 +85,12 @@ impl Cluster {
         kubectl(["apply", "-f", "-"]).input(namespace.to_string()).must();
         name
     }
+}
+
+/// Without the overlay's own namespace, and with the images that lie on the node.
+fn local(overlay: Kustomization) -> Kustomization {
+    let images = ["github-gists-api", "github-gists-api-plain", "github-gists-api-artifact", "redis"];
+    images.into_iter().fold(overlay.without("Namespace", "dev"), Kustomization::local)
 }
 
 /// What the cluster lacks.

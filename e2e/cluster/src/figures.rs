@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -20,6 +21,12 @@ pub fn figure(group: &str, name: &str, value: impl Into<Value>) {
     all.entry(group.to_owned()).or_default().insert(name.to_owned(), value);
     let all = serde_json::to_string_pretty(&all).unwrap_or_else(|error| fail(error));
     fs::write(&path, all).unwrap_or_else(|error| fail(format!("{}: {error}", path.display())));
+}
+
+/// A time as figures have it.
+#[must_use]
+pub fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The value that this share of `values` stays at or below (0.5 is the median); `None` of nothing.

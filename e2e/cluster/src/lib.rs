@@ -28,7 +28,7 @@ pub use e2e::fake::{Answer, Call, Delivery};
 pub use e2e::harness::{Sample, Samples};
 pub use eventually::{LONG, SHORT, eventually, eventually_within};
 pub use fake::Fake;
-pub use figures::{figure, percentile};
+pub use figures::{figure, milliseconds, percentile};
 pub use gateway::Gateway;
 pub use kubectl::{Kubectl, kubectl};
 pub use kustomize::Kustomization;

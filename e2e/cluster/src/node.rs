@@ -101,6 +101,30 @@ impl Node {
         self.usages(&format!("*{}*", container_id(pod, container)), seconds)
     }
 
+    /// The processes of one container of the pod, one a line: `name uid=1000 gid=1000 capabilities=… seccomp=2 nonewprivs=1`,
+    /// with the effective capabilities in hexadecimal and seccomp's mode, where 2 is a filter.
+    ///
+    /// # Panics
+    /// When the node knows none.
+    #[track_caller]
+    #[must_use]
+    pub fn processes(&self, pod: &Pod, container: &str) -> Vec<String> {
+        let read = self.script(&format!(
+            "for p in $(grep -l '{}' /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3); do\n\
+               awk -v n=$(tr '\\000' '\\n' < /proc/$p/cmdline | head -n 1) '\n\
+                 $1 == \"Uid:\" {{ u = $3 }} $1 == \"Gid:\" {{ g = $3 }} $1 == \"CapEff:\" {{ c = $2 }}\n\
+                 $1 == \"Seccomp:\" {{ s = $2 }} $1 == \"NoNewPrivs:\" {{ w = $2 }}\n\
+                 END {{ print n \" uid=\" u \" gid=\" g \" capabilities=\" c \" seccomp=\" s \" nonewprivs=\" w }}\n\
+               ' /proc/$p/status; done",
+            container_id(pod, container)
+        ));
+        let lines: Vec<_> = read.unwrap_or_else(|refusal| fail(refusal)).lines().map(str::to_owned).collect();
+        if lines.is_empty() {
+            fail(format!("pod {}: {container} has no processes", pod.name));
+        }
+        lines
+    }
+
     #[track_caller]
     fn one(&self, name: &str, pod: &Pod) -> Usage {
         let usage = self.usages(name, 1).map(|usages| usages.into_iter().next());
