@@ -47,7 +47,7 @@ test-e2e: build ## the real component in the real host against a fake GitHub
 
 test-cluster: setup ## the manifests on the cluster that KUBECONFIG names (e2e/cluster/README.md)
 	@echo "==> on the cluster"
-	@$(CARGO) test --locked --package cluster-e2e -- --test-threads=1 --nocapture
+	@CARGO="$(CARGO)" scripts/test-cluster
 
 lint: setup ## formatting, clippy, the WIT as published
 	@$(CARGO) fmt --all --check

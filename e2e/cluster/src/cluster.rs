@@ -65,8 +65,12 @@ impl Cluster {
     /// A namespace's name with the prefix of this run.
     #[must_use]
     pub fn namespace(name: &str) -> String {
-        let prefix = std::env::var(PREFIX).unwrap_or_else(|_| "e2e".to_owned());
-        format!("{prefix}-{name}")
+        format!("{}-{name}", Self::prefix())
+    }
+
+    /// What the names of this run's namespaces begin with.
+    pub(crate) fn prefix() -> String {
+        std::env::var(PREFIX).unwrap_or_else(|_| "e2e".to_owned())
     }
 
     /// A namespace that outlives the test, for what several share; made unless it is there.
@@ -79,7 +83,7 @@ impl Cluster {
         let namespace = serde_json::json!({
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": { "name": name, "labels": {
-                Namespace::MARK: "cluster-e2e", "pod-security.kubernetes.io/enforce": level,
+                Namespace::MARK: Self::prefix(), "pod-security.kubernetes.io/enforce": level,
             } }
         });
         kubectl(["apply", "-f", "-"]).input(namespace.to_string()).must();

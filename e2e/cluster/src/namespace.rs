@@ -15,8 +15,8 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A label of every namespace that the tests made.
-    pub const MARK: &str = "app.kubernetes.io/managed-by";
+    /// A label of every namespace that the tests made; its value is the run's prefix.
+    pub const MARK: &str = "gists.test/run";
 
     /// Makes `e2e-{name}`, empty, under Pod Security `restricted`.
     ///
@@ -45,7 +45,8 @@ impl Namespace {
         Cluster::get();
         gone(name);
         kubectl(["create", "namespace", name]).must();
-        let labels = labels.iter().copied().chain([(Self::MARK, "cluster-e2e")]);
+        let prefix = Cluster::prefix();
+        let labels = labels.iter().copied().chain([(Self::MARK, prefix.as_str())]);
         let labels: Vec<_> = labels.map(|(label, value)| format!("{label}={value}")).collect();
         kubectl(["label", "namespace", name].into_iter().chain(labels.iter().map(String::as_str))).must();
         Self { name: name.to_owned() }
