@@ -1,0 +1,53 @@
+//! `delete`: what a shim that has died left of a container.
+
+use std::{
+    env, fs,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::SystemTime,
+};
+
+use containerd_shim::{Flags, api::DeleteResponse, protos::protobuf::Message as _};
+
+use crate::{
+    error::{Context as _, Error, Result},
+    rootfs,
+    spec::Spec,
+    state, time,
+};
+
+/// Killed: nobody saw how it really ended.
+const STATUS: u32 = 128 + 9;
+
+/// Removes the container `flags.id`, and prints what containerd wants to know.
+pub(crate) fn delete(flags: &Flags) -> Result<()> {
+    let bundle = if flags.bundle.is_empty() {
+        let here = env::current_dir().context(|| "working directory")?;
+        here.parent().unwrap_or(&here).join(&flags.id)
+    } else {
+        PathBuf::from(&flags.bundle)
+    };
+    let options = state::read(&bundle);
+    let mut command = Command::new(options.binary());
+    command.arg("--root").arg(options.root(&flags.namespace));
+    if options.systemd_cgroup || Spec::read(&bundle).is_ok_and(|spec| spec.systemd_cgroup()) {
+        command.arg("--systemd-cgroup");
+    }
+    command.args(["delete", "--force", &flags.id]);
+    command.env_clear().envs(env::var_os("PATH").map(|path| ("PATH", path)));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let status = command.status().context(|| format!("cannot run {}", options.binary()))?;
+    if !status.success() {
+        // containerd removes the bundle all the same: the log is the place to say so.
+        eprintln!("{} delete --force {}: {status}", options.binary(), flags.id);
+    }
+    rootfs::unmount(&bundle.join("rootfs"));
+    let pid = fs::read_to_string(bundle.join("init.pid")).unwrap_or_default();
+    let mut response = DeleteResponse::new();
+    response.set_pid(pid.trim().parse().unwrap_or(0));
+    response.set_exit_status(STATUS);
+    response.set_exited_at(time::stamp(SystemTime::now()));
+    let reply = response.write_to_bytes().map_err(|error| Error::Other(error.to_string()))?;
+    io::stdout().lock().write_all(&reply).context(|| "stdout")
+}

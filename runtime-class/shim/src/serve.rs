@@ -1,0 +1,111 @@
+//! The shim proper: serves one pod until containerd lets it go.
+
+use std::{
+    env,
+    fs::File,
+    io,
+    os::{fd::AsFd as _, unix::net::UnixListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use containerd_shim::{
+    Flags, Task,
+    protos::{
+        shim_async::create_task,
+        ttrpc::r#async::{Server, transport::Listener},
+    },
+};
+use nix::sys::prctl::set_child_subreaper;
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+
+use crate::{
+    bootstrap::{CACHE_DIR, TTRPC_ADDRESS},
+    error::{Context as _, Error, Result},
+    events::Events,
+    logger,
+    node::Node,
+    reaper::Reaper,
+    service::Service,
+};
+
+/// The task service's names: containerd 2 renamed it, and changed nothing else.
+const SERVICES: [&str; 2] = ["containerd.task.v3.Task", "containerd.task.v2.Task"];
+const HOST: &str = "wasi-http-host";
+const CACHE: &str = "/var/lib/wasi-http/cache";
+/// For calls that are being answered when the shim ends.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+/// Threads that mount file systems; they end soon after.
+const BLOCKING_MAX: usize = 4;
+const BLOCKING_KEPT: Duration = Duration::from_millis(100);
+
+/// Serves at the socket that is the standard input.
+pub(crate) fn serve(flags: &Flags) -> Result<()> {
+    logger::init(Path::new("log"), &flags.id, flags.debug);
+    let listener = inherited().context(|| "the socket on standard input")?;
+    set_child_subreaper(true).context(|| "subreaper")?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_MAX)
+        .thread_keep_alive(BLOCKING_KEPT)
+        .build()
+        .context(|| "runtime")?;
+    let served = runtime.block_on(run(flags, listener));
+    // Nothing is to come up at this place before the socket is gone.
+    let _ = std::fs::remove_file(&flags.socket);
+    served
+}
+
+/// Takes the listening socket, and leaves nothing in its place.
+fn inherited() -> io::Result<UnixListener> {
+    let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+async fn run(flags: &Flags, listener: UnixListener) -> Result<()> {
+    let reaper = Arc::new(Reaper::default());
+    let mut children = signal(SignalKind::child()).context(|| "SIGCHLD")?;
+    // containerd ends a shim by a call, or by SIGKILL: any other signal is not meant for it.
+    let mut terminate = signal(SignalKind::terminate()).context(|| "SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context(|| "SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context(|| "SIGHUP")?;
+    let own = env::current_exe().context(|| "own path")?;
+    let node = Arc::new(Node {
+        namespace: flags.namespace.clone(),
+        address: flags.address.clone(),
+        events: Events::new(&flags.namespace, env::var(TTRPC_ADDRESS).unwrap_or_default()),
+        reaper: Arc::clone(&reaper),
+        host: own.with_file_name(HOST),
+        cache: env::var_os(CACHE_DIR).map_or_else(|| PathBuf::from(CACHE), PathBuf::from),
+    });
+    let service = Arc::new(Service::new(Arc::clone(&node)));
+    let mut server = Server::new();
+    for name in SERVICES {
+        let methods = create_task(Arc::clone(&service) as Arc<dyn Task + Send + Sync>);
+        server = server
+            .register_service(methods.into_values().map(|methods| (name.to_owned(), methods)).collect());
+    }
+    let listener = Listener::try_from(listener).context(|| "socket")?;
+    let mut server = server.add_listener(listener);
+    server.start().await.map_err(|error| Error::Other(format!("{}: {error}", flags.socket)))?;
+    loop {
+        tokio::select! {
+            () = service.done.notified() => break,
+            Some(()) = children.recv() => reaper.reap(),
+            Some(()) = terminate.recv() => {}
+            Some(()) = interrupt.recv() => {}
+            Some(()) = hangup.recv() => {}
+        }
+    }
+    node.events.flush().await;
+    // A call that takes longer is cut off: containerd has asked for the end.
+    let _ = timeout(SHUTDOWN_LIMIT, server.shutdown()).await;
+    Ok(())
+}

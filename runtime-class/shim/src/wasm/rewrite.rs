@@ -1,0 +1,171 @@
+//! The specification of a WebAssembly container, as `runc` gets it.
+
+use std::path::Path;
+
+use super::{ARTIFACT, CACHE, HOST, app::App};
+use crate::spec::Spec;
+
+/// Where requests are answered, unless the pod says otherwise; `PORT` has its say.
+const PORT: &str = "8080";
+/// Where the kubelet and Prometheus ask.
+const ADMIN_PORT: &str = "9090";
+
+/// Makes `spec` serve `app` with `host`, both files of the node, and `code`, the directory of its compiled code.
+pub(super) fn rewrite(spec: &mut Spec, app: &App, host: &Path, code: &Path) {
+    let mut args = vec![HOST.to_owned(), "serve".to_owned(), app.path.clone()];
+    args.extend(app.flags.iter().cloned());
+    spec.set_args(args);
+    let any = any_address();
+    let port = spec.variable("PORT").filter(|port| !port.is_empty()).unwrap_or(PORT);
+    let defaults = [
+        ("WASI_HTTP_HOST_LISTEN", "--listen", format!("{any}:{port}")),
+        ("WASI_HTTP_HOST_ADMIN_LISTEN", "--admin-listen", format!("{any}:{ADMIN_PORT}")),
+        ("WASI_HTTP_HOST_CACHE_DIR", "--cache-dir", CACHE.to_owned()),
+    ];
+    for (variable, flag, value) in defaults {
+        if spec.variable(variable).is_none() && !has_flag(&app.flags, flag) {
+            spec.add_variable(variable, &value);
+        }
+    }
+    spec.add_mount(&host.to_string_lossy(), HOST);
+    spec.add_mount(&code.to_string_lossy(), CACHE);
+    if let Some(artifact) = &app.artifact {
+        spec.add_mount(&artifact.to_string_lossy(), ARTIFACT);
+    }
+}
+
+/// `--flag value` or `--flag=value`.
+fn has_flag(flags: &[String], flag: &str) -> bool {
+    flags
+        .iter()
+        .any(|given| given.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+}
+
+/// Both families where the kernel has both.
+fn any_address() -> &'static str {
+    if Path::new("/proc/sys/net/ipv6").exists() { "[::]" } else { "0.0.0.0" }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const HOST_FILE: &str = "/opt/wasi-http/bin/wasi-http-host";
+    const CODE: &str = "/var/lib/wasi-http/cache/0123";
+
+    fn app(path: &str, flags: &[&str]) -> App {
+        App {
+            path: path.to_owned(),
+            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            artifact: None,
+            files: Vec::new(),
+        }
+    }
+
+    fn rewritten(process: &Value, app: &App) -> Value {
+        let mut spec = Spec::from_value(json!({
+            "ociVersion": "1.1.0",
+            "process": process,
+            "root": {"path": "rootfs", "readonly": true},
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "linux": {"unknownToUs": {"kept": true}},
+        }));
+        rewrite(&mut spec, app, Path::new(HOST_FILE), Path::new(CODE));
+        spec.value().clone()
+    }
+
+    fn env(spec: &Value, name: &str) -> Vec<String> {
+        let env = spec.pointer("/process/env").unwrap().as_array().unwrap();
+        let pairs = env.iter().filter_map(Value::as_str);
+        pairs.filter_map(|pair| Some(pair.strip_prefix(name)?.strip_prefix('=')?.to_owned())).collect()
+    }
+
+    /// The whole of it: what is added, and that nothing else is touched.
+    #[test]
+    fn a_component_of_the_image() {
+        let process = json!({
+            "user": {"uid": 1000, "gid": 1000},
+            "args": ["/spin.toml", "--log-level", "debug"],
+            "env": ["PATH=/bin", "GITHUB_TOKEN=t"],
+            "cwd": "/",
+            "noNewPrivileges": true,
+            "capabilities": {},
+        });
+        let any = any_address();
+        assert_eq!(
+            rewritten(&process, &app("/spin.toml", &["--log-level", "debug"])),
+            json!({
+                "ociVersion": "1.1.0",
+                "process": {
+                    "user": {"uid": 1000, "gid": 1000},
+                    "args": [HOST, "serve", "/spin.toml", "--log-level", "debug"],
+                    "env": [
+                        "PATH=/bin",
+                        "GITHUB_TOKEN=t",
+                        format!("WASI_HTTP_HOST_LISTEN={any}:8080"),
+                        format!("WASI_HTTP_HOST_ADMIN_LISTEN={any}:9090"),
+                        "WASI_HTTP_HOST_CACHE_DIR=/.wasi-http/cache",
+                    ],
+                    "cwd": "/",
+                    "noNewPrivileges": true,
+                    "capabilities": {},
+                },
+                "root": {"path": "rootfs", "readonly": true},
+                "mounts": [
+                    {"destination": "/proc", "type": "proc", "source": "proc"},
+                    {
+                        "destination": "/.wasi-http/wasi-http-host",
+                        "type": "bind",
+                        "source": HOST_FILE,
+                        "options": ["bind", "ro", "nosuid", "nodev"],
+                    },
+                    {
+                        "destination": "/.wasi-http/cache",
+                        "type": "bind",
+                        "source": CODE,
+                        "options": ["bind", "ro", "nosuid", "nodev"],
+                    },
+                ],
+                "linux": {"unknownToUs": {"kept": true}},
+            })
+        );
+    }
+
+    #[test]
+    fn the_pod_s_port_replaces_the_default() {
+        let spec = rewritten(&json!({"args": ["/a.wasm"], "env": ["PORT=3000"]}), &app("/a.wasm", &[]));
+        assert_eq!(env(&spec, "WASI_HTTP_HOST_LISTEN"), [format!("{}:3000", any_address())]);
+        let spec = rewritten(&json!({"args": ["/a.wasm"], "env": ["PORT="]}), &app("/a.wasm", &[]));
+        assert_eq!(env(&spec, "WASI_HTTP_HOST_LISTEN"), [format!("{}:8080", any_address())]);
+    }
+
+    #[test]
+    fn what_the_pod_says_by_variable_or_flag_stands() {
+        let given = json!({"args": ["/a.wasm"], "env": ["WASI_HTTP_HOST_LISTEN=127.0.0.1:1"]});
+        let flags = ["--admin-listen=127.0.0.1:2", "--cache-dir", "/tmp"];
+        let spec = rewritten(&given, &app("/a.wasm", &flags));
+        assert_eq!(env(&spec, "WASI_HTTP_HOST_LISTEN"), ["127.0.0.1:1"]);
+        assert!(env(&spec, "WASI_HTTP_HOST_ADMIN_LISTEN").is_empty());
+        assert!(env(&spec, "WASI_HTTP_HOST_CACHE_DIR").is_empty());
+    }
+
+    #[test]
+    fn a_flag_that_only_begins_like_another_is_not_it() {
+        let spec = rewritten(&json!({"args": ["/a.wasm"]}), &app("/a.wasm", &["--listener"]));
+        assert_eq!(env(&spec, "WASI_HTTP_HOST_LISTEN").len(), 1);
+    }
+
+    #[test]
+    fn an_artifact_is_shown_where_it_is_served_from() {
+        let mut artifact = app(ARTIFACT, &[]);
+        artifact.artifact = Some(PathBuf::from("/var/lib/wasi-http/cache/artifacts/ab.wasm"));
+        let spec = rewritten(&json!({"args": ["anything"], "env": []}), &artifact);
+        assert_eq!(spec.pointer("/process/args/2").unwrap(), ARTIFACT);
+        assert_eq!(spec.pointer("/mounts/3/destination").unwrap(), ARTIFACT);
+        assert_eq!(spec.pointer("/mounts/3/source").unwrap(), "/var/lib/wasi-http/cache/artifacts/ab.wasm");
+    }
+}

@@ -1,0 +1,369 @@
+//! A containerd of our own.
+
+use std::{
+    env, fs,
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::image::{self, Image};
+
+pub(crate) const RUNTIME: &str = "io.containerd.wasi-http.v1";
+/// In the environment of containerd, and thus of the shim: no container may ever see it.
+pub(crate) const NODE_SECRET: &str = "NODE_SECRET=of-the-node";
+/// For anything to happen that must happen, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Repeats `check` until it gives something.
+pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {} s: {what}", PATIENCE.as_secs());
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A required file: from the variable `name`, else from the PATH as `program`.
+pub(crate) fn required(name: &str, program: &str) -> PathBuf {
+    if let Some(path) = env::var_os(name) {
+        let path = PathBuf::from(path);
+        assert!(path.is_file(), "{name}={} is no file", path.display());
+        return path;
+    }
+    find(program).unwrap_or_else(|| panic!("set {name}, or put {program} on the PATH"))
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
+}
+
+/// containerd, and what it runs.
+pub(crate) struct Daemon {
+    directory: TempDir,
+    programs: PathBuf,
+    process: Option<Child>,
+    namespace: String,
+    containers: std::cell::RefCell<Vec<String>>,
+}
+
+impl Daemon {
+    /// Starts one, with nothing in it.
+    pub(crate) fn start() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        assert!(rustix::process::geteuid().is_root(), "these tests start containerd: run them as root");
+        let programs = env::var_os("CONTAINERD")
+            .map(PathBuf::from)
+            .or_else(|| find("containerd").and_then(|containerd| Some(containerd.parent()?.to_owned())));
+        let programs =
+            programs.expect("set CONTAINERD to the directory of containerd and ctr, or put them on the PATH");
+        // Short: a socket's path has at most 107 bytes.
+        let directory = tempfile::Builder::new().prefix("shim").tempdir().unwrap();
+        let bin = directory.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        // A copy: the shim looks for the host beside its own file.
+        fs::copy(
+            env!("CARGO_BIN_EXE_containerd-shim-wasi-http-v1"),
+            bin.join("containerd-shim-wasi-http-v1"),
+        )
+        .unwrap();
+        fs::copy(required("WASI_HTTP_HOST", "wasi-http-host"), bin.join("wasi-http-host")).unwrap();
+        // Containers of `runc`'s keep their state in one place for all containerds of a machine.
+        let namespace = format!("t{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let mut daemon =
+            Self { directory, programs, process: None, namespace, containers: std::cell::RefCell::default() };
+        fs::write(daemon.path("config.toml"), daemon.config()).unwrap();
+        daemon.launch();
+        daemon
+    }
+
+    /// Whether it is containerd 2 or later.
+    pub(crate) fn is_2(&self) -> bool {
+        let output = Command::new(self.programs.join("containerd")).arg("--version").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        !text.split_whitespace().any(|word| word.trim_start_matches('v').starts_with("1."))
+    }
+
+    fn config(&self) -> String {
+        let disabled = if self.is_2() {
+            "\"io.containerd.grpc.v1.cri\", \"io.containerd.cri.v1.runtime\", \"io.containerd.cri.v1.images\", \
+             \"io.containerd.nri.v1.nri\""
+        } else {
+            "\"io.containerd.grpc.v1.cri\""
+        };
+        format!(
+            "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [{disabled}]\n\
+             [grpc]\naddress = {:?}\n[ttrpc]\naddress = {:?}\n",
+            self.path("root"),
+            self.path("state"),
+            self.socket(),
+            self.path("c.sock.ttrpc"),
+        )
+    }
+
+    /// A file of this daemon's.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.path("c.sock")
+    }
+
+    /// The cache of compiled code.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.path("cache")
+    }
+
+    fn launch(&mut self) {
+        let log = File::options().create(true).append(true).open(self.path("containerd.log")).unwrap();
+        let (name, value) = NODE_SECRET.split_once('=').unwrap();
+        let path = env::join_paths(
+            [self.path("bin"), self.programs.clone()]
+                .into_iter()
+                .chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())),
+        );
+        let process = Command::new(self.programs.join("containerd"))
+            .arg("--config")
+            .arg(self.path("config.toml"))
+            .env("PATH", path.unwrap())
+            .env(name, value)
+            .env("WASI_HTTP_SHIM_CACHE_DIR", self.cache())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+        eventually("containerd answers", || self.try_ctr(&["version"]).status.success().then_some(()));
+    }
+
+    /// Ends containerd, not the containers.
+    pub(crate) fn stop(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Starts it again.
+    pub(crate) fn start_again(&mut self) {
+        self.launch();
+    }
+
+    /// Calls `ctr`, whatever comes of it.
+    pub(crate) fn try_ctr(&self, args: &[&str]) -> Output {
+        self.command(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// A call of `ctr`, to be started.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(self.programs.join("ctr"));
+        command.arg("--address").arg(self.socket()).args(["--namespace", &self.namespace]).args(args);
+        command
+    }
+
+    /// Calls `ctr`, which must succeed, and returns what it prints.
+    #[track_caller]
+    pub(crate) fn ctr(&self, args: &[&str]) -> String {
+        let output = self.try_ctr(args);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "ctr {args:?}: {}{}", text(&output.stderr), self.log());
+        text(&output.stdout)
+    }
+
+    /// Calls `ctr`, which must fail, and returns what it says.
+    #[track_caller]
+    pub(crate) fn refused(&self, args: &[&str]) -> String {
+        let output = self.try_ctr(args);
+        assert!(!output.status.success(), "ctr {args:?} succeeded");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// The end of containerd's log, for messages.
+    pub(crate) fn log(&self) -> String {
+        let log = fs::read_to_string(self.path("containerd.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(15).collect();
+        format!("\ncontainerd's log, newest first:\n{}", lines.join("\n"))
+    }
+
+    /// Makes `image` known.
+    pub(crate) fn import(&self, image: &Image) {
+        let file = self.path("image.tar");
+        File::create(&file).unwrap().write_all(&image.tar()).unwrap();
+        self.ctr(&["images", "import", "--all-platforms", file.to_str().unwrap()]);
+    }
+
+    /// Starts a container in the background, its output in a file, under our runtime.
+    #[track_caller]
+    pub(crate) fn run(&self, id: &str, flags: &[&str], image: &str, command: &[&str]) {
+        self.run_as(RUNTIME, id, flags, image, command);
+    }
+
+    /// Likewise under another runtime.
+    #[track_caller]
+    pub(crate) fn run_as(&self, runtime: &str, id: &str, flags: &[&str], image: &str, command: &[&str]) {
+        let log = format!("file://{}", self.output_file(id).display());
+        let mut args = vec!["run", "--detach", "--runtime", runtime, "--log-uri", &log];
+        args.extend(flags);
+        args.extend([image, id]);
+        args.extend(command);
+        self.remember(id);
+        self.ctr(&args);
+    }
+
+    /// Removes container `id` in the end, which was not made by [`Self::run`].
+    pub(crate) fn remember(&self, id: &str) {
+        self.containers.borrow_mut().push(id.to_owned());
+    }
+
+    /// What a container has written so far.
+    pub(crate) fn output(&self, id: &str) -> String {
+        fs::read_to_string(self.output_file(id)).unwrap_or_default()
+    }
+
+    fn output_file(&self, id: &str) -> PathBuf {
+        self.path(&format!("{id}.out"))
+    }
+
+    /// The number and the state of a container's first process, if it has one.
+    pub(crate) fn task(&self, id: &str) -> Option<(u32, String)> {
+        let list = self.ctr(&["task", "list"]);
+        let line = list.lines().find(|line| line.split_whitespace().next() == Some(id))?;
+        let mut words = line.split_whitespace().skip(1);
+        Some((words.next()?.parse().ok()?, words.next()?.to_owned()))
+    }
+
+    /// The number of its first process.
+    #[track_caller]
+    pub(crate) fn pid(&self, id: &str) -> u32 {
+        self.task(id).unwrap_or_else(|| panic!("no task {id}{}", self.log())).0
+    }
+
+    /// Sends `signal`, waits for the end, removes the container, and returns its exit status.
+    #[track_caller]
+    pub(crate) fn end(&self, id: &str, signal: &str) -> u32 {
+        self.ctr(&["task", "kill", "--signal", signal, id]);
+        self.removed(id)
+    }
+
+    /// Waits for the end, removes the container, and returns its exit status.
+    #[track_caller]
+    pub(crate) fn removed(&self, id: &str) -> u32 {
+        eventually("the task stops", || (self.task(id)?.1 == "STOPPED").then_some(()));
+        let output = self.try_ctr(&["task", "delete", id]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        self.ctr(&["container", "delete", id]);
+        self.containers.borrow_mut().retain(|container| container != id);
+        // `ctr` ends with the task's status.
+        output.status.code().and_then(|code| u32::try_from(code).ok()).unwrap_or_else(|| panic!("{said}"))
+    }
+
+    /// Follows the events.
+    pub(crate) fn events(&self) -> Events {
+        let file = self.path("events.txt");
+        let output = File::create(&file).unwrap();
+        let process = self.command(&["events"]).stdin(Stdio::null()).stdout(output).spawn().unwrap();
+        let events = Events { process, file };
+        // A marker of our own tells that it listens.
+        eventually("events are followed", || {
+            self.try_ctr(&["images", "label", image::BUSYBOX, "seen=now"]);
+            events.seen("/images/update").then_some(())
+        });
+        events
+    }
+
+    /// The shim's process that serves container `id`.
+    pub(crate) fn shim(&self, id: &str) -> u32 {
+        let parent = process_status(self.pid(id), "PPid:");
+        parent.parse().unwrap()
+    }
+
+    /// Where compiled code lies: directories of components.
+    pub(crate) fn compiled(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.cache()).into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir() && !path.ends_with("artifacts"))
+            .collect()
+    }
+}
+
+/// The events of a daemon from now on.
+pub(crate) struct Events {
+    process: Child,
+    file: PathBuf,
+}
+
+impl Events {
+    /// The topics so far.
+    pub(crate) fn topics(&self) -> Vec<String> {
+        let text = fs::read_to_string(&self.file).unwrap_or_default();
+        let words =
+            text.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+        words.map(str::to_owned).collect()
+    }
+
+    /// Whether one of `topic` has come.
+    pub(crate) fn seen(&self, topic: &str) -> bool {
+        self.topics().iter().any(|seen| seen == topic)
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.process.is_none() {
+            self.launch();
+        }
+        for id in self.containers.take() {
+            let _ = self.try_ctr(&["task", "kill", "--signal", "SIGKILL", &id]);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while Instant::now() < deadline && self.task(&id).is_some_and(|(_, state)| state != "STOPPED") {
+                thread::sleep(Duration::from_millis(50));
+            }
+            let _ = self.try_ctr(&["task", "delete", "--force", &id]);
+            let _ = self.try_ctr(&["container", "delete", &id]);
+        }
+        self.stop();
+        let _ = fs::remove_dir_all(Path::new("/run/containerd/runc").join(&self.namespace));
+    }
+}
+
+/// A line of `/proc/PID/status`, without its name.
+pub(crate) fn process_status(pid: u32, name: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_else(|| panic!("no {name} in\n{status}")).trim().to_owned()
+}
+
+/// The environment a process was started with.
+pub(crate) fn environment(pid: u32) -> Vec<String> {
+    let text = fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let variables =
+        text.split(|byte| *byte == 0).map(|variable| String::from_utf8_lossy(variable).into_owned());
+    variables.filter(|variable| !variable.is_empty()).collect()
+}
+
+/// A daemon that knows the image of the component and that of busybox.
+pub(crate) fn with_images() -> Daemon {
+    let daemon = Daemon::start();
+    daemon.import(&image::gists());
+    daemon.import(&image::busybox());
+    daemon
+}

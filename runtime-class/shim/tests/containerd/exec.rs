@@ -1,0 +1,119 @@
+//! Processes that are added to a container.
+
+use std::{
+    io::{Read as _, Write as _},
+    process::Stdio,
+};
+
+use crate::{
+    daemon::{environment, eventually, with_images},
+    image::BUSYBOX,
+};
+
+#[test]
+fn output_and_status() {
+    let daemon = with_images();
+    daemon.run("a", &["--env", "ONLY=a"], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    let script = "echo out $ONLY; echo err >&2; exit 9";
+    let output = daemon.try_ctr(&["task", "exec", "--exec-id", "e", "a", "/bin/busybox", "sh", "-c", script]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "out a\n");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("err"));
+    assert_eq!(output.status.code(), Some(9));
+    // The name is free again.
+    assert_eq!(
+        daemon.ctr(&["task", "exec", "--exec-id", "e", "a", "/bin/busybox", "echo", "again"]),
+        "again\n"
+    );
+}
+
+#[test]
+fn much_output_and_an_early_end_lose_nothing() {
+    let daemon = with_images();
+    daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    for number in 0..5 {
+        let id = format!("e{number}");
+        let script = "i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i+1)); done";
+        let output = daemon.ctr(&["task", "exec", "--exec-id", &id, "a", "/bin/busybox", "sh", "-c", script]);
+        assert_eq!(output.lines().count(), 20_000);
+        assert_eq!(output.lines().last(), Some("19999"));
+    }
+}
+
+#[test]
+fn input_until_its_end() {
+    let daemon = with_images();
+    daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    let mut command = daemon.command(&["task", "exec", "--exec-id", "e", "a", "/bin/busybox", "wc", "-c"]);
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = process.stdin.take().unwrap();
+    input.write_all(&vec![b'x'; 300_000]).unwrap();
+    drop(input);
+    let mut output = String::new();
+    process.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    assert_eq!(output.trim(), "300000");
+    assert!(process.wait().unwrap().success());
+}
+
+#[test]
+fn a_terminal() {
+    let daemon = with_images();
+    daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    // `ctr` wants a terminal of its own: `script` makes one.
+    let ctr = daemon.command(&[
+        "task",
+        "exec",
+        "--tty",
+        "--exec-id",
+        "e",
+        "a",
+        "/bin/busybox",
+        "sh",
+        "-c",
+        "tty; exit 4",
+    ]);
+    let line: Vec<String> = std::iter::once(ctr.get_program())
+        .chain(ctr.get_args())
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect();
+    let output = std::process::Command::new("script")
+        .args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("/dev/pts/"), "{output:?}");
+    assert_eq!(output.status.code(), Some(4));
+}
+
+#[test]
+fn processes_are_listed_and_their_environment_is_the_container_s() {
+    let daemon = with_images();
+    daemon.run("a", &["--env", "ONLY=a"], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    let mut command =
+        daemon.command(&["task", "exec", "--exec-id", "e", "a", "/bin/busybox", "sleep", "1000"]);
+    let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let added = eventually("two processes", || {
+        let list = daemon.ctr(&["task", "ps", "a"]);
+        let pids: Vec<u32> =
+            list.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
+        assert!(pids.contains(&daemon.pid("a")), "{list}");
+        let added = pids.iter().copied().find(|pid| *pid != daemon.pid("a"))?;
+        // `runc` itself passes through the cgroup.
+        let program = std::fs::read_to_string(format!("/proc/{added}/cmdline")).unwrap_or_default();
+        (program.contains("sleep") && list.contains('e')).then_some(added)
+    });
+    let own = environment(added);
+    assert!(own.contains(&"ONLY=a".to_owned()), "{own:?}");
+    assert!(own.iter().all(|variable| !variable.starts_with("NODE_SECRET")), "{own:?}");
+    assert_eq!(daemon.end("a", "SIGKILL"), 137);
+    // Its end is that of the container.
+    assert_eq!(process.wait().unwrap().code(), Some(137));
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    let daemon = with_images();
+    daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    let error = daemon.refused(&["task", "exec", "--exec-id", "e", "a", "/bin/absent"]);
+    assert!(error.contains("/bin/absent"), "{error}");
+    assert_eq!(daemon.task("a").unwrap().1, "RUNNING");
+}

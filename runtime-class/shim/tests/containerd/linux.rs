@@ -1,0 +1,106 @@
+//! Ordinary containers in the pod of a component.
+
+use crate::{
+    daemon::{NODE_SECRET, environment, eventually, process_status, with_images},
+    http::get,
+    image::BUSYBOX,
+    serving::serve,
+};
+
+const POD: &str = "io.kubernetes.cri.sandbox-id=pod1";
+
+/// One shim for the pod, and each container with what is its own and nothing of the node's.
+#[test]
+fn a_sidecar_beside_a_component() {
+    let daemon = with_images();
+    let data = daemon.path("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("file"), "of the volume\n").unwrap();
+    let mount = format!("type=bind,src={},dst=/data,options=rbind:ro", data.display());
+    let (port, _) = serve(&daemon, "app", &["--annotation", POD, "--env", "ONLY=app"], &[]);
+    let script = "echo \"$ONLY $(cat /data/file)\"; touch /data/new || echo read-only; exec sleep 1000";
+    daemon.run(
+        "side",
+        &["--annotation", POD, "--env", "ONLY=side", "--mount", &mount, "--memory-limit", "33554432"],
+        BUSYBOX,
+        &["/bin/busybox", "sh", "-c", script],
+    );
+    get(port, "/health");
+    eventually("the sidecar's output", || {
+        let output = daemon.output("side");
+        (output.contains("side of the volume") && output.contains("read-only")).then_some(())
+    });
+    assert_eq!(daemon.shim("app"), daemon.shim("side"), "one shim a pod");
+
+    let own = environment(daemon.pid("side"));
+    assert!(own.contains(&"ONLY=side".to_owned()), "{own:?}");
+    let foreign = |variable: &&String| {
+        !["PATH=", "ONLY=", "HOSTNAME=", "SHLVL=", "PWD=", "HOME="]
+            .iter()
+            .any(|known| variable.starts_with(known))
+    };
+    assert_eq!(own.iter().find(foreign), None, "not the container's own: {own:?}");
+    let own = environment(daemon.pid("app"));
+    assert!(own.contains(&"ONLY=app".to_owned()), "{own:?}");
+
+    // The end of one is not the end of the other.
+    assert_eq!(daemon.end("side", "SIGKILL"), 137);
+    get(port, "/health");
+    assert_eq!(daemon.end("app", "SIGTERM"), 0);
+}
+
+#[test]
+fn the_node_s_environment_reaches_nobody() {
+    let daemon = with_images();
+    let (port, _) = serve(&daemon, "app", &["--annotation", POD], &[]);
+    daemon.run("side", &["--annotation", POD], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    get(port, "/health");
+    for pid in [daemon.pid("app"), daemon.pid("side"), daemon.shim("app")] {
+        let variables = environment(pid);
+        assert!(!variables.contains(&NODE_SECRET.to_owned()), "{variables:?}");
+    }
+}
+
+#[test]
+fn a_limit_of_memory_is_felt_and_told() {
+    let daemon = with_images();
+    let events = daemon.events();
+    let eat = "x=x; while true; do x=$x$x$x$x; done";
+    daemon.run("a", &["--memory-limit", "16777216"], BUSYBOX, &["/bin/busybox", "sh", "-c", eat]);
+    assert_eq!(daemon.removed("a"), 137);
+    eventually("the event", || events.seen("/tasks/oom").then_some(()));
+}
+
+#[test]
+fn events_come_in_order() {
+    let daemon = with_images();
+    let events = daemon.events();
+    daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "true"]);
+    assert_eq!(daemon.removed("a"), 0);
+    eventually("the last event", || events.seen("/tasks/delete").then_some(()));
+    let topics: Vec<String> =
+        events.topics().into_iter().filter(|topic| topic.starts_with("/tasks/")).collect();
+    assert_eq!(topics, ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]);
+}
+
+/// Orphans are the shim's to reap.
+#[test]
+fn no_zombies() {
+    let daemon = with_images();
+    daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    for number in 0..5 {
+        daemon.ctr(&["task", "exec", "--exec-id", &format!("e{number}"), "a", "/bin/busybox", "true"]);
+    }
+    let shim = daemon.shim("a").to_string();
+    eventually("no zombie of the shim's", || {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let zombies = pids.filter(|pid| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+            fields.next() == Some("Z") && fields.next() == Some(&shim)
+        });
+        (zombies.count() == 0).then_some(())
+    });
+    assert_eq!(process_status(daemon.pid("a"), "PPid:"), shim);
+}

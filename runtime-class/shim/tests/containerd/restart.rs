@@ -1,0 +1,78 @@
+//! containerd goes and comes back: what runs goes on.
+
+use std::process::Stdio;
+
+use crate::{
+    daemon::{RUNTIME, eventually, with_images},
+    http::get,
+    image::BUSYBOX,
+    serving::serve,
+};
+
+#[test]
+fn a_pod_goes_on_and_is_known_afterwards() {
+    let mut daemon = with_images();
+    let pod = "io.kubernetes.cri.sandbox-id=pod1";
+    let (port, _) = serve(&daemon, "app", &["--annotation", pod], &[]);
+    daemon.run("side", &["--annotation", pod], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    get(port, "/health");
+    let before = (daemon.pid("app"), daemon.pid("side"), daemon.shim("app"));
+
+    daemon.stop();
+    get(port, "/health");
+    daemon.start_again();
+
+    assert_eq!((daemon.pid("app"), daemon.pid("side"), daemon.shim("app")), before);
+    assert_eq!(daemon.task("app").unwrap().1, "RUNNING");
+    get(port, "/health");
+    assert!(daemon.ctr(&["task", "metrics", "app"]).contains("usage"));
+    assert_eq!(
+        daemon.ctr(&["task", "exec", "--exec-id", "e", "side", "/bin/busybox", "echo", "here"]),
+        "here\n"
+    );
+    // New containers join the same shim.
+    daemon.run("late", &["--annotation", pod], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    assert_eq!(daemon.shim("late"), before.2);
+    assert_eq!(daemon.end("app", "SIGTERM"), 0);
+    assert_eq!(daemon.end("side", "SIGKILL"), 137);
+}
+
+#[test]
+fn what_ended_meanwhile_is_told_afterwards() {
+    let mut daemon = with_images();
+    daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sh", "-c", "sleep 2; exit 5"]);
+    let pid = daemon.pid("a");
+    daemon.stop();
+    eventually("its end", || (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
+    daemon.start_again();
+    assert_eq!(daemon.removed("a"), 5);
+}
+
+/// The reader of a container's output goes, and another comes: nothing breaks, and what is written goes on arriving.
+#[test]
+fn output_flows_to_the_next_reader() {
+    let mut daemon = with_images();
+    let script = "i=0; while true; do echo line $i; i=$((i+1)); sleep 0.2; done";
+    daemon.remember("a");
+    let mut reader = daemon
+        .command(&["run", "--runtime", RUNTIME, BUSYBOX, "a", "/bin/busybox", "sh", "-c", script])
+        .stdin(Stdio::null())
+        .stdout(std::fs::File::create(daemon.path("first.txt")).unwrap())
+        .spawn()
+        .unwrap();
+    let lines = |file: &str| std::fs::read_to_string(daemon.path(file)).unwrap_or_default().lines().count();
+    eventually("output", || (lines("first.txt") > 2).then_some(()));
+    let pid = daemon.pid("a");
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    daemon.stop();
+    daemon.start_again();
+    let output = std::fs::File::create(daemon.path("second.txt")).unwrap();
+    let mut second =
+        daemon.command(&["task", "attach", "a"]).stdin(Stdio::null()).stdout(output).spawn().unwrap();
+    let read = |file: &str| std::fs::read_to_string(daemon.path(file)).unwrap_or_default();
+    eventually("more output", || (read("second.txt").lines().count() > 5).then_some(()));
+    assert_eq!(daemon.pid("a"), pid);
+    let _ = second.kill();
+    let _ = second.wait();
+}

@@ -1,0 +1,150 @@
+//! A component of an image is served, with the pod's settings and with code that is compiled once.
+
+use std::{fs, thread};
+
+use crate::{
+    daemon::{Daemon, eventually, with_images},
+    http::{free_port, get},
+    image::GISTS,
+};
+
+/// Starts the component on the machine's own network, and returns its port and that of its host.
+#[track_caller]
+pub(crate) fn serve(daemon: &Daemon, id: &str, flags: &[&str], command: &[&str]) -> (u16, u16) {
+    let (port, admin) = (free_port(), free_port());
+    let listen = format!("PORT={port}");
+    let admin_listen = format!("WASI_HTTP_HOST_ADMIN_LISTEN=127.0.0.1:{admin}");
+    let mut all = vec!["--net-host", "--env", &listen, "--env", &admin_listen];
+    all.extend(flags);
+    daemon.run(id, &all, GISTS, command);
+    (port, admin)
+}
+
+#[test]
+fn a_manifest_of_a_scratch_image() {
+    let daemon = with_images();
+    let (port, admin) = serve(&daemon, "a", &[], &[]);
+    assert!(get(port, "/health").contains("healthy"));
+    assert!(get(admin, "/metrics").contains("wasi_http_host"));
+    assert_eq!(daemon.end("a", "SIGTERM"), 0);
+}
+
+#[test]
+fn a_bare_component_with_flags_of_the_host() {
+    let daemon = with_images();
+    let (port, _) = serve(&daemon, "a", &[], &["/gists.wasm", "--var", "app_version=by-flag"]);
+    assert!(get(port, "/ready?verbose").contains("by-flag"));
+}
+
+#[test]
+fn settings_of_the_environment_and_of_mounted_files() {
+    let daemon = with_images();
+    let settings = daemon.path("settings");
+    fs::create_dir(&settings).unwrap();
+    fs::write(settings.join("cluster_name"), "by-file").unwrap();
+    let mount = format!("type=bind,src={},dst=/settings,options=rbind:ro", settings.display());
+    let flags = [
+        "--mount",
+        &mount,
+        "--env",
+        "WASI_HTTP_HOST_SETTINGS_DIR=/settings",
+        "--env",
+        "APP_VERSION=by-variable",
+    ];
+    let (port, _) = serve(&daemon, "a", &flags, &[]);
+    let ready = get(port, "/ready?verbose");
+    assert!(ready.contains("by-variable") && ready.contains("by-file"), "{ready}");
+}
+
+/// Two first starts at once compile once, and later ones not at all: the code is one file, mapped by all.
+#[test]
+fn compiled_once_for_all() {
+    let daemon = with_images();
+    let ports = thread::scope(|scope| {
+        let starts: Vec<_> = ["a", "b"]
+            .into_iter()
+            .map(|id| {
+                let (port, log) = (free_port(), daemon.path(&format!("{id}.out")));
+                let mut command =
+                    daemon.command(&["run", "--detach", "--runtime", crate::daemon::RUNTIME, "--net-host"]);
+                command.args([
+                    "--log-uri",
+                    &format!("file://{}", log.display()),
+                    "--env",
+                    &format!("PORT={port}"),
+                ]);
+                command.args([
+                    "--env",
+                    &format!("WASI_HTTP_HOST_ADMIN_LISTEN=127.0.0.1:{}", free_port()),
+                    GISTS,
+                    id,
+                ]);
+                daemon.remember(id);
+                scope.spawn(move || (port, command.output().unwrap()))
+            })
+            .collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect::<Vec<_>>()
+    });
+    for (port, output) in ports {
+        assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stderr), daemon.log());
+        get(port, "/health");
+    }
+    let compiled = daemon.compiled();
+    let [directory] = compiled.as_slice() else { panic!("{compiled:?}") };
+    let files: Vec<_> = fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
+    let [file] = files.as_slice() else { panic!("{files:?}") };
+    let before = fs::metadata(file).unwrap().modified().unwrap();
+    let (port, _) = serve(&daemon, "c", &[], &[]);
+    get(port, "/health");
+    assert_eq!(fs::metadata(file).unwrap().modified().unwrap(), before, "compiled again");
+    assert_eq!(daemon.compiled().len(), 1);
+}
+
+/// A container sees its own component's code, cannot write it, and no other one's.
+#[test]
+fn compiled_code_is_root_s_and_read_only() {
+    use std::os::unix::fs::MetadataExt as _;
+    let daemon = with_images();
+    let (port, _) = serve(&daemon, "a", &[], &[]);
+    get(port, "/health");
+    let directory = daemon.compiled().remove(0);
+    for path in fs::read_dir(&directory).unwrap().map(|file| file.unwrap().path()).chain([directory.clone()])
+    {
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!((metadata.uid(), metadata.mode() & 0o022), (0, 0), "{}", path.display());
+    }
+    let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", daemon.pid("a"))).unwrap();
+    let cache = mounts.lines().find(|line| line.contains(" /.wasi-http/cache ")).unwrap();
+    let key = directory.file_name().unwrap().to_string_lossy().into_owned();
+    let root = cache.split(' ').nth(3).unwrap();
+    assert!(root.ends_with(&key), "not its own directory alone: {cache}");
+    assert!(cache.split(' ').nth(5).unwrap().split(',').any(|option| option == "ro"), "{cache}");
+}
+
+#[test]
+fn a_component_that_cannot_be_compiled_is_named() {
+    let daemon = with_images();
+    daemon.remember("a");
+    let error =
+        daemon.refused(&["run", "--detach", "--runtime", crate::daemon::RUNTIME, GISTS, "a", "/broken.wasm"]);
+    assert!(error.contains("/broken.wasm") && error.contains("cannot be compiled"), "{error}");
+    assert!(daemon.compiled().is_empty());
+}
+
+#[test]
+fn a_component_that_is_not_there_is_named() {
+    let daemon = with_images();
+    daemon.remember("a");
+    let error =
+        daemon.refused(&["run", "--detach", "--runtime", crate::daemon::RUNTIME, GISTS, "a", "/absent.wasm"]);
+    assert!(error.contains("no file /absent.wasm"), "{error}");
+}
+
+/// What the host writes arrives where containerd wants it.
+#[test]
+fn logs() {
+    let daemon = with_images();
+    let (port, _) = serve(&daemon, "a", &[], &[]);
+    get(port, "/health");
+    eventually("a line of the access log", || daemon.output("a").contains("/health").then_some(()));
+}

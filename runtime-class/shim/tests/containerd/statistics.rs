@@ -1,0 +1,124 @@
+//! What a container uses, as containerd is told: an autoscaler decides by it.
+
+use std::{fs, path::Path};
+
+use crate::{
+    daemon::{Daemon, eventually, with_images},
+    http::get,
+    image::BUSYBOX,
+    serving::serve,
+};
+
+const LIMIT: u64 = 64 << 20;
+
+/// Rows of `ctr task metrics`.
+fn metric(daemon: &Daemon, id: &str, names: &[&str]) -> u64 {
+    let table = daemon.ctr(&["task", "metrics", id]);
+    let row = table.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let name = words.next()?;
+        names.contains(&name).then(|| words.next()?.parse().ok())?
+    });
+    row.unwrap_or_else(|| panic!("none of {names:?} in\n{table}"))
+}
+
+/// Nanoseconds of processor time.
+fn cpu(daemon: &Daemon, id: &str) -> u64 {
+    let is_v2 = daemon.ctr(&["task", "metrics", id]).contains("usage_usec");
+    metric(daemon, id, &["cpuacct.usage", "cpu.usage_usec", "usage_usec"]) * if is_v2 { 1000 } else { 1 }
+}
+
+fn memory(daemon: &Daemon, id: &str) -> u64 {
+    metric(daemon, id, &["memory.usage_in_bytes", "memory.usage"])
+}
+
+/// A file of a process's cgroup, which the kernel keeps: of version 1 in `controller`, else of version 2.
+fn kernel(pid: u32, controller: &str, file: &str) -> String {
+    let member = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let path = |line: &str| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let found = fields.next()?.split(',').any(|name| name == controller);
+        found.then(|| fields.next().map(|path| path.trim_start_matches('/').to_owned()))?
+    };
+    let v1 = member.lines().find_map(path);
+    let directory = match &v1 {
+        Some(path) => Path::new("/sys/fs/cgroup").join(controller).join(path),
+        None => Path::new("/sys/fs/cgroup").join(member.trim().trim_start_matches("0::/")),
+    };
+    fs::read_to_string(directory.join(file))
+        .unwrap_or_else(|error| panic!("{}/{file}: {error}", directory.display()))
+}
+
+/// Nanoseconds of processor time by the kernel's own account.
+fn kernel_cpu(pid: u32) -> u64 {
+    if Path::new("/sys/fs/cgroup/cpuacct").exists() {
+        return kernel(pid, "cpuacct", "cpuacct.usage").trim().parse().unwrap();
+    }
+    let stat = kernel(pid, "", "cpu.stat");
+    let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
+    usage.parse::<u64>().unwrap() * 1000
+}
+
+#[test]
+fn processor_time_agrees_with_the_kernel() {
+    let daemon = with_images();
+    let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo done; exec sleep 1000";
+    daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sh", "-c", busy]);
+    eventually("the work is done", || daemon.output("a").contains("done").then_some(()));
+    let pid = daemon.pid("a");
+    // The kernel adds up late: both must stand still between two looks at the kernel's account.
+    let (told, kernel) = eventually("an account that stands still", || {
+        let before = kernel_cpu(pid);
+        let told = cpu(&daemon, "a");
+        (kernel_cpu(pid) == before).then_some((told, before))
+    });
+    assert_eq!(told, kernel);
+    assert!(told > 10_000_000, "{told} ns for 300,000 turns");
+}
+
+#[test]
+fn memory_and_its_limit() {
+    let daemon = with_images();
+    let limit = LIMIT.to_string();
+    let (port, _) = serve(&daemon, "a", &["--memory-limit", &limit], &[]);
+    get(port, "/health");
+    let told = metric(&daemon, "a", &["memory.limit_in_bytes", "memory.usage_limit"]);
+    assert_eq!(told, LIMIT);
+    let used = memory(&daemon, "a");
+    assert!(used > 1 << 20 && used < LIMIT, "{used}");
+    println!("memory of a component's container: {used} bytes");
+}
+
+/// Each container of a pod has its own account.
+#[test]
+fn neighbours_are_apart() {
+    let daemon = with_images();
+    let pod = "io.kubernetes.cri.sandbox-id=pod1";
+    daemon.run("idle", &["--annotation", pod], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    let busy = "while true; do :; done";
+    daemon.run("busy", &["--annotation", pod], BUSYBOX, &["/bin/busybox", "sh", "-c", busy]);
+    eventually("a second of work", || (cpu(&daemon, "busy") > 1_000_000_000).then_some(()));
+    let idle = cpu(&daemon, "idle");
+    assert!(idle < 500_000_000, "{idle}");
+    assert_eq!(metric(&daemon, "idle", &["pids.current"]), 1);
+}
+
+/// Limits are changed while it runs, as an autoscaler of pods in place does.
+#[test]
+fn a_limit_is_changed() {
+    use containerd_shim::{
+        api::UpdateTaskRequest,
+        protos::{protobuf::well_known_types::any::Any, ttrpc::context},
+    };
+    let daemon = with_images();
+    daemon.run("a", &["--memory-limit", &LIMIT.to_string()], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    let mut request = UpdateTaskRequest::new();
+    request.set_id("a".to_owned());
+    request.set_resources(Any {
+        type_url: "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources".to_owned(),
+        value: format!("{{\"memory\":{{\"limit\":{}}}}}", 2 * LIMIT).into_bytes(),
+        ..Any::default()
+    });
+    crate::rpc::client(&daemon, "a").update(context::with_timeout(30_000_000_000), &request).unwrap();
+    assert_eq!(metric(&daemon, "a", &["memory.limit_in_bytes", "memory.usage_limit"]), 2 * LIMIT);
+}
