@@ -18,7 +18,7 @@ use crate::{
 /// The first argument that makes this program run the rest on the node.
 pub const ON_NODE: &str = "on-node";
 /// The node's own first process: its mount namespace is the node's. Needs `hostPID`.
-const MOUNTS_OF_NODE: &str = "/proc/1/ns/mnt";
+pub const MOUNTS_OF_NODE: &str = "/proc/1/ns/mnt";
 
 /// Restarts containerd, and returns once it is up.
 ///
@@ -61,11 +61,7 @@ fn run(node: &Node, command: &[String]) -> Result<()> {
 
 /// Becomes `command`, in the node's mount namespace. Returns only when it cannot.
 #[must_use]
-pub fn become_on_node(command: &[String]) -> Error {
-    become_in(Path::new(MOUNTS_OF_NODE), command)
-}
-
-fn become_in(namespace: &Path, command: &[String]) -> Error {
+pub fn become_on_node(namespace: &Path, command: &[String]) -> Error {
     let failed = |reason: String| Error::Command { command: command.join(" "), reason };
     let Some((program, arguments)) = command.split_first() else {
         return failed("it is empty".to_owned());

@@ -8,7 +8,7 @@ use signal_hook::{
     iterator::Signals,
 };
 use wasi_http_installer::{
-    command::{ON_NODE, become_on_node, restart},
+    command::{MOUNTS_OF_NODE, ON_NODE, become_on_node, restart},
     distribution::Restart,
     error::{Error, Result},
     install::Installation,
@@ -42,6 +42,8 @@ enum Command {
     /// Run a command in the node's mount namespace
     #[command(name = ON_NODE, hide = true)]
     OnNode {
+        #[arg(long, value_name = "FILE", default_value = MOUNTS_OF_NODE)]
+        mounts: PathBuf,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<String>,
     },
@@ -124,7 +126,7 @@ fn main() -> ExitCode {
             target.installation().and_then(|installation| installation.remove(Duration::from_secs(patience)))
         }
         Command::Wait => wait(),
-        Command::OnNode { command } => Err(become_on_node(&command)),
+        Command::OnNode { mounts, command } => Err(become_on_node(&mounts, &command)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
