@@ -52,7 +52,7 @@ def main(work: Path, schemas: Path) -> int:
     report.check("versions to install", policies.installed_versions())
     roots = [root for root in render.ROOTS if Path(root).exists()]
     report.check("yamllint", linters.plain("yamllint", "--strict", "--config-file", "k8s/lint/yamllint.yaml", *roots))
-    report.check("shellcheck", linters.plain("shellcheck", *linters.shell_scripts()))
+    report.check("shellcheck", linters.plain("shellcheck", "--external-sources", *linters.shell_scripts()))
     report.check("hadolint", linters.plain("hadolint", "--no-color", "Dockerfile", "runtime-class/kind/Dockerfile"))
     report.check("kubeconform", linters.kubeconform([r.file for r in everything], schemas))
     with ThreadPoolExecutor(2) as pool:
