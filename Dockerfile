@@ -8,8 +8,9 @@ ARG RUST=rust:1.95.0-bookworm
 FROM --platform=${BUILDPLATFORM} ${RUST} AS component
 WORKDIR /src
 COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked --package gists --target wasm32-wasip2 \
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked --mount=type=cache,target=/src/target,sharing=locked \
+    rustup target add wasm32-wasip2 \
+    && cargo build --release --locked --package gists --target wasm32-wasip2 \
     && mkdir /out \
     && cp target/wasm32-wasip2/release/gists.wasm /out/gists.wasm \
     && sed 's|^source = .*|source = "gists.wasm"|' spin.toml > /out/spin.toml

@@ -86,7 +86,7 @@ test-installer: setup ## the installer on captured nodes; containerds on the PAT
 
 test-image: build ## the images' form: digests, layers, the same bytes twice
 	@echo "==> images"
-	@python3 -B -m unittest discover --start-directory scripts --top-level-directory scripts
+	@python3 -B -m unittest discover --start-directory scripts/oci --top-level-directory scripts
 
 test-monitoring: build ## rules, dashboards and runbooks, against the series that the real service exports
 	@echo "==> monitoring"

@@ -1,6 +1,6 @@
 """Tests of the images' form. They need the component (make build); whatever else an image holds is stood in for by small files.
 
-    python3 -m unittest discover --start-directory scripts --top-level-directory scripts --pattern 'test_*.py'
+    python3 -B -m unittest discover --start-directory scripts/oci --top-level-directory scripts
 """
 
 import dataclasses
@@ -212,6 +212,33 @@ class Files(unittest.TestCase):
         tree.file("/a", b"1")
         with self.assertRaisesRegex(ValueError, "given twice"):
             tree.file("/a", b"2")
+
+
+class Dockerfile(unittest.TestCase):
+    """The Dockerfile describes the same images a second time: each description has to say the same."""
+
+    TEXT = (ROOT / "Dockerfile").read_text()
+
+    def stage(self, name: str) -> str:
+        found = re.search(rf"^FROM scratch AS {name}\n(.*?)(?=^FROM |\Z)", self.TEXT, re.MULTILINE | re.DOTALL)
+        self.assertIsNotNone(found, f"no stage {name}")
+        return found[1].replace("\\\n", " ")
+
+    def test_its_images_start_as_ours_do(self):
+        names = {"gists": "github-gists-api", "plain": "github-gists-api-plain", "installer": "wasi-http-installer"}
+        for stage, name in names.items():
+            with self.subTest(stage):
+                text, image = self.stage(stage), BY_NAME[name]
+                words = dict(line.split(maxsplit=1) for line in text.splitlines() if line[:1].isupper() and not line.startswith("COPY"))
+                self.assertEqual(json.loads(words["ENTRYPOINT"]), image.entrypoint)
+                self.assertEqual(words["USER"], image.user)
+                self.assertEqual([int(port) for port in words.get("EXPOSE", "").split()], image.ports)
+                self.assertEqual(dict(pair.split("=") for pair in words.get("ENV", "").split()), image.environment)
+
+    def test_its_manifest_is_ours(self):
+        [expression] = re.findall(r"sed '([^']+)' spin\.toml > /out/spin\.toml", self.TEXT)
+        done = subprocess.run(["sed", expression, ROOT / "spin.toml"], capture_output=True, check=True)
+        self.assertEqual(done.stdout, spin_manifest())
 
 
 class CommandLine(unittest.TestCase):
