@@ -341,7 +341,7 @@ MESH = Dashboard(
             [
                 Panel(
                     "Answers",
-                    [(rate("envoy_cluster_upstream_rq_xx", "pod", "response_code_class", matching=CLUSTER), "{{pod}} {{response_code_class}}xx")],
+                    [(rate("envoy_cluster_upstream_rq", "pod", "response_code_class", matching=CLUSTER + ',response_code_class!=""'), "{{pod}} {{response_code_class}}")],
                     "reqps",
                 ),
                 Panel(

@@ -3,6 +3,7 @@
 
 mod density;
 mod harness;
+mod prometheus;
 mod redis;
 mod rollout;
 mod runtime;
