@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path, thread, time::Duration};
 
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::{
     error::{Error, Result},
@@ -40,10 +40,19 @@ impl Api {
             fs::read_to_string(&path).map_err(Error::file(path))
         };
         let token = read("token")?.trim().to_owned();
-        let authority = Certificate::from_pem(read("ca.crt")?.as_bytes()).map_err(|error| {
-            Error::Configuration { path: account.join("ca.crt"), reason: error.to_string() }
-        })?;
-        let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[authority])).build();
+        // While an authority is being exchanged there are two.
+        let authorities = parse_pem(read("ca.crt")?.as_bytes())
+            .filter_map(|item| match item {
+                Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+                Ok(_) => None,
+                Err(error) => Some(Err(error)),
+            })
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(|error| Error::Configuration {
+                path: account.join("ca.crt"),
+                reason: error.to_string(),
+            })?;
+        let tls = TlsConfig::builder().root_certs(RootCerts::from(authorities)).build();
         let config =
             ureq::Agent::config_builder().tls_config(tls).timeout_global(Some(PATIENCE)).proxy(None).build();
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };

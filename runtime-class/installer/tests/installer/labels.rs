@@ -25,7 +25,8 @@ fn serve(answers: &'static [&'static str]) -> Server {
         generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let account = tempfile::tempdir().expect("a directory");
     fs::write(account.path().join("token"), "secret\n").expect("a token");
-    fs::write(account.path().join("ca.crt"), cert.pem()).expect("an authority");
+    let older = generate_simple_self_signed(["older.example.com".to_owned()]).expect("a certificate").cert;
+    fs::write(account.path().join("ca.crt"), older.pem() + &cert.pem()).expect("authorities");
     let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der()).into();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
