@@ -37,8 +37,9 @@ impl Kubectl {
     /// # Errors
     /// The command and what it complained of.
     pub fn run(&self) -> Result<String, String> {
-        let mut command = Self::command(&self.arguments);
-        command.arg(REQUEST_TIMEOUT);
+        // First, for what follows `--` is another program's.
+        let mut command = Self::command(&[REQUEST_TIMEOUT]);
+        command.args(&self.arguments);
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         let named = || format!("kubectl {}", self.arguments.join(" "));
         let mut child = command.spawn().map_err(|error| format!("{}: {error}", named()))?;

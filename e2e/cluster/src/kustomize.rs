@@ -14,6 +14,7 @@ pub struct Kustomization {
     components: Vec<String>,
     patches: Vec<Value>,
     images: Vec<Value>,
+    keeping: bool,
 }
 
 impl Kustomization {
@@ -104,6 +105,21 @@ impl Kustomization {
         self
     }
 
+    /// Exchanges an image for another: `localhost/name:tag`.
+    #[must_use]
+    pub fn image(mut self, image: &str, other: &str) -> Self {
+        let (name, tag) = other.rsplit_once(':').unwrap_or((other, "latest"));
+        self.images.push(json!({ "name": image, "newName": name, "newTag": tag }));
+        self
+    }
+
+    /// Moves only what names no namespace: what belongs beside the gateway stays there.
+    #[must_use]
+    pub fn keeping_namespaces(mut self) -> Self {
+        self.keeping = true;
+        self
+    }
+
     /// The objects, with the namespace where one is given, as YAML.
     ///
     /// # Panics
@@ -121,7 +137,15 @@ impl Kustomization {
             "patches": self.patches, "images": self.images,
         });
         if let (Some(namespace), Some(fields)) = (namespace, kustomization.as_object_mut()) {
-            fields.insert("namespace".to_owned(), namespace.into());
+            if self.keeping {
+                let transformer = json!({
+                    "apiVersion": "builtin", "kind": "NamespaceTransformer",
+                    "metadata": { "name": "namespace", "namespace": namespace }, "unsetOnly": true,
+                });
+                fields.insert("transformers".to_owned(), json!([transformer.to_string()]));
+            } else {
+                fields.insert("namespace".to_owned(), namespace.into());
+            }
         }
         let file = directory.join("kustomization.yaml");
         fs::write(&file, kustomization.to_string())

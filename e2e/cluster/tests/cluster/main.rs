@@ -1,10 +1,15 @@
 //! What the cluster must show, asked of a real one: one file a subject. Run by `make test-cluster`, one test at a time.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
+mod canary;
 mod density;
 mod harness;
+mod ingress;
+mod mesh;
+mod policy;
 mod prometheus;
 mod redis;
 mod rollout;
 mod runtime;
 mod scaling;
+mod support;

@@ -1,0 +1,70 @@
+//! Two versions behind one name: by weight, by header, forth and back.
+
+use std::collections::BTreeMap;
+
+use cluster_e2e::http::Request;
+use cluster_e2e::{Deployment, eventually, figure};
+use serde_json::json;
+
+use crate::support::Site;
+
+/// Which versions answered so many requests, by what `/ready?verbose` tells.
+fn versions(site: &Site, requests: usize, header: Option<(&str, &str)>) -> BTreeMap<String, usize> {
+    let mut request = Request::get("/ready?verbose");
+    if let Some((name, value)) = header {
+        request = request.header(name, value);
+    }
+    let mut connection = site.https().connect().unwrap();
+    let mut versions = BTreeMap::new();
+    for _ in 0..requests {
+        let answer = connection.send(&request).unwrap().is(200).json();
+        *versions.entry(answer["version"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    versions
+}
+
+#[test]
+fn a_canary_gets_its_tenth_and_whoever_asks_for_it() {
+    const REQUESTS: usize = 1_000;
+    let site = Site::new("canary", 2, &["istio-canary"], |all| all);
+    let _ = Deployment::new(&site.namespace, "github-gists-api-canary").ready();
+    site.answers(&Request::get("/ready?verbose").header("x-canary", "true"));
+    // By header, always.
+    for header in [("x-canary", "true"), ("x-user-group", "beta")] {
+        assert_eq!(
+            versions(&site, 50, Some(header)).into_keys().collect::<Vec<_>>(),
+            ["canary"],
+            "{header:?}"
+        );
+    }
+    let asked = site.send(&Request::new("POST", "/octocat").header("x-canary", "true"));
+    assert_eq!(asked.status, 405);
+    // Other values ask for nothing. By weight: of a thousand, a hundred are expected, with a standard deviation of 9.5;
+    // six of them to either side are passed once in a thousand million runs.
+    for header in [None, Some(("x-canary", "false")), Some(("x-user-group", "alpha"))] {
+        let seen = versions(&site, REQUESTS, header);
+        let canary = seen.get("canary").copied().unwrap_or_default();
+        assert!((43..=157).contains(&canary), "{header:?}: {seen:?}");
+        figure("canary", &format!("of {REQUESTS} requests with {header:?}"), canary);
+    }
+    // All of it, then nothing: what promoting and rolling back do. The header's rule stays.
+    for (stable, canary, expected) in [(0, 100, "canary"), (100, 0, "0.1.0")] {
+        let weight = |rule: usize, place: usize, value: usize| {
+            let path = format!("/spec/http/{rule}/route/{place}/weight");
+            json!({ "op": "replace", "path": path, "value": value })
+        };
+        let patch =
+            json!([weight(4, 0, stable), weight(4, 1, canary), weight(5, 0, stable), weight(5, 1, canary)]);
+        site.namespace
+            .kubectl(["patch", "virtualservice", "github-gists-api", "--type=json", "-p", &patch.to_string()])
+            .must();
+        eventually(&format!("all of {expected}"), || {
+            let seen = versions(&site, 100, None);
+            (seen.get(expected) == Some(&100)).then_some(()).ok_or_else(|| format!("{seen:?}"))
+        });
+        assert_eq!(
+            versions(&site, 20, Some(("x-canary", "true"))).into_keys().collect::<Vec<_>>(),
+            ["canary"]
+        );
+    }
+}

@@ -1,0 +1,197 @@
+//! Istio's ingress gateway: host names, TLS, every route; what it does when a pod, or GitHub, fails.
+
+use std::time::Instant;
+
+use cluster_e2e::http::Request;
+use cluster_e2e::{Answer, Delivery, Fake, eventually, figure, kubectl};
+
+use crate::support::{FaultPod, Site, hosts, tls_secret};
+
+#[test]
+fn every_route_answers_by_host_name_and_tls() {
+    let site = Site::new("routes", 1, &["istio-admin-open"], |all| all);
+    let user = Fake::get().user(3);
+    for target in ["/", "/health"] {
+        assert_eq!(site.get(target).is(200).json()["status"], "healthy", "{target}");
+    }
+    assert_eq!(site.get("/ready").is(200).json()["status"], "ready");
+    let gists = site.get(&format!("/{user}?per_page=2")).is(200);
+    assert_eq!(gists.header("content-type"), Some("application/json"));
+    assert_eq!(gists.json()["data"].as_array().unwrap().len(), 2);
+    assert!(gists.header("link").unwrap().contains("rel=\"next\""), "{gists:?}");
+    let again = site.get(&format!("/users/{user}/gists?per_page=2")).is(200);
+    assert_eq!(again.json()["cache"]["hit"], true);
+    assert_eq!(again.header("etag"), gists.header("etag"));
+    let etag = gists.header("etag").unwrap();
+    let known = site.send(&Request::get(&format!("/{user}?per_page=2")).header("if-none-match", etag));
+    assert_eq!(known.is(304).body, b"");
+    assert!(site.get("/cache/stats").is(200).json()["hits"].as_u64().unwrap() >= 1);
+    assert_eq!(site.get("/openapi.json").is(200).json()["openapi"].as_str().unwrap().get(..2), Some("3."));
+    assert!(site.get("/docs").is(200).header("content-type").unwrap().starts_with("text/html"));
+    assert!(site.get("/metrics").is(200).text().contains("http_requests_total"));
+    let cleared = site.send(&Request::new("DELETE", "/cache")).is(200);
+    assert_eq!(cleared.json()["message"], "Cache cleared successfully");
+    assert_eq!(site.get("/cache/stats").is(200).json()["size"], 0);
+    // Errors are the service's own, not the gateway's.
+    assert_eq!(site.get("/no-such-user").is(404).json()["detail"], "User 'no-such-user' not found");
+    assert_eq!(site.get("/a/b/c").is(404).json()["detail"], "Not Found");
+    assert_eq!(
+        site.get(&format!("/{user}?page=0")).is(422).json()["detail"][0]["type"],
+        "greater_than_equal"
+    );
+    assert_eq!(site.get("/health/").is(307).header("location"), Some("/health"));
+    let refused = site.send(&Request::new("POST", &format!("/{user}"))).is(405);
+    assert!(refused.header("allow").unwrap().contains("GET"), "{refused:?}");
+    let head = site.send(&Request::new("HEAD", "/health")).is(200);
+    assert_eq!(head.body, b"");
+    // Its other name; and a name that is nobody's: no certificate for it, no route to it.
+    let other = site.https_as(&format!("www.{}", site.host));
+    assert_eq!(other.get("/health").status, 200);
+    assert!(site.https_as("nobody.gists.local").connect().is_err());
+    let stranger = Request::get("/health").header("host", "nobody.gists.local");
+    assert_eq!(site.send(&stranger).status, 404);
+}
+
+#[test]
+fn plain_http_is_sent_to_https() {
+    let site = Site::new("redirect", 1, &[], |all| all);
+    for (method, target) in
+        [("GET", "/octocat?page=2&per_page=5"), ("POST", "/octocat"), ("DELETE", "/cache")]
+    {
+        let moved = site.http().send(&Request::new(method, target)).unwrap().is(301);
+        assert_eq!(moved.header("location"), Some(format!("https://{}{target}", site.host).as_str()));
+    }
+}
+
+#[test]
+fn a_pod_that_refuses_connections_costs_nobody_an_answer_and_is_ejected() {
+    let site = Site::new("ejection", 2, &[], |all| all);
+    let bad = FaultPod::refusing(&site.namespace, "refusing");
+    let address = bad.address();
+    eventually("the gateway knows of the bad pod", || {
+        hosts(site.namespace.name())?.contains_key(&address).then_some(()).ok_or_else(|| "not yet".to_owned())
+    });
+    let (mut asked, mut failed) = (0_u64, 0_u64);
+    let seen = eventually("the bad pod is ejected", || {
+        for _ in 0..20 {
+            // Each is retried elsewhere, so none fails.
+            let answer = site.get("/health");
+            (asked, failed) = (asked + 1, failed + u64::from(answer.status != 200));
+        }
+        let hosts = hosts(site.namespace.name())?;
+        hosts[&address].ejected.then(|| hosts.clone()).ok_or_else(|| format!("{hosts:?}"))
+    });
+    assert_eq!(failed, 0, "of {asked}");
+    assert!(seen[&address].count("cx_connect_fail") >= 5, "{seen:?}");
+    assert!(site.addresses().iter().all(|address| !seen[address].ejected), "{seen:?}");
+    figure("ingress", "requests until a refusing pod was ejected, all answered", asked);
+    // Nothing that is not retried meets it either, for as long as it is out.
+    let mut answers = Vec::new();
+    eventually("a batch while the bad pod is out", || {
+        let out = || hosts(site.namespace.name()).map(|hosts| hosts[&address].ejected);
+        let before = out()?;
+        answers = (0..20).map(|_| site.send(&Request::new("POST", "/octocat")).status).collect();
+        if before && out()? {
+            return Ok(());
+        }
+        // Back in, for its time is over: reads get it ejected again, and fail no more than before.
+        (0..20).for_each(|_| assert_eq!(site.get("/health").status, 200));
+        Err("it came back meanwhile".to_owned())
+    });
+    assert_eq!(answers, [405; 20]);
+}
+
+#[test]
+fn what_a_pod_began_is_not_asked_again() {
+    // No pod of the API's: the faulty one is all there is.
+    let site = Site::new("faults", 0, &[], |all| all);
+    let fault = FaultPod::answering(&site.namespace, "faulty");
+    let path = |login: &str| format!("/users/{login}/gists");
+    site.answers(&Request::get(&path("octocat")));
+    // Its own errors pass as they are: GitHub's doing, which a retry would multiply. They are no reason to eject it either.
+    for status in [500, 502, 503, 504] {
+        let login = format!("s{status}");
+        fault.always(&login, &Answer::status(status));
+        for asked in 1..=8 {
+            let _ = site.get(&path(&login)).is(status);
+            assert_eq!(fault.calls(&login).len(), asked);
+        }
+    }
+    // A connection that breaks after the request was sent.
+    fault.always("breaks", &Answer { delivery: Delivery::Close, ..Answer::truth() });
+    let _ = site.get(&path("breaks")).is(503);
+    assert_eq!(fault.calls("breaks").len(), 1);
+    let seen = hosts(site.namespace.name()).unwrap();
+    assert!(seen.values().all(|host| !host.ejected), "{seen:?}");
+    // One that hangs: a try has 12 s, and there is but one; what is not retried has the 30 s of them all.
+    fault.always("hangs", &Answer { delivery: Delivery::Silence, ..Answer::truth() });
+    for (method, least, most) in [("GET", 6, 24), ("POST", 24, 44)] {
+        let started = Instant::now();
+        let answer = site.send(&Request::new(method, &path("hangs"))).is(504);
+        let took = started.elapsed().as_secs();
+        assert!(answer.text().contains("timeout"), "{answer:?}");
+        assert!((least..most).contains(&took), "{method}: {took} s");
+        figure("ingress", &format!("seconds until 504 where a pod hangs, {method}"), took);
+    }
+    assert_eq!(fault.calls("hangs").len(), 2);
+}
+
+#[test]
+fn a_github_outage_ejects_nobody_and_is_not_multiplied() {
+    const USERS: usize = 16;
+    let site = Site::new("outage", 2, &[], |all| all);
+    let fake = Fake::get();
+    let users: Vec<_> = (0..USERS).map(|_| fake.user(1)).collect();
+    for user in &users {
+        fake.always(user, &Answer::status(503));
+    }
+    for user in &users {
+        assert_eq!(site.get(&format!("/{user}")).is(502).json()["detail"], "GitHub error: 503");
+    }
+    for user in &users {
+        assert_eq!(fake.calls(user).len(), 1, "{user}");
+    }
+    let seen = hosts(site.namespace.name()).unwrap();
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    for (address, host) in &seen {
+        assert!(!host.ejected && host.count("rq_error") > 0, "{address}: {host:?}");
+    }
+    // And all is well as soon as GitHub is.
+    for user in &users {
+        fake.truth(user);
+    }
+    eventually("GitHub's answers arrive again", || {
+        let bad: Vec<_> =
+            users.iter().map(|user| site.get(&format!("/{user}")).status).filter(|one| *one != 200).collect();
+        if bad.is_empty() { Ok(()) } else { Err(format!("{bad:?}")) }
+    });
+}
+
+#[test]
+fn the_certificate_script_makes_one_and_leaves_a_good_one_alone() {
+    // In a namespace of its own, which the script makes.
+    let namespace = cluster_e2e::Cluster::namespace("certificate");
+    let run = |more: &[&str]| {
+        let place = ["--namespace", &namespace, "--name", "tls"];
+        tls_secret(&place.iter().chain(more).copied().collect::<Vec<_>>())
+    };
+    let version = || {
+        kubectl(["-n", &namespace, "get", "secret", "tls", "-o", "jsonpath={.metadata.resourceVersion}"])
+            .must()
+    };
+    assert!(run(&["--host", "a.local"]).contains("made"));
+    let first = version();
+    assert!(run(&["--host", "a.local"]).contains("is good until"));
+    assert_eq!(version(), first);
+    // Other names, and a wish, make another.
+    assert!(run(&["--host", "a.local", "--host", "b.local"]).contains("made"));
+    let second = version();
+    assert_ne!(second, first);
+    assert!(run(&["--host", "b.local", "--host", "a.local", "--renew"]).contains("made"));
+    assert_ne!(version(), second);
+    // Applied by kubectl the usual way, the key would stand in an annotation too.
+    let object = kubectl(["-n", &namespace, "get", "secret", "tls"]).json().unwrap();
+    assert!(object["metadata"].get("annotations").is_none(), "{:?}", object["metadata"]);
+    assert!(run(&["--show"]).starts_with("-----BEGIN CERTIFICATE-----"));
+    kubectl(["delete", "namespace", &namespace, "--wait=false"]).must();
+}

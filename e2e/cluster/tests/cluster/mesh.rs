@@ -1,0 +1,160 @@
+//! Istio's sidecar in the pods: mutual TLS alone, callers by identity, all metrics at one port; and a Linux sidecar beside it.
+
+use cluster_e2e::http::Request;
+use cluster_e2e::{Deployment, Load, Namespace, Pod, Samples, eventually, figure, image, kubectl, pods};
+use serde_json::json;
+
+use crate::support::Site;
+
+/// Where Istio's init container sets up the pod's network, it needs what `restricted` forbids; with Istio's CNI plug-in it would not.
+const LEVEL: (&str, &str) = ("pod-security.kubernetes.io/enforce", "privileged");
+
+/// A pod that sleeps, to ask from; in the mesh or not.
+fn client(namespace: &Namespace, name: &str, meshed: bool) -> Pod {
+    let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
+        { "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name } },
+        { "apiVersion": "v1", "kind": "Pod",
+          "metadata": { "name": name, "labels": { "app": name, "sidecar.istio.io/inject": meshed.to_string() } },
+          "spec": {
+            "serviceAccountName": name, "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "client", "image": image("busybox"), "imagePullPolicy": "IfNotPresent",
+                "command": ["sleep", "3600"],
+            }] } },
+    ] });
+    namespace.apply(&objects.to_string());
+    eventually(&format!("client {name} is ready"), || {
+        let found = pods(namespace.name(), &format!("app={name}"))?;
+        found.into_iter().find(Pod::ready).ok_or_else(|| "not yet".to_owned())
+    })
+}
+
+/// What busybox's wget says of this URL from within a pod: the head and the body, or why there is none.
+fn ask(client: &Pod, url: &str) -> Result<String, String> {
+    // Not by wget's own time limit, at which Debian's static busybox crashes.
+    let script = format!("timeout 10 wget -S -O - '{url}' 2>&1; echo \"ended: $?\"");
+    let asked = ["-n", &client.namespace, "exec", &client.name, "-c", "client", "--", "sh", "-c"];
+    let told = kubectl(asked.into_iter().chain([script.as_str()])).run()?;
+    if told.trim_end().ends_with("ended: 0") { Ok(told) } else { Err(told) }
+}
+
+/// What a port of the pod's tells when it is asked past the mesh, as a Prometheus outside of it asks.
+fn stats(pod: &Pod) -> Result<Samples, String> {
+    let path = format!("/api/v1/namespaces/{}/pods/{}:15020/proxy/stats/prometheus", pod.namespace, pod.name);
+    kubectl(["get", "--raw", &path]).run().map(|text| Samples::parse(&text))
+}
+
+#[test]
+fn a_meshed_pod_takes_mutual_tls_from_known_callers_alone() {
+    let namespace = Namespace::with_labels("mesh", &[LEVEL]);
+    // A Linux container beside the WebAssembly one, and Istio's beside both.
+    let companion = json!([{ "op": "add", "path": "/spec/template/spec/containers/-", "value": {
+        "name": "companion", "image": image("busybox"), "imagePullPolicy": "IfNotPresent",
+        "command": ["sleep", "3600"], "env": [{ "name": "COMPANION", "value": "its own" }],
+        "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
+    } }]);
+    let site = Site::within(namespace, 1, &["istio-mesh-sidecar", "istio-telemetry"], |all| {
+        all.patch("Deployment", "github-gists-api", &companion)
+    });
+    let pod = Deployment::api(&site.namespace).ready().remove(0);
+    let names: Vec<_> = pod.containers().into_iter().map(|container| container.name).collect();
+    let inits = pod.object["spec"]["initContainers"].as_array().into_iter().flatten();
+    let inits: Vec<_> = inits.filter_map(|container| container["name"].as_str()).collect();
+    assert!(names.iter().any(|name| name == "companion"), "{names:?}");
+    // As a native sidecar, or as an ordinary container where Istio is told so.
+    assert!(
+        inits.contains(&"istio-proxy") || names.iter().any(|name| name == "istio-proxy"),
+        "{names:?} {inits:?}"
+    );
+    let environment = site.namespace.kubectl(["exec", &pod.name, "-c", "companion", "--", "env"]).must();
+    assert!(environment.lines().any(|line| line == "COMPANION=its own"), "{environment}");
+    assert!(!environment.contains("GITHUB_API_URL"), "{environment}");
+
+    // The gateway's identity is known. What the pod sees of it is a certificate, not a header that anybody could send.
+    let _ = site.get("/health").is(200);
+    let address = pod.text("/status/podIP").to_owned();
+    let outsider = client(&site.namespace, "outsider", false);
+    // The way is open: Envoy's own health is told to anybody.
+    let told = eventually("the outsider reaches the pod", || {
+        ask(&outsider, &format!("http://{address}:15021/healthz/ready"))
+    });
+    assert!(told.contains("200 OK"), "{told}");
+    // Nothing else is, in the clear: not by the pod's address, not by the service's name, not the admin port.
+    for url in [
+        format!("http://{address}:8080/health"),
+        format!("http://{address}:9090/metrics"),
+        "http://github-gists-api/health".to_owned(),
+    ] {
+        let refused = ask(&outsider, &url).unwrap_err();
+        assert!(!refused.contains("HTTP/1.1"), "{url}: {refused}");
+    }
+
+    // In the mesh callers have names. One that a policy lists gets in, another is refused by name, not by accident.
+    let (friend, stranger) =
+        (client(&site.namespace, "friend", true), client(&site.namespace, "stranger", true));
+    let principal = format!("cluster.local/ns/{}/sa/friend", site.namespace.name());
+    site.namespace.apply(
+        &json!({
+            "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": { "name": "friend" },
+            "spec": { "selector": { "matchLabels": { "app": "github-gists-api" } }, "action": "ALLOW",
+                "rules": [{ "from": [{ "source": { "principals": [principal] } }],
+                            "to": [{ "operation": { "methods": ["GET"], "paths": ["/health"] } }] }] }
+        })
+        .to_string(),
+    );
+    let told = eventually("the friend is let in", || ask(&friend, "http://github-gists-api/health"));
+    assert!(told.contains("healthy"), "{told}");
+    let refused = ask(&friend, "http://github-gists-api/ready").unwrap_err();
+    assert!(refused.contains("403 Forbidden"), "{refused}");
+    let refused = ask(&stranger, "http://github-gists-api/health").unwrap_err();
+    assert!(refused.contains("403 Forbidden"), "{refused}");
+
+    all_metrics_at_one_port(&site, &pod);
+}
+
+/// The service's own, the host's and Envoy's, where the injector's annotations say, although everything else wants mutual TLS.
+fn all_metrics_at_one_port(site: &Site, pod: &Pod) {
+    let annotation =
+        |name: &str| pod.object["metadata"]["annotations"][name].as_str().unwrap_or_default().to_owned();
+    assert_eq!(annotation("prometheus.io/scrape"), "true");
+    assert_eq!(annotation("prometheus.io/port"), "15020");
+    assert_eq!(annotation("prometheus.io/path"), "/stats/prometheus");
+    let _ = site.get("/health").is(200);
+    let samples = eventually("the counters have arrived", || {
+        let samples = stats(pod)?;
+        let counted = samples.sum("http_requests_total", &[("endpoint", "/health")]);
+        if counted >= 2.0 { Ok(samples) } else { Err(format!("{counted} requests to /health")) }
+    });
+    let names = || samples.0.iter().map(|sample| sample.name.as_str());
+    assert!(names().any(|name| name.starts_with("wasi_http_host_")));
+    assert!(names().any(|name| name.starts_with("envoy_cluster_circuit_breakers_")));
+    // `proxyStatsMatcher` lets traffic by cluster through, which Envoy would keep to itself.
+    let inbound = |sample: &&cluster_e2e::Sample| {
+        sample.name == "envoy_cluster_upstream_rq_total"
+            && sample.labels.get("cluster_name").is_some_and(|name| name.starts_with("inbound|8080"))
+    };
+    assert!(
+        samples.0.iter().find(inbound).is_some_and(|sample| sample.value >= 2.0),
+        "{:?}",
+        samples.values_of("cluster_name")
+    );
+    // Once each: the pod's two sources are joined by the host, and what the sidecar merges must not count twice.
+    let of = |name: &str| samples.0.iter().filter(|sample| sample.name == name).count();
+    assert_eq!((of("http_requests_active"), of("wasi_http_host_build_info")), (1, 1));
+}
+
+#[test]
+fn a_rolling_update_in_the_mesh_loses_no_request() {
+    let namespace = Namespace::with_labels("mesh-roll", &[LEVEL]);
+    let site = Site::within(namespace, 2, &["istio-mesh-sidecar"], |all| all);
+    let api = Deployment::api(&site.namespace);
+    let before: Vec<_> = api.ready().into_iter().map(|pod| pod.name).collect();
+    let load =
+        Load::start(&site.https(), 4, 40.0, &[Request::get("/health"), Request::get("/ready?verbose")]);
+    api.restart();
+    let after = api.ready();
+    let tally = load.stop();
+    assert!(after.iter().all(|pod| !before.contains(&pod.name)), "{before:?}");
+    assert_eq!(tally.failed(), 0, "{}: {:?}", tally.summary(), tally.reasons);
+    figure("mesh", "requests during a rolling update in the mesh, none failed", tally.sent);
+}

@@ -1,0 +1,202 @@
+//! Who may do what at the gateway: the operators' two routes, and how much of it all.
+
+use std::time::Instant;
+
+use cluster_e2e::http::{Request, Response};
+use cluster_e2e::{Fake, burst, eventually, figure, kubectl, pods};
+use serde_json::{Value, json};
+
+use crate::support::{Issuer, Site};
+
+/// As the manifests name it.
+const ISSUER: &str = "https://issuer.example.com";
+
+/// `/metrics` by all the names that an attacker would think of.
+const METRICS: [&str; 14] = [
+    "/metrics",
+    "/metrics?x=1",
+    "/metrics/",
+    "//metrics",
+    "/./metrics",
+    "/x/../metrics",
+    "/%6Detrics",
+    "/%6d%65%74%72%69%63%73",
+    "/metrics/.",
+    "/metrics/x/..",
+    "/%2e/metrics",
+    "/metrics;x",
+    "/metrics%2F",
+    "/\\metrics",
+];
+
+/// Whether these are the metrics, whatever their status.
+fn leaks(answer: &Response) -> bool {
+    answer.text().contains("http_requests_total")
+}
+
+#[test]
+fn metrics_and_clearing_are_closed_unless_opened() {
+    let site = Site::new("closed", 1, &[], |all| all);
+    let user = Fake::get().user(1);
+    let stats = || site.get("/cache/stats").is(200).json()["size"].as_u64().unwrap();
+    let _ = site.get(&format!("/{user}")).is(200);
+    let before = stats();
+    assert!(before > 0);
+    for method in ["GET", "HEAD", "POST"] {
+        let refused = site.send(&Request::new(method, "/metrics")).is(403);
+        assert_eq!(refused.header("content-type"), Some("application/json"));
+    }
+    for target in METRICS {
+        // Not every one is taken for `/metrics`, by the gateway or the service: it is enough that none is answered as it.
+        let answer = site.get(target);
+        assert!(answer.status != 200 && !leaks(&answer), "{target}: {answer:?}");
+    }
+    for target in
+        ["/cache", "/cache?x", "/cache/", "//cache", "/./cache", "/%63ache", "/x/../cache", "/cache;x"]
+    {
+        let answer = site.send(&Request::new("DELETE", target));
+        assert_ne!(answer.status, 200, "{target}: {answer:?}");
+    }
+    assert_eq!(stats(), before);
+    // A claim that nobody verified is none.
+    let forged = Issuer::new().token(600, &json!({ "iss": ISSUER, "groups": ["gists-admin"] }));
+    let forged = Request::get("/metrics").header("authorization", &format!("Bearer {forged}"));
+    assert_eq!(site.send(&forged).status, 403);
+    // `GET /cache` is the user of that name, and everybody's.
+    assert_eq!(site.get("/cache").is(404).json()["detail"], "User 'cache' not found");
+}
+
+/// The overlay `staging`, with an issuer of the test's own.
+fn staging(name: &str, issuer: &Issuer) -> Site {
+    Site::overlay(name, "staging", 1, |all, host| {
+        let vhost = |place: usize, host: &str| {
+            let path = format!("/spec/configPatches/{place}/match/routeConfiguration/vhost/name");
+            json!({ "op": "replace", "path": path, "value": format!("{host}:443") })
+        };
+        all.patch(
+            "EnvoyFilter",
+            "github-gists-api-rate-limit",
+            &json!([vhost(1, host), vhost(2, &format!("www.{host}"))]),
+        )
+        .patch(
+            "RequestAuthentication",
+            "github-gists-api-admin",
+            &json!([
+                { "op": "remove", "path": "/spec/jwtRules/0/jwksUri" },
+                { "op": "add", "path": "/spec/jwtRules/0/jwks", "value": issuer.keys().to_string() },
+            ]),
+        )
+    })
+}
+
+#[test]
+fn staging_wants_a_token_of_the_right_group() {
+    let issuer = Issuer::new();
+    let site = staging("token", &issuer);
+    let claims =
+        |groups: &Value| json!({ "iss": ISSUER, "aud": "github-gists-api", "sub": "ann", "groups": groups });
+    let admin = claims(&json!(["everybody", "gists-admin"]));
+    let ask = |method: &str, target: &str, token: &str| {
+        site.send(&Request::new(method, target).header("authorization", &format!("Bearer {token}")))
+    };
+    let token = issuer.token(600, &admin);
+    site.answers(&Request::get("/metrics").header("authorization", &format!("Bearer {token}")));
+    assert!(leaks(&ask("GET", "/metrics", &issuer.token(600, &admin))));
+    let _ = ask("GET", "/metrics", &issuer.token(600, &claims(&json!("gists-admin")))).is(200);
+    // Nothing, or a good token of somebody else's: it is known who asks, and it is not enough.
+    let _ = site.get("/metrics").is(403);
+    let _ = site.send(&Request::new("DELETE", "/cache")).is(403);
+    for groups in [json!([]), json!(["everybody"]), json!("gists-admins"), json!(null)] {
+        let _ = ask("GET", "/metrics", &issuer.token(600, &claims(&groups))).is(403);
+    }
+    // No good token: late, from another issuer, for another service, by another key, altered, or none at all.
+    let other = |name: &str, value: &str| {
+        let mut claims = admin.clone();
+        claims[name] = json!(value);
+        claims
+    };
+    let good = issuer.token(600, &admin);
+    let (head, signature) = good.rsplit_once('.').unwrap();
+    let (header, _) = head.split_once('.').unwrap();
+    let unsigned = "eyJhbGciOiJub25lIn0"; // {"alg":"none"}
+    let payload = head.rsplit_once('.').unwrap().1;
+    let bad = [
+        ("late", issuer.token(-600, &admin)),
+        ("another issuer", issuer.token(600, &other("iss", "https://elsewhere.example.com"))),
+        ("another audience", issuer.token(600, &other("aud", "another-api"))),
+        ("another key", Issuer::new().token(600, &admin)),
+        ("another payload", format!("{header}.{}.{signature}", payload.chars().rev().collect::<String>())),
+        ("no signature", format!("{unsigned}.{payload}.")),
+        ("garbage", "garbage".to_owned()),
+    ];
+    for (what, token) in &bad {
+        for (method, target) in [("GET", "/metrics"), ("DELETE", "/cache")] {
+            let answer = ask(method, target, token);
+            assert!(matches!(answer.status, 401 | 403) && !leaks(&answer), "{what}: {answer:?}");
+        }
+    }
+    // Clearing works for whom it should.
+    let _ = site.get(&format!("/{}", Fake::get().user(1))).is(200);
+    assert_ne!(site.get("/cache/stats").is(200).json()["size"], 0);
+    let _ = ask("DELETE", "/cache", &good).is(200);
+    assert_eq!(site.get("/cache/stats").is(200).json()["size"], 0);
+}
+
+#[test]
+fn more_than_the_limit_is_refused_at_the_gateway() {
+    const BURST: u64 = 200;
+    const PER_SECOND: u64 = 100;
+    const AT_ONCE: usize = 50;
+    let site = staging("limit", &Issuer::new());
+    // A second name of the same gateway's, which no limit was made for.
+    let free = format!("free.{}", site.host);
+    let route = json!({ "apiVersion": "v1", "kind": "List", "items": [
+        { "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": { "name": "free" },
+          "spec": { "selector": { "istio": "ingressgateway" }, "servers": [
+            { "port": { "number": 80, "name": "http", "protocol": "HTTP" }, "hosts": [format!("./{free}")] }] } },
+        { "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": { "name": "free" },
+          "spec": { "hosts": [free], "gateways": ["free"], "http": [
+            { "route": [{ "destination": { "host": "github-gists-api", "port": { "number": 80 } } }] }] } },
+    ] });
+    site.namespace.apply(&route.to_string());
+    let unlimited = cluster_e2e::Gateway::get().http(&free);
+    eventually("the second name is served", || {
+        let answer = unlimited.send(&Request::get("/health")).map_err(|error| error.to_string())?;
+        if answer.status == 200 { Ok(()) } else { Err(answer.status.to_string()) }
+    });
+    let limited = eventually("the limit is in force", || {
+        site.get("/health").header("x-ratelimit-limit").map(str::to_owned).ok_or_else(|| "not yet".to_owned())
+    });
+    assert_eq!(limited, BURST.to_string());
+    // Rounds until one is refused; at this pace a bucket that is filled up with 100 a second runs dry.
+    let started = Instant::now();
+    let (mut passed, mut refused) = (0_u64, Vec::new());
+    while refused.len() < 100 && started.elapsed().as_secs() < 60 {
+        for answer in burst(&site.https(), AT_ONCE, &Request::get("/health")) {
+            match answer.status {
+                200 => passed += 1,
+                429 => refused.push(answer),
+                other => panic!("{other}: {}", answer.text()),
+            }
+        }
+    }
+    let took = started.elapsed();
+    let gateways =
+        pods("istio-system", "istio=ingressgateway").unwrap().iter().filter(|pod| pod.ready()).count() as u64;
+    assert!(!refused.is_empty(), "{passed} passed within {took:?}");
+    assert!(refused.iter().all(|answer| answer.header("retry-after") == Some("1")), "{:?}", refused[0]);
+    // A fill more than the seconds, for the one that is due at once.
+    let most = gateways * (BURST + PER_SECOND * (took.as_secs() + 2));
+    assert!(passed <= most, "{passed} passed, {most} at most, within {took:?}");
+    figure("policy", "requests let through before and while the limit held", passed);
+    // The other name's requests go on.
+    for answer in burst(&unlimited, AT_ONCE, &Request::get("/health")) {
+        let _ = answer.is(200);
+    }
+    // And after a second, the limited one's.
+    eventually("the bucket fills up", || {
+        let status = site.get("/health").status;
+        if status == 200 { Ok(()) } else { Err(status.to_string()) }
+    });
+    let _ = kubectl(["-n", site.namespace.name(), "delete", "gateway.networking.istio.io/free"]).run();
+}

@@ -1,0 +1,81 @@
+//! A pod of the service's that misbehaves as it is told.
+
+use cluster_e2e::{Answer, Call, Kubectl, LONG, Namespace, eventually_within, image, kubectl, pods};
+use serde_json::{Value, json};
+
+/// A pod that carries the service's label, so that requests reach it, and is the fake GitHub, so that it fails on demand: it answers
+/// `/users/{login}/gists` as it was told for that login.
+pub(crate) struct FaultPod<'a> {
+    namespace: &'a Namespace,
+    name: String,
+}
+
+impl<'a> FaultPod<'a> {
+    /// One that answers on the service's port.
+    pub(crate) fn answering(namespace: &'a Namespace, name: &str) -> Self {
+        Self::start(namespace, name, 8080)
+    }
+
+    /// One whose port of that number nobody listens on: it counts as ready, and refuses every connection.
+    pub(crate) fn refusing(namespace: &'a Namespace, name: &str) -> Self {
+        Self::start(namespace, name, 8081)
+    }
+
+    fn start(namespace: &'a Namespace, name: &str, listen: u16) -> Self {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "labels": { "app": "github-gists-api", "fault": name } },
+            "spec": {
+                "automountServiceAccountToken": false,
+                "terminationGracePeriodSeconds": 1,
+                "securityContext": {
+                    "runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": { "type": "RuntimeDefault" }
+                },
+                "containers": [{
+                    "name": "fault", "image": image("fake-github"), "imagePullPolicy": "IfNotPresent",
+                    "args": ["--listen", format!("0.0.0.0:{listen}")],
+                    "ports": [{ "name": "http", "containerPort": 8080 }],
+                    "readinessProbe": { "tcpSocket": { "port": listen }, "periodSeconds": 1 },
+                    "securityContext": {
+                        "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                        "capabilities": { "drop": ["ALL"] }
+                    }
+                }]
+            }
+        });
+        namespace.apply(&pod.to_string());
+        let fault = Self { namespace, name: name.to_owned() };
+        let _ = fault.address();
+        fault
+    }
+
+    /// Its address, once it is ready.
+    pub(crate) fn address(&self) -> String {
+        eventually_within(LONG, &format!("pod {} is ready", self.name), || {
+            let found = pods(self.namespace.name(), &format!("fault={}", self.name))?;
+            let pod = found.iter().find(|pod| pod.ready()).ok_or("not yet")?;
+            Ok(pod.text("/status/podIP").to_owned())
+        })
+    }
+
+    /// Answers all further requests for this login with this.
+    pub(crate) fn always(&self, login: &str, answer: &Answer) {
+        self.at("replace", &format!("always/{login}"), Some(&json!(answer))).must();
+    }
+
+    /// What it was asked about this login.
+    pub(crate) fn calls(&self, login: &str) -> Vec<Call> {
+        let mut told: Value = serde_json::from_str(&self.at("get", "calls", None).must()).unwrap();
+        let calls: Vec<Call> = serde_json::from_value(told["calls"].take()).unwrap();
+        calls.into_iter().filter(|call| call.login.eq_ignore_ascii_case(login)).collect()
+    }
+
+    fn at(&self, verb: &str, path: &str, body: Option<&Value>) -> Kubectl {
+        let pod = format!("/api/v1/namespaces/{}/pods/{}:8080/proxy", self.namespace.name(), self.name);
+        let path = format!("{pod}/_fake/{path}");
+        match body {
+            None => kubectl([verb, "--raw", &path]),
+            Some(body) => kubectl([verb, "--raw", &path, "-f", "-"]).input(body.to_string()),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What the tests of ingress and mesh share.
+
+mod envoy;
+mod fault;
+mod jwt;
+mod site;
+
+pub(crate) use envoy::hosts;
+pub(crate) use fault::FaultPod;
+pub(crate) use jwt::Issuer;
+pub(crate) use site::{Site, tls_secret};

@@ -1,0 +1,202 @@
+//! The API behind the ingress gateway, under a host name and a certificate of the test's own.
+
+use std::process::Command;
+
+use cluster_e2e::http::{Client, Request, Response, Trust};
+use cluster_e2e::{
+    Cluster, Deployment, Fake, Gateway, Kustomization, Namespace, Pod, eventually, fail, image, kubectl,
+    workspace,
+};
+use serde_json::json;
+
+/// The API, deployed for one test. What stands beside the gateway, in `istio-system`, goes with it.
+pub(crate) struct Site {
+    pub(crate) namespace: Namespace,
+    /// The host name it has at the gateway.
+    pub(crate) host: String,
+    certificate: String,
+}
+
+impl Site {
+    /// The base with `istio-ingress`, these components and what `change` does, with so many pods, once the gateway answers.
+    pub(crate) fn new(
+        name: &str,
+        replicas: usize,
+        components: &[&str],
+        change: impl FnOnce(Kustomization) -> Kustomization,
+    ) -> Self {
+        Self::within(Namespace::new(name), replicas, components, change)
+    }
+
+    /// The same, in a namespace that is there.
+    pub(crate) fn within(
+        namespace: Namespace,
+        replicas: usize,
+        components: &[&str],
+        change: impl FnOnce(Kustomization) -> Kustomization,
+    ) -> Self {
+        let base = Kustomization::on("k8s/base").component("k8s/components/istio-ingress");
+        let all = components
+            .iter()
+            .fold(base, |all, component| all.component(&format!("k8s/components/{component}")));
+        let rendered = |site: &Self| {
+            let all = site.adapt(change(all), replicas).keeping_namespaces();
+            all.render(site.namespace.name(), Some(site.namespace.name()))
+        };
+        Self::apply(namespace, replicas, rendered)
+    }
+
+    /// What an overlay says, in a namespace of the test's in place of its own.
+    pub(crate) fn overlay(
+        name: &str,
+        overlay: &str,
+        replicas: usize,
+        change: impl FnOnce(Kustomization, &str) -> Kustomization,
+    ) -> Self {
+        let of = Kustomization::on(&format!("k8s/overlays/{overlay}")).without("Namespace", overlay);
+        let rendered = |site: &Self| {
+            let rendered = change(site.adapt(of, replicas), &site.host).render(site.namespace.name(), None);
+            rendered.replace(
+                &format!("namespace: {overlay}\n"),
+                &format!("namespace: {}\n", site.namespace.name()),
+            )
+        };
+        Self::apply(Namespace::new(name), replicas, rendered)
+    }
+
+    fn apply(namespace: Namespace, replicas: usize, rendered: impl FnOnce(&Self) -> String) -> Self {
+        let host = format!("{}.gists.local", namespace.name());
+        let secret = secret(&namespace);
+        tls_secret(&["--name", &secret, "--host", &host, "--host", &format!("www.{host}")]);
+        let certificate = tls_secret(&["--name", &secret, "--show"]);
+        let site = Self { namespace, host, certificate };
+        let mut objects = rendered(&site);
+        // Beside the gateway there may be real ones of these names.
+        for shared in BESIDE_GATEWAY {
+            let own = format!("name: {shared}-{}\n", site.namespace.name());
+            objects = objects.replace(&format!("name: {shared}\n"), &own);
+        }
+        kubectl(["apply", "-f", "-"]).input(objects).must();
+        if replicas > 0 {
+            let _ = Deployment::api(&site.namespace).ready();
+            eventually(&format!("the gateway answers for {}", site.host), || {
+                let answer =
+                    site.https().send(&Request::get("/health")).map_err(|error| error.to_string())?;
+                if answer.status == 200 {
+                    Ok(())
+                } else {
+                    Err(format!("{}: {}", answer.status, answer.text()))
+                }
+            });
+        }
+        site
+    }
+
+    /// The variant that the suite runs, the test's images, the fake GitHub, and the test's host name in place of the manifests'.
+    fn adapt(&self, all: Kustomization, replicas: usize) -> Kustomization {
+        let names = json!([self.host, format!("www.{}", self.host)]);
+        let own = json!([format!("./{}", self.host), format!("./www.{}", self.host)]);
+        let all = if Cluster::get().plain() { all.component("k8s/components/plain-container") } else { all };
+        let (api, plain) = (image("github-gists-api"), image("github-gists-api-plain"));
+        ["github-gists-api", "github-gists-api-canary", "registry.example.com/github-gists-api"]
+            .iter()
+            .fold(all, |all, known| all.image(known, &api))
+            .image("github-gists-api-plain", &plain)
+            .image("registry.example.com/github-gists-api-plain", &plain)
+            .component("k8s/components/quick-start")
+            .without("HorizontalPodAutoscaler", "github-gists-api")
+            .patch("Deployment", "github-gists-api", &json!([{ "op": "add", "path": "/spec/replicas", "value": replicas }]))
+            .env(
+                "github-gists-api.*",
+                "github-gists-api",
+                &[("GITHUB_API_URL", &Fake::get().url()), ("WASI_HTTP_HOST_OUTBOUND_ALLOW_CIDR", "10.0.0.0/8")],
+            )
+            .patch(
+                "Gateway",
+                "github-gists-api",
+                &json!([
+                    { "op": "replace", "path": "/spec/servers/0/hosts", "value": own },
+                    { "op": "replace", "path": "/spec/servers/1/hosts", "value": own },
+                    { "op": "replace", "path": "/spec/servers/1/tls/credentialName", "value": secret(&self.namespace) },
+                ]),
+            )
+            .patch(
+                "VirtualService",
+                "github-gists-api",
+                &json!([{ "op": "replace", "path": "/spec/hosts", "value": names }]),
+            )
+    }
+
+    /// A client at the gateway, over TLS.
+    pub(crate) fn https(&self) -> Client {
+        self.https_as(&self.host)
+    }
+
+    /// The same, under another host name.
+    pub(crate) fn https_as(&self, host: &str) -> Client {
+        Client::https(Gateway::get().https, host, Trust::pem(&self.certificate))
+    }
+
+    /// A client at the gateway, in the clear.
+    pub(crate) fn http(&self) -> Client {
+        Gateway::get().http(&self.host)
+    }
+
+    /// One request over TLS that must be answered, by whatever status.
+    #[track_caller]
+    pub(crate) fn send(&self, request: &Request) -> Response {
+        self.https().send(request).unwrap_or_else(|error| fail(format!("{request:?}: {error}")))
+    }
+
+    /// Waits until a request is answered by 200; while the gateway learns of something, it may have no port even.
+    #[track_caller]
+    pub(crate) fn answers(&self, request: &Request) {
+        eventually(&format!("{} answers {request:?}", self.host), || {
+            let answer = self.https().send(request).map_err(|error| error.to_string())?;
+            if answer.status == 200 { Ok(()) } else { Err(format!("{}: {}", answer.status, answer.text())) }
+        });
+    }
+
+    /// `GET` over TLS that must be answered, by whatever status.
+    #[track_caller]
+    pub(crate) fn get(&self, target: &str) -> Response {
+        self.send(&Request::get(target))
+    }
+
+    /// The addresses of the API's own pods.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        let pods = Deployment::api(&self.namespace).ready_pods();
+        let own = pods.iter().filter(|pod: &&Pod| pod.text("/metadata/labels/fault").is_empty());
+        own.map(|pod| pod.text("/status/podIP").to_owned()).collect()
+    }
+}
+
+/// Objects of the components that lie in `istio-system`, with their kinds.
+const BESIDE_GATEWAY: [&str; 2] = ["github-gists-api-admin", "github-gists-api-rate-limit"];
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let name = self.namespace.name();
+        let objects = [
+            format!("secret/{}", secret(&self.namespace)),
+            format!("requestauthentication/{}-{name}", BESIDE_GATEWAY[0]),
+            format!("envoyfilter/{}-{name}", BESIDE_GATEWAY[1]),
+        ];
+        let asked = ["-n", "istio-system", "delete", "--ignore-not-found", "--wait=false"];
+        let _ = kubectl(asked.into_iter().map(str::to_owned).chain(objects)).run();
+    }
+}
+
+/// The certificate's name: not the real one's, which tests leave alone.
+fn secret(namespace: &Namespace) -> String {
+    format!("{}-tls", namespace.name())
+}
+
+/// What `scripts/tls-secret` says to these arguments.
+#[track_caller]
+pub(crate) fn tls_secret(arguments: &[&str]) -> String {
+    let output = Command::new(workspace().join("scripts/tls-secret")).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "tls-secret {arguments:?}: {}: {said}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
