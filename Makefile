@@ -79,7 +79,7 @@ programs: build ## what a node gets, the shim and the host, and what puts them t
 image-installer: programs ## the image that does it in a DaemonSet
 	@scripts/image installer
 
-test-installer: setup ## the installer on captured nodes; containerds on the PATH, if any, read what it writes
+test-installer: setup ## the installer on captured nodes; containerd 1.6 and 2 read what it writes
 	@echo "==> installer"
 	@$(CARGO) test --locked --package wasi-http-installer
 	@scripts/test-installer-containerds
