@@ -88,8 +88,9 @@ def build(directory: Path, name: str, into: Path, is_overlay: bool) -> Rendered:
 def combine(base: str, components: list[str], work: Path, into: Path) -> Rendered:
     """Builds components on a base, each after what it needs and has not been there: as if they stood at the end of the base's own list."""
     name = " + ".join([base, *components])
-    directory = work / "combinations" / name.replace("/", "_").replace(" + ", "+")
-    origin = Path("k8s") / base
+    # Real paths: `target` may be a link to somewhere else, and kustomize goes up from where it leads.
+    directory = work.resolve() / "combinations" / name.replace("/", "_").replace(" + ", "+")
+    origin = (Path("k8s") / base).resolve()
     if base == "base":
         kustomization = {"resources": [os.path.relpath(origin, directory)], "transformers": [NAMESPACE]}
         directory.mkdir(parents=True)
@@ -105,7 +106,7 @@ def combine(base: str, components: list[str], work: Path, into: Path) -> Rendere
         for wanted in (*needs(component), component):
             if wanted not in present:
                 present.append(wanted)
-                kustomization["components"].append(os.path.relpath(COMPONENTS / wanted, directory))
+                kustomization["components"].append(os.path.relpath(COMPONENTS.resolve() / wanted, directory))
     kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", **kustomization}
     (directory / "kustomization.yaml").write_text(json.dumps(kustomization))
     return build(directory, name, into, is_overlay=False)
