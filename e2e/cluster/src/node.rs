@@ -9,6 +9,9 @@ use crate::{Cluster, LONG, Pod, eventually_within, fail, image, kubectl, pods};
 
 const READER: &str = "node-reader";
 
+/// Where the shim keeps compiled code on the node.
+const COMPILED: &str = "/var/lib/wasi-http/cache";
+
 /// The node, for a cluster of one.
 #[derive(Debug)]
 pub struct Node {
@@ -47,10 +50,16 @@ impl Node {
                     "containers": [{
                         "name": "reader", "image": image("busybox"), "imagePullPolicy": "IfNotPresent",
                         "command": ["sleep", "86400"],
-                        "securityContext": { "privileged": true },
-                        "volumeMounts": [{ "name": "cgroup", "mountPath": "/cgroup", "readOnly": true }],
+                        "securityContext": { "privileged": true, "runAsUser": 0 },
+                        "volumeMounts": [
+                            { "name": "cgroup", "mountPath": "/cgroup", "readOnly": true },
+                            { "name": "compiled", "mountPath": "/compiled" },
+                        ],
                     }],
-                    "volumes": [{ "name": "cgroup", "hostPath": { "path": "/sys/fs/cgroup" } }],
+                    "volumes": [
+                        { "name": "cgroup", "hostPath": { "path": "/sys/fs/cgroup" } },
+                        { "name": "compiled", "hostPath": { "path": COMPILED, "type": "DirectoryOrCreate" } },
+                    ],
                 }
             });
             kubectl(["apply", "-f", "-"]).input(reader.to_string()).must();
@@ -71,6 +80,16 @@ impl Node {
     /// kubectl's refusal.
     pub fn script(&self, script: &str) -> Result<String, String> {
         kubectl(["-n", &self.namespace, "exec", READER, "--", "sh", "-c", script]).run()
+    }
+
+    /// Removes the code that the shim has compiled: the next pod is the node's first. Pods that run keep theirs.
+    ///
+    /// # Panics
+    /// When it cannot.
+    #[track_caller]
+    pub fn forget_compiled(&self) {
+        self.script("find /compiled -mindepth 1 -maxdepth 1 -exec rm -r {} +")
+            .unwrap_or_else(|refusal| fail(refusal));
     }
 
     /// What the pod used, the pause container included.
@@ -152,8 +171,7 @@ impl Node {
         read.lines().map(|line| usage(line).ok_or_else(|| format!("not a usage: {line:?}"))).collect()
     }
 
-    /// The memory of their own, in bytes, of the shims that serve the pod's sandbox. The program's pages are not counted, which all
-    /// shims of a kind share; `smaps`, which would share them out, is not readable from every container.
+    /// The memory, in bytes, of the shims that serve the pod's sandbox; what they share with others is shared out.
     ///
     /// # Panics
     /// When the node has none.
@@ -164,7 +182,7 @@ impl Node {
         let read = self.script(&format!(
             "for p in $(grep -l 'pod{}' /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3); do\n\
                awk '$1 == \"PPid:\" {{ print $2 }}' /proc/$p/status 2>/dev/null; done | sort -u | while read s; do\n\
-               grep -q containerd-shim /proc/$s/cmdline 2>/dev/null && awk '$1 == \"RssAnon:\" {{ print $2 }}' /proc/$s/status\n\
+               grep -q containerd-shim /proc/$s/cmdline 2>/dev/null && awk '$1 == \"Pss:\" {{ print $2 }}' /proc/$s/smaps_rollup\n\
              done; true",
             either(pod.uid())
         ));

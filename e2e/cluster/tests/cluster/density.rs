@@ -73,6 +73,7 @@ fn a_pod_of_the_runtime_class_beside_a_plain_one() {
     if cluster.plain() {
         println!("NOT MEASURED: the runtime class, in the plain variant of the suite");
     } else {
+        Node::get().forget_compiled();
         measure("pod_wasi_http", "density-wasi", cluster.dev());
     }
     measure("pod_plain_container", "density-plain", cluster.dev_plain());
