@@ -112,6 +112,22 @@ def combine(base: str, components: list[str], work: Path, into: Path) -> Rendere
     return build(directory, name, into, is_overlay=False)
 
 
+def example(work: Path, into: Path) -> Rendered:
+    """The overlay that the README shows, built as it stands there, beside the others."""
+    found = re.search(r"^```yaml\n(.*?)^```$", Path("k8s/README.md").read_text(), re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise SystemExit("lint-k8s: k8s/README.md shows no overlay")
+    beside = Path("k8s/overlays/mine").resolve()
+    directory = work.resolve() / "combinations" / "mine"
+    directory.mkdir(parents=True)
+    (kustomization,) = documents.documents(found[1])
+    for key in ("resources", "components"):
+        kustomization[key] = [os.path.relpath(beside / e, directory) if e.startswith("../") else e for e in kustomization[key]]
+    (directory / "kustomization.yaml").write_text(json.dumps(kustomization))
+    (directory / "namespace.yaml").write_text('{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mine"}}')
+    return build(directory, "the README's mine", into, is_overlay=False)
+
+
 def everything(work: Path) -> list[Rendered]:
     """All that there is to check, rendered below `work`."""
     into = work / "rendered"
@@ -123,5 +139,6 @@ def everything(work: Path) -> list[Rendered]:
         if line and not line.startswith("#"):
             base, *components = line.split()
             found.append(combine(base, components, work, into))
+    found.append(example(work, into))
     found += [Rendered(str(f), f, documents.read(f), is_overlay=False) for f in loose(built)]
     return found
