@@ -81,6 +81,46 @@ def settled(rendered: Rendered) -> Iterator[str]:
                         yield f"{obj['kind']} {obj['metadata']['name']}: ConfigMap {wanted['name']} is nowhere"
 
 
+def destinations(node: object) -> Iterator[dict]:
+    """Every `destination` below a VirtualService's node."""
+    if isinstance(node, dict):
+        if isinstance(node.get("destination"), dict):
+            yield node["destination"]
+        for value in node.values():
+            yield from destinations(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from destinations(value)
+
+
+def routed(rendered: Rendered) -> Iterator[str]:
+    """What a route names is there: the Service and its port, and the subset with pods to it. istioctl lets wrong names pass without a
+    cluster. Full host names are of other namespaces, and not ours to know."""
+    services = {o["metadata"]["name"]: o["spec"] for o in rendered.objects if o.get("kind") == "Service"}
+    workloads = [o for o in rendered.objects if o.get("kind") == "Deployment"]
+    labels = [o["spec"]["template"]["metadata"]["labels"].items() for o in workloads]
+    rules = {o["spec"]["host"]: o["spec"] for o in rendered.objects if o.get("kind") == "DestinationRule"}
+    for host, rule in rules.items():
+        for subset in rule.get("subsets", []):
+            if not any(subset["labels"].items() <= pods for pods in labels):
+                yield f"DestinationRule {host}: no pods for subset {subset['name']}"
+    for obj in rendered.objects:
+        if obj.get("kind") != "VirtualService":
+            continue
+        for destination in destinations(obj["spec"]):
+            host, what = destination["host"], f"VirtualService {obj['metadata']['name']}"
+            if "." in host:
+                continue
+            ports = [port["port"] for port in services.get(host, {}).get("ports", [])]
+            if host not in services:
+                yield f"{what}: no Service {host}"
+            elif "port" in destination and destination["port"]["number"] not in ports:
+                yield f"{what}: Service {host} has no port {destination['port']['number']}"
+            subset = destination.get("subset")
+            if subset and subset not in [s["name"] for s in rules.get(host, {}).get("subsets", [])]:
+                yield f"{what}: no DestinationRule has subset {subset} of {host}"
+
+
 def identified(rendered: Rendered) -> Iterator[str]:
     """In an overlay, the version that the pods say is the tag of their image, and everything says its environment."""
     if not rendered.is_overlay:

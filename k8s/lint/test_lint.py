@@ -65,6 +65,20 @@ class Policies(unittest.TestCase):
         self.assertEqual(len(list(policies.settled(rendered(wants)))), 1)
         self.assertEqual(list(policies.settled(rendered(wants, {"kind": "ConfigMap", "metadata": {"name": "settings"}}))), [])
 
+    def test_a_route_to_what_is_not_there(self) -> None:
+        def route(**destination: object) -> Rendered:
+            service = {"kind": "Service", "metadata": {"name": "api"}, "spec": {"ports": [{"port": 80}]}}
+            pods = {"kind": "Deployment", "metadata": {"name": "api"}, "spec": {"template": {"metadata": {"labels": {"version": "1"}}}}}
+            subsets = [{"name": "one", "labels": {"version": "1"}}]
+            rule = {"kind": "DestinationRule", "metadata": {"name": "api"}, "spec": {"host": "api", "subsets": subsets}}
+            spec = {"http": [{"route": [{"destination": destination}]}]}
+            return rendered(service, pods, rule, {"kind": "VirtualService", "metadata": {"name": "api"}, "spec": spec})
+
+        self.assertEqual(list(policies.routed(route(host="api", subset="one", port={"number": 80}))), [])
+        self.assertEqual(list(policies.routed(route(host="api.github.com"))), [])
+        for wrong in ({"host": "apy"}, {"host": "api", "subset": "two"}, {"host": "api", "port": {"number": 81}}):
+            self.assertEqual(len(list(policies.routed(route(**wrong)))), 1, wrong)
+
     def test_an_image_of_another_version_than_is_said(self) -> None:
         labels = {"environment": "dev", "app": "github-gists-api", "version": "stable"}
         api = deployment()
