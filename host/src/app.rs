@@ -52,7 +52,8 @@ impl App {
     /// # Errors
     /// Names the file, and line and key where there is one.
     pub fn load(config: &Config) -> Result<Self, AppError> {
-        let manifest = Manifest::load(&config.app)?;
+        let mut manifest = Manifest::load(&config.app)?;
+        manifest.component.allowed_outbound_hosts.extend(config.allowed_outbound_hosts.iter().cloned());
         for warning in &manifest.warnings {
             tracing::warn!("{warning}");
         }
@@ -78,7 +79,8 @@ impl App {
     /// # Errors
     /// Names the variable that has no value, or the entry that is not valid with it.
     pub fn resolve(&self, config: &Config) -> Result<Resolved, AppError> {
-        let sources = Sources::new(config.settings_dir.clone(), config.vars.clone());
+        let assignments = config.vars.iter().flat_map(|vars| vars.0.iter().cloned()).collect();
+        let sources = Sources::new(config.settings_dir.clone(), assignments);
         Ok(self.manifest.resolve(&sources, 0)?)
     }
 }

@@ -51,8 +51,8 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// A store for a new instance.
-    pub(crate) fn store(engine: &Engine, template: &Template) -> Store<Self> {
+    /// A store for a new instance, which says through `on_wait` when it stands still.
+    pub(crate) fn store(engine: &Engine, template: &Template, on_wait: keyvalue::OnWait) -> Store<Self> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         let mut http = WasiHttpCtx::new();
@@ -77,7 +77,8 @@ impl Guest {
             http,
             hooks: outbound::Hooks::new(template.outbound.clone()),
             settings: settings::Client::new(template.settings.clone()),
-            keyvalue: keyvalue::Client::new(template.keyvalue.clone(), template.keyvalue_stats.clone()),
+            keyvalue: keyvalue::Client::new(template.keyvalue.clone(), template.keyvalue_stats.clone())
+                .on_wait(on_wait),
             limits: Limits {
                 max_memory: template.max_memory,
                 memory: 0,
@@ -93,13 +94,13 @@ impl Guest {
         store
     }
 
-    /// Adds what this host provides beyond WASI itself.
+    /// Adds what this host provides beyond WASI itself. `waiting` where a key-value store is remote.
     ///
     /// # Errors
     /// When an interface is linked twice, which is a defect.
-    pub(crate) fn link(linker: &mut Linker<Self>) -> wasmtime::Result<()> {
+    pub(crate) fn link(linker: &mut Linker<Self>, waiting: bool) -> wasmtime::Result<()> {
         settings::add_to_linker(linker, |guest| &guest.settings)?;
-        keyvalue::add_to_linker(linker, |guest| &guest.keyvalue)
+        keyvalue::add_to_linker(linker, waiting, |guest| &guest.keyvalue)
     }
 }
 

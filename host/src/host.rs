@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    runtime::{Builder as RuntimeBuilder, Runtime},
+    runtime::{Builder as RuntimeBuilder, Handle, Runtime},
     time::{sleep, timeout, timeout_at},
 };
 use wasmtime::Engine;
@@ -22,9 +22,11 @@ use crate::{
     config::{Config, Invalid, Switch},
     engine::{self, Cache, EngineError},
     guest::Template,
-    keyvalue::{self, MemoryStore, Store, Stores, UnknownStore},
+    keyvalue::{self, MemoryStore, RedisStore, Store, Stores, UnknownStore},
     manifest::Mount,
-    outbound::{self, InvalidProxy, Outbound, OutboundSettings, Policy, Proxies, RootsError},
+    outbound::{
+        self, InvalidProxy, Outbound, OutboundSettings, Policy, Proxies, Resolve, RootsError, SystemResolver,
+    },
     server::{self, Listener, Shared, Worker},
     service::{self, Dispatch},
     shutdown::Shutdown,
@@ -123,14 +125,26 @@ impl Builder {
 
         let app = App::load(&config)?;
         let engine = engine::new(&config)?;
-        let linked = load(&engine, &config, &app)?;
-        let resolved = app.resolve(&config)?;
-        let metrics = Metrics::new(app.name());
+        let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
         let memory = Arc::new(MemoryStore::new(config.keyvalue_max_bytes.get()));
         let in_memory = memory.clone();
-        let stores =
+        let mut stores =
             stores.into_iter().fold(Stores::new(memory), |all, (name, store)| all.with(&name, store));
-        let access = stores.grant(&app.manifest.component.key_value_stores)?;
+        // Whoever gives the component a store by a flag means it to have it, whatever its manifest says.
+        let mut granted = app.manifest.component.key_value_stores.clone();
+        let mut remote = Vec::new();
+        for (name, address) in config.remote_stores()? {
+            let store = RedisStore::new(&name, address, config.redis_settings(), resolver.clone());
+            remote.push(store.stats());
+            stores = stores.with_remote(&name, Arc::new(store));
+            if !granted.contains(&name) {
+                granted.push(name);
+            }
+        }
+        let access = stores.grant(&granted)?;
+        let linked = load(&engine, &config, &app, access.has_remote())?;
+        let resolved = app.resolve(&config)?;
+        let metrics = Metrics::new(app.name());
         let output = GuestOutput::new(app.name(), metrics.clone());
         let list = resolved.allowed_outbound_hosts;
         for entry in list.unsupported() {
@@ -138,16 +152,16 @@ impl Builder {
         }
         let policy = Arc::new(Policy::new(list, config.outbound_allow_cidr.clone()));
         let outbound_stats = Arc::new(outbound::Stats::new(&policy));
-        let outbound = Arc::new(Outbound::new(outbound_settings(&config)?)?);
+        let outbound = Arc::new(Outbound::new(outbound_settings(&config)?)?.with_resolver(resolver));
         let mounts: Arc<[Mount]> = app.manifest.component.files.clone().into();
         // A set a thread, added up when they are read.
         let mut keyvalue_stats = Vec::new();
-        let template = |outbound, keyvalue_stats| Template {
+        let template = |outbound, keyvalue, keyvalue_stats| Template {
             max_memory: config.max_memory.as_usize(),
             environment: app.manifest.component.environment.clone().into_iter().collect(),
             mounts: mounts.clone(),
             settings: resolved.settings.clone(),
-            keyvalue: access.clone(),
+            keyvalue,
             keyvalue_stats,
             outbound,
             output: output.clone(),
@@ -155,12 +169,15 @@ impl Builder {
         };
         let access_log = AccessLog::new(&log, config.access_log == Switch::On, app.name());
         let shared = Shared::new(&config, app.manifest.routes.clone(), metrics.clone(), access_log);
-        let workers = workers(&config, &engine, &Arc::new(linked), &shared, || {
-            let stats = Arc::new(keyvalue::Stats::default());
-            keyvalue_stats.push(stats.clone());
-            template(outbound::Client::new(outbound.clone(), policy.clone(), outbound_stats.clone()), stats)
-        })?;
-        let interfaces = Interfaces { keyvalue: keyvalue_stats, memory: in_memory, outbound: outbound_stats };
+        let workers =
+            workers(&config, &engine, &Arc::new(linked), &shared, access.has_remote(), |runtime| {
+                let stats = Arc::new(keyvalue::Stats::default());
+                keyvalue_stats.push(stats.clone());
+                let client = outbound::Client::new(outbound.clone(), policy.clone(), outbound_stats.clone());
+                template(client, access.on(runtime), stats)
+            })?;
+        let interfaces =
+            Interfaces { keyvalue: keyvalue_stats, remote, memory: in_memory, outbound: outbound_stats };
         let control = RuntimeBuilder::new_current_thread().enable_all().build()?;
         Ok(Host {
             address: listener.local_addr()?,
@@ -182,12 +199,12 @@ fn bind(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
     server::bind(address).map_err(|cause| StartError::Listen { address, cause })
 }
 
-fn load(engine: &Engine, config: &Config, app: &App) -> Result<Linked, StartError> {
+fn load(engine: &Engine, config: &Config, app: &App, waiting: bool) -> Result<Linked, StartError> {
     let failed = |cause| StartError::Component { name: app.name().to_owned(), cause };
     component::check_binary(&app.wasm).map_err(failed)?;
     let compiled =
         cache(config).load(engine, &app.wasm).map_err(|error| failed(ComponentError::Invalid(error)))?;
-    Linked::new(engine, &compiled.component).map_err(failed)
+    Linked::new(engine, &compiled.component, waiting).map_err(failed)
 }
 
 fn cache(config: &Config) -> Cache {
@@ -226,7 +243,8 @@ fn workers(
     engine: &Engine,
     linked: &Arc<Linked>,
     shared: &Arc<Shared>,
-    mut template: impl FnMut() -> Template,
+    waiting: bool,
+    mut template: impl FnMut(&Handle) -> Template,
 ) -> io::Result<Vec<Arc<Worker>>> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let instances = usize::try_from(config.max_instances.get()).unwrap_or(usize::MAX);
@@ -235,24 +253,27 @@ fn workers(
     (0..threads)
         .map(|at| {
             // Shared out evenly, the remainder to the first.
-            let limits =
-                limits(config, instances / threads + usize::from(at < instances % threads), linked.kind());
+            let share = instances / threads + usize::from(at < instances % threads);
+            let limits = limits(config, share, linked.kind(), waiting);
             Worker::start(at, shared.clone(), |runtime, metrics| {
                 let (engine, linked) = (engine.clone(), linked.clone());
-                Dispatch::new(engine, linked, template(), limits, shared.metrics.clone(), metrics, runtime)
+                let template = template(&runtime);
+                Dispatch::new(engine, linked, template, limits, shared.metrics.clone(), metrics, runtime)
             })
         })
         .collect()
 }
 
-fn limits(config: &Config, instances: usize, kind: Kind) -> service::Limits {
+fn limits(config: &Config, instances: usize, kind: Kind, waiting: bool) -> service::Limits {
+    let concurrency = match kind {
+        Kind::Service => config.instance_max_concurrency.get(),
+        // A call of `wasi:http@0.2` occupies its instance until it returns.
+        Kind::Proxy => 1,
+    };
     service::Limits {
         instances,
-        concurrency: match kind {
-            Kind::Service => config.instance_max_concurrency.get(),
-            // A call of `wasi:http@0.2` occupies its instance until it returns.
-            Kind::Proxy => 1,
-        },
+        concurrency,
+        at_once: if waiting { 1 } else { concurrency },
         max_calls: config.instance_max_requests.get(),
         idle: config.instance_idle_timeout.get(),
         background: config.background_timeout.get(),
@@ -395,7 +416,7 @@ pub fn compile(config: &Config) -> Result<CompileReport, StartError> {
     let engine = engine::new(config)?;
     let compiled =
         cache(config).load(&engine, &app.wasm).map_err(|error| failed(ComponentError::Invalid(error)))?;
-    Linked::new(&engine, &compiled.component).map_err(failed)?;
+    Linked::new(&engine, &compiled.component, false).map_err(failed)?;
     Ok(CompileReport { file: compiled.file, from_cache: compiled.from_cache, duration: started.elapsed() })
 }
 

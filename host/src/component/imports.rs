@@ -40,7 +40,7 @@ impl Inspection {
     /// # Errors
     /// When the host's own interfaces do not link, which is a defect of the host.
     pub(crate) fn new(engine: &Engine, component: &Component) -> Result<Self, ComponentError> {
-        let linker = linker(engine).map_err(ComponentError::Invalid)?;
+        let linker = linker(engine, false).map_err(ComponentError::Invalid)?;
         let mut unsatisfied = unsatisfied(engine, component, &linker);
         let ty = component.component_type();
         let imports = ty

@@ -87,13 +87,13 @@ pub(crate) struct Linked {
 }
 
 impl Linked {
-    /// Links `component` against everything that the host provides.
+    /// Links `component` against everything that the host provides, `waiting` where a key-value store is remote.
     ///
     /// # Errors
     /// When it exports no handler, or imports what the host lacks: all of it is named.
-    pub(crate) fn new(engine: &Engine, component: &Component) -> Result<Self, ComponentError> {
+    pub(crate) fn new(engine: &Engine, component: &Component, waiting: bool) -> Result<Self, ComponentError> {
         let kind = kind(engine, component)?;
-        let linker = linker(engine).map_err(ComponentError::Invalid)?;
+        let linker = linker(engine, waiting).map_err(ComponentError::Invalid)?;
         let pre = match linker.instantiate_pre(component) {
             Ok(pre) => pre,
             Err(error) => {
@@ -136,12 +136,12 @@ fn kind(engine: &Engine, component: &Component) -> Result<Kind, ComponentError> 
 }
 
 /// Everything that a component may import.
-pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+pub(crate) fn linker(engine: &Engine, waiting: bool) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     p2::add_only_http_to_linker_async(&mut linker)?;
     p3::add_to_linker(&mut linker)?;
-    Guest::link(&mut linker)?;
+    Guest::link(&mut linker, waiting)?;
     Ok(linker)
 }

@@ -1,8 +1,10 @@
 //! Every setting of the host: one typed [`Config`], read from flags and the environment by the command line,
 //! built in code by the containerd shim and by tests.
 
+mod stores;
 mod units;
 
+pub use stores::{Secret, StoreSetting};
 pub use units::{ByteSize, Period};
 
 use std::{
@@ -13,7 +15,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use crate::settings::Assignment;
+use crate::settings::{Assignments, Template};
 
 /// What `serve` needs to know. [`Config::default`] has every default; the flags take theirs from it.
 #[derive(Args, Clone, Debug)]
@@ -36,15 +38,16 @@ pub struct Config {
     #[arg(long, value_name = "PATH", env = "WASI_HTTP_HOST_COMPONENT_METRICS", value_parser = absolute_path, help_heading = "Listeners")]
     pub component_metrics: Option<String>,
 
-    /// A setting for the component (wasi:config); may be repeated, and declares the key for a bare .wasm
+    /// A setting for the component (wasi:config); may be repeated. For a bare .wasm it declares the key: NAME alone, or
+    /// names with commas between them, leave the value to the environment and the settings directory
     #[arg(
         long = "var",
-        value_name = "KEY=VALUE",
+        value_name = "NAME[=VALUE]",
         env = "WASI_HTTP_HOST_VAR",
         hide_env_values = true,
         help_heading = "Settings of the component"
     )]
-    pub vars: Vec<Assignment>,
+    pub vars: Vec<Assignments>,
     /// A directory with a setting a file, such as a mounted ConfigMap or Secret
     #[arg(
         long,
@@ -118,6 +121,16 @@ pub struct Config {
     #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_MAX_HEADER_BYTES", default_value_t = Config::default().max_header_bytes, help_heading = "Connections")]
     pub max_header_bytes: ByteSize,
 
+    /// Where the component may send requests, beside its manifest's allowed_outbound_hosts and in the same syntax,
+    /// {{ variables }} included; may be repeated
+    #[arg(
+        long = "allowed-outbound-host",
+        value_name = "URL",
+        env = "WASI_HTTP_HOST_ALLOWED_OUTBOUND_HOST",
+        value_delimiter = ',',
+        help_heading = "Outbound"
+    )]
+    pub allowed_outbound_hosts: Vec<Template>,
     /// Addresses that listed names may resolve to although they are private, such as the cluster's; may be repeated
     #[arg(
         long,
@@ -146,6 +159,49 @@ pub struct Config {
     #[arg(long, value_name = "FILE", env = "WASI_HTTP_HOST_OUTBOUND_CA_FILE", help_heading = "Outbound")]
     pub outbound_ca_file: Option<PathBuf>,
 
+    /// A store in Redis for the component, under a name of its own; may be repeated. Its password comes by one of the
+    /// next two, not in the URL
+    #[arg(
+        long = "keyvalue-store",
+        value_name = "NAME=redis://[USER@]HOST[:PORT][/DB]",
+        env = "WASI_HTTP_HOST_KEYVALUE_STORE",
+        value_delimiter = ',',
+        hide_env_values = true,
+        help_heading = "Key-value store"
+    )]
+    pub keyvalue_stores: Vec<StoreSetting>,
+    /// Redis's password; better in the environment, where other users of the machine do not see it
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "WASI_HTTP_HOST_KEYVALUE_PASSWORD",
+        hide_env_values = true,
+        help_heading = "Key-value store"
+    )]
+    pub keyvalue_password: Option<Secret>,
+    /// A file with Redis's password, such as a mounted Secret's; read again for each connection
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WASI_HTTP_HOST_KEYVALUE_PASSWORD_FILE",
+        help_heading = "Key-value store"
+    )]
+    pub keyvalue_password_file: Option<PathBuf>,
+    /// What all keys in Redis begin with, where several applications share a database
+    #[arg(long, value_name = "TEXT", env = "WASI_HTTP_HOST_KEYVALUE_PREFIX", default_value_t = Config::default().keyvalue_prefix, help_heading = "Key-value store")]
+    pub keyvalue_prefix: String,
+    /// How long a key in Redis is kept after its last write: what a component forgot, or died with, goes after it
+    #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_KEYVALUE_TTL", default_value_t = Config::default().keyvalue_ttl, help_heading = "Key-value store")]
+    pub keyvalue_ttl: Period,
+    /// For a connection to Redis, name resolution and authentication included
+    #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_KEYVALUE_CONNECT_TIMEOUT", default_value_t = Config::default().keyvalue_connect_timeout, help_heading = "Key-value store")]
+    pub keyvalue_connect_timeout: Period,
+    /// For Redis's answer to a command: the component gets an error after it
+    #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_KEYVALUE_TIMEOUT", default_value_t = Config::default().keyvalue_timeout, help_heading = "Key-value store")]
+    pub keyvalue_timeout: Period,
+    /// Commands that wait for Redis's answers at once, a thread: an error beyond them
+    #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_KEYVALUE_MAX_CONCURRENCY", default_value_t = Config::default().keyvalue_max_concurrency, help_heading = "Key-value store")]
+    pub keyvalue_max_concurrency: NonZeroUsize,
     /// Bytes that the key-value store in memory may hold
     #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_KEYVALUE_MAX_BYTES", default_value_t = Config::default().keyvalue_max_bytes, help_heading = "Key-value store")]
     pub keyvalue_max_bytes: ByteSize,
@@ -204,6 +260,7 @@ impl Default for Config {
             header_timeout: Period::secs(10),
             keep_alive_timeout: Period::secs(75),
             max_header_bytes: ByteSize::kib(32),
+            allowed_outbound_hosts: Vec::new(),
             outbound_allow_cidr: Vec::new(),
             outbound_connect_timeout: Period::secs(5),
             outbound_first_byte_timeout: Period::secs(30),
@@ -211,6 +268,14 @@ impl Default for Config {
             max_outbound_response_body: ByteSize::mib(64),
             outbound_max_concurrency: const { NonZeroUsize::new(256).unwrap() },
             outbound_ca_file: None,
+            keyvalue_stores: Vec::new(),
+            keyvalue_password: None,
+            keyvalue_password_file: None,
+            keyvalue_prefix: String::new(),
+            keyvalue_ttl: Period::secs(48 * 3600),
+            keyvalue_connect_timeout: Period::secs(1),
+            keyvalue_timeout: Period::millis(500),
+            keyvalue_max_concurrency: const { NonZeroUsize::new(256).unwrap() },
             keyvalue_max_bytes: ByteSize::mib(64),
             shutdown_grace: Period::secs(0),
             drain_timeout: Period::secs(30),
@@ -264,6 +329,16 @@ impl Config {
         at_least("--header-timeout", self.header_timeout, Period::millis(10))?;
         at_least("--keep-alive-timeout", self.keep_alive_timeout, Period::millis(10))?;
         at_least("--body-idle-timeout", self.body_idle_timeout, Period::millis(10))?;
+        at_least("--keyvalue-ttl", self.keyvalue_ttl, Period::secs(1))?;
+        at_least("--keyvalue-timeout", self.keyvalue_timeout, Period::millis(10))?;
+        at_least("--keyvalue-connect-timeout", self.keyvalue_connect_timeout, Period::millis(10))?;
+        self.remote_stores()?;
+        if self.keyvalue_password.is_some() && self.keyvalue_password_file.is_some() {
+            return Err(Invalid {
+                name: "--keyvalue-password-file",
+                reason: "--keyvalue-password is set too: want one of them".to_owned(),
+            });
+        }
         if self.max_header_bytes < ByteSize::bytes(256) || self.max_header_bytes > ByteSize::mib(1) {
             return Err(Invalid {
                 name: "--max-header-bytes",
@@ -328,6 +403,7 @@ mod tests {
             ("--request-timeout", "10"),
             ("--max-memory", "lots"),
             ("--ready-path", "ready"),
+            ("--allowed-outbound-host", "https://{{ Host }}"),
             ("--outbound-allow-cidr", "10.0.0.0/33"),
             ("--access-log", "maybe"),
         ] {

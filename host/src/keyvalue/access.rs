@@ -1,26 +1,35 @@
-use super::{Error, MemoryStore, Store};
+use super::backend::Backend;
+use super::{Error, MemoryStore, RemoteStore, Store};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
 /// The store that every host has: its own process's memory, never shared with another process.
 pub const DEFAULT_STORE: &str = "default";
 
 /// All stores of this process, by name. The host's configuration decides what is in it.
 #[derive(Clone)]
-pub struct Stores(BTreeMap<Box<str>, Arc<dyn Store>>);
+pub struct Stores(BTreeMap<Box<str>, Backend>);
 
 impl Stores {
     /// The [`DEFAULT_STORE`] alone.
     #[must_use]
     pub fn new(memory: Arc<MemoryStore>) -> Self {
-        Self(BTreeMap::from([(DEFAULT_STORE.into(), memory as Arc<dyn Store>)]))
+        Self(BTreeMap::from([(DEFAULT_STORE.into(), Backend::Local(memory))]))
     }
 
     /// Adds a store, or puts another in the place of the one of that name.
     #[must_use]
     pub fn with(mut self, name: &str, store: Arc<dyn Store>) -> Self {
-        self.0.insert(name.into(), store);
+        self.0.insert(name.into(), Backend::Local(store));
+        self
+    }
+
+    /// The same with a store that has to wait for others.
+    #[must_use]
+    pub fn with_remote(mut self, name: &str, store: Arc<dyn RemoteStore>) -> Self {
+        self.0.insert(name.into(), Backend::Remote(store));
         self
     }
 
@@ -30,7 +39,7 @@ impl Stores {
     /// When the host has no store of one of the names.
     pub fn grant<N: AsRef<str>>(&self, names: &[N]) -> Result<Access, UnknownStore> {
         let grants = names.iter().map(AsRef::as_ref).map(|name| match self.0.get_key_value(name) {
-            Some((name, store)) => Ok(Grant { name: name.clone(), store: Arc::clone(store) }),
+            Some((name, backend)) => Ok(Grant { name: name.clone(), backend: backend.clone() }),
             None => Err(UnknownStore { name: name.into(), known: self.0.keys().cloned().collect() }),
         });
         Ok(Access { grants: grants.collect::<Result<_, _>>()? })
@@ -61,7 +70,7 @@ pub struct Access {
 
 struct Grant {
     name: Box<str>,
-    store: Arc<dyn Store>,
+    backend: Backend,
 }
 
 impl Access {
@@ -71,8 +80,21 @@ impl Access {
         index.and_then(|index| u32::try_from(index).ok()).ok_or(Error::AccessDenied)
     }
 
-    pub(super) fn store(&self, index: u32) -> Option<&dyn Store> {
-        self.grants.get(usize::try_from(index).ok()?).map(|grant| &*grant.store)
+    pub(super) fn backend(&self, index: u32) -> Option<&Backend> {
+        self.grants.get(usize::try_from(index).ok()?).map(|grant| &grant.backend)
+    }
+
+    /// Whether one of the stores has to wait for others, so that the asynchronous link is needed.
+    #[must_use]
+    pub fn has_remote(&self) -> bool {
+        self.grants.iter().any(|grant| matches!(grant.backend, Backend::Remote(_)))
+    }
+
+    /// The same stores for instances on the thread of `runtime`, where a remote one has connections of its own.
+    #[must_use]
+    pub fn on(&self, runtime: &Handle) -> Self {
+        let on = |grant: &Grant| Grant { name: grant.name.clone(), backend: grant.backend.on(runtime) };
+        Self { grants: self.grants.iter().map(on).collect() }
     }
 }
 

@@ -1,7 +1,11 @@
+use super::backend::Backend;
 use super::{Access, Error, KeyPage, Operation, Snapshot, Stats, Store, Swap};
 use bytes::Bytes;
 use std::cell::RefCell;
+use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use wasmtime::component::{Resource, ResourceTable};
 
 /// Longest key, in bytes of UTF-8.
@@ -24,9 +28,9 @@ pub(super) struct Bucket;
 
 /// `cas`: a compare-and-swap that has begun.
 pub(super) struct Cas {
-    store: u32,
-    key: Box<str>,
-    seen: Snapshot,
+    pub(super) store: u32,
+    pub(super) key: Box<str>,
+    pub(super) seen: Snapshot,
 }
 
 impl Cas {
@@ -35,12 +39,15 @@ impl Cas {
     }
 }
 
+/// Told when an instance begins (`true`) and ends (`false`) to stand still in a call.
+pub(crate) type OnWait = Arc<dyn Fn(bool) + Send + Sync>;
+
 /// What an instance holds of `wasi:keyvalue`. It lives in the store data; a guest calls from one thread at a time.
-#[derive(Debug)]
 pub struct Client {
     access: Access,
     stats: Arc<Stats>,
     cas: RefCell<CasTable>,
+    on_wait: OnWait,
 }
 
 #[derive(Debug)]
@@ -64,11 +71,28 @@ impl Client {
     pub fn new(access: Access, stats: Arc<Stats>) -> Self {
         let mut handles = ResourceTable::new();
         handles.set_max_capacity(MAX_CAS_HANDLES);
-        Self { access, stats, cas: RefCell::new(CasTable { handles, pinned_bytes: 0 }) }
+        let cas = RefCell::new(CasTable { handles, pinned_bytes: 0 });
+        Self { access, stats, cas, on_wait: Arc::new(|_| {}) }
+    }
+
+    /// The same, saying when it waits.
+    pub(crate) fn on_wait(self, on_wait: OnWait) -> Self {
+        Self { on_wait, ..self }
+    }
+
+    fn backend(&self, index: u32) -> wasmtime::Result<&Backend> {
+        self.access.backend(index).ok_or_else(|| wasmtime::format_err!("no store {index} behind this bucket"))
     }
 
     fn store(&self, index: u32) -> wasmtime::Result<&dyn Store> {
-        self.access.store(index).ok_or_else(|| wasmtime::format_err!("no store {index} behind this bucket"))
+        let store = self.backend(index)?.local();
+        store.ok_or_else(|| wasmtime::format_err!("store {index} is remote, but linked as if it were not"))
+    }
+
+    /// A call that may have to wait, and the store that it is for.
+    pub(super) fn task(&self, operation: Operation, store: u32) -> wasmtime::Result<(Task, Backend)> {
+        let task = Task { operation, stats: self.stats.clone(), on_wait: self.on_wait.clone() };
+        Ok((task, self.backend(store)?.clone()))
     }
 
     /// The one place where an operation meets its store: counted, its keys checked before.
@@ -121,9 +145,7 @@ impl Client {
     }
 
     pub(super) fn set_many(&self, bucket: &Resource<Bucket>, pairs: Vec<(String, Bytes)>) -> Trapping<()> {
-        let check = check_batch(pairs.len()).and_then(|()| {
-            pairs.iter().try_for_each(|(key, value)| check_key(key).and_then(|()| check_value(key, value)))
-        });
+        let check = check_pairs(&pairs);
         self.run(Operation::SetMany, bucket.rep(), check, |store| store.set_many(pairs))
     }
 
@@ -131,10 +153,20 @@ impl Client {
         self.run(Operation::DeleteMany, bucket.rep(), check_keys(&keys), |store| store.delete_many(keys))
     }
 
+    /// Keeps a compare-and-swap that has begun.
+    pub(super) fn cas_push(&self, cas: Cas) -> Result<Resource<Cas>, Error> {
+        self.cas.borrow_mut().push(cas)
+    }
+
+    /// Takes one that is to end.
+    pub(super) fn cas_take(&self, cas: Resource<Cas>) -> wasmtime::Result<Cas> {
+        self.cas.borrow_mut().delete(cas)
+    }
+
     pub(super) fn cas_new(&self, bucket: &Resource<Bucket>, key: &str) -> Trapping<Resource<Cas>> {
         self.run(Operation::CasNew, bucket.rep(), check_key(key), |store| {
             let seen = store.snapshot(key)?;
-            self.cas.borrow_mut().push(Cas { store: bucket.rep(), key: key.into(), seen })
+            self.cas_push(Cas { store: bucket.rep(), key: key.into(), seen })
         })
     }
 
@@ -143,23 +175,76 @@ impl Client {
     }
 
     pub(super) fn swap(&self, cas: Resource<Cas>, value: &[u8]) -> wasmtime::Result<Result<(), CasError>> {
-        let mut cas = self.cas.borrow_mut().delete(cas)?;
+        let cas = self.cas_take(cas)?;
         let swapped = self.run(Operation::Swap, cas.store, check_value(&cas.key, value), |store| {
             store.swap(&cas.key, &cas.seen, Bytes::copy_from_slice(value))
         })?;
-        Ok(match swapped {
+        Ok(self.swapped(cas, swapped))
+    }
+
+    /// What the guest gets of a swap's end; a lost one begins the next.
+    pub(super) fn swapped(&self, cas: Cas, swapped: Result<Swap, Error>) -> Result<(), CasError> {
+        match swapped {
             Ok(Swap::Done) => Ok(()),
-            Ok(Swap::Stale(now)) => {
-                cas.seen = now;
-                Err(self.cas.borrow_mut().push(cas).map_or_else(CasError::Store, CasError::Failed))
+            Ok(Swap::Stale(seen)) => {
+                Err(self.cas_push(Cas { seen, ..cas }).map_or_else(CasError::Store, CasError::Failed))
             }
             Err(error) => Err(CasError::Store(error)),
-        })
+        }
     }
 
     pub(super) fn cas_drop(&self, rep: u32) -> wasmtime::Result<()> {
-        self.cas.borrow_mut().delete(Resource::new_own(rep))?;
+        self.cas_take(Resource::new_own(rep))?;
         Ok(())
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("access", &self.access).finish_non_exhaustive()
+    }
+}
+
+/// A call that may have to wait. It holds nothing of the instance, which must not be borrowed meanwhile.
+pub(super) struct Task {
+    operation: Operation,
+    stats: Arc<Stats>,
+    on_wait: OnWait,
+}
+
+impl Task {
+    /// Counts `call`, and makes it unless its arguments are wrong.
+    pub(super) async fn run<R>(
+        self,
+        check: Result<(), Error>,
+        call: impl Future<Output = Result<R, Error>>,
+    ) -> Result<R, Error> {
+        let call = async {
+            check?;
+            let mut call = pin!(call);
+            if let Poll::Ready(result) = futures::poll!(call.as_mut()) {
+                return result;
+            }
+            let _standstill = Standstill::begin(&self.on_wait);
+            call.await
+        };
+        self.stats.observe_waiting(self.operation, call).await
+    }
+}
+
+/// Ends also when the call is given up.
+struct Standstill<'a>(&'a OnWait);
+
+impl<'a> Standstill<'a> {
+    fn begin(on_wait: &'a OnWait) -> Self {
+        on_wait(true);
+        Self(on_wait)
+    }
+}
+
+impl Drop for Standstill<'_> {
+    fn drop(&mut self) {
+        (self.0)(false);
     }
 }
 
@@ -186,7 +271,7 @@ impl CasTable {
     }
 }
 
-fn check_key(key: &str) -> Result<(), Error> {
+pub(super) fn check_key(key: &str) -> Result<(), Error> {
     if key.len() <= MAX_KEY_BYTES {
         return Ok(());
     }
@@ -197,7 +282,7 @@ fn check_key(key: &str) -> Result<(), Error> {
     )))
 }
 
-fn check_value(key: &str, value: &[u8]) -> Result<(), Error> {
+pub(super) fn check_value(key: &str, value: &[u8]) -> Result<(), Error> {
     if value.len() <= MAX_VALUE_BYTES {
         return Ok(());
     }
@@ -214,6 +299,12 @@ fn check_batch(keys: usize) -> Result<(), Error> {
     Err(Error::other(format_args!("a batch of {keys} keys is over the limit of {MAX_BATCH_KEYS}")))
 }
 
-fn check_keys(keys: &[String]) -> Result<(), Error> {
+pub(super) fn check_keys(keys: &[String]) -> Result<(), Error> {
     check_batch(keys.len()).and_then(|()| keys.iter().try_for_each(|key| check_key(key)))
+}
+
+pub(super) fn check_pairs(pairs: &[(String, Bytes)]) -> Result<(), Error> {
+    check_batch(pairs.len()).and_then(|()| {
+        pairs.iter().try_for_each(|(key, value)| check_key(key).and_then(|()| check_value(key, value)))
+    })
 }

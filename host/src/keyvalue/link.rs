@@ -4,6 +4,8 @@ use bytes::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Linker, Lower, Resource, ResourceType, WasmList, WasmStr};
 
+mod waiting;
+
 const STORE: &str = "wasi:keyvalue/store@0.2.0-draft2";
 const ATOMICS: &str = "wasi:keyvalue/atomics@0.2.0-draft2";
 const BATCH: &str = "wasi:keyvalue/batch@0.2.0-draft2";
@@ -28,13 +30,21 @@ impl From<Lost> for CasError {
 }
 
 /// Links `wasi:keyvalue` at `0.2.0-draft2`: `store`, `atomics` and `batch`. `get` finds the instance's [`Client`].
+/// `waiting` where one of its stores is remote: without it, no call costs more than the look-up.
 ///
 /// Written by hand rather than generated: keys are read where they lie in the guest's memory, and values go back
 /// as the store's own reference-counted [`Bytes`], so that a `get` copies the value once, into the guest.
 ///
 /// # Errors
 /// When the linker has these interfaces already.
-pub fn add_to_linker<T: 'static>(linker: &mut Linker<T>, get: fn(&T) -> &Client) -> wasmtime::Result<()> {
+pub fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    waiting: bool,
+    get: fn(&T) -> &Client,
+) -> wasmtime::Result<()> {
+    if waiting {
+        return waiting::add_to_linker(linker, get);
+    }
     add_store(linker, get)?;
     add_atomics(linker, get)?;
     add_batch(linker, get)

@@ -5,24 +5,32 @@
 //!                                     ── Client::new(access, stats) ─▶ Client (instance, in its store data)
 //! ```
 //!
-//! The interface is linked with synchronous host functions, because a [`Store`] answers from the process's own
-//! memory: such a call costs no fiber switch and the other requests of the instance lose nothing. A store that has
-//! to wait for a network would block its instance here; it needs a trait of its own whose functions are linked
-//! with `func_wrap_async`, chosen where [`add_to_linker`] is called.
+//! A [`Store`] answers from the process's own memory. Where a component is granted no other, the interface is linked
+//! with synchronous host functions: such a call costs no fiber switch, and the other requests of the instance lose
+//! nothing. A [`RemoteStore`] has to wait for a network, and with it the whole instance: it is linked with asynchronous
+//! host functions, and the instance says that it stands still ([`OnWait`](client::OnWait)), so that others take over.
 
 mod access;
+mod backend;
 mod client;
 mod error;
 mod link;
 mod memory;
+mod redis;
+mod remote;
 mod stats;
 mod store;
 mod window;
 
+pub use self::redis::{
+    Failure, InvalidAddress, Password, RedisAddress, RedisSettings, RedisStore, RemoteSnapshot, RemoteStats,
+};
 pub use access::{Access, DEFAULT_STORE, Stores, UnknownStore};
+pub(crate) use client::OnWait;
 pub use client::{Client, MAX_BATCH_KEYS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use error::Error;
 pub use link::add_to_linker;
 pub use memory::{MemoryStore, PAGE_KEYS, Usage};
+pub use remote::{Answer, RemoteStore};
 pub use stats::{LATENCY_SAMPLE, Operation, OperationSnapshot, Stats};
 pub use store::{KeyPage, Snapshot, Store, Swap};

@@ -98,7 +98,7 @@ pub struct OperationSnapshot {
     pub calls: u64,
     /// Calls that the guest got an error from (a lost compare-and-swap is none).
     pub errors: u64,
-    /// Of every [`LATENCY_SAMPLE`]th call.
+    /// Of every [`LATENCY_SAMPLE`]th call; of each where a store may have to wait.
     pub latency: HistogramSnapshot,
 }
 
@@ -120,17 +120,30 @@ impl Stats {
         operation: Operation,
         call: impl FnOnce() -> Result<R, Error>,
     ) -> Result<R, Error> {
-        #[expect(clippy::indexing_slicing, reason = "one element for each variant, in their order")]
-        let stats = &self.operations[operation as usize];
+        let stats = self.of(operation);
         let timed = stats.calls.fetch_add(1, Relaxed).is_multiple_of(LATENCY_SAMPLE).then(Instant::now);
         let result = call();
-        if result.is_err() {
-            stats.errors.fetch_add(1, Relaxed);
-        }
-        if let Some(start) = timed {
-            stats.latency.observe(start.elapsed());
-        }
+        stats.end(timed, &result);
         result
+    }
+
+    /// The same for a call that may have to wait; such calls are few enough for each to be timed.
+    pub(super) async fn observe_waiting<R>(
+        &self,
+        operation: Operation,
+        call: impl Future<Output = Result<R, Error>>,
+    ) -> Result<R, Error> {
+        let stats = self.of(operation);
+        stats.calls.fetch_add(1, Relaxed);
+        let start = Instant::now();
+        let result = call.await;
+        stats.end(Some(start), &result);
+        result
+    }
+
+    fn of(&self, operation: Operation) -> &PerOperation {
+        #[expect(clippy::indexing_slicing, reason = "one element for each variant, in their order")]
+        &self.operations[operation as usize]
     }
 
     /// What was counted so far, by operation.
@@ -141,6 +154,17 @@ impl Stats {
             errors: stats.errors.load(Relaxed),
             latency: stats.latency.snapshot(),
         })
+    }
+}
+
+impl PerOperation {
+    fn end<R>(&self, start: Option<Instant>, result: &Result<R, Error>) {
+        if result.is_err() {
+            self.errors.fetch_add(1, Relaxed);
+        }
+        if let Some(start) = start {
+            self.latency.observe(start.elapsed());
+        }
     }
 }
 

@@ -104,8 +104,8 @@ impl Manifest {
         read::manifest(text, path)
     }
 
-    /// The manifest that a component file without one is served by: all paths, the process's own store, no
-    /// outbound hosts, and the settings that `--var` declares.
+    /// The manifest that a component file without one is served by: all paths, the process's own store, and no more
+    /// outbound hosts and settings than the flags `--allowed-outbound-host` and `--var` name.
     #[must_use]
     pub fn bare(wasm: &Path) -> Self {
         let name = wasm.file_stem().map_or("component".into(), |name| name.to_string_lossy());

@@ -88,7 +88,7 @@ impl Default for OutboundSettings {
 pub struct Outbound {
     limits: Limits,
     proxies: Proxies,
-    resolver: Box<dyn Resolve>,
+    resolver: Arc<dyn Resolve>,
     tls: Tls,
     in_flight: Arc<Semaphore>,
     waiting: Semaphore,
@@ -106,14 +106,14 @@ impl Outbound {
             waiting: Semaphore::new(settings.limits.max_waiting.min(Semaphore::MAX_PERMITS)),
             limits: settings.limits,
             proxies: settings.proxies,
-            resolver: Box::new(SystemResolver::default()),
+            resolver: Arc::new(SystemResolver::default()),
         })
     }
 
     /// The same with another resolver.
     #[must_use]
-    pub fn with_resolver(self, resolver: impl Resolve) -> Self {
-        Self { resolver: Box::new(resolver), ..self }
+    pub fn with_resolver(self, resolver: Arc<dyn Resolve>) -> Self {
+        Self { resolver, ..self }
     }
 
     pub(super) fn limits(&self) -> &Limits {

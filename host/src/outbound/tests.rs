@@ -73,7 +73,7 @@ impl Setup {
     }
 
     fn client(self) -> (Client, Arc<Stats>) {
-        let outbound = Outbound::new(self.settings).unwrap().with_resolver(self.names);
+        let outbound = Outbound::new(self.settings).unwrap().with_resolver(Arc::new(self.names));
         let policy = Policy::new(AllowList::parse(&self.entries).unwrap(), self.networks);
         let stats = Arc::new(Stats::new(&policy));
         (Client::new(Arc::new(outbound), Arc::new(policy), Arc::clone(&stats)), stats)

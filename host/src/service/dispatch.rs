@@ -16,6 +16,7 @@ use super::{Call, CallError, instance};
 use crate::{
     component::Linked,
     guest::Template,
+    keyvalue::OnWait,
     sync::lock,
     telemetry::{Metrics, WorkerMetrics},
 };
@@ -36,6 +37,8 @@ pub(crate) struct Limits {
     pub(crate) instances: usize,
     /// Calls that an instance serves at once.
     pub(crate) concurrency: usize,
+    /// Calls that a new instance can be counted on to take at once: one where it may stand still in any of them.
+    pub(crate) at_once: usize,
     /// Calls that it serves in its life.
     pub(crate) max_calls: usize,
     /// How long it is kept without work.
@@ -91,6 +94,14 @@ struct Seat {
     waker: Waker,
     /// It would take a call now.
     taking: bool,
+    /// It stands still in a call of a remote store, and nobody in it gets a turn.
+    standing: Arc<AtomicBool>,
+}
+
+impl Seat {
+    fn is_free(&self) -> bool {
+        self.taking && !self.standing.load(Ordering::Relaxed)
+    }
 }
 
 impl Dispatch {
@@ -127,8 +138,8 @@ impl Dispatch {
         state.queue.push_back(call);
         self.waiting.store(state.queue.len(), Ordering::Release);
         // The oldest instance first, so that spares fall idle and go.
-        let waker = state.seats.iter().find(|seat| seat.taking).map(|seat| seat.waker.clone());
-        if waker.is_none() && state.starting.saturating_mul(self.limits.concurrency) < state.queue.len() {
+        let waker = state.seats.iter().find(|seat| seat.is_free()).map(|seat| seat.waker.clone());
+        if waker.is_none() && state.starting.saturating_mul(self.limits.at_once) < state.queue.len() {
             self.start_instance(&mut state);
         }
         let unwatched = !std::mem::replace(&mut state.watched, true);
@@ -161,7 +172,26 @@ impl Dispatch {
             id: state.next_id,
             seated: false,
             taking: false,
+            standing: Arc::default(),
         }));
+    }
+
+    /// An instance has begun to stand still: what it would have taken is another's now.
+    fn hand_over(self: &Arc<Self>) {
+        if self.waiting() == 0 {
+            return;
+        }
+        let mut state = lock(&self.state);
+        let waker = state.seats.iter().find(|seat| seat.is_free()).map(|seat| seat.waker.clone());
+        if waker.is_none() {
+            for _ in state.starting..state.queue.len().min(SPARES_AT_ONCE) {
+                self.start_instance(&mut state);
+            }
+        }
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// To be called when the thread is about to sleep.
@@ -204,7 +234,7 @@ impl Dispatch {
                 if stuck && now.duration_since(oldest) >= SPARE_AFTER {
                     wakers
                         .extend(state.seats.iter().filter(|seat| seat.taking).map(|seat| seat.waker.clone()));
-                    let wanted = state.queue.len().div_ceil(self.limits.concurrency);
+                    let wanted = state.queue.len().div_ceil(self.limits.at_once);
                     for _ in state.starting..wanted.min(SPARES_AT_ONCE) {
                         self.start_instance(&mut state);
                     }
@@ -267,14 +297,31 @@ pub(super) struct Chair {
     id: u64,
     seated: bool,
     taking: bool,
+    standing: Arc<AtomicBool>,
 }
 
 impl Chair {
+    /// To be told when the instance begins and ends to stand still.
+    pub(super) fn on_wait(&self) -> OnWait {
+        let (dispatch, standing) = (self.dispatch.clone(), self.standing.clone());
+        Arc::new(move |begins| {
+            standing.store(begins, Ordering::Relaxed);
+            if begins {
+                dispatch.hand_over();
+            }
+        })
+    }
+
     /// The instance is made, and lives in the task of `waker`.
     pub(super) fn sit(&mut self, waker: &Waker) {
         let mut state = lock(&self.dispatch.state);
         state.starting -= 1;
-        state.seats.push(Seat { id: self.id, waker: waker.clone(), taking: false });
+        state.seats.push(Seat {
+            id: self.id,
+            waker: waker.clone(),
+            taking: false,
+            standing: self.standing.clone(),
+        });
         self.seated = true;
         drop(state);
         self.dispatch.changed.notify_waiters();

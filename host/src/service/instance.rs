@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     guest::Guest,
+    keyvalue::OnWait,
     telemetry::{EndReason, bounded},
 };
 
@@ -38,7 +39,7 @@ const BACKTRACE_BYTES: usize = 16 << 10;
 /// Lives in a task of its own until the instance has ended.
 pub(super) async fn run(mut chair: Chair) {
     let dispatch = chair.dispatch.clone();
-    let (mut store, proxy) = match make(&dispatch).await {
+    let (mut store, proxy) = match make(&dispatch, chair.on_wait()).await {
         Ok(made) => made,
         Err(error) => return chair.give_up(&error),
     };
@@ -50,8 +51,8 @@ pub(super) async fn run(mut chair: Chair) {
     dispatch.metrics.instances_live.dec();
 }
 
-async fn make(dispatch: &Dispatch) -> Result<(Store<Guest>, Proxy), CallError> {
-    let mut store = Guest::store(&dispatch.engine, &dispatch.template);
+async fn make(dispatch: &Dispatch, on_wait: OnWait) -> Result<(Store<Guest>, Proxy), CallError> {
+    let mut store = Guest::store(&dispatch.engine, &dispatch.template, on_wait);
     let made = timeout(dispatch.limits.request, dispatch.linked.instantiate(&mut store)).await;
     match made {
         Ok(Ok(proxy)) => Ok((store, proxy)),

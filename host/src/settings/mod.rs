@@ -23,6 +23,6 @@ pub use files::{FileError, MAX_FILE_BYTES, MAX_FILES};
 pub use link::{Client, add_to_linker};
 pub use name::{InvalidName, Name};
 pub use snapshot::Snapshot;
-pub use sources::{Assignment, InvalidAssignment, SourceError, Sources, Variable, Variables};
+pub use sources::{Assignment, Assignments, InvalidAssignment, SourceError, Sources, Variable, Variables};
 pub use template::{InvalidTemplate, Template, UnknownVariable};
 pub use value::Value;

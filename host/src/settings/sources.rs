@@ -42,9 +42,13 @@ pub struct Assignment {
     pub value: Option<String>,
 }
 
+/// What one `--var`, or its environment variable, says: one [`Assignment`], or names with commas between them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Assignments(pub Vec<Assignment>);
+
 /// Not an [`Assignment`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("want NAME=VALUE or NAME: {0}")]
+#[error("want NAME=VALUE, NAME, or NAME,NAME…: {0}")]
 pub struct InvalidAssignment(#[from] InvalidName);
 
 impl FromStr for Assignment {
@@ -56,6 +60,16 @@ impl FromStr for Assignment {
             None => (text, None),
         };
         Ok(Self { name: name.to_ascii_lowercase().parse()?, value })
+    }
+}
+
+impl FromStr for Assignments {
+    type Err = InvalidAssignment;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAssignment> {
+        // A value is taken as it stands, commas and all.
+        let names = if text.contains('=') { vec![text] } else { text.split(',').map(str::trim).collect() };
+        names.into_iter().map(str::parse).collect::<Result<_, _>>().map(Self)
     }
 }
 

@@ -22,9 +22,9 @@ pub enum InvalidTemplate {
     Name(#[from] InvalidName),
 }
 
-/// A template names a variable that `[variables]` does not declare.
+/// A template names a variable that has no value: neither `[variables]` nor `--var` declares it, or nothing sets it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("variable {0} is not declared in [variables]")]
+#[error("variable {0} is used, but not declared in [variables] or by --var, or not set")]
 pub struct UnknownVariable(pub Name);
 
 impl Template {
@@ -45,7 +45,7 @@ impl Template {
     /// Its text with the variables' values in place; secret if one of them is.
     ///
     /// # Errors
-    /// When a variable is not declared.
+    /// When a variable has no value.
     pub fn render(&self, variables: &Variables) -> Result<Value, UnknownVariable> {
         let mut text = String::new();
         let mut secret = false;
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!("{{ host ".parse::<Template>(), Err(InvalidTemplate::Unclosed));
         assert!("{{ Host }}".parse::<Template>().unwrap_err().to_string().contains("\"Host\""));
         let unknown = "{{ other }}".parse::<Template>().unwrap().render(&variables()).unwrap_err();
-        assert_eq!(unknown.to_string(), "variable other is not declared in [variables]");
+        assert!(unknown.to_string().contains("variable other is used, but not declared"), "{unknown}");
     }
 
     proptest! {

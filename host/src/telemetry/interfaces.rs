@@ -13,6 +13,8 @@ use crate::{
 pub(crate) struct Interfaces {
     /// One a thread.
     pub(crate) keyvalue: Vec<Arc<keyvalue::Stats>>,
+    /// One a store.
+    pub(crate) remote: Vec<Arc<keyvalue::RemoteStats>>,
     pub(crate) memory: Arc<MemoryStore>,
     pub(crate) outbound: Arc<outbound::Stats>,
 }
@@ -21,6 +23,7 @@ impl Interfaces {
     /// Writes all of them.
     pub(crate) fn expose(&self, to: &mut Exposition) {
         self.keyvalue(to);
+        self.remote(to);
         self.memory(to);
         self.outbound(to);
     }
@@ -49,9 +52,48 @@ impl Interfaces {
             to.sample(name, &[("operation", operation)], errors);
         }
         let name = "wasi_http_host_keyvalue_operation_duration_seconds";
-        to.family(name, Kind::Histogram, "Time in the store, of every 32nd call.");
+        to.family(
+            name,
+            Kind::Histogram,
+            "Time in the store; of every 32nd call where stores answer at once.",
+        );
         for (operation, _, _, latency) in operations.iter().filter(|seen| seen.3.count > 0) {
             to.histogram(name, &[("operation", operation)], &latency.buckets, latency.sum, latency.count);
+        }
+    }
+
+    /// Nothing without remote stores.
+    fn remote(&self, to: &mut Exposition) {
+        let stores: Vec<_> = self.remote.iter().map(|stats| stats.snapshot()).collect();
+        if stores.is_empty() {
+            return;
+        }
+        let name = "wasi_http_host_keyvalue_remote_connections";
+        to.family(
+            name,
+            Kind::Gauge,
+            "Connections to a remote store that are up: one a thread when all is well.",
+        );
+        for store in &stores {
+            to.sample(name, &[("store", &store.name)], store.connections);
+        }
+        let name = "wasi_http_host_keyvalue_remote_connects_total";
+        to.family(name, Kind::Counter, "Attempts to connect to a remote store.");
+        for store in &stores {
+            to.sample(name, &[("store", &store.name), ("outcome", "ok")], store.connected);
+            to.sample(name, &[("store", &store.name), ("outcome", "failed")], store.not_connected);
+        }
+        let name = "wasi_http_host_keyvalue_remote_failures_total";
+        to.family(name, Kind::Counter, "Commands to a remote store that failed, by reason.");
+        for store in &stores {
+            for (failure, count) in &store.failures {
+                to.sample(name, &[("store", &store.name), ("reason", failure.as_str())], count);
+            }
+        }
+        let name = "wasi_http_host_keyvalue_remote_in_flight";
+        to.family(name, Kind::Gauge, "Commands to a remote store that wait for their answers.");
+        for store in &stores {
+            to.sample(name, &[("store", &store.name)], store.in_flight);
         }
     }
 

@@ -19,6 +19,8 @@ mod outbound;
 mod output;
 mod overload;
 mod proxy;
+mod redis;
+mod redis_server;
 mod serving;
 mod settings;
 mod shutdown;

@@ -1,13 +1,13 @@
 //! A guest reaches what its manifest lists, and nothing else.
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
 };
 
-use crate::harness::{Host, guest, scratch};
+use crate::harness::{Host, guest, run, scratch};
 
 fn manifest(dir: &Path, allowed: &str) -> std::path::PathBuf {
     let path = dir.join("spin.toml");
@@ -37,8 +37,8 @@ async fn an_address_that_is_not_listed_is_never_connected_to() {
     assert!(nobody.is_err(), "somebody connected");
 }
 
-#[tokio::test]
-async fn an_address_that_is_listed_is_reached() {
+/// An upstream that answers one request.
+async fn upstream() -> SocketAddr {
     let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = upstream.local_addr().unwrap();
     tokio::spawn(async move {
@@ -47,6 +47,40 @@ async fn an_address_that_is_listed_is_reached() {
         let _ = stream.read(&mut head).await.unwrap();
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
     });
+    address
+}
+
+#[tokio::test]
+async fn a_bare_component_reaches_what_flags_list() {
+    let address = upstream().await;
+    // As a pod does it: everything in the environment.
+    let environment = [
+        ("WASI_HTTP_HOST_ALLOWED_OUTBOUND_HOST", "https://api.example, {{ upstream_url }}"),
+        ("WASI_HTTP_HOST_VAR", "upstream_url, other"),
+        ("UPSTREAM_URL", &format!("http://{address}")),
+    ];
+    let host = Host::serve(&guest("service"), &[], &environment);
+    assert_eq!(host.get(&format!("/fetch?{address}")).await.text(), "status 204");
+    let answer = host.get("/fetch?127.0.0.1:1").await;
+    assert!(answer.text().contains("HttpRequestDenied"), "{}", answer.text());
+}
+
+#[test]
+fn an_entry_whose_variable_has_no_value_stops_the_start() {
+    let service = guest("service");
+    let args =
+        ["serve", service.to_str().unwrap(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let flags = ["--no-cache", "--allowed-outbound-host", "{{ upstream_url }}"];
+    for var in [&[][..], &["--var", "upstream_url"]] {
+        let output = run(&[&args[..], &flags, var].concat());
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && message.contains("upstream_url"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_listed_is_reached() {
+    let address = upstream().await;
     let listed = manifest(&scratch("outbound-listed"), &format!("\"http://{address}\""));
     let host = Host::serve(&listed, &[], &[]);
     assert_eq!(host.get(&format!("/fetch?{address}")).await.text(), "status 204");

@@ -1,0 +1,105 @@
+use super::{Error, KeyPage, RemoteStore, Snapshot, Store, Swap};
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// What is behind a bucket: a store that answers at once, or one that has to be waited for.
+#[derive(Clone)]
+pub(super) enum Backend {
+    Local(Arc<dyn Store>),
+    Remote(Arc<dyn RemoteStore>),
+}
+
+impl Backend {
+    pub(super) fn on(&self, runtime: &Handle) -> Self {
+        match self {
+            Self::Local(store) => Self::Local(store.clone()),
+            Self::Remote(store) => Self::Remote(store.on(runtime)),
+        }
+    }
+
+    /// The store, where calls of it may not wait.
+    pub(super) fn local(&self) -> Option<&dyn Store> {
+        match self {
+            Self::Local(store) => Some(&**store),
+            Self::Remote(_) => None,
+        }
+    }
+
+    pub(super) async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        match self {
+            Self::Local(store) => store.get(key),
+            Self::Remote(store) => store.get(key).await,
+        }
+    }
+
+    pub(super) async fn set(&self, key: &str, value: Bytes) -> Result<(), Error> {
+        match self {
+            Self::Local(store) => store.set(key, value),
+            Self::Remote(store) => store.set(key, value).await,
+        }
+    }
+
+    pub(super) async fn delete(&self, key: &str) -> Result<(), Error> {
+        match self {
+            Self::Local(store) => store.delete(key),
+            Self::Remote(store) => store.delete(key).await,
+        }
+    }
+
+    pub(super) async fn exists(&self, key: &str) -> Result<bool, Error> {
+        match self {
+            Self::Local(store) => store.exists(key),
+            Self::Remote(store) => store.exists(key).await,
+        }
+    }
+
+    pub(super) async fn list_keys(&self, cursor: Option<&str>) -> Result<KeyPage, Error> {
+        match self {
+            Self::Local(store) => store.list_keys(cursor),
+            Self::Remote(store) => store.list_keys(cursor).await,
+        }
+    }
+
+    pub(super) async fn increment(&self, key: &str, delta: i64) -> Result<i64, Error> {
+        match self {
+            Self::Local(store) => store.increment(key, delta),
+            Self::Remote(store) => store.increment(key, delta).await,
+        }
+    }
+
+    pub(super) async fn snapshot(&self, key: &str) -> Result<Snapshot, Error> {
+        match self {
+            Self::Local(store) => store.snapshot(key),
+            Self::Remote(store) => store.snapshot(key).await,
+        }
+    }
+
+    pub(super) async fn swap(&self, key: &str, seen: &Snapshot, value: Bytes) -> Result<Swap, Error> {
+        match self {
+            Self::Local(store) => store.swap(key, seen, value),
+            Self::Remote(store) => store.swap(key, seen, value).await,
+        }
+    }
+
+    pub(super) async fn get_many(&self, keys: Vec<String>) -> Result<Vec<(String, Option<Bytes>)>, Error> {
+        match self {
+            Self::Local(store) => store.get_many(keys),
+            Self::Remote(store) => store.get_many(keys).await,
+        }
+    }
+
+    pub(super) async fn set_many(&self, pairs: Vec<(String, Bytes)>) -> Result<(), Error> {
+        match self {
+            Self::Local(store) => store.set_many(pairs),
+            Self::Remote(store) => store.set_many(pairs).await,
+        }
+    }
+
+    pub(super) async fn delete_many(&self, keys: Vec<String>) -> Result<(), Error> {
+        match self {
+            Self::Local(store) => store.delete_many(keys),
+            Self::Remote(store) => store.delete_many(keys).await,
+        }
+    }
+}

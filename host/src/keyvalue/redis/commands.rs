@@ -1,0 +1,163 @@
+//! What is said to Redis, and how its answers are read.
+
+use super::super::Snapshot;
+use super::super::{Error, KeyPage, PAGE_KEYS, Swap};
+use bytes::Bytes;
+use redis::{
+    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value, cmd, from_redis_value,
+};
+use std::sync::OnceLock;
+
+/// Something to say, and what its answer means.
+pub(super) struct Command<R> {
+    pub(super) what: What,
+    pub(super) read: Box<dyn FnOnce(Value) -> RedisResult<R> + Send>,
+}
+
+pub(super) enum What {
+    One(Cmd),
+    /// In one write and one read; a transaction where the pipeline says so.
+    Many(Pipeline),
+    /// By its digest, and in full where the server does not know it.
+    Script(&'static redis::Script, Vec<Vec<u8>>),
+}
+
+impl<R: FromRedisValue + 'static> Command<R> {
+    fn plain(what: What) -> Self {
+        Self { what, read: Box::new(|value| Ok(from_redis_value(value)?)) }
+    }
+}
+
+impl<R: 'static> Command<R> {
+    fn mapped<V: FromRedisValue + 'static>(what: What, map: impl FnOnce(V) -> R + Send + 'static) -> Self {
+        Self { what, read: Box::new(|value| Ok(map(from_redis_value(value)?))) }
+    }
+}
+
+pub(super) fn get(key: String) -> Command<Option<Bytes>> {
+    Command::mapped(What::One(cmd("GET").arg(key).take()), |value: Option<Vec<u8>>| value.map(Bytes::from))
+}
+
+pub(super) fn set(key: String, value: &[u8], ttl: u64) -> Command<()> {
+    Command::plain(What::One(cmd("SET").arg(key).arg(value).arg("PX").arg(ttl).take()))
+}
+
+pub(super) fn delete(keys: Vec<String>) -> Command<()> {
+    Command::mapped(What::One(cmd("DEL").arg(keys).take()), |_gone: u64| ())
+}
+
+pub(super) fn exists(key: String) -> Command<bool> {
+    Command::plain(What::One(cmd("EXISTS").arg(key).take()))
+}
+
+/// One step on the server, so that nobody else's increment falls between; the second only renews the time to live.
+pub(super) fn increment(key: String, delta: i64, ttl: u64) -> Command<i64> {
+    let mut both = Pipeline::new();
+    both.atomic().cmd("INCRBY").arg(&key).arg(delta).cmd("PEXPIRE").arg(key).arg(ttl);
+    Command::mapped(What::Many(both), |(sum, _renewed): (i64, i64)| sum)
+}
+
+pub(super) fn get_many(keys: Vec<String>) -> Command<Vec<Option<Bytes>>> {
+    Command::mapped(What::One(cmd("MGET").arg(keys).take()), |values: Vec<Option<Vec<u8>>>| {
+        values.into_iter().map(|value| value.map(Bytes::from)).collect()
+    })
+}
+
+/// Not `MSET`, which knows no time to live.
+pub(super) fn set_many<'a>(pairs: impl Iterator<Item = (String, &'a Bytes)>, ttl: u64) -> Command<()> {
+    let mut all = Pipeline::new();
+    for (key, value) in pairs {
+        all.cmd("SET").arg(key).arg(&**value).arg("PX").arg(ttl).ignore();
+    }
+    Command { what: What::Many(all), read: Box::new(|_| Ok(())) }
+}
+
+/// One page; `cursor` is Redis's own, as text. A key that is there all the time is in some page, maybe in two.
+pub(super) fn scan(prefix: &str, cursor: Option<&str>) -> Result<Command<KeyPage>, Error> {
+    let cursor: u64 = match cursor {
+        Some(text) => {
+            text.parse().map_err(|_| Error::other(format_args!("the cursor is not of this store")))?
+        }
+        None => 0,
+    };
+    let pattern = format!("{}*", escape(prefix));
+    let scan = cmd("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(PAGE_KEYS).take();
+    let prefix = prefix.to_owned();
+    Ok(Command::mapped(What::One(scan), move |(cursor, keys): (u64, Vec<Vec<u8>>)| {
+        let keys = keys.into_iter().filter_map(|key| {
+            // A key that is no text is none of ours.
+            Some(String::from_utf8(key).ok()?.strip_prefix(&*prefix)?.to_owned())
+        });
+        KeyPage { keys: keys.collect(), cursor: (cursor != 0).then(|| cursor.to_string()) }
+    }))
+}
+
+/// A prefix as a pattern that matches nothing else.
+fn escape(prefix: &str) -> String {
+    let mut escaped = String::with_capacity(prefix.len());
+    for c in prefix.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^' | '-') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+/// Compares and stores in one step. Says 1, or 0 and the value that is there instead, if there is one.
+const SWAP: &str = r"
+local now = redis.call('GET', KEYS[1])
+local same
+if ARGV[1] == 'absent' then same = not now else same = now == ARGV[2] end
+if same then
+  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+  return {1}
+end
+if now then return {0, now} end
+return {0}";
+
+pub(super) fn swap(key: String, seen: Option<&[u8]>, value: &[u8], ttl: u64) -> Command<Swap> {
+    static SCRIPT: OnceLock<redis::Script> = OnceLock::new();
+    let was = if seen.is_some() { "present" } else { "absent" };
+    let arguments = vec![
+        key.into_bytes(),
+        was.into(),
+        seen.unwrap_or_default().to_vec(),
+        value.to_vec(),
+        ttl.to_string().into_bytes(),
+    ];
+    Command {
+        what: What::Script(SCRIPT.get_or_init(|| redis::Script::new(SWAP)), arguments),
+        read: Box::new(|value| {
+            let Value::Array(mut answer) = value else { return Err(unexpected()) };
+            match (answer.first(), answer.len()) {
+                (Some(Value::Int(1)), _) => Ok(Swap::Done),
+                (Some(Value::Int(0)), 1) => Ok(Swap::Stale(Snapshot { version: 0, value: None })),
+                (Some(Value::Int(0)), _) => {
+                    let now: Vec<u8> = from_redis_value(answer.pop().unwrap_or(Value::Nil))?;
+                    Ok(Swap::Stale(Snapshot { version: 0, value: Some(now.into()) }))
+                }
+                _ => Err(unexpected()),
+            }
+        }),
+    }
+}
+
+fn unexpected() -> RedisError {
+    (ErrorKind::UnexpectedReturnType, "the script answered something else").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_matches_itself_only() {
+        assert_eq!(escape("a*b?[c]\\"), "a\\*b\\?\\[c\\]\\\\");
+    }
+
+    #[test]
+    fn a_foreign_cursor_is_an_error() {
+        assert!(scan("", Some("not a number")).is_err());
+    }
+}

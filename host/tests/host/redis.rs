@@ -1,0 +1,229 @@
+//! A store in Redis, as a component sees it: a real server (Debian: `redis-server`) for each test.
+
+use http::StatusCode;
+
+use crate::{
+    harness::{Host, guest, run, scratch},
+    redis_server::{Holding, Server},
+};
+
+fn serve(address: &str, flags: &[&str], environment: &[(&str, &str)]) -> Host {
+    let store = format!("shared=redis://{address}");
+    let flags = [&["--keyvalue-store", &store][..], flags].concat();
+    Host::serve(&guest("service"), &flags, environment)
+}
+
+async fn call(host: &Host, call: &str) -> String {
+    host.get(&format!("/keyvalue/{call}")).await.text().to_owned()
+}
+
+/// Asks until the answer is this one.
+async fn eventually(host: &Host, question: &str, answer: &str) {
+    let deadline = std::time::Instant::now() + crate::harness::DEADLINE;
+    loop {
+        let now = call(host, question).await;
+        if now == answer {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{question} is still answered by {now}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+async fn metric(host: &Host, name: &str) -> i64 {
+    let text = host.admin("/metrics").await.text().to_owned();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn two_hosts_share_what_they_store() {
+    let server = Server::start(&[]);
+    let (one, other) = (serve(server.address(), &[], &[]), serve(server.address(), &[], &[]));
+    for (host, question, answer) in [
+        (&one, "get/shared/k", "Ok(None)"),
+        (&one, "set/shared/k?first", "Ok(())"),
+        (&other, "get/shared/k", r#"Ok(Some("first"))"#),
+        (&other, "exists/shared/k", "Ok(true)"),
+        (&one, "append/shared/k?!", "Ok(())"),
+        (&other, "get/shared/k", r#"Ok(Some("first!"))"#),
+        (&one, "append/shared/new?made", "Ok(())"),
+        (
+            &other,
+            "get-many/shared/k,none,new",
+            r#"Ok([("k", Some("first!")), ("none", None), ("new", Some("made"))])"#,
+        ),
+        (&one, "increment/shared/n?5", "Ok(5)"),
+        (&other, "increment/shared/n?-7", "Ok(-2)"),
+        (&one, "get/shared/n", r#"Ok(Some("-2"))"#),
+        (&one, "set-many/shared/a,b?x", "Ok(())"),
+        (&other, "get-many/shared/b,a", r#"Ok([("b", Some("x")), ("a", Some("x"))])"#),
+        (&other, "delete-many/shared/a,b,k,new", "Ok(())"),
+        (&one, "list/shared/", r#"["n"]"#),
+        (&one, "delete/shared/n", "Ok(())"),
+        (&other, "exists/shared/n", "Ok(false)"),
+        // A host's own memory stays its own.
+        (&one, "set/default/k?mine", "Ok(())"),
+        (&other, "get/default/k", "Ok(None)"),
+    ] {
+        assert_eq!(call(host, question).await, answer, "{question}");
+    }
+    let error = call(&one, "get/unknown/k").await;
+    assert!(error.contains("AccessDenied"), "{error}");
+}
+
+#[tokio::test]
+async fn a_swap_is_lost_to_another_writer_and_counters_lose_nothing() {
+    let server = Server::start(&[]);
+    let hosts = [serve(server.address(), &[], &[]), serve(server.address(), &[], &[])];
+    let calls = (0..200).map(|n| {
+        let host = &hosts[n % 2];
+        async move { (call(host, "append/shared/text?x").await, call(host, "increment/shared/n").await) }
+    });
+    let answers = futures::future::join_all(calls).await;
+    let (won, lost): (Vec<_>, Vec<_>) =
+        answers.iter().map(|(swap, _)| &**swap).partition(|swap| *swap == "Ok(())");
+    assert!(lost.iter().all(|swap| *swap == "lost"), "{lost:?}");
+    let text = call(&hosts[0], "get/shared/text").await;
+    assert_eq!(text, format!("Ok(Some({:?}))", "x".repeat(won.len())), "each swap that was won, once");
+    let mut counts: Vec<i64> = answers
+        .iter()
+        .map(|(_, n)| n.trim_start_matches("Ok(").trim_end_matches(')').parse().unwrap())
+        .collect();
+    counts.sort_unstable();
+    assert_eq!(counts, (1..=200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_is_written_has_a_prefix_and_an_end() {
+    let server = Server::start(&[]);
+    let host = serve(server.address(), &["--keyvalue-prefix", "app*:", "--keyvalue-ttl", "1h"], &[]);
+    for write in
+        ["set/shared/value?x", "increment/shared/count", "append/shared/swapped?x", "set-many/shared/many?x"]
+    {
+        assert!(call(&host, write).await.starts_with("Ok("), "{write}");
+    }
+    // A neighbour's key that a careless pattern would match.
+    server.command(&["SET", "app-other:value", "x"]);
+    assert_eq!(call(&host, "list/shared/").await.matches('"').count(), 8, "four keys, without the prefix");
+    for key in ["value", "count", "swapped", "many"] {
+        let left: u64 = server.command(&["PTTL", &format!("app*:{key}")]).parse().unwrap();
+        assert!((1..=3_600_000).contains(&left), "{key}: {left}");
+    }
+    server.command(&["PERSIST", "app*:count"]);
+    call(&host, "increment/shared/count").await;
+    assert_ne!(server.command(&["PTTL", "app*:count"]), "-1", "each write renews it");
+}
+
+#[tokio::test]
+async fn a_password_is_asked_for_and_never_shown() {
+    let server = Server::start(&["--requirepass", "hush-hush"]);
+    let file = scratch("redis-password").join("password");
+    std::fs::write(&file, "hush-hush\n").unwrap();
+    let right = [("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush-hush")];
+    let host = serve(server.address(), &[], &right);
+    eventually(&host, "set/shared/k?v", "Ok(())").await;
+    let host = serve(server.address(), &["--keyvalue-password-file", file.to_str().unwrap()], &[]);
+    eventually(&host, "get/shared/k", r#"Ok(Some("v"))"#).await;
+
+    let host = serve(server.address(), &[], &[("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush-wrong")]);
+    let answer = call(&host, "get/shared/k").await;
+    assert!(answer.contains("shared") && !answer.contains("hush"), "{answer}");
+    host.wait_for_line(|line| line["store"] == "shared" && line["level"] == "WARN");
+    assert!(!format!("{:?}", host.lines()).contains("hush"));
+    let help = run(&["serve", "--help"]);
+    assert!(String::from_utf8_lossy(&help.stdout).contains("--keyvalue-password-file"));
+
+    let output =
+        run(&["serve", guest("service").to_str().unwrap(), "--keyvalue-store", "shared=redis://:hush@h"]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(
+        message.contains("password does not belong in the URL") && !message.contains("hush"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn without_redis_the_guest_gets_an_error_and_then_it_is_there_again() {
+    let server = Server::start(&[]);
+    let host = serve(server.address(), &["--ready-path", "/status/204"], &[]);
+    assert_eq!(call(&host, "set/shared/k?v").await, "Ok(())");
+    assert!(metric(&host, "wasi_http_host_keyvalue_remote_connections{store=\"shared\"}").await >= 1);
+    let port = server.port();
+    drop(server);
+    let answer = call(&host, "get/shared/k").await;
+    assert!(answer.starts_with("Err(") && answer.contains("shared"), "{answer}");
+    host.wait_for_line(|line| {
+        line["message"].as_str().is_some_and(|text| text.contains("cannot be reached"))
+    });
+    assert!(call(&host, "get/shared/k").await.starts_with("Err("), "at once, and again");
+    assert_eq!(call(&host, "set/default/k?v").await, "Ok(())", "memory needs no Redis");
+    assert_eq!(host.admin("/ready").await.status, StatusCode::OK, "an outage of Redis unreadies no pod");
+    assert_eq!(metric(&host, "wasi_http_host_keyvalue_remote_connections{store=\"shared\"}").await, 0);
+    let failed = "wasi_http_host_keyvalue_remote_failures_total{store=\"shared\",reason=\"unreachable\"}";
+    assert!(metric(&host, failed).await >= 1);
+
+    let _server = Server::start_at(port, &[]);
+    eventually(&host, "set/shared/k?again", "Ok(())").await;
+    assert_eq!(call(&host, "get/shared/k").await, r#"Ok(Some("again"))"#);
+}
+
+#[tokio::test]
+async fn a_redis_that_is_silent_costs_one_limit_not_one_a_call() {
+    let server = Server::start(&[]);
+    let holding = Holding::before(server.address(), usize::MAX).await;
+    let host = serve(holding.address(), &["--keyvalue-timeout", "200ms", "--threads", "1"], &[]);
+    let answer = call(&host, "get/shared/k").await;
+    assert!(answer.contains("no answer within 200ms"), "{answer}");
+    let timeouts = "wasi_http_host_keyvalue_remote_failures_total{store=\"shared\",reason=\"timeout\"}";
+    assert_eq!(metric(&host, timeouts).await, 1);
+    // It is asked again over a new connection, not over the one that has answers outstanding.
+    holding.release();
+    eventually(&host, "get/shared/k", "Ok(None)").await;
+    assert!(
+        metric(&host, "wasi_http_host_keyvalue_remote_connects_total{store=\"shared\",outcome=\"ok\"}").await
+            >= 2
+    );
+}
+
+/// One thread, and Redis answers nobody before 64 have asked: so many instances stood still at once.
+#[tokio::test]
+async fn who_waits_for_redis_holds_up_nobody_else() {
+    const CALLS: usize = 64;
+    let server = Server::start(&[]);
+    let holding = Holding::before(server.address(), CALLS).await;
+    let flags = ["--keyvalue-timeout", "30s", "--threads", "1"];
+    let host = serve(holding.address(), &flags, &[]);
+    let calls = (0..CALLS).map(|n| {
+        let host = &host;
+        async move { call(host, &format!("get/shared/k{n}")).await }
+    });
+    let answers = futures::future::join_all(calls).await;
+    assert!(answers.iter().all(|answer| answer == "Ok(None)"), "{answers:?}");
+    // And what does not touch the store is answered while others wait for it.
+    let waiting = Holding::before(server.address(), usize::MAX).await;
+    let host = serve(waiting.address(), &flags, &[]);
+    let (stuck, others) = futures::future::join(
+        futures::future::join_all((0..8).map(|_| call(&host, "get/shared/k"))),
+        async {
+            let answers = futures::future::join_all((0..32).map(|_| host.get("/hello/x"))).await;
+            waiting.release();
+            answers
+        },
+    )
+    .await;
+    assert!(others.iter().all(|answer| answer.text() == "hello x"));
+    assert_eq!(stuck.len(), 8);
+}
+
+#[tokio::test]
+async fn commands_that_wait_are_bounded() {
+    let server = Server::start(&[]);
+    let holding = Holding::before(server.address(), usize::MAX).await;
+    let flags = ["--keyvalue-timeout", "5s", "--threads", "1", "--keyvalue-max-concurrency", "4"];
+    let host = serve(holding.address(), &flags, &[]);
+    let answers = futures::future::join_all((0..8).map(|_| call(&host, "get/shared/k"))).await;
+    let refused = answers.iter().filter(|answer| answer.contains("too many commands")).count();
+    assert_eq!(refused, 4, "{answers:?}");
+}
