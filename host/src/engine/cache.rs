@@ -5,10 +5,13 @@
 //! not match in any of these is compiled again. Files are trusted only where nobody but us and root can write.
 
 use std::{
-    fs,
+    fs::{self, File},
     hash::{Hash, Hasher},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
     process,
     time::{Duration, Instant},
@@ -112,7 +115,10 @@ fn hex(bytes: &[u8]) -> String {
 /// The component in the file; `None` when there is no file.
 fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
     match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // That the directory is none is told when the file cannot be written.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(error) => return Err(error.to_string()),
         Ok(metadata) if !metadata.is_file() => return Err("it is no regular file".to_owned()),
         Ok(metadata) => ours_alone(&metadata)?,
@@ -120,22 +126,41 @@ fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
     if let Some(dir) = path.parent() {
         ours_alone(&fs::metadata(dir).map_err(|error| error.to_string())?)?;
     }
-    let bytes = fs::read(path).map_err(|error| error.to_string())?;
-    let code = verified(&bytes).ok_or("it is damaged")?;
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    if !is_whole(&file).map_err(|error| error.to_string())? {
+        return Err("it is damaged".to_owned());
+    }
+    // The file that was verified, whatever the name leads to by now; where there is no /proc, the name.
+    let verified = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let mapped = if verified.exists() { &verified } else { path };
     #[expect(unsafe_code, reason = "compiled code can only be loaded on trust")]
-    // SAFETY: `code` must be what `Component::serialize` made. It lies in a directory and a file that only this
-    // user or root could have written, under the name of this very component and of this engine's settings, and
-    // carries a digest of itself, which rules out truncated and decayed files. wasmtime checks its own version
-    // and settings besides. Verified and loaded are the same bytes in memory: nothing can change between.
-    let component = unsafe { Component::deserialize(engine, code) };
+    // SAFETY: the file must hold what `Component::serialize` made, for as long as it is mapped. It lies in a directory
+    // and a file that only this user or root could have written, under the name of this very component and of this
+    // engine's settings, and carries a digest of itself, which rules out truncated and decayed files. This program
+    // never writes into such a file: it renames a whole one over it. wasmtime checks its own version and settings
+    // besides, and does not mind what follows the code. It is mapped rather than read so that all processes of a node
+    // that run the component share its memory.
+    let component = unsafe { Component::deserialize_file(engine, mapped) };
     component.map(Some).map_err(|error| format!("{error:#}"))
 }
 
-/// The code in a file's bytes, if its digest and mark are right.
-fn verified(bytes: &[u8]) -> Option<&[u8]> {
-    let rest = bytes.strip_suffix(MARK)?;
-    let (code, digest) = rest.split_at_checked(rest.len().checked_sub(DIGEST_LEN)?)?;
-    (Sha256::digest(code).as_slice() == digest).then_some(code)
+/// Whether the file's digest and mark are right.
+fn is_whole(mut file: &File) -> io::Result<bool> {
+    const TRAILER: usize = DIGEST_LEN + MARK.len();
+    let Some(mut left) = file.metadata()?.len().checked_sub(TRAILER as u64) else { return Ok(false) };
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    while left > 0 {
+        let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let Some(piece) = buffer.get_mut(..want) else { return Ok(false) };
+        file.read_exact(piece)?;
+        digest.update(&*piece);
+        left -= piece.len() as u64;
+    }
+    let mut trailer = [0; TRAILER];
+    file.read_exact(&mut trailer)?;
+    let (told, mark) = trailer.split_at(DIGEST_LEN);
+    Ok(digest.finalize().as_slice() == told && mark == MARK)
 }
 
 /// Owned by this user or root, and writable by nobody else.
@@ -173,7 +198,7 @@ fn write(path: &Path, component: &Component) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let temporary = path.with_extension(format!("{}.tmp", process::id()));
     let written = (|| {
-        let mut file = fs::File::create(&temporary)?;
+        let mut file = File::create(&temporary)?;
         file.write_all(&code)?;
         file.write_all(&Sha256::digest(&code))?;
         file.write_all(MARK)?;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::harness::{guest, run, scratch};
+use crate::harness::{Host, guest, run, scratch};
 
 fn compile(cache: &Path) -> (String, String) {
     let guest = guest("proxy");
@@ -52,6 +52,33 @@ fn a_damaged_file_is_compiled_again() {
         assert!(compile(&cache).0.contains("compiled in"), "{} bytes", damaged.len());
         assert!(compile(&cache).0.contains("found in"), "and is whole again");
     }
+}
+
+/// As a node has it for its pods: filled before, and not theirs to write.
+#[tokio::test]
+async fn what_lies_in_a_directory_that_cannot_be_written_is_used() {
+    let cache = scratch("code-read-only").join("made");
+    compile(&cache);
+    let file = only_file(&cache);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o555)).unwrap();
+    let host = Host::serve(&guest("proxy"), &["--cache-dir", cache.to_str().unwrap()], &[]);
+    assert_eq!(host.get("/hello").await.status, 200);
+    let maps = fs::read_to_string(format!("/proc/{}/maps", host.id())).unwrap();
+    assert!(maps.contains(file.to_str().unwrap()), "the code is mapped, so that processes share it: {maps}");
+    assert!(!host.lines().iter().any(|line| line["level"] == "WARN"), "{:?}", host.lines());
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A read-only root, no home, and nobody said where to keep code: the component is compiled, and one line says so.
+#[tokio::test]
+async fn a_directory_that_cannot_be_used_is_one_warning() {
+    let file = scratch("code-nowhere").join("file");
+    fs::write(&file, "no directory").unwrap();
+    let host = Host::serve(&guest("proxy"), &["--cache-dir", file.to_str().unwrap()], &[]);
+    assert_eq!(host.get("/hello").await.status, 200);
+    let warnings = host.lines().into_iter().filter(|line| line["level"] == "WARN").count();
+    assert_eq!(warnings, 1, "{:?}", host.lines());
 }
 
 #[test]

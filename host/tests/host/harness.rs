@@ -57,6 +57,8 @@ fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wasi-http-host"));
     // What the developer's own environment sets must not change a test.
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    // Flags may name another.
+    command.env("WASI_HTTP_HOST_CACHE_DIR", code_cache());
     command
 }
 
@@ -84,16 +86,7 @@ impl Host {
         let mut child = command()
             .arg("serve")
             .arg(app)
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--admin-listen",
-                "127.0.0.1:0",
-                "--log-format",
-                "json",
-                "--cache-dir",
-            ])
-            .arg(code_cache())
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"])
             .args(flags)
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
