@@ -7,6 +7,7 @@ mod host;
 mod log;
 mod paths;
 mod prometheus;
+mod redis;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub use host::{Host, Options};
 pub use log::{Line, Log};
 pub use paths::{component, host_program, manifest, workspace};
 pub use prometheus::{Sample, Samples};
+pub use redis::Redis;
 
 use crate::fake::FakeGitHub;
 

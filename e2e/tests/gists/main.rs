@@ -25,6 +25,7 @@ mod program;
 mod provider;
 mod random;
 mod rate;
+mod redis;
 mod routes;
 mod settings;
 mod shutdown;

@@ -207,11 +207,19 @@ async fn calls_at_once_are_bounded(instances: Instances) {
 }
 
 /// All of the futures, at once.
-pub(crate) async fn join_all<F: Future<Output = ()>>(futures: impl IntoIterator<Item = F>) {
-    let mut pending: Vec<_> = futures.into_iter().map(Box::pin).collect();
+pub(crate) async fn join_all<T, F: Future<Output = T>>(futures: impl IntoIterator<Item = F>) -> Vec<T> {
+    let mut pending: Vec<_> = futures.into_iter().map(Box::pin).enumerate().collect();
+    let mut outputs: Vec<_> = pending.iter().map(|_| None).collect();
     std::future::poll_fn(|context| {
-        pending.retain_mut(|future| future.as_mut().poll(context).is_pending());
+        pending.retain_mut(|(at, future)| match future.as_mut().poll(context) {
+            std::task::Poll::Ready(output) => {
+                outputs[*at] = Some(output);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
         if pending.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
     })
     .await;
+    outputs.into_iter().flatten().collect()
 }

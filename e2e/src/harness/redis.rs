@@ -1,0 +1,74 @@
+//! A real Redis server, for hosts that share a store.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::PATIENCE;
+
+/// A running server; dropping it kills the process.
+pub struct Redis {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Redis {
+    /// Starts one on a port that was free a moment ago.
+    ///
+    /// # Panics
+    /// When there is none to start (Debian: `redis-server`), or it does not answer.
+    #[must_use]
+    #[expect(clippy::panic, reason = "a test that has no Redis cannot go on")]
+    pub fn start() -> Self {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+        Self::start_at(free.unwrap_or_else(|error| panic!("no free port: {error}")))
+    }
+
+    /// Starts one there: where another has been, say.
+    ///
+    /// # Panics
+    /// As [`Redis::start`].
+    #[must_use]
+    #[expect(clippy::panic, reason = "a test that has no Redis cannot go on")]
+    pub fn start_at(address: SocketAddr) -> Self {
+        let child = Command::new("redis-server")
+            .args(["--save", "", "--appendonly", "no", "--bind"])
+            .arg(address.ip().to_string())
+            .args(["--port", &address.port().to_string()])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("redis-server: {error}: apt-get install redis-server"));
+        let redis = Self { child, address };
+        let deadline = Instant::now() + PATIENCE;
+        while !redis.answers() {
+            assert!(Instant::now() < deadline, "redis-server does not answer at {address}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        redis
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn answers(&self) -> bool {
+        let mut answer = [0; 5];
+        let asked = TcpStream::connect(self.address).and_then(|mut stream| {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(b"PING\r\n")?;
+            stream.read_exact(&mut answer)
+        });
+        asked.is_ok() && answer == *b"+PONG"
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // Ended already, maybe.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
