@@ -55,17 +55,18 @@ def main(directory: Path) -> None:
     if shutil.which("go") is None:
         raise SystemExit("lint-k8s: Go is missing: install it from https://go.dev/dl")
     own = cache() / "gists-lint" / "bin"
+    # All of them first: building takes minutes, and the directory is to be there whole.
+    found = {t: next((p for p in candidates(t, own) if is_pinned(p, t)), None) or build(t, own) for t in read()[0]}
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    for tool in read()[0]:
-        found = next((p for p in candidates(tool, own) if is_pinned(p, tool)), None) or build(tool, own)
+    for tool, program in found.items():
         # The stand-alone kustomize says `kustomize build DIR` for what kubectl says as `kubectl kustomize DIR`.
-        if tool.name == "kubectl" and found.parent == own:
+        if tool.name == "kubectl" and program.parent == own:
             wrapper = directory / "kubectl"
-            wrapper.write_text(f'#!/bin/sh\n[ "$1" = kustomize ] || exit 64\nshift\nexec "{found}" build "$@"\n')
+            wrapper.write_text(f'#!/bin/sh\n[ "$1" = kustomize ] || exit 64\nshift\nexec "{program}" build "$@"\n')
             wrapper.chmod(0o755)
         else:
-            (directory / tool.name).symlink_to(found)
+            (directory / tool.name).symlink_to(program)
 
 
 if __name__ == "__main__":
