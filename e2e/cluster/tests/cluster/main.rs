@@ -3,6 +3,8 @@
 
 mod canary;
 mod density;
+mod egress;
+mod gateway_api;
 mod harness;
 mod ingress;
 mod mesh;

@@ -43,7 +43,7 @@ pub(crate) fn hosts(namespace: &str) -> Result<BTreeMap<String, Host>, String> {
 }
 
 /// What a pod's Envoy answers at this path of its administration interface.
-fn proxy(namespace: &str, pod: &str, path: &str) -> Result<String, String> {
+pub(crate) fn proxy(namespace: &str, pod: &str, path: &str) -> Result<String, String> {
     let asked =
         ["-n", namespace, "exec", pod, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", path];
     kubectl(asked).run()

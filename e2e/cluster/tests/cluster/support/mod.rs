@@ -5,7 +5,7 @@ mod fault;
 mod jwt;
 mod site;
 
-pub(crate) use envoy::hosts;
+pub(crate) use envoy::{hosts, proxy};
 pub(crate) use fault::FaultPod;
 pub(crate) use jwt::Issuer;
 pub(crate) use site::{Site, tls_secret};

@@ -35,15 +35,31 @@ impl Site {
         components: &[&str],
         change: impl FnOnce(Kustomization) -> Kustomization,
     ) -> Self {
-        let base = Kustomization::on("k8s/base").component("k8s/components/istio-ingress");
-        let all = components
-            .iter()
-            .fold(base, |all, component| all.component(&format!("k8s/components/{component}")));
-        let rendered = |site: &Self| {
-            let all = site.adapt(change(all), replicas).keeping_namespaces();
+        let base = with(Kustomization::on("k8s/base").component("k8s/components/istio-ingress"), components);
+        let site = Self::apply(namespace, |site| {
+            let all = change(site.at_gateway(adapt(base, replicas)));
+            all.keeping_namespaces().render(site.namespace.name(), Some(site.namespace.name()))
+        });
+        if replicas > 0 {
+            site.up();
+        }
+        site
+    }
+
+    /// The base with these components alone, without a way in that would be known here.
+    pub(crate) fn bare(
+        name: &str,
+        replicas: usize,
+        components: &[&str],
+        change: impl FnOnce(Kustomization, &Self) -> Kustomization,
+    ) -> Self {
+        let base = with(Kustomization::on("k8s/base"), components);
+        let site = Self::apply(Namespace::new(name), |site| {
+            let all = change(adapt(base, replicas), site).keeping_namespaces();
             all.render(site.namespace.name(), Some(site.namespace.name()))
-        };
-        Self::apply(namespace, replicas, rendered)
+        });
+        let _ = Deployment::api(&site.namespace).ready();
+        site
     }
 
     /// What an overlay says, in a namespace of the test's in place of its own.
@@ -53,23 +69,22 @@ impl Site {
         replicas: usize,
         change: impl FnOnce(Kustomization, &str) -> Kustomization,
     ) -> Self {
-        let of = Kustomization::on(&format!("k8s/overlays/{overlay}")).without("Namespace", overlay);
-        let rendered = |site: &Self| {
-            let rendered = change(site.adapt(of, replicas), &site.host).render(site.namespace.name(), None);
-            rendered.replace(
-                &format!("namespace: {overlay}\n"),
-                &format!("namespace: {}\n", site.namespace.name()),
-            )
-        };
-        Self::apply(Namespace::new(name), replicas, rendered)
+        let all = Kustomization::on(&format!("k8s/overlays/{overlay}")).without("Namespace", overlay);
+        let site = Self::apply(Namespace::new(name), |site| {
+            let rendered = change(site.at_gateway(adapt(all, replicas)), &site.host);
+            let moved = format!("namespace: {}\n", site.namespace.name());
+            rendered.render(site.namespace.name(), None).replace(&format!("namespace: {overlay}\n"), &moved)
+        });
+        site.up();
+        site
     }
 
-    fn apply(namespace: Namespace, replicas: usize, rendered: impl FnOnce(&Self) -> String) -> Self {
-        let host = format!("{}.gists.local", namespace.name());
-        let secret = secret(&namespace);
-        tls_secret(&["--name", &secret, "--host", &host, "--host", &format!("www.{host}")]);
-        let certificate = tls_secret(&["--name", &secret, "--show"]);
-        let site = Self { namespace, host, certificate };
+    fn apply(namespace: Namespace, rendered: impl FnOnce(&Self) -> String) -> Self {
+        let mut site =
+            Self { host: format!("{}.gists.local", namespace.name()), namespace, certificate: String::new() };
+        let secret = site.secret();
+        tls_secret(&["--name", &secret, "--host", &site.host, "--host", &format!("www.{}", site.host)]);
+        site.certificate = tls_secret(&["--name", &secret, "--show"]);
         let mut objects = rendered(&site);
         // Beside the gateway there may be real ones of these names.
         for shared in BESIDE_GATEWAY {
@@ -77,54 +92,41 @@ impl Site {
             objects = objects.replace(&format!("name: {shared}\n"), &own);
         }
         kubectl(["apply", "-f", "-"]).input(objects).must();
-        if replicas > 0 {
-            let _ = Deployment::api(&site.namespace).ready();
-            eventually(&format!("the gateway answers for {}", site.host), || {
-                let answer =
-                    site.https().send(&Request::get("/health")).map_err(|error| error.to_string())?;
-                if answer.status == 200 {
-                    Ok(())
-                } else {
-                    Err(format!("{}: {}", answer.status, answer.text()))
-                }
-            });
-        }
         site
     }
 
-    /// The variant that the suite runs, the test's images, the fake GitHub, and the test's host name in place of the manifests'.
-    fn adapt(&self, all: Kustomization, replicas: usize) -> Kustomization {
-        let names = json!([self.host, format!("www.{}", self.host)]);
-        let own = json!([format!("./{}", self.host), format!("./www.{}", self.host)]);
-        let all = if Cluster::get().plain() { all.component("k8s/components/plain-container") } else { all };
-        let (api, plain) = (image("github-gists-api"), image("github-gists-api-plain"));
-        ["github-gists-api", "github-gists-api-canary", "registry.example.com/github-gists-api"]
-            .iter()
-            .fold(all, |all, known| all.image(known, &api))
-            .image("github-gists-api-plain", &plain)
-            .image("registry.example.com/github-gists-api-plain", &plain)
-            .component("k8s/components/quick-start")
-            .without("HorizontalPodAutoscaler", "github-gists-api")
-            .patch("Deployment", "github-gists-api", &json!([{ "op": "add", "path": "/spec/replicas", "value": replicas }]))
-            .env(
-                "github-gists-api.*",
-                "github-gists-api",
-                &[("GITHUB_API_URL", &Fake::get().url()), ("WASI_HTTP_HOST_OUTBOUND_ALLOW_CIDR", "10.0.0.0/8")],
-            )
-            .patch(
-                "Gateway",
-                "github-gists-api",
-                &json!([
-                    { "op": "replace", "path": "/spec/servers/0/hosts", "value": own },
-                    { "op": "replace", "path": "/spec/servers/1/hosts", "value": own },
-                    { "op": "replace", "path": "/spec/servers/1/tls/credentialName", "value": secret(&self.namespace) },
-                ]),
-            )
-            .patch(
-                "VirtualService",
-                "github-gists-api",
-                &json!([{ "op": "replace", "path": "/spec/hosts", "value": names }]),
-            )
+    fn up(&self) {
+        let _ = Deployment::api(&self.namespace).ready();
+        self.answers(&Request::get("/health"));
+    }
+
+    /// The test's host names and certificate in place of the manifests'.
+    fn at_gateway(&self, all: Kustomization) -> Kustomization {
+        let names = [self.host.clone(), format!("www.{}", self.host)];
+        let own = json!(names.each_ref().map(|name| format!("./{name}")));
+        let replace =
+            |path: &str, value: serde_json::Value| json!({ "op": "replace", "path": path, "value": value });
+        let gateway = json!([
+            replace("/spec/servers/0/hosts", own.clone()),
+            replace("/spec/servers/1/hosts", own),
+            replace("/spec/servers/1/tls/credentialName", json!(self.secret())),
+        ]);
+        let name = "github-gists-api";
+        all.patch("Gateway", name, &gateway).patch(
+            "VirtualService",
+            name,
+            &json!([replace("/spec/hosts", json!(names))]),
+        )
+    }
+
+    /// The certificate's name: not the real one's, which tests leave alone.
+    pub(crate) fn secret(&self) -> String {
+        format!("{}-tls", self.namespace.name())
+    }
+
+    /// The certificate, PEM.
+    pub(crate) fn certificate(&self) -> &str {
+        &self.certificate
     }
 
     /// A client at the gateway, over TLS.
@@ -178,7 +180,7 @@ impl Drop for Site {
     fn drop(&mut self) {
         let name = self.namespace.name();
         let objects = [
-            format!("secret/{}", secret(&self.namespace)),
+            format!("secret/{}", self.secret()),
             format!("requestauthentication/{}-{name}", BESIDE_GATEWAY[0]),
             format!("envoyfilter/{}-{name}", BESIDE_GATEWAY[1]),
         ];
@@ -187,9 +189,30 @@ impl Drop for Site {
     }
 }
 
-/// The certificate's name: not the real one's, which tests leave alone.
-fn secret(namespace: &Namespace) -> String {
-    format!("{}-tls", namespace.name())
+/// These components on top.
+fn with(base: Kustomization, components: &[&str]) -> Kustomization {
+    components.iter().fold(base, |all, component| all.component(&format!("k8s/components/{component}")))
+}
+
+/// The variant that the suite runs, so many pods, the test's images, the fake GitHub.
+fn adapt(all: Kustomization, replicas: usize) -> Kustomization {
+    let all = if Cluster::get().plain() { all.component("k8s/components/plain-container") } else { all };
+    let (api, plain) = (image("github-gists-api"), image("github-gists-api-plain"));
+    let name = "github-gists-api";
+    [name, "github-gists-api-canary", "registry.example.com/github-gists-api"]
+        .iter()
+        .fold(all, |all, known| all.image(known, &api))
+        .image("github-gists-api-plain", &plain)
+        .image("registry.example.com/github-gists-api-plain", &plain)
+        .component("k8s/components/quick-start")
+        .without("HorizontalPodAutoscaler", name)
+        .patch("Deployment", name, &json!([{ "op": "add", "path": "/spec/replicas", "value": replicas }]))
+        // The canary's too.
+        .env(
+            "github-gists-api.*",
+            name,
+            &[("GITHUB_API_URL", &Fake::get().url()), ("WASI_HTTP_HOST_OUTBOUND_ALLOW_CIDR", "10.0.0.0/8")],
+        )
 }
 
 /// What `scripts/tls-secret` says to these arguments.

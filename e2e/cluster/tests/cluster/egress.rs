@@ -1,0 +1,172 @@
+//! The only way out leads to GitHub, through the egress gateway.
+
+use cluster_e2e::{Deployment, Fake, Namespace, Pod, eventually, kubectl, pods};
+use serde_json::{Value, json};
+
+use crate::support::{Site, proxy, tls_secret};
+
+/// Whom the service asks when nobody says otherwise.
+const GITHUB: &str = "api.github.com";
+
+/// Where the pods take it to be; nobody is there, and nothing is ever sent there: the sidecar goes by the name in TLS.
+const NOWHERE: &str = "192.0.2.10";
+
+/// A gateway for what leaves the mesh, as the chart would install it.
+fn egress_gateway(namespace: &Namespace) {
+    let labels = json!({ "app": "istio-egressgateway", "istio": "egressgateway" });
+    let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
+        { "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "istio-egressgateway" },
+          "spec": { "replicas": 1, "selector": { "matchLabels": labels }, "template": {
+            "metadata": {
+                "labels": { "app": "istio-egressgateway", "istio": "egressgateway", "sidecar.istio.io/inject": "true" },
+                "annotations": { "inject.istio.io/templates": "gateway" } },
+            "spec": { "terminationGracePeriodSeconds": 1, "containers": [
+                { "name": "istio-proxy", "image": "auto", "imagePullPolicy": "IfNotPresent" }] } } } },
+        { "apiVersion": "v1", "kind": "Service", "metadata": { "name": "istio-egressgateway" },
+          "spec": { "selector": labels, "ports": [{ "name": "tls", "port": 443, "targetPort": 8443 }] } },
+    ] });
+    namespace.apply(&objects.to_string());
+    let _ = Deployment::new(namespace, "istio-egressgateway").ready();
+}
+
+/// What stands for GitHub: the ingress gateway has a certificate of that name, and the fake behind it.
+fn github(namespace: &Namespace, secret: &str) {
+    let fake = format!("fake-github.{}.svc.cluster.local", Fake::get().namespace());
+    let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
+        { "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": { "name": "github" },
+          "spec": { "selector": { "istio": "ingressgateway" }, "servers": [{
+            "port": { "number": 443, "name": "https-github", "protocol": "HTTPS" },
+            "hosts": [format!("./{GITHUB}")], "tls": { "mode": "SIMPLE", "credentialName": secret } }] } },
+        { "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": { "name": "github" },
+          // Not for the pods: they are to find GitHub outside.
+          "spec": { "hosts": [GITHUB], "gateways": ["github"], "exportTo": ["istio-system"],
+            "http": [{ "route": [{ "destination": { "host": fake, "port": { "number": 8099 } } }] }] } },
+    ] });
+    namespace.apply(&objects.to_string());
+}
+
+/// Connections that this Envoy made to the endpoints of a cluster whose name ends so.
+fn connections(pod: &Pod, cluster: &str) -> Result<u64, String> {
+    let told = proxy(&pod.namespace, &pod.name, "clusters")?;
+    let counts = told.lines().filter_map(|line| {
+        let mut parts = line.split("::");
+        let name = parts.next().filter(|name| name.ends_with(cluster))?;
+        let counted = line.rsplit_once("::cx_total::")?;
+        (!name.is_empty()).then(|| counted.1.parse::<u64>().unwrap_or_default())
+    });
+    Ok(counts.sum())
+}
+
+#[test]
+fn the_only_way_out_leads_through_the_egress_gateway() {
+    let privileged = [("pod-security.kubernetes.io/enforce", "privileged")];
+    let outside = Namespace::with_labels("egress-gateway", &privileged);
+    egress_gateway(&outside);
+    let namespace = Namespace::with_labels("egress", &privileged);
+    let secret = format!("{}-github", namespace.name());
+    tls_secret(&["--name", &secret, "--host", GITHUB]);
+    let authority = tls_secret(&["--name", &secret, "--show"]);
+    let _secret = Secret(&secret);
+    github(&outside, &secret);
+    namespace.apply(
+        &json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "authority" },
+                 "data": { "ca.crt": authority } })
+        .to_string(),
+    );
+
+    let gateway = format!("istio-egressgateway.{}.svc.cluster.local", outside.name());
+    let add = |path: &str, value: Value| json!({ "op": "add", "path": path, "value": value });
+    let site = Site::within(namespace, 1, &["istio-mesh-sidecar", "istio-egress"], |all| {
+        // The gateway is in a namespace of the test's, and GitHub is the one above; all else is as the component says.
+        all.patch(
+            "Sidecar",
+            "github-gists-api",
+            &json!([add("/spec/egress/0/hosts/-", json!(format!("{}/*", outside.name())))]),
+        )
+        .patch(
+            "ServiceEntry",
+            "api-github-com",
+            &json!([
+                add("/spec/exportTo/-", json!(outside.name())),
+                add(
+                    "/spec/endpoints",
+                    json!([{ "address": "istio-ingressgateway.istio-system.svc.cluster.local" }])
+                ),
+            ]),
+        )
+        .patch(
+            "VirtualService",
+            "github-gists-api-egress",
+            &json!([
+                add("/spec/exportTo/-", json!(outside.name())),
+                { "op": "replace", "path": "/spec/tls/0/route/0/destination/host", "value": gateway },
+            ]),
+        )
+        .env(
+            "github-gists-api",
+            "github-gists-api",
+            &[
+                ("GITHUB_API_URL", &format!("https://{GITHUB}")),
+                ("WASI_HTTP_HOST_OUTBOUND_ALLOW_CIDR", "192.0.2.0/24"),
+                ("WASI_HTTP_HOST_OUTBOUND_CA_FILE", "/authority/ca.crt"),
+            ],
+        )
+        .patch(
+            "Deployment",
+            "github-gists-api",
+            &json!([
+                add("/spec/template/spec/hostAliases", json!([{ "ip": NOWHERE, "hostnames": [GITHUB] }])),
+                add(
+                    "/spec/template/spec/volumes",
+                    json!([{ "name": "authority", "configMap": { "name": "authority" } }])
+                ),
+                add(
+                    "/spec/template/spec/containers/0/volumeMounts",
+                    json!([
+                        { "name": "authority", "mountPath": "/authority", "readOnly": true }])
+                ),
+            ]),
+        )
+    });
+    let fake = Fake::get();
+    let user = fake.user(2);
+    eventually("GitHub's answer arrives by way of the egress gateway", || {
+        let answer = site.get(&format!("/{user}"));
+        if answer.status == 200 { Ok(()) } else { Err(format!("{}: {}", answer.status, answer.text())) }
+    });
+    assert!(!fake.calls(&user).is_empty());
+    let pod = Deployment::api(&site.namespace).ready_pods().remove(0);
+    assert!(connections(&pod, &format!("||{gateway}")).unwrap() > 0);
+    assert_eq!(connections(&pod, &format!("||{GITHUB}")).unwrap(), 0);
+    let between = pods(outside.name(), "istio=egressgateway").unwrap().remove(0);
+    assert!(connections(&between, &format!("||{GITHUB}")).unwrap() > 0);
+
+    // Anything else is nowhere, the cluster's own services included.
+    let url = format!("GITHUB_API_URL={}", fake.url());
+    site.namespace
+        .kubectl([
+            "set",
+            "env",
+            "deployment/github-gists-api",
+            &url,
+            "WASI_HTTP_HOST_OUTBOUND_ALLOW_CIDR=10.0.0.0/8",
+        ])
+        .must();
+    let _ = Deployment::api(&site.namespace).ready();
+    let other = fake.user(2);
+    let refused = eventually("the new pod is asked", || {
+        let answer = site.get(&format!("/{other}"));
+        if answer.status == 502 { Ok(answer) } else { Err(format!("{}: {}", answer.status, answer.text())) }
+    });
+    assert!(refused.text().contains("GitHub"), "{refused:?}");
+    assert!(fake.calls(&other).is_empty());
+}
+
+/// Removed from beside the gateway at the end.
+struct Secret<'a>(&'a str);
+
+impl Drop for Secret<'_> {
+    fn drop(&mut self) {
+        let _ = kubectl(["-n", "istio-system", "delete", "secret", "--ignore-not-found", self.0]).run();
+    }
+}

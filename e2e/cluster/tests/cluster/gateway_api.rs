@@ -1,0 +1,114 @@
+//! The same ingress by Kubernetes' Gateway API: a gateway of the namespace's own, in a namespace that admits `restricted` pods only.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use cluster_e2e::http::{Client, Request, Trust};
+use cluster_e2e::{Deployment, Fake, Namespace, eventually, pods};
+use serde_json::json;
+
+use crate::support::Site;
+
+/// `kubectl port-forward` to one port of a Service; a gateway without load balancer has no address that every machine reaches.
+struct Forward {
+    child: Child,
+    /// Kept open: kubectl ends when it cannot say that a connection came.
+    _said: BufReader<ChildStdout>,
+    address: SocketAddr,
+}
+
+impl Forward {
+    fn to(namespace: &Namespace, service: &str, port: u16) -> Result<Self, String> {
+        let mut child = Command::new("kubectl")
+            .args([
+                "-n",
+                namespace.name(),
+                "port-forward",
+                &format!("service/{service}"),
+                &format!(":{port}"),
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // "Forwarding from 127.0.0.1:40123 -> 443"
+        let mut line = String::new();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let _ = said.read_line(&mut line);
+        let address = line.split_whitespace().find_map(|word| word.parse().ok());
+        // Made before it is known to be good, so that it is ended in any case.
+        let forward =
+            Self { child, _said: said, address: address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))) };
+        address.map(|_| forward).ok_or_else(|| format!("kubectl port-forward says {line:?}"))
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_gateway_of_the_namespace_s_own_serves_the_same() {
+    let site = Site::bare("gateway-api", 2, &["gateway-api"], |all, site| {
+        let hosts = json!([{ "op": "replace", "path": "/spec/hostnames", "value": [site.host] }]);
+        all.patch("HTTPRoute", "github-gists-api", &hosts)
+            .patch("HTTPRoute", "github-gists-api-redirect", &hosts)
+            .patch(
+                "Gateway",
+                "github-gists-api",
+                &json!([
+                    // No load balancer will ever give it an address here.
+                    { "op": "add", "path": "/metadata/annotations", "value": { "networking.istio.io/service-type": "ClusterIP" } },
+                    { "op": "replace", "path": "/spec/listeners/1/tls/certificateRefs/0/name", "value": site.secret() },
+                ]),
+            )
+            .patch(
+                "ReferenceGrant",
+                "github-gists-api",
+                &json!([
+                    { "op": "replace", "path": "/spec/from", "value": [
+                        { "group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": site.namespace.name() }] },
+                    { "op": "replace", "path": "/spec/to/0/name", "value": site.secret() },
+                ]),
+            )
+    });
+    eventually("the gateway is programmed", || {
+        let told = site
+            .namespace
+            .kubectl(["get", "gateways.gateway.networking.k8s.io", "github-gists-api"])
+            .json()?;
+        let conditions = told["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let programmed = conditions.iter().any(|one| one["type"] == "Programmed" && one["status"] == "True");
+        programmed.then_some(()).ok_or_else(|| format!("{conditions:?}"))
+    });
+    let _ = Deployment::new(&site.namespace, "github-gists-api-istio").ready();
+    // Its pods are not taken for the service's.
+    let own = pods(site.namespace.name(), "app=github-gists-api").unwrap();
+    assert!(own.iter().all(|pod| pod.container("istio-proxy").is_none()), "{own:?}");
+    let answering = |port: u16, status: u16, client: &dyn Fn(SocketAddr) -> Client| {
+        eventually(&format!("port {port} of the gateway answers by {status}"), || {
+            // A new one each time: it ends with the first connection that is refused.
+            let forward = Forward::to(&site.namespace, "github-gists-api-istio", port)?;
+            let client = client(forward.address);
+            let answer = client.send(&Request::get("/health")).map_err(|error| error.to_string())?;
+            if answer.status == status { Ok((forward, client)) } else { Err(format!("{answer:?}")) }
+        })
+    };
+    let (_plain, http) = answering(80, 301, &|address| Client::http(address, &site.host));
+    let trust = Trust::pem(site.certificate());
+    let (_tls, https) = answering(443, 200, &|address| Client::https(address, &site.host, trust.clone()));
+    let user = Fake::get().user(2);
+    assert_eq!(https.get(&format!("/{user}")).is(200).json()["data"].as_array().unwrap().len(), 2);
+    let moved = http.get(&format!("/{user}?page=2")).is(301);
+    assert_eq!(moved.header("location"), Some(format!("https://{}/{user}?page=2", site.host).as_str()));
+    for (method, target) in
+        [("GET", "/metrics"), ("HEAD", "/metrics"), ("DELETE", "/cache"), ("GET", "/x/../metrics")]
+    {
+        let refused = https.send(&Request::new(method, target)).unwrap();
+        assert_eq!(refused.status, 403, "{method} {target}: {refused:?}");
+    }
+    assert_eq!(https.get("/cache").status, 404);
+}
