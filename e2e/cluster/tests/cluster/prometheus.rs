@@ -46,12 +46,16 @@ impl Reads {
 
 #[test]
 fn prometheus_finds_every_pod_and_series_and_an_alert_goes_off() {
-    let direct = Site::new(Namespace::new("watched"), 3, &[]);
+    let direct = Site::begin(Namespace::new("watched"), 3, &[]);
     // istio-init, where there is no CNI plug-in of Istio's, wants more than `restricted` allows.
     let level = [("pod-security.kubernetes.io/enforce", "privileged")];
     let meshed = Namespace::with_labels("watched-mesh", &level);
-    let meshed = Site::new(meshed, 1, &["k8s/components/istio-mesh-sidecar"]);
+    let meshed = Site::begin(meshed, 1, &["k8s/components/istio-mesh-sidecar"]);
     let namespaces = [direct.namespace.name(), meshed.namespace.name()];
+
+    let prometheus = Prometheus::begin("monitoring");
+    direct.ready();
+    meshed.ready();
 
     let fake = Fake::get();
     let (user, failing) = (fake.user(3), fake.user(3));
@@ -60,7 +64,7 @@ fn prometheus_finds_every_pod_and_series_and_an_alert_goes_off() {
         some_of_everything(site, &user, &failing);
     }
 
-    let prometheus = Prometheus::start("monitoring");
+    prometheus.ready();
     prometheus.discover(&namespaces);
     let reads = Reads::new();
     let stage = |name: &str, check: &dyn Fn()| {

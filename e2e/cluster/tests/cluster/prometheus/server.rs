@@ -25,8 +25,8 @@ impl Vector {
 }
 
 impl Prometheus {
-    /// Deploys it, and waits until it is ready.
-    pub(super) fn start(name: &str) -> Self {
+    /// Deploys it. It need not be ready yet.
+    pub(super) fn begin(name: &str) -> Self {
         let namespace = Namespace::new(name);
         let rendered =
             Kustomization::on("k8s/monitoring/prometheus").render(namespace.name(), Some(namespace.name()));
@@ -58,8 +58,12 @@ impl Prometheus {
         prometheus
             .namespace
             .apply(&json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string());
-        let _ = Deployment::new(&prometheus.namespace, "prometheus").ready();
         prometheus
+    }
+
+    /// Waits until it is ready.
+    pub(super) fn ready(&self) {
+        let _ = Deployment::new(&self.namespace, "prometheus").ready();
     }
 
     /// Tells it of the cluster's pods and nodes as they are now.
@@ -179,7 +183,7 @@ fn quicken(files: &mut Value) {
             ("namespace:gists", "quick:gists"),
             ("alert: Gists", "alert: QuickGists"),
             ("name: gists", "name: quick-gists"),
-            ("[5m]", "[30s]"),
+            ("[5m]", "[20s]"),
             ("for: 5m", "for: 5s"),
         ];
         let text = quick.iter().fold(text.to_owned(), |text, (from, to)| {

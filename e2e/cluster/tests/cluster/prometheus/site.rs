@@ -11,8 +11,8 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// The base with these components and so many pods, once the gateway answers.
-    pub(super) fn new(namespace: Namespace, replicas: usize, components: &[&str]) -> Self {
+    /// The base with these components and so many pods. It need not be ready yet.
+    pub(super) fn begin(namespace: Namespace, replicas: usize, components: &[&str]) -> Self {
         let name = namespace.name().to_owned();
         let (plain, host) = (Cluster::get().plain(), format!("{name}.gists.local"));
         let variant = if plain { "github-gists-api-plain" } else { "github-gists-api" };
@@ -47,13 +47,17 @@ impl Site {
         });
         namespace
             .apply(&json!({ "apiVersion": "v1", "kind": "List", "items": [gateway, route] }).to_string());
-        let site = Self { namespace, host };
-        let _ = Deployment::api(&site.namespace).ready();
-        eventually(&format!("the gateway answers for {}", site.host), || {
-            let answer = site.get("/health");
+        Self { namespace, host }
+    }
+
+    /// Waits until all pods are ready, and the gateway answers.
+    #[track_caller]
+    pub(super) fn ready(&self) {
+        let _ = Deployment::api(&self.namespace).ready();
+        eventually(&format!("the gateway answers for {}", self.host), || {
+            let answer = self.get("/health");
             if answer.status == 200 { Ok(()) } else { Err(format!("{}: {}", answer.status, answer.text())) }
         });
-        site
     }
 
     /// `GET` that must be answered, by whatever status.
