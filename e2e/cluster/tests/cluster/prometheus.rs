@@ -4,7 +4,6 @@
 
 mod discovery;
 mod server;
-mod site;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -14,8 +13,8 @@ use cluster_e2e::{
 };
 use serde_json::Value;
 
+use crate::support::Site;
 use server::{Prometheus, Vector};
-use site::Site;
 
 const FIGURES: &str = "monitoring";
 
@@ -46,16 +45,13 @@ impl Reads {
 
 #[test]
 fn prometheus_finds_every_pod_and_series_and_an_alert_goes_off() {
-    let direct = Site::begin(Namespace::new("watched"), 3, &[]);
+    let prometheus = Prometheus::begin("monitoring");
+    let direct = Site::new("watched", 3, &[], |all| all);
     // istio-init, where there is no CNI plug-in of Istio's, wants more than `restricted` allows.
     let level = [("pod-security.kubernetes.io/enforce", "privileged")];
     let meshed = Namespace::with_labels("watched-mesh", &level);
-    let meshed = Site::begin(meshed, 1, &["k8s/components/istio-mesh-sidecar"]);
+    let meshed = Site::within(meshed, 1, &["istio-mesh-sidecar"], |all| all);
     let namespaces = [direct.namespace.name(), meshed.namespace.name()];
-
-    let prometheus = Prometheus::begin("monitoring");
-    direct.ready();
-    meshed.ready();
 
     let fake = Fake::get();
     let (user, failing) = (fake.user(3), fake.user(3));
