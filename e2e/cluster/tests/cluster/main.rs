@@ -7,6 +7,7 @@ mod egress;
 mod gateway_api;
 mod harness;
 mod ingress;
+mod installer;
 mod mesh;
 mod policy;
 mod prometheus;
