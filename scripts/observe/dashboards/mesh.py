@@ -1,0 +1,94 @@
+"""Envoy and istiod."""
+
+from __future__ import annotations
+
+from ..grafana import Dashboard, Panel
+from .expressions import CLUSTER, STEP, rate, total, quantile
+
+MESH = Dashboard(
+    "gists-mesh",
+    "Gists: gateway and mesh",
+    "Envoy's own statistics, of the ingress gateway, of the pods' sidecars, and istiod's.",
+    [
+        (
+            "Upstream: from Envoy to the service",
+            [
+                Panel(
+                    "Answers",
+                    [(rate("envoy_cluster_upstream_rq", "pod", "response_code_class", matching=CLUSTER + ',response_code_class!=""'), "{{pod}} {{response_code_class}}")],
+                    "reqps",
+                ),
+                Panel(
+                    "Time to an answer",
+                    [
+                        (
+                            quantile(0.99, "envoy_cluster_upstream_rq_time", "cluster_name", matching=CLUSTER),
+                            "p99 {{cluster_name}}",
+                        )
+                    ],
+                    "ms",
+                ),
+                Panel(
+                    "Retries and timeouts",
+                    [
+                        (rate("envoy_cluster_upstream_rq_retry", "cluster_name", matching=CLUSTER), "retried {{cluster_name}}"),
+                        (rate("envoy_cluster_upstream_rq_timeout", "cluster_name", matching=CLUSTER), "timed out {{cluster_name}}"),
+                    ],
+                    "reqps",
+                ),
+            ],
+        ),
+        (
+            "Circuit breaker and outlier detection",
+            [
+                Panel(
+                    "Pools",
+                    [
+                        (total("envoy_cluster_upstream_cx_active", "pod", "cluster_name", matching=CLUSTER), "connections {{pod}} {{cluster_name}}"),
+                        (total("envoy_cluster_upstream_rq_active", "pod", "cluster_name", matching=CLUSTER), "requests {{pod}} {{cluster_name}}"),
+                    ],
+                ),
+                Panel(
+                    "Pool full",
+                    [
+                        (rate("envoy_cluster_upstream_rq_pending_overflow", "cluster_name", matching=CLUSTER), "{{cluster_name}}"),
+                        (
+                            f"max by (pod, cluster_name) (envoy_cluster_circuit_breakers_default_rq_open{{{CLUSTER}}})",
+                            "open {{pod}} {{cluster_name}}",
+                        ),
+                    ],
+                ),
+                Panel(
+                    "Ejected pods",
+                    [
+                        (
+                            f"max by (pod, cluster_name) (envoy_cluster_outlier_detection_ejections_active{{{CLUSTER}}})",
+                            "{{pod}} {{cluster_name}}",
+                        )
+                    ],
+                ),
+                Panel(
+                    "Healthy pods",
+                    [
+                        (f"min by (pod, cluster_name) (envoy_cluster_membership_healthy{{{CLUSTER}}})", "healthy {{pod}} {{cluster_name}}"),
+                        (f"max by (pod, cluster_name) (envoy_cluster_membership_total{{{CLUSTER}}})", "known {{pod}} {{cluster_name}}"),
+                    ],
+                ),
+            ],
+        ),
+        (
+            "Envoy and istiod",
+            [
+                Panel("Envoy's memory", [("max by (pod) (envoy_server_memory_allocated)", "{{pod}}")], "bytes"),
+                Panel("Connected proxies", [("sum by (version) (pilot_xds)", "{{version}}")]),
+                Panel("Pushes", [(f"sum by (type) (rate(pilot_xds_pushes[{STEP}]))", "{{type}}")], "ops"),
+                Panel(
+                    "Time until Envoys know",
+                    [(f"histogram_quantile(0.99, sum by (le) (rate(pilot_proxy_convergence_time_bucket[{STEP}])))", "p99")],
+                    "s",
+                ),
+                Panel("Refused by an Envoy", [(f"sum by (type) (rate(pilot_total_xds_rejects[{STEP}]))", "{{type}}")], "ops"),
+            ],
+        ),
+    ],
+)
