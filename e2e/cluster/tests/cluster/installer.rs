@@ -16,9 +16,12 @@ struct ReadyNodes(Vec<String>);
 
 impl ReadyNodes {
     fn now() -> Self {
+        Self(Self::labelled())
+    }
+
+    fn labelled() -> Vec<String> {
         let label = format!("{LABEL}=true");
-        let names = kubectl(["get", "nodes", "-l", &label, "-o", "name"]).must();
-        Self(names.lines().map(str::to_owned).collect())
+        kubectl(["get", "nodes", "-l", &label, "-o", "name"]).must().lines().map(str::to_owned).collect()
     }
 }
 
@@ -120,7 +123,7 @@ fn the_installer_has_the_rights_it_needs_and_leaves_a_node_as_it_was() {
         assert_eq!(look("cat /host/etc/containerd/config.toml"), CONFIGURATION);
         assert_eq!(look("find /host/etc /host/usr -type f"), "/host/etc/containerd/config.toml\n");
     }
+    let before = nodes.0.clone();
     drop(nodes);
-    let label = format!("{LABEL}=true");
-    assert!(!kubectl(["get", "nodes", "-l", &label, "-o", "name"]).must().is_empty());
+    assert_eq!(ReadyNodes::labelled(), before);
 }
