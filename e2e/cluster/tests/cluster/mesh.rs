@@ -1,7 +1,9 @@
 //! Istio's sidecar in the pods: mutual TLS alone, callers by identity, all metrics at one port; and a Linux sidecar beside it.
 
 use cluster_e2e::http::Request;
-use cluster_e2e::{Deployment, Load, Namespace, Pod, Samples, eventually, figure, image, kubectl, pods};
+use cluster_e2e::{
+    Answer, Deployment, Fake, Load, Namespace, Pod, Samples, eventually, figure, image, kubectl, pods,
+};
 use serde_json::json;
 
 use crate::support::Site;
@@ -110,6 +112,27 @@ fn a_meshed_pod_takes_mutual_tls_from_known_callers_alone() {
     assert!(refused.contains("403 Forbidden"), "{refused}");
 
     all_metrics_at_one_port(&site, &pod);
+    a_line_for_what_failed_or_was_slow(&site, &pod);
+}
+
+/// The sidecar's access log, thinned out by istio-telemetry.
+fn a_line_for_what_failed_or_was_slow(site: &Site, pod: &Pod) {
+    let fake = Fake::get();
+    let (failed, slow, well) = (fake.user(1), fake.user(1), fake.user(1));
+    fake.always(&failed, &Answer::status(503));
+    fake.always(&slow, &Answer { delay_ms: 1_500, ..Answer::truth() });
+    for (user, status) in [(&well, 200), (&failed, 502), (&slow, 200)] {
+        let _ = site.get(&format!("/{user}")).is(status);
+    }
+    let inbound = |log: &str, user: &str| {
+        log.lines().any(|line| line.contains(&format!("/{user} ")) && line.contains("inbound|8080"))
+    };
+    let log = eventually("the lines are written", || {
+        let log = site.namespace.kubectl(["logs", &pod.name, "-c", "istio-proxy"]).run()?;
+        let both = inbound(&log, &failed) && inbound(&log, &slow);
+        if both { Ok(log) } else { Err(log) }
+    });
+    assert!(!inbound(&log, &well), "{log}");
 }
 
 /// The service's own, the host's and Envoy's, where the injector's annotations say, although everything else wants mutual TLS.
