@@ -26,7 +26,7 @@ def scrape(programs: Path, component: Path) -> Scrape:
     """What the admin port shows after some of everything."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        github, main, admin = (f"127.0.0.1:{port}" for port in free_ports(3))
+        github, main, admin, nobody = (f"127.0.0.1:{port}" for port in free_ports(4))
         manifest = (ROOT / "spin.toml").read_text()
         manifest = re.sub(r'(?m)^source = ".*"$', f'source = "{component}"', manifest)
         (directory / "spin.toml").write_text(manifest)
@@ -39,6 +39,8 @@ def scrape(programs: Path, component: Path) -> Scrape:
             "WASI_HTTP_HOST_READY_PATH": "/ready",
             "WASI_HTTP_HOST_COMPONENT_METRICS": "/metrics",
             "WASI_HTTP_HOST_NO_CACHE": "true",
+            # A store where nobody listens: its series are there all the same.
+            "WASI_HTTP_HOST_KEYVALUE_STORE": f"shared=redis://{nobody}",
         }
         log = stack.enter_context((directory / "log").open("w+"))
         stack.enter_context(running([programs / "fake-github", "--listen", github], {}, log))

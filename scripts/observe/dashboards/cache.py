@@ -100,5 +100,27 @@ CACHE = Dashboard(
                 Panel("Evictions", [(rate("wasi_http_host_keyvalue_memory_evictions_total", "pod"), "{{pod}}")], "ops"),
             ],
         ),
+        (
+            "Shared store, where there is one",
+            [
+                Panel(
+                    "Connections",
+                    [(total("wasi_http_host_keyvalue_remote_connections", "pod", "store"), "{{pod}} {{store}}")],
+                    description="One a thread when all is well.",
+                ),
+                Panel(
+                    "Failed",
+                    [
+                        (rate("wasi_http_host_keyvalue_remote_failures_total", "store", "reason"), "{{store}} {{reason}}"),
+                        (
+                            rate("wasi_http_host_keyvalue_remote_connects_total", "store", matching=OURS + ',outcome="failed"'),
+                            "{{store}} connect",
+                        ),
+                    ],
+                    "ops",
+                ),
+                Panel("Waiting for it", [(total("wasi_http_host_keyvalue_remote_in_flight", "pod", "store"), "{{pod}} {{store}}")]),
+            ],
+        ),
     ],
 )

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use cluster_e2e::{
-    Answer, Deployment, Fake, LONG, Namespace, eventually, eventually_within, fail, figure, workspace,
+    Answer, Deployment, Fake, LONG, Namespace, eventually, eventually_within, fail, figure, image, workspace,
 };
 use serde_json::Value;
 
@@ -46,7 +46,8 @@ impl Reads {
 #[test]
 fn prometheus_finds_every_pod_and_series_and_an_alert_goes_off() {
     let prometheus = Prometheus::begin("monitoring");
-    let direct = Site::new("watched", 3, &[], |all| all);
+    // With the shared store, whose series are among those that panels read.
+    let direct = Site::new("watched", 3, &["redis"], |all| all.image("redis", &image("redis")));
     // istio-init, where there is no CNI plug-in of Istio's, wants more than `restricted` allows.
     let level = [("pod-security.kubernetes.io/enforce", "privileged")];
     let meshed = Namespace::with_labels("watched-mesh", &level);
