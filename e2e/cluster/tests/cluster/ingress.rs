@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use cluster_e2e::http::Request;
-use cluster_e2e::{Answer, Delivery, Fake, burst, eventually, figure, kubectl, pods};
+use cluster_e2e::{
+    Answer, Cluster, Delivery, Deployment, Fake, Gateway, LONG, Namespace, burst, eventually,
+    eventually_within, figure, kubectl, pods,
+};
 
 use crate::support::{FaultPod, Site, hosts, tls_secret};
 
@@ -50,6 +53,30 @@ fn every_route_answers_by_host_name_and_tls() {
     assert!(site.https_as("nobody.gists.local").connect().is_err());
     let stranger = Request::get("/health").header("host", "nobody.gists.local");
     assert_eq!(site.send(&stranger).status, 404);
+}
+
+#[test]
+fn the_overlay_dev_answers_at_its_own_names() {
+    let namespace = Namespace::new("dev");
+    let dev = Cluster::get().dev().upstream(&Fake::get().url()).replicas(1);
+    dev.component("k8s/components/quick-start").apply(&namespace);
+    let pods: Vec<_> = Deployment::api(&namespace).ready().into_iter().map(|pod| pod.name).collect();
+    for host in ["gists.local", "gists.kishore.local"] {
+        // The certificate is the real one, gists-tls-secret, which whoever set up the cluster made.
+        let client = Gateway::get().https(host);
+        eventually_within(LONG, &format!("{host} leads to this namespace"), || {
+            let answer = client.send(&Request::get("/ready?verbose")).map_err(|error| error.to_string())?;
+            // Another namespace may have the name still, from a test before this one.
+            let pod = answer.json()["pod"].as_str().unwrap_or_default().to_owned();
+            pods.contains(&pod)
+                .then_some(())
+                .ok_or_else(|| format!("pod {pod} answers, of another namespace"))
+        });
+        assert!(client.get("/metrics").is(200).text().contains("http_requests_total"));
+        let _ = client.send(&Request::new("DELETE", "/cache")).unwrap().is(200);
+        let moved = Gateway::get().http(host).get("/octocat").is(301);
+        assert_eq!(moved.header("location"), Some(format!("https://{host}/octocat").as_str()));
+    }
 }
 
 #[test]
@@ -199,7 +226,7 @@ fn a_github_outage_ejects_nobody_and_is_not_multiplied() {
 #[test]
 fn the_certificate_script_makes_one_and_leaves_a_good_one_alone() {
     // In a namespace of its own, which the script makes.
-    let namespace = cluster_e2e::Cluster::namespace("certificate");
+    let namespace = Cluster::namespace("certificate");
     let run = |more: &[&str]| {
         let place = ["--namespace", &namespace, "--name", "tls"];
         tls_secret(&place.iter().chain(more).copied().collect::<Vec<_>>())

@@ -21,7 +21,7 @@ impl Site {
     /// The base with `istio-ingress`, these components and what `change` does, with so many pods, once the gateway answers.
     pub(crate) fn new(
         name: &str,
-        replicas: usize,
+        replicas: u32,
         components: &[&str],
         change: impl FnOnce(Kustomization) -> Kustomization,
     ) -> Self {
@@ -31,7 +31,7 @@ impl Site {
     /// The same, in a namespace that is there.
     pub(crate) fn within(
         namespace: Namespace,
-        replicas: usize,
+        replicas: u32,
         components: &[&str],
         change: impl FnOnce(Kustomization) -> Kustomization,
     ) -> Self {
@@ -49,7 +49,7 @@ impl Site {
     /// The base with these components alone, without a way in that would be known here.
     pub(crate) fn bare(
         name: &str,
-        replicas: usize,
+        replicas: u32,
         components: &[&str],
         change: impl FnOnce(Kustomization, &Self) -> Kustomization,
     ) -> Self {
@@ -66,7 +66,7 @@ impl Site {
     pub(crate) fn overlay(
         name: &str,
         overlay: &str,
-        replicas: usize,
+        replicas: u32,
         change: impl FnOnce(Kustomization, &str) -> Kustomization,
     ) -> Self {
         let all = Kustomization::on(&format!("k8s/overlays/{overlay}")).without("Namespace", overlay);
@@ -195,7 +195,7 @@ fn with(base: Kustomization, components: &[&str]) -> Kustomization {
 }
 
 /// The variant that the suite runs, so many pods, the test's images, the fake GitHub.
-fn adapt(all: Kustomization, replicas: usize) -> Kustomization {
+fn adapt(all: Kustomization, replicas: u32) -> Kustomization {
     let all = if Cluster::get().plain() { all.component("k8s/components/plain-container") } else { all };
     let (api, plain) = (image("github-gists-api"), image("github-gists-api-plain"));
     let name = "github-gists-api";
@@ -205,8 +205,7 @@ fn adapt(all: Kustomization, replicas: usize) -> Kustomization {
         .image("github-gists-api-plain", &plain)
         .image("registry.example.com/github-gists-api-plain", &plain)
         .component("k8s/components/quick-start")
-        .without("HorizontalPodAutoscaler", name)
-        .patch("Deployment", name, &json!([{ "op": "add", "path": "/spec/replicas", "value": replicas }]))
+        .replicas(replicas)
         // The canary's too.
         .env(
             "github-gists-api.*",
