@@ -17,7 +17,7 @@ def complaints(all_rules: list[Rule]) -> list[str]:
     checked = amtool("check-config", str(CONFIGURATION))
     if checked.returncode:
         return [checked.stdout + checked.stderr]
-    wrong = []
+    wrong = [complaint for name in ("gists.title", "gists.text") if (complaint := rendered(name))]
     for case in yaml.safe_load((DIRECTORY / "routes.yaml").read_text()):
         labels = [f"{name}={value}" for name, value in case["labels"].items()]
         routed = amtool("config", "routes", "test", f"--config.file={CONFIGURATION}", *labels)
@@ -31,6 +31,15 @@ def complaints(all_rules: list[Rule]) -> list[str]:
             names = value.strip('~"').split("|") if label == "alertname" else []
             wrong += [f"alertmanager.yaml: {matcher}: no such alert" for name in names if name not in alerts]
     return wrong
+
+
+def rendered(template: str) -> str | None:
+    """Why a template cannot be rendered, with what amtool takes for alerts."""
+    text = f'{{{{ template "{template}" . }}}}'
+    done = amtool("template", "render", f"--template.glob={DIRECTORY}/*.tmpl", f"--template.text={text}")
+    if done.returncode or not done.stdout.strip():
+        return f"gists.tmpl: {template}: {done.stdout}{done.stderr}"
+    return None
 
 
 def amtool(*arguments: str) -> subprocess.CompletedProcess[str]:
