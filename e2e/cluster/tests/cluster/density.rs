@@ -6,7 +6,7 @@ use cluster_e2e::{
     Cluster, Deployment, Kustomization, LONG, Namespace, Node, Pod, PodWatch, figure, kubectl, milliseconds,
     percentile,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const NAME: &str = "github-gists-api";
 const PODS: u32 = 8;
@@ -14,18 +14,11 @@ const PODS: u32 = 8;
 /// What is shared out among pods here: 2 GiB.
 const ROOM: u64 = 2 << 30;
 
-/// The overlay without an autoscaler, asking for readiness at once: the usual five seconds before the first look say nothing.
-fn eager(overlay: Kustomization) -> Kustomization {
-    let probe = json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/readinessProbe",
-        "value": { "httpGet": { "path": "/ready", "port": "admin" }, "periodSeconds": 1 } }]);
-    overlay.replicas(1).patch("Deployment", NAME, &probe)
-}
-
 fn measure(group: &str, namespace: &str, overlay: Kustomization) {
     let namespace = Namespace::new(namespace);
     let api = Deployment::api(&namespace);
     let watch = PodWatch::start(&namespace, &format!("app={NAME}"));
-    eager(overlay).apply(&namespace);
+    overlay.replicas(1).eager().apply(&namespace);
     let _ = api.ready();
     let known = |time: Option<Duration>| time.map_or(0, milliseconds);
     let first = watch.ready(1, LONG)[0];

@@ -17,7 +17,7 @@ fn three(host: &str, fake: &Fake) -> Kustomization {
         "op": "add", "path": "/spec/trafficPolicy/connectionPool",
         "value": { "tcp": { "maxConnections": 1000 }, "http": { "http1MaxPendingRequests": 1000 } }
     }]);
-    let dev = Cluster::get().dev().at_host(host).upstream(&fake.url()).replicas(3);
+    let dev = Cluster::get().dev().at_host(host).upstream(&fake.url()).replicas(3).eager();
     dev.patch("DestinationRule", "github-gists-api", &pool)
 }
 

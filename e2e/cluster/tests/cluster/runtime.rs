@@ -17,7 +17,7 @@ fn one(change: &Value) -> Kustomization {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": NAME },
         "spec": { "template": change }
     });
-    Cluster::get().dev().replicas(1).patch("Deployment", NAME, &patch)
+    Cluster::get().dev().replicas(1).eager().patch("Deployment", NAME, &patch)
 }
 
 /// What the API answers a pod's own port, through the API server.

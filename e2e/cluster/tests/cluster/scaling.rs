@@ -24,7 +24,7 @@ fn sensitive(host: &str, fake: &Fake) -> Kustomization {
             "name": NAME, "resources": { "requests": { "cpu": "30m" } }
         }] } } }
     });
-    Cluster::get().dev().at_host(host).upstream(&fake.url()).patch("Deployment", NAME, &resources)
+    Cluster::get().dev().at_host(host).upstream(&fake.url()).eager().patch("Deployment", NAME, &resources)
 }
 
 fn answers(client: &Client, request: &Request) {
@@ -146,7 +146,7 @@ fn what_kubectl_top_says_is_what_the_cgroup_knows() {
     // Long enough for several windows of metrics-server's, whatever the cluster's resolution is up to 15 s.
     let recorder = {
         let pod = pod.clone();
-        std::thread::spawn(move || node.record(&pod, NAME, 75))
+        std::thread::spawn(move || node.record(&pod, NAME, 55))
     };
     let mut reported: Vec<Reported> = Vec::new();
     while !recorder.is_finished() {
