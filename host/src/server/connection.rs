@@ -68,7 +68,7 @@ async fn run(
     let mut closing = pin!(closing(hang_up));
     let told = tokio::select! {
         biased;
-        told = protocol::tell(&mut stream, limits.patience.head) => told,
+        told = protocol::tell(&mut stream, limits.patience.head, limits.patience.idle) => told,
         () = closing.as_mut() => None,
     };
     // Nothing was asked, so nobody waits for an answer.

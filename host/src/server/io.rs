@@ -9,14 +9,14 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::{Buf as _, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
 /// What a connection's stream and its requests know of each other.
@@ -24,12 +24,15 @@ use tokio::{
 pub(super) struct Activity {
     /// Requests that are being served.
     requests: AtomicU32,
+    /// Requests that were begun, ever; it may wrap.
+    begun: AtomicU32,
     /// Something was read since the last of them ended: a head has begun.
     head_begun: AtomicBool,
 }
 
 impl Activity {
     pub(super) fn begin(&self) {
+        self.begun.fetch_add(1, Relaxed);
         self.requests.fetch_add(1, Relaxed);
     }
 
@@ -69,6 +72,7 @@ enum State {
 
 struct Seen {
     state: State,
+    begun: u32,
     since: Instant,
 }
 
@@ -76,7 +80,7 @@ impl TimedStream {
     pub(super) fn new(stream: TcpStream, prefix: Bytes, activity: Arc<Activity>, patience: Patience) -> Self {
         activity.head_begun.store(!prefix.is_empty(), Relaxed);
         let state = if prefix.is_empty() { State::Idle } else { State::Head };
-        let seen = Seen { state, since: Instant::now() };
+        let seen = Seen { state, begun: 0, since: Instant::now() };
         Self { stream, prefix, activity, patience, reading: None, seen, writing: None }
     }
 
@@ -97,9 +101,11 @@ impl TimedStream {
             let timer = self.reading.get_or_insert_with(|| Box::pin(sleep(shortest)));
             std::task::ready!(timer.as_mut().poll(cx));
             let (now, state) = (Instant::now(), self.state());
-            // A state that began since the last look counts from this one: late by a period, never early.
-            if state != self.seen.state {
-                self.seen = Seen { state, since: now };
+            // A state that began since the last look counts from this one: late by a period, never early. Idle twice is not idle all
+            // the while where there was a request between.
+            let begun = self.activity.begun.load(Relaxed);
+            if state != self.seen.state || begun != self.seen.begun {
+                self.seen = Seen { state, begun, since: now };
             }
             let limit = match state {
                 State::Busy => {
@@ -115,7 +121,7 @@ impl TimedStream {
             }
             let next = due.min(now + shortest);
             if let Some(timer) = &mut self.reading {
-                timer.as_mut().reset(next.into());
+                timer.as_mut().reset(next);
             }
         }
     }
@@ -183,5 +189,60 @@ impl AsyncWrite for TimedStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncReadExt as _, net::TcpListener, time};
+
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(75),
+        write: Duration::from_secs(30),
+    };
+
+    /// The two ends of a connection, and what the served one's requests are told by.
+    async fn pair() -> (TimedStream, TcpStream, Arc<Activity>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let activity = Arc::new(Activity::default());
+        (TimedStream::new(stream, Bytes::new(), activity.clone(), PATIENCE), client, activity)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_used_is_never_idle_for_long() {
+        let (mut stream, client, activity) = pair().await;
+        time::pause();
+        let reading = tokio::spawn(async move { stream.read_u8().await });
+        // Whenever the timer looks, no request is there.
+        for _ in 0..100 {
+            time::sleep(Duration::from_secs(3)).await;
+            activity.begin();
+            activity.end();
+        }
+        assert!(!reading.is_finished());
+        let unused = Instant::now();
+        assert_eq!(reading.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        // A look is at most the shorter limit late.
+        let idle = unused.elapsed();
+        assert!(idle >= PATIENCE.idle && idle <= PATIENCE.idle + PATIENCE.head, "{idle:?}");
+        drop(client);
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_a_request_is_not_idle() {
+        let (mut stream, client, activity) = pair().await;
+        time::pause();
+        activity.begin();
+        let reading = tokio::spawn(async move { stream.read_u8().await });
+        time::sleep(PATIENCE.idle * 3).await;
+        assert!(!reading.is_finished());
+        activity.end();
+        assert_eq!(reading.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(client);
     }
 }

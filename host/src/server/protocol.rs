@@ -16,9 +16,15 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// Reads until the protocol is clear; returns it with what was read. `None`: the client left, or took too long.
-pub(super) async fn tell(stream: &mut TcpStream, patience: Duration) -> Option<(Protocol, Bytes)> {
+/// Reads until the protocol is clear; returns it with what was read. `None`: the client left, or took too long: a connection on which
+/// nothing was sent is one without a request, like any between two of them. Gateways keep such in reserve.
+pub(super) async fn tell(
+    stream: &mut TcpStream,
+    head: Duration,
+    idle: Duration,
+) -> Option<(Protocol, Bytes)> {
     let mut read = BytesMut::with_capacity(READ_AHEAD);
+    timeout(idle, stream.readable()).await.ok()?.ok()?;
     let told = async {
         loop {
             if stream.read_buf(&mut read).await.ok()? == 0 {
@@ -29,7 +35,7 @@ pub(super) async fn tell(stream: &mut TcpStream, patience: Duration) -> Option<(
             }
         }
     };
-    let protocol = timeout(patience, told).await.ok()??;
+    let protocol = timeout(head, told).await.ok()??;
     Some((protocol, read.freeze()))
 }
 

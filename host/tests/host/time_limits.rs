@@ -84,12 +84,10 @@ async fn a_client_that_sends_its_head_slowly_is_let_go() {
     let mut stream = TcpStream::connect(host.address).await.unwrap();
     stream.write_all(b"GET /hello/x HTTP/1.1\r\nHost: x\r\n").await.unwrap();
     assert_eq!(until_closed(&mut stream).await, "");
-    // And so is one that says nothing at all, and one that stops within the preface of HTTP/2.
-    for beginning in [&b""[..], b"PRI * HT"] {
-        let mut stream = TcpStream::connect(host.address).await.unwrap();
-        stream.write_all(beginning).await.unwrap();
-        assert_eq!(until_closed(&mut stream).await, "");
-    }
+    // And so is one that stops within the preface of HTTP/2.
+    let mut stream = TcpStream::connect(host.address).await.unwrap();
+    stream.write_all(b"PRI * HT").await.unwrap();
+    assert_eq!(until_closed(&mut stream).await, "");
 }
 
 #[tokio::test]
@@ -107,6 +105,9 @@ async fn an_idle_connection_is_closed() {
     let mut stream = TcpStream::connect(host.address).await.unwrap();
     stream.write_all(b"GET /hello/x HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     assert!(until_closed(&mut stream).await.ends_with("hello x"));
+    // And so is one on which nothing was ever said.
+    let mut stream = TcpStream::connect(host.address).await.unwrap();
+    assert_eq!(until_closed(&mut stream).await, "");
 }
 
 #[tokio::test]
