@@ -186,7 +186,7 @@ def artifact_knows_settings() -> Iterator[str]:
 def installed_versions() -> Iterator[str]:
     """What people install is what the schemas are of."""
     installed = dict(line.split("=") for line in Path("k8s/cluster/versions.env").read_text().splitlines() if "=" in line and line[0] != "#")
-    pinned = {origin.module: origin.version.removeprefix("v") for origin in versions.read()[2]}
+    pinned = {origin.module: origin.version.removeprefix("v") for origin in versions.read().crds}
     for variable, module in INSTALLED.items():
         if installed.get(variable) != pinned.get(module):
             yield f"versions.env: {variable} is {installed.get(variable)}, k8s/lint/versions has {module} {pinned.get(module)}"

@@ -121,12 +121,12 @@ def custom(origin: Crds, into: Path) -> int:
 
 
 def main(directory: Path) -> None:
-    _, kubernetes, crds = read()
+    pinned = read()
     # Whole or not at all: whoever finds the directory may use it.
     making = directory.with_name(f"{directory.name}.making")
     shutil.rmtree(making, ignore_errors=True)
-    core(kubernetes, making / "core")
-    written = sum(custom(origin, making / "custom") for origin in crds)
+    core(pinned.core[0], making / "core")
+    written = sum(custom(origin, making / "custom") for origin in pinned.crds)
     making.replace(directory)
     print(f"lint-k8s: schemas of Kubernetes' own kinds and of {written} custom ones", file=sys.stderr)
 

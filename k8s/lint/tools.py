@@ -7,10 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
-from versions import Tool, read
+from versions import Tool, With, read
 
 
 def cache() -> Path:
@@ -32,21 +33,21 @@ def is_pinned(program: Path, tool: Tool) -> bool:
     return re.search(wanted, told.stdout, re.MULTILINE) is not None
 
 
-def build(tool: Tool, own: Path) -> Path:
-    """Builds the program into `own`."""
+def build(tool: Tool, newer: list[With], own: Path) -> Path:
+    """Builds the program into `own`, in a module of its own that asks for it."""
     print(f"lint-k8s: building {tool.name} ({tool.module} {tool.version}); once, some minutes", file=sys.stderr, flush=True)
     started = time.monotonic()
     own.mkdir(parents=True, exist_ok=True)
     package = tool.module if tool.command == "." else f"{tool.module}/{tool.command}"
-    # A directory of its own: the program is called after its package, and is to appear under its name when it is whole.
-    building = own / f".building-{tool.name}-{os.getpid()}"
-    env = {**os.environ, "GOBIN": str(building), "CGO_ENABLED": "0"}
-    try:
-        subprocess.run(["go", "install", f"{package}@{tool.version}"], env=env, check=True)
-        (made,) = building.iterdir()
-        made.replace(own / tool.name)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOWORK": "off"}
+    # Beside where it is to be: it appears there whole, by a rename.
+    with tempfile.TemporaryDirectory(dir=own, prefix=".building-") as directory:
+        wanted = [(tool.module, tool.version), *((w.module, w.version) for w in newer if w.tool == tool.name)]
+        requires = "".join(f"require {module} {version}\n" for module, version in wanted)
+        Path(directory, "go.mod").write_text(f"module lint\n{requires}")
+        if subprocess.run(["go", "build", "-o", "program", package], cwd=directory, env=env, check=False).returncode:
+            raise SystemExit(f"lint-k8s: {tool.name} could not be built; put {tool.module} {tool.version} on the PATH instead")
+        Path(directory, "program").replace(own / tool.name)
     print(f"lint-k8s: {tool.name} built in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     return own / tool.name
 
@@ -56,7 +57,8 @@ def main(directory: Path) -> None:
         raise SystemExit("lint-k8s: Go is missing: install it from https://go.dev/dl")
     own = cache() / "gists-lint" / "bin"
     # All of them first: building takes minutes, and the directory is to be there whole.
-    found = {t: next((p for p in candidates(t, own) if is_pinned(p, t)), None) or build(t, own) for t in read()[0]}
+    pinned = read()
+    found = {t: next((p for p in candidates(t, own) if is_pinned(p, t)), None) or build(t, pinned.with_, own) for t in pinned.tool}
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     for tool, program in found.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 FILE = Path(__file__).with_name("versions")
@@ -16,6 +16,15 @@ class Tool:
     module: str
     version: str
     command: str
+
+
+@dataclass(frozen=True)
+class With:
+    """A module of a later version than a tool asks for."""
+
+    tool: str
+    module: str
+    version: str
 
 
 @dataclass(frozen=True)
@@ -38,20 +47,29 @@ class Crds:
     checksum: str
 
 
-def read() -> tuple[list[Tool], Core, list[Crds]]:
-    """The tools, the core schemas' origin, the custom resources' origins."""
-    tools: list[Tool] = []
-    cores: list[Core] = []
-    crds: list[Crds] = []
-    kinds = {"tool": (Tool, tools), "core": (Core, cores), "crds": (Crds, crds)}
+@dataclass(frozen=True)
+class Versions:
+    """All lines, by kind."""
+
+    tool: list[Tool] = field(default_factory=list)
+    with_: list[With] = field(default_factory=list)
+    core: list[Core] = field(default_factory=list)
+    crds: list[Crds] = field(default_factory=list)
+
+
+def read() -> Versions:
+    """What the file says."""
+    found = Versions()
+    kinds = {"tool": (Tool, found.tool), "with": (With, found.with_), "core": (Core, found.core), "crds": (Crds, found.crds)}
     for number, line in enumerate(FILE.read_text().splitlines(), 1):
         if not line or line.startswith("#"):
             continue
-        kind, *fields = line.split()
-        if kind not in kinds or len(fields) != 4:
-            raise SystemExit(f"{FILE}:{number}: not a kind and four fields: {line!r}")
-        make, into = kinds[kind]
-        into.append(make(*fields))
-    if len(cores) != 1:
-        raise SystemExit(f"{FILE}: {len(cores)} lines `core`, not 1")
-    return tools, cores[0], crds
+        kind, *values = line.split()
+        try:
+            make, into = kinds[kind]
+            into.append(make(*values))
+        except (KeyError, TypeError):
+            raise SystemExit(f"{FILE}:{number}: not a kind and its fields: {line!r}") from None
+    if len(found.core) != 1:
+        raise SystemExit(f"{FILE}: {len(found.core)} lines `core`, not 1")
+    return found
