@@ -10,7 +10,7 @@ PORT ?= 8080
 HOST_FLAGS := $(if $(filter Linux,$(shell uname -s)),-C target-feature=+crt-static)
 
 .PHONY: help setup build run demo test test-component test-host test-e2e test-cluster lint fmt bench clean
-.PHONY: image image-cluster image-installer programs test-image test-installer kind-up kind-deploy kind-down
+.PHONY: image image-cluster image-installer programs test-image test-installer kind-up kind-deploy kind-down test-shim
 .PHONY: test-monitoring
 
 help: ## list the targets
@@ -83,6 +83,9 @@ test-installer: setup ## the installer on captured nodes; containerd 1.6 and 2 r
 	@echo "==> installer"
 	@$(CARGO) test --locked --package wasi-http-installer
 	@scripts/test-installer-containerds
+
+test-shim: build ## the shim under real containerds (2.x from the PATH, Debian's 1.6); as root
+	@scripts/test-shim
 
 test-image: build ## the images' form: digests, layers, the same bytes twice
 	@echo "==> images"

@@ -11,16 +11,15 @@ use std::{
     process::{Command, Stdio},
 };
 
-use containerd_shim::{
-    Flags, StartOpts,
-    protos::{
-        bootstrap_api::{BootstrapParams, BootstrapResult},
-        protobuf::Message as _,
-    },
+use containerd_shim_protos::{
+    bootstrap_api::{BootstrapParams, BootstrapResult},
+    protobuf::Message as _,
 };
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     error::{Context as _, Error, Result},
+    flags::Flags,
     spec::Spec,
 };
 
@@ -32,6 +31,9 @@ pub(crate) const TTRPC_ADDRESS: &str = "TTRPC_ADDRESS";
 pub(crate) const CACHE_DIR: &str = "WASI_HTTP_SHIM_CACHE_DIR";
 /// Bytes that containerd may send.
 const INPUT_MAX: u64 = 10 << 20;
+/// Where sockets of shims lie unless containerd names another directory.
+const SOCKETS: &str = "/run/containerd/s";
+const ADDRESS_FILE: &str = "address";
 const PROTOCOL: &str = "ttrpc";
 /// Newest version of the task service that we serve.
 const VERSION: i32 = 3;
@@ -50,22 +52,24 @@ pub(crate) fn start(flags: &Flags) -> Result<()> {
     let bundle = env::current_dir().context(|| "working directory")?;
     let spec = Spec::read(&bundle)?;
     let group = GROUPS.iter().find_map(|key| spec.annotation(key)).unwrap_or(&flags.id);
-    let options = StartOpts {
-        address: flags.address.clone(),
-        namespace: flags.namespace.clone(),
-        socket_dir: params
-            .as_ref()
-            .and_then(|params| params.socket_dir.clone())
-            .filter(|dir| !dir.is_empty()),
-        ..StartOpts::default()
-    };
-    let address = options.socket_address(group);
+    let directory =
+        params.as_ref().and_then(|params| params.socket_dir.clone()).filter(|dir| !dir.is_empty());
+    let address = address(directory.as_deref().unwrap_or(SOCKETS), flags, group);
     let path = PathBuf::from(address.strip_prefix("unix://").unwrap_or(&address));
     if let Some(listener) = listen(&path)? {
         spawn(flags, &ttrpc, &path, listener)?;
     }
+    // Where containerd 1.6 looks for the shim again when it restarts; later ones keep it themselves.
+    std::fs::write(bundle.join(ADDRESS_FILE), &address).context(|| ADDRESS_FILE)?;
     let mut reply = io::stdout().lock();
     reply.write_all(&encode(&address, params.is_some())?).and_then(|()| reply.flush()).context(|| "stdout")
+}
+
+/// Of the shim of `group`: a name of fixed length, as a socket's path has at most 107 bytes.
+fn address(directory: &str, flags: &Flags, group: &str) -> String {
+    let hash = Sha256::digest([flags.address.as_str(), &flags.namespace, group].join("/"));
+    let name: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("unix://{}/{name}", directory.trim_end_matches('/'))
 }
 
 /// What containerd 2.3 and later send; `None` from earlier ones, which send nothing or runtime options. Those decode
@@ -162,7 +166,7 @@ mod tests {
     #[test]
     fn nothing_and_runtime_options_are_the_old_one() {
         assert!(params(&[], &flags()).is_none());
-        let options = containerd_shim::protos::protobuf::well_known_types::any::Any {
+        let options = containerd_shim_protos::protobuf::well_known_types::any::Any {
             type_url: "containerd.runc.v1.Options".to_owned(),
             value: vec![1, 2, 3],
             ..Default::default()

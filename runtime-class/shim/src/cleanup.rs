@@ -8,13 +8,14 @@ use std::{
     time::SystemTime,
 };
 
-use containerd_shim::{Flags, api::DeleteResponse, protos::protobuf::Message as _};
+use containerd_shim_protos::{api::DeleteResponse, protobuf::Message as _};
 
 use crate::{
     error::{Context as _, Error, Result},
-    rootfs,
+    flags::Flags,
+    message, rootfs,
     spec::Spec,
-    state, time,
+    state,
 };
 
 /// Killed: nobody saw how it really ended.
@@ -47,7 +48,7 @@ pub(crate) fn delete(flags: &Flags) -> Result<()> {
     let mut response = DeleteResponse::new();
     response.set_pid(pid.trim().parse().unwrap_or(0));
     response.set_exit_status(STATUS);
-    response.set_exited_at(time::stamp(SystemTime::now()));
+    response.set_exited_at(message::stamp(SystemTime::now()));
     let reply = response.write_to_bytes().map_err(|error| Error::Other(error.to_string()))?;
     io::stdout().lock().write_all(&reply).context(|| "stdout")
 }

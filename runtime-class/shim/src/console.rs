@@ -1,31 +1,47 @@
 //! A terminal: `runc` sends its master side over a socket, and the shim copies between it and the fifos.
 
 use std::{
-    io::IoSliceMut,
+    fs::File,
+    io::{IoSliceMut, Read as _, Write as _},
     mem::MaybeUninit,
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     process,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use containerd_shim::asynchronous::io::{IoTasks, Pty};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use rustix::{
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
     termios::{Winsize, tcsetwinsize},
 };
-use tokio::{net::UnixListener, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, unix::AsyncFd},
+    net::{
+        UnixListener,
+        unix::pipe::{self, OpenOptions},
+    },
+    task::JoinHandle,
+    time::timeout,
+};
 
 use crate::{
     error::{Context as _, Error, Result},
-    stdio::Wanted,
+    stdio::{Wanted, hold},
 };
 
 /// Root's alone, and short: a socket's path has at most 107 bytes.
 const DIRECTORY: &str = "/run/containerd/s";
 /// For `runc` to send the terminal, once it has ended.
 const RECEIVE_LIMIT: Duration = Duration::from_secs(10);
+
+/// For what a process has written to its terminal to be taken after its end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+const BUFFER: usize = 4096;
 
 /// Where `runc` sends a terminal to.
 pub(crate) struct Socket {
@@ -85,39 +101,89 @@ fn descriptor(stream: &UnixStream) -> Result<OwnedFd> {
 
 /// A terminal in use.
 pub(crate) struct Console {
-    pty: Pty,
-    tasks: IoTasks,
+    master: Arc<AsyncFd<File>>,
+    /// Keeps the fifo of the input from ending before containerd says so.
+    stdin: Option<File>,
+    input: Option<JoinHandle<()>>,
+    output: Option<JoinHandle<()>>,
 }
 
 impl Console {
     /// Copies between `master` and the fifos.
     pub(crate) fn new(master: OwnedFd, wanted: &Wanted) -> Result<Self> {
-        let pty = Pty::new(master.into())?;
-        let tasks = IoTasks::default();
+        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context(|| "console")?;
+        #[expect(unsafe_code, reason = "tokio wants to be sure that the descriptor stays open")]
+        // SAFETY: the `AsyncFd` owns the file, and nothing closes or replaces its descriptor before it is dropped.
+        let master = unsafe { AsyncFd::register(File::from(master)) };
+        let master = Arc::new(master.context(|| "console")?);
+        let mut console = Self { master: Arc::clone(&master), stdin: None, input: None, output: None };
         if !wanted.stdin.is_empty() {
-            tasks.copy_from_fifo(&wanted.stdin, pty.clone())?;
+            console.stdin = Some(hold(&wanted.stdin)?);
+            let fifo = OpenOptions::new().open_receiver(&wanted.stdin).context(|| &wanted.stdin)?;
+            console.input = Some(tokio::spawn(copy_input(fifo, Arc::clone(&master))));
         }
         if !wanted.stdout.is_empty() {
-            tasks.copy_to_fifo(pty.clone(), &wanted.stdout)?;
+            let held = hold(&wanted.stdout)?;
+            let fifo = OpenOptions::new().open_sender(&wanted.stdout).context(|| &wanted.stdout)?;
+            console.output = Some(tokio::spawn(copy_output(master, fifo, held)));
         }
-        Ok(Self { pty, tasks })
+        Ok(console)
     }
 
     /// Tells the terminal its size, in characters.
     pub(crate) fn resize(&self, width: u32, height: u32) -> Result<()> {
         let size = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
         let winsize = Winsize { ws_row: size(height), ws_col: size(width), ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&self.pty, winsize).context(|| "resize")
+        tcsetwinsize(self.master.get_ref(), winsize).context(|| "resize")
     }
 
     /// No more input comes.
-    pub(crate) fn close_input(&self) {
-        self.tasks.close_input();
+    pub(crate) fn close_input(&mut self) {
+        self.stdin = None;
     }
 
-    /// Lets the output end, for a while.
-    pub(crate) async fn finish(self) {
-        drop(self.pty);
-        self.tasks.shutdown().await;
+    /// Lets the output end, for a while: somebody may hold the terminal open.
+    pub(crate) async fn finish(mut self) {
+        if let Some(mut output) = self.output.take()
+            && timeout(DRAIN_LIMIT, &mut output).await.is_err()
+        {
+            output.abort();
+        }
+        if let Some(input) = &self.input {
+            input.abort();
+        }
+    }
+}
+
+/// Until the last writer of the fifo has gone, or the terminal.
+async fn copy_input(mut fifo: pipe::Receiver, master: Arc<AsyncFd<File>>) {
+    let mut buffer = vec![0; BUFFER];
+    while let Ok(read @ 1..) = fifo.read(&mut buffer).await {
+        let mut rest = buffer.get(..read).unwrap_or_default();
+        while !rest.is_empty() {
+            let Ok(mut ready) = master.writable().await else { return };
+            match ready.try_io(|master| master.get_ref().write(rest)) {
+                Ok(Ok(written)) => rest = rest.get(written..).unwrap_or_default(),
+                Ok(Err(_)) => return,
+                Err(_would_block) => {}
+            }
+        }
+    }
+}
+
+/// Until all have closed the terminal, which reads as an error. `_held` keeps the fifo alive without a reader.
+async fn copy_output(master: Arc<AsyncFd<File>>, mut fifo: pipe::Sender, _held: File) {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let Ok(mut ready) = master.readable().await else { return };
+        match ready.try_io(|master| master.get_ref().read(&mut buffer)) {
+            Ok(Ok(0) | Err(_)) => return,
+            Ok(Ok(read)) => {
+                if fifo.write_all(buffer.get(..read).unwrap_or_default()).await.is_err() {
+                    return;
+                }
+            }
+            Err(_would_block) => {}
+        }
     }
 }

@@ -11,9 +11,9 @@ use std::{
     time::Duration,
 };
 
-use containerd_shim::{
+use containerd_shim_protos::{
     api::CreateTaskRequest,
-    protos::events::task::{TaskExit, TaskOOM},
+    events::task::{TaskExit, TaskOOM},
 };
 use serde_json::Value;
 use tokio::time::timeout;
@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::{
     cgroup::Cgroup,
     error::{Context as _, Error, Result},
+    message,
     node::Node,
     options::Options,
     process::{How, Process, Stage},
@@ -28,7 +29,7 @@ use crate::{
     rootfs,
     runc::Runc,
     spec::Spec,
-    state, stdio, time, wasm,
+    state, stdio, wasm,
 };
 
 /// Processes that may be added to a container, at work or not yet deleted.
@@ -65,7 +66,7 @@ impl Container {
         let options = Options::read(request.options.as_ref())?;
         let rootfs = bundle.join("rootfs");
         state::write(&bundle, &options)?;
-        rootfs::mount(&request.rootfs, &rootfs).await?;
+        rootfs::mount_all(&request.rootfs, &rootfs)?;
         let made = Self::make(node, request, &options, &bundle, &rootfs).await;
         if made.is_err() {
             rootfs::unmount(&rootfs);
@@ -151,8 +152,8 @@ impl Container {
             event.set_id(if process.exec_id.is_empty() { &container.id } else { &process.exec_id }.clone());
             event.set_pid(process.pid());
             event.set_exit_status(exit.status);
-            event.set_exited_at(time::stamp(exit.at));
-            container.node.events.publish(event);
+            event.set_exited_at(message::stamp(exit.at));
+            container.node.events.publish(&event);
         });
     }
 
@@ -282,12 +283,12 @@ impl Container {
         self.runc.update(resources).await
     }
 
-    /// All processes in it, with the id of those that were added.
+    /// All processes in it, with the id of those that were added. The first one is listed until the container is
+    /// deleted: a containerd that restarts takes a container without processes for a leaked one, and how it ended
+    /// would be lost.
     pub(crate) fn processes(&self) -> Vec<(u32, Option<String>)> {
         let mut pids = self.cgroup.as_ref().map(Cgroup::processes).unwrap_or_default();
-        if self.init.stage() == Stage::Running || self.init.stage() == Stage::Created {
-            pids.insert(self.init.pid());
-        }
+        pids.insert(self.init.pid());
         let execs = self.execs();
         let exec_id =
             |pid: u32| execs.values().find(|exec| exec.pid() == pid).map(|exec| exec.exec_id.clone());
@@ -307,7 +308,7 @@ impl Container {
         if kills > self.oom_kills.swap(kills, Ordering::Relaxed) {
             let mut event = TaskOOM::new();
             event.set_container_id(self.id.clone());
-            self.node.events.publish(event);
+            self.node.events.publish(&event);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use containerd_shim::protos::ttrpc::{self, Code};
+use containerd_shim_protos::ttrpc::{self, Code};
 
 /// An error of the shim; the variant is what containerd acts upon, the text is for people.
 #[derive(Debug, thiserror::Error)]
@@ -49,12 +49,6 @@ impl From<Error> for ttrpc::Error {
             Error::Io { .. } | Error::Other(_) => Code::UNKNOWN,
         };
         Self::RpcStatus(ttrpc::get_status(code, error.to_string()))
-    }
-}
-
-impl From<containerd_shim::Error> for Error {
-    fn from(error: containerd_shim::Error) -> Self {
-        Self::Other(error.to_string())
     }
 }
 

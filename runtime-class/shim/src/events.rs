@@ -1,16 +1,18 @@
 //! What happened, told to containerd in order.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use containerd_shim::{
-    event::Event,
-    protos::{
-        api::ForwardRequest,
-        shim::event::Envelope,
-        shim_async::{Client, EventsClient},
-        ttrpc::{r#async::transport::Socket, context},
+use containerd_shim_protos::{
+    api::ForwardRequest,
+    events::task::{
+        TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit, TaskOOM, TaskPaused, TaskResumed,
+        TaskStart,
     },
-    util::{convert_to_any, timestamp},
+    protobuf::MessageFull,
+    shim::event::Envelope,
+    shim_async::{Client, EventsClient},
+    topics,
+    ttrpc::{r#async::transport::Socket, context},
 };
 use tokio::{
     net::UnixStream,
@@ -18,7 +20,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    message,
+};
 
 /// Events that may wait. More than that means that containerd has been away for long, and it asks for states when it
 /// comes back.
@@ -30,6 +35,32 @@ const AWAY_LIMIT: Duration = Duration::from_secs(30);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// For the last events when the shim ends.
 const FLUSH_LIMIT: Duration = Duration::from_secs(3);
+
+/// What can be published.
+pub(crate) trait Event: MessageFull {
+    /// Where containerd files it.
+    const TOPIC: &str;
+}
+
+macro_rules! topics {
+    ($($event:ty => $topic:ident,)*) => {
+        $(impl Event for $event {
+            const TOPIC: &str = topics::$topic;
+        })*
+    };
+}
+
+topics! {
+    TaskCreate => TASK_CREATE_EVENT_TOPIC,
+    TaskStart => TASK_START_EVENT_TOPIC,
+    TaskOOM => TASK_OOM_EVENT_TOPIC,
+    TaskExit => TASK_EXIT_EVENT_TOPIC,
+    TaskDelete => TASK_DELETE_EVENT_TOPIC,
+    TaskExecAdded => TASK_EXEC_ADDED_EVENT_TOPIC,
+    TaskExecStarted => TASK_EXEC_STARTED_EVENT_TOPIC,
+    TaskPaused => TASK_PAUSED_EVENT_TOPIC,
+    TaskResumed => TASK_RESUMED_EVENT_TOPIC,
+}
 
 enum Item {
     Event(Box<Envelope>),
@@ -51,12 +82,11 @@ impl Events {
     }
 
     /// Queues `event`, behind those before it.
-    pub(crate) fn publish(&self, event: impl Event) {
-        let topic = event.topic();
+    pub(crate) fn publish<E: Event>(&self, event: &E) {
         match self.envelope(event).map(|envelope| self.sender.try_send(Item::Event(Box::new(envelope)))) {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => log::warn!("{topic}: dropped, as too many events wait for containerd"),
-            Err(error) => log::warn!("{topic}: {error}"),
+            Ok(Err(_)) => log::warn!("{}: dropped, as too many events wait for containerd", E::TOPIC),
+            Err(error) => log::warn!("{}: {error}", E::TOPIC),
         }
     }
 
@@ -68,12 +98,12 @@ impl Events {
         }
     }
 
-    fn envelope(&self, event: impl Event) -> Result<Envelope> {
+    fn envelope<E: Event>(&self, event: &E) -> Result<Envelope> {
         let mut envelope = Envelope::new();
-        envelope.set_topic(event.topic());
+        envelope.set_topic(E::TOPIC.to_owned());
         envelope.set_namespace(self.namespace.clone());
-        envelope.set_timestamp(timestamp()?);
-        envelope.set_event(convert_to_any(Box::new(event))?);
+        envelope.set_timestamp(message::stamp(SystemTime::now()));
+        envelope.set_event(message::any(event)?);
         Ok(envelope)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 
-use containerd_shim::protos::{
+use containerd_shim_protos::{
     protobuf::{Message as _, MessageField, well_known_types::any::Any},
     types::introspection::{RuntimeInfo, RuntimeVersion},
 };

@@ -9,8 +9,10 @@ mod console;
 mod container;
 mod error;
 mod events;
+mod flags;
 mod info;
 mod logger;
+mod message;
 mod node;
 mod options;
 mod process;
@@ -22,7 +24,6 @@ mod service;
 mod spec;
 mod state;
 mod stdio;
-mod time;
 mod wasm;
 
 use std::{
@@ -31,6 +32,8 @@ use std::{
     io::{self, Write as _},
     process::ExitCode,
 };
+
+use flags::Flags;
 
 use error::{Context as _, Error, Result};
 
@@ -55,7 +58,7 @@ fn dispatch(args: &[OsString]) -> Result<()> {
         (Some(wasm::ARTIFACT_ACTION), Some(rest)) => return answer(wasm::fetch_artifact(rest)),
         _ => {}
     }
-    let flags = containerd_shim::parse(args)?;
+    let flags = Flags::parse(args)?;
     if flags.version {
         return write(&format!("{NAME} {}\n", env!("CARGO_PKG_VERSION")));
     }

@@ -1,8 +1,8 @@
 //! The runtime's options: `[…runtimes.wasi-http.options]` of containerd's configuration, or the flags of `ctr`.
 
-use containerd_shim::{
-    api::Options as RuncOptions,
-    protos::protobuf::{CodedInputStream, Message as _, well_known_types::any::Any},
+use containerd_shim_protos::{
+    protobuf::{CodedInputStream, Message as _, well_known_types::any::Any},
+    shim::oci::Options as RuncOptions,
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +67,7 @@ impl Options {
 }
 
 /// Field 3 of `runtimeoptions.v1.Options`, which the generated messages lack: the table as TOML.
-fn config_body(message: &[u8]) -> std::result::Result<String, containerd_shim::protos::protobuf::Error> {
+fn config_body(message: &[u8]) -> std::result::Result<String, containerd_shim_protos::protobuf::Error> {
     const CONFIG_BODY: u32 = (3 << 3) | 2;
     let mut input = CodedInputStream::from_bytes(message);
     let mut body = String::new();

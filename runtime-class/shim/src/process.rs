@@ -52,7 +52,7 @@ struct Io {
 impl Io {
     fn close_input(&mut self) {
         self.held.stdin = None;
-        if let Some(console) = &self.console {
+        if let Some(console) = &mut self.console {
             console.close_input();
         }
     }

@@ -10,12 +10,9 @@ use std::{
     time::Duration,
 };
 
-use containerd_shim::{
-    Flags, Task,
-    protos::{
-        shim_async::create_task,
-        ttrpc::r#async::{Server, transport::Listener},
-    },
+use containerd_shim_protos::{
+    shim_async::{Task, create_task},
+    ttrpc::r#async::{Server, transport::Listener},
 };
 use nix::sys::prctl::set_child_subreaper;
 use tokio::{
@@ -28,6 +25,7 @@ use crate::{
     bootstrap::{CACHE_DIR, TTRPC_ADDRESS},
     error::{Context as _, Error, Result},
     events::Events,
+    flags::Flags,
     logger,
     node::Node,
     reaper::Reaper,
@@ -40,21 +38,13 @@ const HOST: &str = "wasi-http-host";
 const CACHE: &str = "/var/lib/wasi-http/cache";
 /// For calls that are being answered when the shim ends.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
-/// Threads that mount file systems; they end soon after.
-const BLOCKING_MAX: usize = 4;
-const BLOCKING_KEPT: Duration = Duration::from_millis(100);
 
 /// Serves at the socket that is the standard input.
 pub(crate) fn serve(flags: &Flags) -> Result<()> {
     logger::init(Path::new("log"), &flags.id, flags.debug);
     let listener = inherited().context(|| "the socket on standard input")?;
     set_child_subreaper(true).context(|| "subreaper")?;
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING_MAX)
-        .thread_keep_alive(BLOCKING_KEPT)
-        .build()
-        .context(|| "runtime")?;
+    let runtime = Builder::new_current_thread().enable_all().build().context(|| "runtime")?;
     let served = runtime.block_on(run(flags, listener));
     // Nothing is to come up at this place before the socket is gone.
     let _ = std::fs::remove_file(&flags.socket);

@@ -7,36 +7,32 @@ use std::{
 };
 
 use async_trait::async_trait;
-use containerd_shim::{
-    Task, TtrpcContext, TtrpcResult,
+use containerd_shim_protos::{
     api::{
         CloseIORequest, ConnectRequest, ConnectResponse, CreateTaskRequest, CreateTaskResponse,
         DeleteRequest, DeleteResponse, Empty, ExecProcessRequest, KillRequest, PauseRequest, PidsRequest,
-        PidsResponse, ResizePtyRequest, ResumeRequest, ShutdownRequest, StartRequest, StartResponse,
-        StateRequest, StateResponse, StatsRequest, StatsResponse, Status, UpdateTaskRequest, WaitRequest,
-        WaitResponse,
+        PidsResponse, ProcessInfo, ResizePtyRequest, ResumeRequest, ShutdownRequest, StartRequest,
+        StartResponse, StateRequest, StateResponse, StatsRequest, StatsResponse, Status, UpdateTaskRequest,
+        WaitRequest, WaitResponse,
     },
-    protos::{
-        api::ProcessInfo,
-        events::task::{
-            TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskIO, TaskPaused, TaskResumed,
-            TaskStart,
-        },
-        protobuf::{EnumOrUnknown, MessageField},
-        shim::oci::ProcessDetails,
+    events::task::{
+        TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskIO, TaskPaused, TaskResumed, TaskStart,
     },
-    util::convert_to_any,
+    protobuf::{EnumOrUnknown, MessageField},
+    shim::oci::ProcessDetails,
+    shim_async::Task,
+    ttrpc::{Result as TtrpcResult, r#async::TtrpcContext},
 };
 use tokio::sync::Notify;
 
 use crate::{
     container::Container,
     error::{Error, Result},
+    message,
     node::Node,
     process::{Process, Stage},
     reaper::Exit,
     stdio::Wanted,
-    time,
 };
 
 /// Containers of one pod that a shim takes.
@@ -116,7 +112,7 @@ impl Task for Service {
             ..TaskIO::default()
         });
         event.set_pid(pid);
-        self.node.events.publish(event);
+        self.node.events.publish(&event);
         Ok(CreateTaskResponse { pid, ..CreateTaskResponse::default() })
     }
 
@@ -127,13 +123,13 @@ impl Task for Service {
                 let mut event = TaskStart::new();
                 event.set_container_id(request.id.clone());
                 event.set_pid(pid);
-                self.node.events.publish(event);
+                self.node.events.publish(&event);
             } else {
                 let mut event = TaskExecStarted::new();
                 event.set_container_id(request.id.clone());
                 event.set_exec_id(request.exec_id.clone());
                 event.set_pid(pid);
-                self.node.events.publish(event);
+                self.node.events.publish(&event);
             }
         };
         let pid = container.start(&request.exec_id, announce).await?;
@@ -150,8 +146,8 @@ impl Task for Service {
             event.set_id(request.id);
             event.set_pid(pid);
             event.set_exit_status(exit.status);
-            event.set_exited_at(time::stamp(exit.at));
-            self.node.events.publish(event);
+            event.set_exited_at(message::stamp(exit.at));
+            self.node.events.publish(&event);
             (pid, exit)
         } else {
             container.remove(&request.exec_id)?
@@ -159,7 +155,7 @@ impl Task for Service {
         let mut response = DeleteResponse::new();
         response.set_pid(pid);
         response.set_exit_status(exit.status);
-        response.set_exited_at(time::stamp(exit.at));
+        response.set_exited_at(message::stamp(exit.at));
         Ok(response)
     }
 
@@ -176,7 +172,7 @@ impl Task for Service {
         let mut event = TaskExecAdded::new();
         event.set_container_id(request.id);
         event.set_exec_id(request.exec_id);
-        self.node.events.publish(event);
+        self.node.events.publish(&event);
         Ok(Empty::new())
     }
 
@@ -201,7 +197,7 @@ impl Task for Service {
         response.set_terminal(process.wanted.terminal);
         if let Some(Exit { status, at }) = exit {
             response.set_exit_status(status);
-            response.set_exited_at(time::stamp(at));
+            response.set_exited_at(message::stamp(at));
         }
         Ok(response)
     }
@@ -210,7 +206,7 @@ impl Task for Service {
         let exit = self.process(&request.id, &request.exec_id)?.wait().await?;
         let mut response = WaitResponse::new();
         response.set_exit_status(exit.status);
-        response.set_exited_at(time::stamp(exit.at));
+        response.set_exited_at(message::stamp(exit.at));
         Ok(response)
     }
 
@@ -223,7 +219,7 @@ impl Task for Service {
         let processes = self.container(&request.id)?.processes();
         let info = |(pid, exec_id): (u32, Option<String>)| {
             let details = exec_id.map(|exec_id| ProcessDetails { exec_id, ..ProcessDetails::default() });
-            let info = details.and_then(|details| convert_to_any(Box::new(details)).ok());
+            let info = details.and_then(|details| message::any(&details).ok());
             ProcessInfo { pid, info: MessageField::from_option(info), ..ProcessInfo::default() }
         };
         Ok(PidsResponse { processes: processes.into_iter().map(info).collect(), ..PidsResponse::default() })
@@ -233,7 +229,7 @@ impl Task for Service {
         self.container(&request.id)?.pause().await?;
         let mut event = TaskPaused::new();
         event.set_container_id(request.id);
-        self.node.events.publish(event);
+        self.node.events.publish(&event);
         Ok(Empty::new())
     }
 
@@ -241,7 +237,7 @@ impl Task for Service {
         self.container(&request.id)?.resume().await?;
         let mut event = TaskResumed::new();
         event.set_container_id(request.id);
-        self.node.events.publish(event);
+        self.node.events.publish(&event);
         Ok(Empty::new())
     }
 

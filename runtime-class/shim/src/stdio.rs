@@ -96,6 +96,6 @@ fn output(name: &str, target: &str, held: &mut Held) -> Result<Stdio> {
 }
 
 /// Opens a fifo for both directions, which never waits.
-fn hold(path: &str) -> Result<File> {
+pub(crate) fn hold(path: &str) -> Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(O_NONBLOCK).open(path).context(|| path)
 }

@@ -10,9 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use containerd_shim::{protos::protobuf::well_known_types::any::Any, util::convert_to_any};
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
 
-use crate::error::{Context as _, Result};
+use crate::{
+    error::{Context as _, Result},
+    message,
+};
 
 /// Directories below a container's own that are looked into: an init system in a container makes some.
 const DEPTH_MAX: usize = 16;
@@ -49,10 +52,10 @@ impl Cgroup {
 
     /// The accounts, in containerd's message for this version.
     pub(crate) fn metrics(&self) -> Result<Any> {
-        Ok(match self {
-            Self::V1(directories) => convert_to_any(Box::new(v1::metrics(directories)))?,
-            Self::V2(directory) => convert_to_any(Box::new(v2::metrics(directory)))?,
-        })
+        match self {
+            Self::V1(directories) => message::any(&v1::metrics(directories)),
+            Self::V2(directory) => message::any(&v2::metrics(directory)),
+        }
     }
 
     /// Processes that were killed for want of memory so far.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use containerd_shim::protos::{
+use containerd_shim_protos::{
     cgroups::metrics::Metrics as MetricsV1, cgroups_v2::metrics::Metrics as MetricsV2, protobuf::Message,
 };
 

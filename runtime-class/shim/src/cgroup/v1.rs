@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use containerd_shim::protos::cgroups::metrics::{
+use containerd_shim_protos::cgroups::metrics::{
     BlkIOEntry, BlkIOStat, CPUStat, CPUUsage, HugetlbStat, MemoryEntry, MemoryOomControl, MemoryStat,
     Metrics, PidsStat, Throttle,
 };

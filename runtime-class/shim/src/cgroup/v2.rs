@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use containerd_shim::protos::cgroups_v2::metrics::{
+use containerd_shim_protos::cgroups_v2::metrics::{
     CPUStat, HugeTlbStat, IOEntry, IOStat, MemoryEvents, MemoryStat, Metrics, PSIData, PSIStats, PidsStat,
 };
 

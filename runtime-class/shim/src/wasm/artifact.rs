@@ -24,6 +24,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
+use super::cache::{ARTIFACTS, prune, used};
 use crate::{
     error::{Context as _, Error, Result},
     node::Node,
@@ -44,7 +45,7 @@ const LAYER_MAX: u64 = 512 << 20;
 
 /// The component of container `id`'s image, as a file of the node; `None` if the image is no artifact.
 pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<PathBuf>> {
-    let directory = node.cache.join("artifacts");
+    let directory = node.cache.join(ARTIFACTS);
     DirBuilder::new().recursive(true).mode(0o755).create(&directory).context(|| directory.display())?;
     let answer = directory.join(format!("{id}.answer"));
     let output = File::create(&answer).context(|| answer.display())?;
@@ -57,7 +58,14 @@ pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<PathBuf>> {
     // Best effort: the next question of this container overwrites it.
     let _ = fs::remove_file(&answer);
     match ended {
-        Ok(Ok(exit)) if exit.status == 0 => Ok(Some(said).filter(|path| !path.is_empty()).map(PathBuf::from)),
+        Ok(Ok(exit)) if exit.status == 0 => {
+            let component = Some(said).filter(|path| !path.is_empty()).map(PathBuf::from);
+            if let Some(component) = &component {
+                used(component);
+                prune(&directory, component);
+            }
+            Ok(component)
+        }
         Ok(Ok(_)) => Err(Error::InvalidArgument(said)),
         _ => Err(Error::Other("containerd does not answer for the image".to_owned())),
     }

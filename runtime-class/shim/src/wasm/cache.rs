@@ -24,9 +24,11 @@ use tokio::time::{Instant, sleep};
 use super::compile::USER;
 use crate::error::{Context as _, Error, Result};
 
-/// Components whose code is kept; those that were used least recently go first. Containers that run lose nothing:
-/// what they have mapped stays.
-const COMPONENTS_MAX: usize = 64;
+/// Components whose code is kept, and artifacts whose component is; those that were used least recently go first.
+/// Containers that run lose nothing: what they have mounted stays.
+const ENTRIES_MAX: usize = 64;
+/// Where components of artifacts lie, in the same directory.
+pub(super) const ARTIFACTS: &str = "artifacts";
 /// For another shim to finish the same compilation.
 const LOCK_LIMIT: Duration = Duration::from_secs(180);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -50,7 +52,7 @@ pub(super) async fn compiled(
         // What is left of a failure must not be in the way of another try.
         let _ = fs::remove_dir_all(&stage);
         filled?;
-        prune(cache, key);
+        prune(cache, &directory);
     }
     // Best effort, and still locked: who waits for it goes on to find the directory.
     let _ = fs::remove_file(&lock_file);
@@ -59,9 +61,9 @@ pub(super) async fn compiled(
 }
 
 /// Whether it is there; if so, it was used just now.
-fn used(directory: &Path) -> bool {
+pub(super) fn used(path: &Path) -> bool {
     let now = SystemTime::now();
-    File::open(directory).is_ok_and(|open| {
+    File::open(path).is_ok_and(|open| {
         // Only the order of pruning depends on it.
         let _ = open.set_modified(now);
         true
@@ -116,23 +118,59 @@ fn adopt(path: &Path) -> Result<()> {
     file.set_permissions(Permissions::from_mode(0o444)).context(|| path.display())
 }
 
-/// Removes what was used least recently.
-fn prune(cache: &Path, keep: &str) {
-    let mut directories: Vec<(SystemTime, PathBuf)> = fs::read_dir(cache)
+/// Removes what was used least recently beyond [`ENTRIES_MAX`]: directories of code, or files of components.
+pub(super) fn prune(directory: &Path, keep: &Path) {
+    let is_entry =
+        |path: &Path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    let mut entries: Vec<(SystemTime, PathBuf)> = fs::read_dir(directory)
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|entry| entry.file_name() != keep && !entry.file_name().to_string_lossy().contains('.'))
-        .filter_map(|entry| {
-            let metadata = entry.metadata().ok().filter(fs::Metadata::is_dir)?;
-            Some((metadata.modified().ok()?, entry.path()))
-        })
+        .map(|entry| entry.path())
+        .filter(|path| path != keep && is_entry(path) && path.extension() == keep.extension())
+        .filter(|path| path.is_dir() == keep.is_dir() && !path.ends_with(ARTIFACTS))
+        .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
         .collect();
-    directories.sort();
-    let surplus = (directories.len() + 1).saturating_sub(COMPONENTS_MAX);
-    for (_, directory) in directories.into_iter().take(surplus) {
-        if let Err(error) = fs::remove_dir_all(&directory) {
-            log::warn!("{}: {error}", directory.display());
+    entries.sort();
+    let surplus = (entries.len() + 1).saturating_sub(ENTRIES_MAX);
+    for (_, path) in entries.into_iter().take(surplus) {
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        if let Err(error) = removed {
+            log::warn!("{}: {error}", path.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_go_and_what_is_wanted_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::create_dir(path(ARTIFACTS)).unwrap();
+        fs::write(path("other.lock"), "").unwrap();
+        for number in 0..ENTRIES_MAX + 10 {
+            let entry = path(&format!("{number:03}"));
+            fs::create_dir(&entry).unwrap();
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1000 + number as u64);
+            File::open(&entry).unwrap().set_modified(at).unwrap();
+        }
+        prune(directory.path(), &path("000"));
+        assert!(path("000").exists() && path(ARTIFACTS).exists() && path("other.lock").exists());
+        assert!(!path("001").exists() && !path("010").exists());
+        assert!(path("011").exists());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), ENTRIES_MAX + 2);
+    }
+
+    #[test]
+    fn a_look_makes_an_entry_young() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        File::open(directory.path()).unwrap().set_modified(old).unwrap();
+        assert!(used(directory.path()));
+        assert!(fs::metadata(directory.path()).unwrap().modified().unwrap() > old);
+        assert!(!used(&directory.path().join("absent")));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use containerd_shim::protos::{TaskClient, shim_sync::Client};
+use containerd_shim_protos::{TaskClient, shim_sync::Client};
 
 use crate::daemon::Daemon;
 

@@ -106,9 +106,8 @@ fn neighbours_are_apart() {
 /// Limits are changed while it runs, as an autoscaler of pods in place does.
 #[test]
 fn a_limit_is_changed() {
-    use containerd_shim::{
-        api::UpdateTaskRequest,
-        protos::{protobuf::well_known_types::any::Any, ttrpc::context},
+    use containerd_shim_protos::{
+        api::UpdateTaskRequest, protobuf::well_known_types::any::Any, ttrpc::context,
     };
     let daemon = with_images();
     daemon.run("a", &["--memory-limit", &LIMIT.to_string()], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
