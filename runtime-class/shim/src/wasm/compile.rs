@@ -59,10 +59,9 @@ pub(super) async fn compile(
     let mut command = Command::new("/proc/self/exe");
     command.arg(ACTION).arg(rootfs).arg(&node.host).arg(directory);
     command.arg(app.artifact.as_deref().unwrap_or(Path::new("")));
-    command.arg(&app.path).args(&app.flags);
-    // The host's own settings only: with anything else, such as LD_PRELOAD, a pod could reach beyond itself.
-    let settings = spec.env().into_iter().filter_map(|pair| pair.split_once('='));
-    command.env_clear().envs(settings.filter(|(name, _)| name.starts_with("WASI_HTTP_HOST_")));
+    // Neither flags nor variables of the pod: the code does not depend on them, what is wrong with them is the program's
+    // to say when it starts, and with LD_PRELOAD a pod could reach beyond itself.
+    command.arg(&app.path).env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).process_group(0);
     let spawned = node.reaper.spawn(&mut command);
     let (child, exit) = spawned.context(|| "cannot start the compiler")?;
@@ -82,8 +81,8 @@ pub(super) async fn compile(
             format!("not done after {} s", LIMIT.as_secs())
         }
     };
-    let image = spec.annotation("io.kubernetes.cri.image-name").unwrap_or_default();
-    Err(Error::InvalidArgument(format!("{image} {}: cannot be compiled: {reason}", app.path)))
+    let image = spec.annotation("io.kubernetes.cri.image-name").unwrap_or("of this container");
+    Err(Error::InvalidArgument(format!("image {image}: {} cannot be compiled: {reason}", app.path)))
 }
 
 /// The end of what it said, on one line.
@@ -94,7 +93,7 @@ fn tail(said: &[u8]) -> String {
 
 /// The command [`ACTION`]: confines this process and becomes the compiler. Returns only what went wrong.
 pub(crate) fn run(args: &[OsString]) -> Error {
-    let [rootfs, host, directory, artifact, app, flags @ ..] = args else {
+    let [rootfs, host, directory, artifact, app] = args else {
         return Error::InvalidArgument("wrong arguments".to_owned());
     };
     let shown =
@@ -102,7 +101,7 @@ pub(crate) fn run(args: &[OsString]) -> Error {
     if let Err(error) = confine(Path::new(rootfs), &shown) {
         return error;
     }
-    let failed = Command::new(HOST).arg("compile").args(["--cache-dir", CACHE]).arg(app).args(flags).exec();
+    let failed = Command::new(HOST).arg("compile").args(["--cache-dir", CACHE]).arg(app).exec();
     Error::Other(format!("{}: {failed}", Path::new(host).display()))
 }
 

@@ -111,6 +111,11 @@ impl Daemon {
         )
     }
 
+    /// That of all its containers.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// A file of this daemon's.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -262,10 +267,14 @@ impl Daemon {
         eventually("the task stops", || (self.task(id)?.1 == "STOPPED").then_some(()));
         let output = self.try_ctr(&["task", "delete", id]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}{}", self.log());
         self.ctr(&["container", "delete", id]);
         self.containers.borrow_mut().retain(|container| container != id);
-        // `ctr` ends with the task's status.
-        output.status.code().and_then(|code| u32::try_from(code).ok()).unwrap_or_else(|| panic!("{said}"))
+        // `ctr` tells it in a warning, unless it is 0.
+        match said.split("non-zero exit code ").nth(1) {
+            None => 0,
+            Some(rest) => rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap(),
+        }
     }
 
     /// Follows the events.

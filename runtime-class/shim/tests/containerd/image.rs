@@ -9,6 +9,7 @@ use crate::daemon::required;
 
 pub(crate) const GISTS: &str = "localhost/gists:test";
 pub(crate) const BUSYBOX: &str = "localhost/busybox:test";
+pub(crate) const ARTIFACT: &str = "localhost/artifact:test";
 
 const OCI: &str = "application/vnd.oci.image";
 
@@ -119,4 +120,11 @@ pub(crate) fn busybox() -> Image {
     let files =
         [("bin/busybox".to_owned(), (0o755, busybox.clone())), ("bin/sh".to_owned(), (0o755, busybox))];
     Image::ordinary(BUSYBOX, &files.into(), "/bin/sh")
+}
+
+/// An artifact of `layers`: no file system.
+pub(crate) fn artifact(layers: &[(&str, Vec<u8>)]) -> Image {
+    let digests: Vec<String> = layers.iter().map(|(_, layer)| digest(layer)).collect();
+    let config = json!({"architecture": "wasm", "os": "wasip2", "layerDigests": digests});
+    Image::new(ARTIFACT, "application/vnd.wasm.config.v0+json", &config, layers)
 }

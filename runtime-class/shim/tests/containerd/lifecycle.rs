@@ -64,7 +64,7 @@ fn a_signal_to_what_has_ended_says_so() {
     daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "true"]);
     eventually("its end", || (daemon.task("a")?.1 == "STOPPED").then_some(()));
     let error = daemon.refused(&["task", "kill", "--signal", "SIGTERM", "a"]);
-    assert!(error.contains("not found"), "{error}");
+    assert!(error.contains("has ended"), "{error}");
     assert_eq!(daemon.removed("a"), 0);
 }
 

@@ -11,6 +11,7 @@
     reason = "helpers of tests, outside of any #[test] or cfg(test)"
 )]
 
+mod artifact;
 mod confinement;
 mod daemon;
 mod exec;
