@@ -77,6 +77,7 @@ fn prometheus_finds_every_pod_and_series_and_an_alert_goes_off() {
     stage("series", &|| every_series_is_there(&prometheus, &reads));
     stage("rules", &|| every_rule_is_evaluated(&prometheus, &reads));
     stage("panels", &|| every_panel_is_answered(&prometheus, &reads));
+    stage("custom_metric", &|| the_autoscaler_has_its_figure(&prometheus, &direct));
     stage("alert", &|| an_alert_goes_off_and_ends(&prometheus, &direct, &meshed, &failing));
 }
 
@@ -180,6 +181,27 @@ fn every_panel_is_answered(prometheus: &Prometheus, reads: &Reads) {
     }
     figure(FIGURES, "panel_queries", panels.len());
     figure(FIGURES, "panel_queries_with_data", shown);
+}
+
+/// What prometheus-adapter would ask for `http_requests_per_second`, by the chart's values: a figure for each pod.
+fn the_autoscaler_has_its_figure(prometheus: &Prometheus, site: &Site) {
+    let values = std::fs::read_to_string(workspace().join("k8s/monitoring/adapter/values.yaml")).unwrap();
+    let value = |key: &str| {
+        let line = values.lines().find_map(|line| line.trim_start_matches([' ', '-']).strip_prefix(key));
+        line.unwrap_or_else(|| fail(format!("adapter/values.yaml has no {key}"))).trim().to_owned()
+    };
+    let discovered = value("seriesQuery:");
+    let series = discovered.split('{').next().unwrap();
+    let query = value("metricsQuery:")
+        .replace("<<.Series>>", series)
+        .replace("<<.LabelMatchers>>", &format!(r#"namespace="{}""#, site.namespace.name()))
+        .replace("<<.GroupBy>>", "pod");
+    let expected = pods(&[site]).into_iter().map(|(_, pod)| pod).collect::<BTreeSet<_>>();
+    eventually("requests per second of each pod", || {
+        prometheus.some(&discovered)?;
+        let found = prometheus.query(&query)?.iter().map(|one| one.label("pod")).collect::<BTreeSet<_>>();
+        if found == expected { Ok(()) } else { Err(format!("{query}: {found:?}, not {expected:?}")) }
+    });
 }
 
 /// By the same rule with shorter windows: of every request to one site fails one, of the other none.
