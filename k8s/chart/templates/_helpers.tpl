@@ -2,6 +2,7 @@
 {{- define "gists.labels" -}}
 app: {{ .Values.name }}
 app.kubernetes.io/version: {{ include "gists.version" . | quote }}
+app.kubernetes.io/component: service
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
