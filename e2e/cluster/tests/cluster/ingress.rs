@@ -170,19 +170,19 @@ fn what_a_pod_began_is_not_asked_again() {
 
 #[test]
 fn more_than_the_pool_holds_is_refused_at_once() {
-    /// Connections, and requests that wait for one: as the DestinationRule says.
-    const POOL: usize = 100 + 100;
+    /// As many connections, and as many requests that wait for one: as the DestinationRule says.
+    const HALF: usize = 100;
     const BEYOND: usize = 60;
     let site = Site::new("pool", 0, &[], |all| all);
     let fault = FaultPod::answering(&site.namespace, "slow");
     site.answers(&Request::get("/users/octocat/gists"));
-    fault.always("slow", &Answer { delay_ms: 4_000, ..Answer::status(200) });
+    fault.always("slow", &Answer { delay_ms: 8_000, ..Answer::status(200) });
     let gateways = pods("istio-system", "istio=ingressgateway").unwrap();
-    let all = POOL * gateways.iter().filter(|pod| pod.ready()).count() + BEYOND;
+    let all = 2 * HALF * gateways.iter().filter(|pod| pod.ready()).count() + BEYOND;
     let answers = burst(&site.https(), all, &Request::get("/users/slow/gists"));
     let (served, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
-    // All that the pool holds are served; how many more are depends on how quickly the burst came.
-    assert!(served.len() >= POOL, "{} served", served.len());
+    // A request waits while its connection is made, so that of a burst between one half and both are taken in.
+    assert!(served.len() >= HALF, "{} served", served.len());
     assert!(!refused.is_empty(), "{} served", served.len());
     for answer in &refused {
         assert_eq!((answer.status, answer.header("x-envoy-overloaded")), (503, Some("true")), "{answer:?}");
