@@ -5,9 +5,10 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::{
-    daemon::{Daemon, RUNTIME, eventually, process_status},
+    daemon::{Daemon, RUNTIME, eventually},
     http::{free_port, get},
     image::gists_wasm,
+    observe::process_status,
 };
 
 /// The specification that containerd's CRI makes of a restricted pod.

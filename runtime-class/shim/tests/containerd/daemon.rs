@@ -13,7 +13,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::image::{self, Image};
+use crate::{
+    image::{self, Image},
+    observe::{Events, process_status},
+};
 
 pub(crate) const RUNTIME: &str = "io.containerd.wasi-http.v1";
 /// In the environment of containerd, and thus of the shim: no container may ever see it.
@@ -282,7 +285,7 @@ impl Daemon {
         let file = self.path("events.txt");
         let output = File::create(&file).unwrap();
         let process = self.command(&["events"]).stdin(Stdio::null()).stdout(output).spawn().unwrap();
-        let events = Events { process, file };
+        let events = Events::new(process, file);
         // A marker of our own tells that it listens.
         eventually("events are followed", || {
             self.try_ctr(&["images", "label", image::BUSYBOX, "seen=now"]);
@@ -307,34 +310,6 @@ impl Daemon {
     }
 }
 
-/// The events of a daemon from now on.
-pub(crate) struct Events {
-    process: Child,
-    file: PathBuf,
-}
-
-impl Events {
-    /// The topics so far.
-    pub(crate) fn topics(&self) -> Vec<String> {
-        let text = fs::read_to_string(&self.file).unwrap_or_default();
-        let words =
-            text.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
-        words.map(str::to_owned).collect()
-    }
-
-    /// Whether one of `topic` has come.
-    pub(crate) fn seen(&self, topic: &str) -> bool {
-        self.topics().iter().any(|seen| seen == topic)
-    }
-}
-
-impl Drop for Events {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 impl Drop for Daemon {
     fn drop(&mut self) {
         if self.process.is_none() {
@@ -352,21 +327,6 @@ impl Drop for Daemon {
         self.stop();
         let _ = fs::remove_dir_all(Path::new("/run/containerd/runc").join(&self.namespace));
     }
-}
-
-/// A line of `/proc/PID/status`, without its name.
-pub(crate) fn process_status(pid: u32, name: &str) -> String {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    line.unwrap_or_else(|| panic!("no {name} in\n{status}")).trim().to_owned()
-}
-
-/// The environment a process was started with.
-pub(crate) fn environment(pid: u32) -> Vec<String> {
-    let text = fs::read(format!("/proc/{pid}/environ")).unwrap();
-    let variables =
-        text.split(|byte| *byte == 0).map(|variable| String::from_utf8_lossy(variable).into_owned());
-    variables.filter(|variable| !variable.is_empty()).collect()
 }
 
 /// A daemon that knows the image of the component and that of busybox.

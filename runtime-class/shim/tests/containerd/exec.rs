@@ -6,8 +6,9 @@ use std::{
 };
 
 use crate::{
-    daemon::{environment, eventually, with_images},
+    daemon::{eventually, with_images},
     image::BUSYBOX,
+    observe::environment,
 };
 
 #[test]

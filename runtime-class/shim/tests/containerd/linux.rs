@@ -1,9 +1,10 @@
 //! Ordinary containers in the pod of a component.
 
 use crate::{
-    daemon::{NODE_SECRET, environment, eventually, process_status, with_images},
+    daemon::{NODE_SECRET, eventually, with_images},
     http::get,
     image::BUSYBOX,
+    observe::{environment, process_status},
     serving::serve,
 };
 

@@ -19,6 +19,7 @@ mod http;
 mod image;
 mod lifecycle;
 mod linux;
+mod observe;
 mod restart;
 mod rpc;
 mod serving;
