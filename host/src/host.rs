@@ -212,8 +212,14 @@ fn cache(config: &Config) -> Cache {
     let dir =
         config.cache_dir.clone().or_else(|| Cache::default_dir(variable("XDG_CACHE_HOME"), variable("HOME")));
     match dir {
-        Some(dir) if !config.no_cache => Cache::at(dir),
-        _ => Cache::none(),
+        _ if config.no_cache => Cache::none(),
+        Some(dir) => Cache::at(dir),
+        None => {
+            tracing::warn!(
+                "no home directory and no --cache-dir: compiled code is not kept, each start compiles"
+            );
+            Cache::none()
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use crate::harness::{Host, guest, run, scratch};
@@ -70,7 +71,16 @@ async fn what_lies_in_a_directory_that_cannot_be_written_is_used() {
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A read-only root, no home, and nobody said where to keep code: the component is compiled, and one line says so.
+/// No home, and nobody said where to keep code, as in an image that holds nothing: one line says so.
+#[test]
+fn without_a_directory_the_component_is_compiled_all_the_same() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wasi-http-host"));
+    let output = command.env_clear().arg("compile").arg(guest("proxy")).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && log.contains("not kept (compiled in"), "{log}");
+    assert_eq!(log.matches("no home directory").count(), 1, "{log}");
+}
+
 #[tokio::test]
 async fn a_directory_that_cannot_be_used_is_one_warning() {
     let file = scratch("code-nowhere").join("file");
