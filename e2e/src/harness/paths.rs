@@ -1,6 +1,7 @@
 //! Where the things under test lie.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The repository.
 #[must_use]
@@ -48,9 +49,14 @@ pub fn manifest() -> PathBuf {
     let text = std::fs::read_to_string(&own).unwrap_or_else(|error| panic!("{}: {error}", own.display()));
     let source = format!("source = \"{}\"", component.display());
     let text = text.replace("source = \"target/wasm32-wasip2/release/gists.wasm\"", &source);
-    let copy = target().join(format!("e2e-{}.toml", std::process::id()));
-    std::fs::write(&copy, text).unwrap_or_else(|error| panic!("{}: {error}", copy.display()));
-    copy
+    // Written once: other tests' hosts read it meanwhile.
+    static COPY: OnceLock<PathBuf> = OnceLock::new();
+    let write = || {
+        let copy = target().join(format!("e2e-{}.toml", std::process::id()));
+        std::fs::write(&copy, text).unwrap_or_else(|error| panic!("{}: {error}", copy.display()));
+        copy
+    };
+    COPY.get_or_init(write).clone()
 }
 
 fn built(variable: &str, default: &str, command: &str) -> PathBuf {
