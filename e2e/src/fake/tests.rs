@@ -125,7 +125,8 @@ async fn a_held_user_waits_and_the_open_requests_are_counted() {
 async fn the_control_endpoint_takes_a_body_in_chunks() {
     let fake = FakeGitHub::start().await.unwrap();
     let mut stream = TcpStream::connect(fake.address()).await.unwrap();
-    let head = "PUT /_fake/always/octocat HTTP/1.1\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head =
+        "PUT /_fake/always/octocat HTTP/1.1\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     for piece in ["a\r\n{\"status\":", "\r\n4;x=y\r\n503}\r\n", "0\r\n\r\n"] {
         stream.write_all(piece.as_bytes()).await.unwrap();

@@ -220,7 +220,7 @@ mod tests {
         let reading = tokio::spawn(async move { stream.read_u8().await });
         // Whenever the timer looks, no request is there.
         for _ in 0..100 {
-            time::sleep(Duration::from_secs(3)).await;
+            sleep(Duration::from_secs(3)).await;
             activity.begin();
             activity.end();
         }
@@ -239,7 +239,7 @@ mod tests {
         time::pause();
         activity.begin();
         let reading = tokio::spawn(async move { stream.read_u8().await });
-        time::sleep(PATIENCE.idle * 3).await;
+        sleep(PATIENCE.idle * 3).await;
         assert!(!reading.is_finished());
         activity.end();
         assert_eq!(reading.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
