@@ -45,7 +45,8 @@ fn a_canary_gets_its_tenth_and_whoever_asks_for_it() {
         let seen = versions(&site, REQUESTS, header);
         let canary = seen.get("canary").copied().unwrap_or_default();
         assert!((43..=157).contains(&canary), "{header:?}: {seen:?}");
-        figure("canary", &format!("of {REQUESTS} requests with {header:?}"), canary);
+        let asked = header.map_or("nothing".to_owned(), |(name, value)| format!("{name}: {value}"));
+        figure("canary", &format!("of {REQUESTS} requests with {asked}"), canary);
     }
     // All of it, then nothing: what promoting and rolling back do. The header's rule stays.
     for (stable, canary) in [(0, 100), (100, 0)] {
