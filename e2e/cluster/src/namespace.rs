@@ -1,6 +1,9 @@
 //! A namespace for one test, removed with everything in it when the test is over.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+use serde_json::json;
 
 use crate::{Cluster, LONG, eventually_within, kubectl, output};
 
@@ -39,16 +42,16 @@ impl Namespace {
     /// Makes a namespace of exactly this name, as manifests that name theirs want it.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// When it cannot be made, or is there and somebody else's: these tests remove only what they made.
     #[must_use]
     pub fn exactly(name: &str, labels: &[(&str, &str)]) -> Self {
         Cluster::get();
         gone(name);
-        kubectl(["create", "namespace", name]).must();
         let prefix = Cluster::prefix();
-        let labels = labels.iter().copied().chain([(Self::MARK, prefix.as_str())]);
-        let labels: Vec<_> = labels.map(|(label, value)| format!("{label}={value}")).collect();
-        kubectl(["label", "namespace", name].into_iter().chain(labels.iter().map(String::as_str))).must();
+        let labels: BTreeMap<_, _> = labels.iter().copied().chain([(Self::MARK, prefix.as_str())]).collect();
+        // With its mark from its first moment: what a run that is cut short leaves is known to the next.
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
+        kubectl(["create", "-f", "-"]).input(namespace.to_string()).must();
         Self { name: name.to_owned() }
     }
 
@@ -108,6 +111,14 @@ impl Drop for Namespace {
 
 /// Returns once there is no namespace of this name, left by a run that was cut short.
 fn gone(name: &str) {
+    if let Ok(found) = kubectl(["get", "namespace", name]).json() {
+        let labels = found.pointer("/metadata/labels");
+        let ours = labels.is_some_and(|labels| labels.get(Namespace::MARK).is_some());
+        assert!(
+            ours,
+            "namespace {name} is in use: these tests need it for themselves, on a cluster that may lose it"
+        );
+    }
     let _ = kubectl(["delete", "namespace", name, "--wait=false", "--ignore-not-found"]).run();
     eventually_within(LONG, &format!("namespace {name} is gone"), || {
         let found = kubectl(["get", "namespace", name, "--ignore-not-found", "-o", "name"]).run()?;
