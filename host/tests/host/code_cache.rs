@@ -2,9 +2,10 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use crate::harness::{Host, guest, run, scratch};
@@ -75,10 +76,16 @@ async fn what_lies_in_a_directory_that_cannot_be_written_is_used() {
 #[test]
 fn without_a_directory_the_component_is_compiled_all_the_same() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wasi-http-host"));
-    let output = command.env_clear().arg("compile").arg(guest("proxy")).output().unwrap();
-    let log = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && log.contains("not kept (compiled in"), "{log}");
-    assert_eq!(log.matches("no home directory").count(), 1, "{log}");
+    command.env_clear().arg("serve").arg(guest("proxy"));
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"]);
+    let mut host = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(host.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let until_ready: Vec<_> = lines.take_while(|line| !line.contains(r#""message":"ready""#)).collect();
+    host.kill().unwrap();
+    host.wait().unwrap();
+    assert!(until_ready.iter().any(|line| line.contains("listening")), "{until_ready:?}");
+    let warnings: Vec<_> = until_ready.iter().filter(|line| line.contains("WARN")).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("no home directory"), "{warnings:?}");
 }
 
 #[tokio::test]
