@@ -93,7 +93,7 @@ HOST = Dashboard(
                             "{{namespace}}/{{deployment}} available",
                         ),
                         (
-                            'sum by (namespace, horizontalpodautoscaler) (kube_horizontalpodautoscaler_spec_max_replicas{horizontalpodautoscaler=~"github-gists-api.*",namespace=~"$namespace"})',
+                            'sum by (namespace, horizontalpodautoscaler) (kube_horizontalpodautoscaler_spec_max_replicas{horizontalpodautoscaler=~"(keda-hpa-)?github-gists-api.*",namespace=~"$namespace"})',
                             "{{namespace}} at most",
                         ),
                     ],

@@ -87,7 +87,12 @@ MESH = Dashboard(
                     [(f"histogram_quantile(0.99, sum by (le) (rate(pilot_proxy_convergence_time_bucket[{STEP}])))", "p99")],
                     "s",
                 ),
-                Panel("Refused by an Envoy", [(f"sum by (type) (rate(pilot_total_xds_rejects[{STEP}]))", "{{type}}")], "ops"),
+                Panel(
+                    "Refused by an Envoy",
+                    # The total: the series begins with the first refusal, which a rate does not show.
+                    [("sum by (type) (pilot_total_xds_rejects)", "{{type}}")],
+                    description="Since istiod began.",
+                ),
             ],
         ),
     ],
