@@ -19,6 +19,10 @@ use crate::{
 };
 
 const EXECUTABLE: u32 = 0o755;
+const READABLE: u32 = 0o644;
+/// For whoever finds the file.
+const PENDING: &str =
+    "wasi-http-installer changes containerd's configuration here, and has not restarted it since.\n";
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// What restarts containerd, given how its distribution does it.
@@ -108,18 +112,29 @@ impl Installation {
     }
 
     fn carry_out(&self, distribution: &Distribution, changes: &[Change]) -> Result<()> {
-        if changes.is_empty() {
+        let pending = plan::pending(distribution);
+        if self.node.exists(&pending) {
+            (self.say)("an earlier run ended before containerd was restarted");
+        } else if changes.is_empty() {
             (self.say)("the configuration is right: containerd is left alone");
             return Ok(());
         }
+        // Before the configuration: one that is right does not tell the next run whether containerd has read it.
+        self.node.write(&pending, PENDING.as_bytes(), READABLE)?;
         for change in changes {
             (self.say)(&format!("{} {}", change.verb(), change.path.display()));
         }
         change::make(&self.node, changes)?;
-        let Err(error) = self.restart(distribution) else { return Ok(()) };
+        let Err(error) = self.restart(distribution) else { return self.node.remove(&pending) };
         (self.say)(&format!("{error}: the configuration is put back"));
-        change::undo(&self.node, changes)?;
+        if changes.is_empty() {
+            // The earlier run made them, and took along what was there before.
+            change::make(&self.node, &plan::remove(&self.node, distribution)?)?;
+        } else {
+            change::undo(&self.node, changes)?;
+        }
         self.restart(distribution)?;
+        self.node.remove(&pending)?;
         Err(error)
     }
 

@@ -15,6 +15,7 @@ use crate::{
 const DROP_IN: &str = "wasi-http.toml";
 const DROP_IN_HEAD: &str = "# Written by wasi-http-installer.\n";
 const BACKUP: &str = ".before-wasi-http";
+const PENDING: &str = ".pending-wasi-http";
 /// For a node that ran containerd on its defaults; each containerd reads version 2.
 const SKELETON: &str = "# Written by wasi-http-installer: there was no configuration.\nversion = 2\n";
 
@@ -123,6 +124,12 @@ pub fn remove(node: &Node, distribution: &Distribution) -> Result<Vec<Change>> {
     Ok(changes)
 }
 
+/// Lies beside the configuration from before it changes until containerd has been restarted.
+#[must_use]
+pub fn pending(distribution: &Distribution) -> PathBuf {
+    beside(&distribution.config, PENDING)
+}
+
 /// A file of which we are taken out: the backup where nothing else changed, no file where there was none, else the rest.
 fn restored(
     node: &Node,
@@ -172,8 +179,12 @@ fn unfit(path: &Path) -> impl FnOnce(String) -> Error {
 }
 
 fn backup_of(path: &Path) -> PathBuf {
+    beside(path, BACKUP)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(BACKUP);
+    name.push(suffix);
     path.with_file_name(name)
 }
 

@@ -274,7 +274,95 @@ fn a_containerd_that_does_not_come_up_gets_its_configuration_back() {
     assert!(matches!(node.install(), Err(Error::Command { .. })));
     assert_eq!(node.read(ETC), original);
     assert_eq!(node.restarted(), 2, "with the new configuration, and with the old one");
-    assert!(!node.files().contains_key(&format!("{ETC}.before-wasi-http")));
+    assert_eq!(beside(&node), [ETC]);
+}
+
+/// What lies in the configuration's directory.
+fn beside(node: &TestNode) -> Vec<String> {
+    node.files().into_keys().filter(|path| path.starts_with("/etc/containerd/")).collect()
+}
+
+#[test]
+fn a_run_that_was_killed_before_the_restart_is_made_up_for() {
+    for (config, name) in [
+        (ETC, "kind-v2.toml"),
+        (ETC, "containerd-2.4-default.toml"),
+        (MICROK8S, "microk8s-template.toml"),
+        (K3S, "k3s-v3.toml"),
+        (K3S, "k3s-v3-imports.toml"),
+    ] {
+        let node = TestNode::with(&[(config, &fixture(name))]);
+        let before = node.files();
+        node.killed(TestNode::install);
+        let mut killed = node.files();
+        assert!(killed.remove(&format!("{config}.pending-wasi-http")).is_some(), "{name}");
+
+        node.install().expect("installed");
+        assert_eq!(
+            node.restarted(),
+            1,
+            "{name}: the configuration was right, and containerd had not read it"
+        );
+        assert_eq!(node.files(), killed, "{name}: all but the marker was there");
+        node.install().expect("installed again");
+        assert_eq!(node.restarted(), 1, "{name}");
+
+        node.killed(TestNode::remove);
+        node.remove().expect("removed");
+        assert_eq!(node.restarted(), 2, "{name}");
+        assert_eq!(node.files(), before, "{name}");
+        node.remove().expect("removed again");
+        assert_eq!(node.restarted(), 2, "{name}");
+    }
+}
+
+#[test]
+fn a_removal_takes_away_what_a_killed_installation_left() {
+    let node = TestNode::with(&[(ETC, &fixture("kind-v2.toml"))]);
+    let before = node.files();
+    node.killed(TestNode::install);
+    node.remove().expect("removed");
+    assert_eq!(node.restarted(), 1);
+    assert_eq!(node.files(), before);
+}
+
+#[test]
+fn a_killed_runs_configuration_is_put_back_too_where_containerd_does_not_come_up() {
+    let original = fixture("kind-v2.toml");
+    let node = TestNode::with(&[(ETC, &original)]);
+    node.killed(TestNode::install);
+    *node.failures.borrow_mut() = 1;
+    assert!(matches!(node.install(), Err(Error::Command { .. })));
+    assert_eq!(node.read(ETC), original);
+    assert_eq!(node.restarted(), 2);
+    assert_eq!(beside(&node), [ETC]);
+}
+
+#[test]
+fn a_containerd_that_stays_down_is_restarted_by_the_next_run() {
+    let original = fixture("kind-v2.toml");
+    let node = TestNode::with(&[(ETC, &original)]);
+    *node.failures.borrow_mut() = 2;
+    assert!(matches!(node.install(), Err(Error::Command { .. })));
+    assert_eq!(node.read(ETC), original);
+    node.remove().expect("removed");
+    assert_eq!(node.restarted(), 3, "nothing to change, and containerd was down");
+    assert_eq!(beside(&node), [ETC]);
+}
+
+#[test]
+fn the_marker_is_there_before_the_configuration_changes() {
+    let original = fixture("kind-v2.toml");
+    let node = TestNode::with(&[(ETC, &original)]);
+    // Where the new configuration would be written.
+    let fresh = node.here("/etc/containerd/.config.toml.wasi-http");
+    fs::create_dir(&fresh).expect("a directory");
+    assert!(matches!(node.install(), Err(Error::File { .. })));
+    assert_eq!(node.read(ETC), original);
+    assert_eq!(beside(&node), [ETC.to_owned(), format!("{ETC}.pending-wasi-http")]);
+    fs::remove_dir(fresh).expect("it goes");
+    node.install().expect("installed");
+    assert_eq!(node.restarted(), 1);
 }
 
 #[test]

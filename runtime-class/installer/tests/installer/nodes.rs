@@ -1,9 +1,10 @@
 //! Nodes made of directories.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     fs,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -37,6 +38,8 @@ pub(crate) struct TestNode {
     pub(crate) restarts: Rc<RefCell<Vec<Restart>>>,
     /// So many restarts fail.
     pub(crate) failures: Rc<RefCell<usize>>,
+    /// The run dies where it would restart containerd.
+    pub(crate) dies: Rc<Cell<bool>>,
     pub(crate) bin_dir: PathBuf,
     pub(crate) config: Option<PathBuf>,
 }
@@ -48,6 +51,7 @@ impl TestNode {
             directory: tempfile::tempdir().expect("a directory"),
             restarts: Rc::default(),
             failures: Rc::default(),
+            dies: Rc::default(),
             bin_dir: PathBuf::from(BIN_DIR),
             config: None,
         };
@@ -108,12 +112,14 @@ impl TestNode {
 
     fn installation(&self) -> Installation {
         let (restarts, failures) = (Rc::clone(&self.restarts), Rc::clone(&self.failures));
+        let dies = Rc::clone(&self.dies);
         Installation {
             node: Node::at(self.root()),
             programs: self.programs(),
             bin_dir: self.bin_dir.clone(),
             config: self.config.clone(),
             restart: Box::new(move |restart| {
+                assert!(!dies.get(), "killed");
                 restarts.borrow_mut().push(restart.clone());
                 let mut left = failures.borrow_mut();
                 if *left == 0 {
@@ -134,6 +140,13 @@ impl TestNode {
 
     pub(crate) fn remove(&self) -> Result<()> {
         self.installation().remove(std::time::Duration::ZERO)
+    }
+
+    /// Lets a run end where it would restart containerd, with nothing put back.
+    pub(crate) fn killed(&self, run: fn(&Self) -> Result<()>) {
+        self.dies.set(true);
+        catch_unwind(AssertUnwindSafe(|| run(self))).expect_err("it dies");
+        self.dies.set(false);
     }
 
     pub(crate) fn restarted(&self) -> usize {
