@@ -140,6 +140,37 @@ def identified(rendered: Rendered) -> Iterator[str]:
             yield f"Deployment {obj['metadata']['name']}: image {image}, but app.kubernetes.io/version {version!r}"
 
 
+def apart(rendered: Rendered) -> Iterator[str]:
+    """Beside the stable one a canary has an image name of its own, whatever other components do, until an overlay says which image it is."""
+    deployments = {o["metadata"]["name"]: o["spec"]["template"]["spec"] for o in rendered.objects if o.get("kind") == "Deployment"}
+    images = {name: pod["containers"][0]["image"] for name, pod in deployments.items()}
+    stable, canary = (images.get(name, "").partition(":")[0] for name in ("github-gists-api", "github-gists-api-canary"))
+    if not (stable and canary):
+        return
+    # The names that components give have no registry.
+    if "overlays/" in rendered.name and "/" not in canary:
+        yield f"the overlay's `images` does not list {canary}"
+    elif "overlays/" not in rendered.name and stable == canary:
+        yield f"the canary would run the stable image: {canary} has to have a name of its own"
+
+
+def released(rendered: Rendered) -> Iterator[str]:
+    """What a pipeline applies is what the service's pods are made of, and its Role lets it."""
+    named = {"kind": "Role", "name": "github-gists-deployer"}
+    roles = [o for o in rendered.objects if {"kind": o.get("kind"), "name": o["metadata"]["name"]} == named]
+    may = [rule for role in roles for rule in role["rules"] if {"create", "patch"} <= set(rule["verbs"])]
+    for obj in rendered.objects:
+        labels, what = obj["metadata"].get("labels", {}), f"{obj['kind']} {obj['metadata']['name']}"
+        if labels.get("app.kubernetes.io/component") != "service":
+            if obj["kind"] == "Deployment" and labels.get("app") == "github-gists-api":
+                yield f"{what}: no label app.kubernetes.io/component: service, so that no pipeline releases it"
+            continue
+        group = obj["apiVersion"].rpartition("/")[0]
+        resource = f"{obj['kind'].lower()}s"
+        if roles and not any(group in rule["apiGroups"] and resource in rule["resources"] for rule in may):
+            yield f"{what}: says app.kubernetes.io/component: service, and a pipeline may not apply it"
+
+
 def canary_follows() -> Iterator[str]:
     """The canary's Deployment is the base's, but for its name, its version and who scales it."""
     wanted = documents.read(Path("k8s/base/deployment.yaml"))[0]
@@ -166,7 +197,7 @@ def one_version() -> Iterator[str]:
             yield f"k8s/chart/Chart.yaml: {key} is {chart[key]}, the workspace's version {version}"
     for file in sorted([*Path("k8s/base").rglob("*.yaml"), *Path("k8s/components").rglob("*.yaml")]):
         text = file.read_text()
-        told = re.findall(r"\bgithub-gists-api(?:-plain|-artifact|-canary)?:([0-9][\w.-]*)", text)
+        told = re.findall(r"\bgithub-gists-api(?:-canary)?(?:-plain|-artifact)?:([0-9][\w.-]*)", text)
         told += re.findall(r"app\.kubernetes\.io/version: (\S+)", text)
         for found in told:
             if found != version:

@@ -88,6 +88,30 @@ class Policies(unittest.TestCase):
             self.assertEqual(len(list(policies.identified(rendered(api, overlay="k8s/overlays/dev")))), wrong)
         self.assertEqual(len(list(policies.identified(rendered(api, overlay="k8s/overlays/staging")))), 2)
 
+    def test_a_canary_with_the_stable_image(self) -> None:
+        def both(image: str, overlay: str = "") -> int:
+            stable = deployment({"image": "github-gists-api-plain:1"}, name="github-gists-api")
+            canary = deployment({"image": image}, name="github-gists-api-canary")
+            return len(list(policies.apart(rendered(stable, canary, overlay=overlay))))
+
+        self.assertEqual(both("github-gists-api-canary-plain:1"), 0)
+        self.assertEqual(both("github-gists-api-plain:2"), 1)
+        self.assertEqual(both("registry.example.com/github-gists-api-plain:1", "k8s/overlays/dev"), 0)
+        self.assertEqual(both("github-gists-api-canary-plain:1", "k8s/overlays/dev"), 1)
+
+    def test_what_a_pipeline_cannot_or_would_not_release(self) -> None:
+        rule = {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["create", "patch"]}
+        role = {"kind": "Role", "metadata": {"name": "github-gists-deployer"}, "rules": [rule]}
+        labels = {"app": "github-gists-api", "app.kubernetes.io/component": "service"}
+        api = deployment() | {"apiVersion": "apps/v1", "metadata": {"name": "api", "labels": labels}}
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "api", "labels": labels}}
+        self.assertEqual(list(policies.released(rendered(role, api))), [])
+        self.assertEqual(len(list(policies.released(rendered(role, account)))), 1)
+        rule["verbs"].remove("patch")
+        self.assertEqual(len(list(policies.released(rendered(role, api)))), 1)
+        del labels["app.kubernetes.io/component"]
+        self.assertEqual(len(list(policies.released(rendered(api)))), 1)
+
 
 class Rendering(unittest.TestCase):
     def test_needs_come_first_and_once(self) -> None:

@@ -1,8 +1,13 @@
-{{/* Labels of every object. */}}
+{{/* Labels of what a release changes: of every object but the ServiceAccount. */}}
 {{- define "gists.labels" -}}
+{{ include "gists.common" . }}
+app.kubernetes.io/component: service
+{{- end }}
+
+{{/* Labels of every object. */}}
+{{- define "gists.common" -}}
 app: {{ .Values.name }}
 app.kubernetes.io/version: {{ include "gists.version" . | quote }}
-app.kubernetes.io/component: service
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}

@@ -204,6 +204,7 @@ fn adapt(all: Kustomization, replicas: u32) -> Kustomization {
         .fold(all, |all, known| all.image(known, &api))
         .image("github-gists-api-plain", &plain)
         .image("registry.example.com/github-gists-api-plain", &plain)
+        .image("github-gists-api-canary-plain", &plain)
         .component("k8s/components/quick-start")
         .replicas(replicas)
         // The canary's too.
