@@ -87,7 +87,7 @@ async fn run(flags: &Flags, listener: UnixListener) -> Result<()> {
     server.start().await.map_err(|error| Error::Other(format!("{}: {error}", flags.socket)))?;
     loop {
         tokio::select! {
-            () = service.done.notified() => break,
+            () = service.done() => break,
             Some(()) = children.recv() => reaper.reap(),
             Some(()) = terminate.recv() => {}
             Some(()) = interrupt.recv() => {}

@@ -1,9 +1,10 @@
 //! What a container runs, if it is WebAssembly: a file of its image, or an artifact.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, Read as _},
-    os::unix::fs::MetadataExt as _,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -20,6 +21,8 @@ use crate::{
 
 /// Bytes of a component. The largest known are tens of megabytes.
 const COMPONENT_MAX: u64 = 512 << 20;
+/// Components of a `spin.toml`.
+const SOURCES_MAX: usize = 64;
 /// Bytes of a `spin.toml`.
 const MANIFEST_MAX: u64 = 1 << 20;
 
@@ -101,10 +104,14 @@ fn is_empty(directory: &Path) -> bool {
 fn open_within(rootfs: &Path, path: &str) -> io::Result<File> {
     let directory =
         rustix::fs::open(rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    // Not waiting for a writer, should it be a fifo.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = File::from(rustix::fs::openat2(directory, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("no regular file")) }
+    // Looked at before it is opened: to open a device may be to use it.
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found =
+        File::from(rustix::fs::openat2(directory, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?);
+    if !found.metadata()?.is_file() {
+        return Err(io::Error::other("no regular file"));
+    }
+    File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))
 }
 
 /// `file`, and where it is a `spin.toml`, the components that it names.
@@ -112,7 +119,7 @@ fn files(rootfs: &Path, path: &str, mut file: File) -> Result<Vec<(String, File)
     #[derive(Deserialize)]
     struct Manifest {
         #[serde(default)]
-        component: std::collections::BTreeMap<String, Component>,
+        component: BTreeMap<String, Component>,
     }
     #[derive(Deserialize)]
     struct Component {
@@ -126,10 +133,16 @@ fn files(rootfs: &Path, path: &str, mut file: File) -> Result<Vec<(String, File)
     let manifest: Manifest =
         toml::from_str(&text).map_err(|error| Error::InvalidArgument(format!("{path}: {error}")))?;
     let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
+    let sources = manifest.component.into_values().filter_map(|component| component.source);
+    // Once each, however many components name it.
+    let sources: BTreeSet<PathBuf> =
+        sources.filter_map(|source| Some(directory.join(source.as_str()?))).collect();
+    if sources.len() > SOURCES_MAX {
+        return Err(Error::InvalidArgument(format!("{path}: more than {SOURCES_MAX} components")));
+    }
     let mut files = vec![(path.to_owned(), file)];
-    for source in manifest.component.into_values().filter_map(|component| component.source) {
-        let Some(source) = source.as_str() else { continue };
-        let source = directory.join(source).to_string_lossy().into_owned();
+    for source in sources {
+        let source = source.to_string_lossy().into_owned();
         // One that is missing is the compiler's to complain about, which knows what else may be wrong.
         if let Ok(component) = open_within(rootfs, &source) {
             files.push((source, component));

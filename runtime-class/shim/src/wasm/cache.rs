@@ -17,7 +17,7 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
-    libc::O_NOFOLLOW,
+    libc::{O_NOFOLLOW, O_NONBLOCK},
 };
 use tokio::time::{Instant, sleep};
 
@@ -105,8 +105,9 @@ async fn fill(stage: &Path, directory: &Path, compile: impl AsyncFnOnce(&Path) -
 
 /// Makes a file root's that the compiler's user wrote: a plain one only.
 fn adopt(path: &Path) -> Result<()> {
-    let file =
-        OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(path).context(|| path.display())?;
+    // Neither following a link nor waiting at a fifo.
+    let flags = O_NOFOLLOW | O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).context(|| path.display())?;
     let metadata = file.metadata().context(|| path.display())?;
     if !metadata.is_file() || metadata.nlink() != 1 || metadata.uid() != USER {
         return Err(Error::Other(format!(

@@ -42,6 +42,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 const FILE_MAX: u64 = 1 << 30;
 /// Seconds of processor time, all threads together.
 const CPU_MAX: u64 = 600;
+/// The kernel's highest score: killed before anything else.
+const OOM_SCORE: &str = "1000";
 /// Bytes of what the compiler said that are shown.
 const MESSAGE_MAX: usize = 2_000;
 
@@ -106,12 +108,17 @@ pub(crate) fn run(args: &[OsString]) -> Error {
 }
 
 fn confine(rootfs: &Path, shown: &[(PathBuf, &str)]) -> Result<()> {
-    // Not to outlive the shim.
-    set_pdeathsig(Signal::SIGKILL).context(|| "parent's death")?;
+    // Where memory is short, the compiler goes first: it must not keep the protection that the shim has.
+    fs::write("/proc/self/oom_score_adj", OOM_SCORE).context(|| "oom_score_adj")?;
     let spaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC;
     unshare(spaces).context(|| "namespaces")?;
     mount::<str, str, str, str>(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)
         .context(|| "mounts")?;
+    // Of an image's devices none opens, whoever may read them.
+    let again = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
+    mount::<Path, Path, str, str>(Some(rootfs), rootfs, None, MsFlags::MS_BIND | MsFlags::MS_REC, None)
+        .and_then(|()| mount::<str, Path, str, str>(None, rootfs, None, again, None))
+        .context(|| rootfs.display())?;
     // Taken before the change of root, and placed after it: so no link in the image leads the mount elsewhere.
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mut trees = Vec::new();
@@ -138,5 +145,7 @@ fn confine(rootfs: &Path, shown: &[(PathBuf, &str)]) -> Result<()> {
     setgroups(&[]).context(|| "groups")?;
     setresgid(group, group, group).context(|| "group")?;
     setresuid(user, user, user).context(|| "user")?;
-    set_no_new_privs().context(|| "privileges")
+    set_no_new_privs().context(|| "privileges")?;
+    // Not to outlive the shim. Last, for the kernel forgets it when the user changes.
+    set_pdeathsig(Signal::SIGKILL).context(|| "parent's death")
 }

@@ -13,7 +13,13 @@ use std::path::Path;
 pub(crate) use artifact::{ACTION as ARTIFACT_ACTION, run as fetch_artifact};
 pub(crate) use compile::{ACTION as COMPILE, run as compile_confined};
 
-use crate::{error::Result, node::Node, spec::Spec};
+use tokio::task::spawn_blocking;
+
+use crate::{
+    error::{Error, Result},
+    node::Node,
+    spec::Spec,
+};
 
 /// Where the container sees what the shim adds.
 const DIRECTORY: &str = "/.wasi-http";
@@ -30,7 +36,11 @@ const ARTIFACT: &str = "/.wasi-http/app.wasm";
 /// When the image holds no component after all, or one that cannot be compiled.
 pub(crate) async fn prepare(spec: &mut Spec, rootfs: &Path, id: &str, node: &Node) -> Result<bool> {
     let Some(app) = app::find(spec, rootfs, id, node).await? else { return Ok(false) };
-    let key = app.key(&node.host)?;
+    // A large component takes long to read, and the pod's other containers are not to wait for that.
+    let host = node.host.clone();
+    let read = spawn_blocking(move || (app.key(&host), app)).await;
+    let (key, app) = read.map_err(|error| Error::Other(format!("reading the component: {error}")))?;
+    let key = key?;
     let code = cache::compiled(&node.cache, &key, async |directory| {
         compile::compile(node, &app, spec, rootfs, directory).await
     })
