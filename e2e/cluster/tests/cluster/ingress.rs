@@ -244,6 +244,9 @@ fn the_certificate_script_makes_one_and_leaves_a_good_one_alone() {
     assert_ne!(second, first);
     assert!(run(&["--host", "b.local", "--host", "a.local", "--renew"]).contains("made"));
     assert_ne!(version(), second);
+    // Without names it is about those that are there.
+    assert!(run(&["--renew"]).contains(" for a.local b.local,"));
+    assert!(run(&[]).contains("is good until"));
     // Applied by kubectl the usual way, the key would stand in an annotation too.
     let object = kubectl(["-n", &namespace, "get", "secret", "tls"]).json().unwrap();
     assert!(object["metadata"].get("annotations").is_none(), "{:?}", object["metadata"]);
