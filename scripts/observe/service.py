@@ -20,6 +20,8 @@ from .series import Scrape
 DEADLINE = 60
 # User to the fake's answer. The last one closes the gate, so that it must stay the last.
 ANSWERS = {"octocat": None, "fails": 503, "token": 401, "refused": 403, "limited": 429, "shut": None}
+# What GitHub answered by then, as the service counts it.
+ASKED = {"200", "401", "403", "429", "503"}
 
 
 def scrape(programs: Path, component: Path) -> Scrape:
@@ -56,8 +58,17 @@ def scrape(programs: Path, component: Path) -> Scrape:
             raise SystemExit(f"the service answered {asked} where {expected} was expected")
         for path in ("nobody-at-all", "octocat?page=0", "health", "cache/stats", "docs", "openapi.json", "no/such/route"):
             ask(f"http://{main}/{path}")
-        with urllib.request.urlopen(f"http://{admin}/metrics", timeout=10) as answer:
-            return Scrape.parse(answer.read().decode())
+        # Each instance writes its counts down within a second of its responses, and not all at once.
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            with urllib.request.urlopen(f"http://{admin}/metrics", timeout=10) as answer:
+                shown = Scrape.parse(answer.read().decode())
+            missing = ASKED - {one.get("status") for one in shown.series.get("github_api_requests_total", ())}
+            if not missing:
+                return shown
+            if time.monotonic() > deadline:
+                raise SystemExit(f"github_api_requests_total lacks {sorted(missing)} after {DEADLINE} s")
+            time.sleep(0.1)
 
 
 @contextmanager
