@@ -11,7 +11,7 @@ HOST_FLAGS := $(if $(filter Linux,$(shell uname -s)),-C target-feature=+crt-stat
 
 .PHONY: help setup build run demo test test-component test-host test-e2e test-cluster lint fmt bench clean
 .PHONY: image image-cluster image-installer programs test-image test-installer kind-up kind-deploy kind-down test-shim
-.PHONY: test-monitoring
+.PHONY: test-monitoring fuzz
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,8 +49,12 @@ test-cluster: setup ## the manifests on the cluster that KUBECONFIG names (e2e/c
 	@echo "==> on the cluster"
 	@CARGO="$(CARGO)" scripts/test-cluster
 
+fuzz: ## feed anything to what reads text from outside, FUZZ_SECONDS (60) for each reader; wants a nightly Rust
+	@fuzz/run
+
 lint: setup ## formatting, clippy, the WIT as published
 	@$(CARGO) fmt --all --check
+	@rustfmt --edition 2024 --check fuzz/src/oracle.rs fuzz/targets/*.rs
 	@$(CARGO) clippy --workspace --all-targets --locked -- --deny warnings
 	@$(CARGO) clippy --package gists --target wasm32-wasip2 --locked -- --deny warnings
 	@scripts/wit-deps --check
@@ -61,6 +65,7 @@ lint-k8s: ## everything that is applied to a cluster: schemas, analysers, the ch
 
 fmt: setup ## format the code
 	@$(CARGO) fmt --all
+	@rustfmt --edition 2024 fuzz/src/oracle.rs fuzz/targets/*.rs
 
 bench: build ## measure beside native axum, FastAPI, and Spin where it is on the PATH
 	@bench/run

@@ -1,0 +1,15 @@
+//! The egress policy.
+
+#[path = "../../host/src/outbound/address.rs"]
+mod address;
+#[path = "../../host/src/outbound/allow.rs"]
+mod allow;
+#[path = "../../host/src/outbound/policy.rs"]
+mod policy;
+#[path = "../../host/src/outbound/target.rs"]
+mod target;
+
+pub use address::Reach;
+pub use allow::{AllowList, InvalidEntry};
+pub use policy::{Allowed, Denied, Policy, Prohibited};
+pub use target::{InvalidTarget, Scheme, Target};

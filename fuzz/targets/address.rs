@@ -1,0 +1,22 @@
+//! No address that is known not to be public counts as public, nor is it permitted to a name.
+#![no_main]
+
+use std::net::IpAddr;
+
+use fuzz::{
+    oracle,
+    outbound::{AllowList, Policy, Reach},
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: [u8; 16]| {
+    let policy = Policy::new(AllowList::parse(&["*://*:*"]).unwrap(), Vec::new());
+    let target = policy.decide(&"http://name.test/".parse().unwrap()).unwrap().target;
+    let v4: [u8; 4] = bytes[..4].try_into().unwrap();
+    for address in [IpAddr::from(bytes), IpAddr::from(v4)] {
+        if oracle::is_inside(address) {
+            assert_ne!(Reach::of(address), Reach::Global, "{address}");
+            assert!(policy.permits(&target, address).is_err(), "{address}");
+        }
+    }
+});

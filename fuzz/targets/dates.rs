@@ -1,0 +1,35 @@
+//! HTTP dates, alone and in the headers that say how long to wait.
+#![no_main]
+
+use std::time::Duration;
+
+use gists::{
+    github::{
+        answer::{self, Answer, Failure, MAX_WAIT},
+        http_date,
+    },
+    ports::Fetched,
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    if let Some(seconds) = http_date::parse(text) {
+        assert!(seconds < 253_402_300_801, "{text:?} is after the year 9999");
+    }
+    let headers = ["retry-after", "x-ratelimit-reset", "x-ratelimit-remaining", "date", "link", "etag"];
+    let values: Vec<&str> = text.split('\n').chain(std::iter::repeat(text)).take(headers.len()).collect();
+    let headers =
+        headers.into_iter().map(str::to_owned).zip(values.into_iter().map(|v| v.as_bytes().to_vec()));
+    let headers: Vec<_> = headers.collect();
+    for status in [200, 403, 429, 304, 500] {
+        let fetched = Fetched { status, headers: headers.clone(), body: text.as_bytes().to_vec() };
+        for now in [0, 1_700_000_000, u64::MAX / 1_000_000_000] {
+            if let Answer::Failed(Failure::RateLimited { wait: Some(wait) }) =
+                answer::classify(&fetched, Duration::from_secs(now))
+            {
+                assert!((1..=MAX_WAIT).contains(&wait), "{wait}");
+            }
+        }
+        let _ = (answer::remaining(&fetched), answer::relations(&fetched), answer::validator(&fetched));
+    }
+});

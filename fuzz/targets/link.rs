@@ -1,0 +1,23 @@
+//! GitHub's `Link`, and ours: what is asked, whatever it is, neither ends our header nor adds a relation to it.
+#![no_main]
+
+use gists::{
+    request::{
+        query::GistQuery,
+        route::{Endpoint, Method, route},
+    },
+    response::link::{Relations, render},
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let (query, header) = text.split_once('\n').unwrap_or(("", text));
+    let relations = Relations::parse(header);
+    let routed = route(Method::Get, "/octocat");
+    let endpoint: Endpoint = routed.endpoint;
+    if let Some(ours) = render(endpoint, "octocat", query, GistQuery::default(), relations) {
+        assert!(ours.bytes().all(|b| (0x20..0x7f).contains(&b)), "{ours:?}");
+        assert_eq!(Relations::parse(&ours), Relations { next: relations.next, prev: false }, "{ours:?}");
+        assert_eq!(ours.matches("rel=\"next\"").count(), 1);
+    }
+});

@@ -1,0 +1,18 @@
+//! Any text is a manifest, or an error that names the file and fits a line of the log.
+#![no_main]
+
+use std::path::Path;
+
+use fuzz::manifest::Manifest;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    match Manifest::parse(text, Path::new("app/spin.toml")) {
+        Ok(manifest) => {
+            // What is read once is read again in the same way.
+            assert_eq!(Manifest::parse(text, Path::new("app/spin.toml")).as_ref(), Ok(&manifest));
+            assert!(manifest.warnings.iter().all(|warning| warning.starts_with("app/spin.toml:")));
+        }
+        Err(error) => assert!(error.to_string().starts_with("app/spin.toml")),
+    }
+});

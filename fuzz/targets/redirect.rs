@@ -1,0 +1,28 @@
+//! A `Location` of GitHub's is followed only to where everybody reads the same origin in it.
+#![no_main]
+
+use gists::{github::redirect, ports::Fetched, settings::Origin};
+use libfuzzer_sys::fuzz_target;
+use url::Url;
+
+fuzz_target!(|text: &str| {
+    let fetched = Fetched {
+        status: 301,
+        headers: vec![("location".to_owned(), text.as_bytes().to_vec())],
+        body: Vec::new(),
+    };
+    let origin = Origin { https: true, authority: "api.github.com".to_owned() };
+    let asked = "/users/octocat/gists?page=2";
+    let Some(target) = redirect::target(&origin, asked, &fetched) else { return };
+    assert!(target.starts_with('/'), "{target:?}");
+    assert!(target.bytes().all(|b| b.is_ascii_graphic()), "{target:?}");
+    // What is sent goes to the same server, and a browser would have gone to the same one too.
+    let sent = Url::parse(&format!("https://api.github.com{target}")).expect("what is sent is a URL");
+    let base = Url::parse(&format!("https://api.github.com{asked}")).unwrap();
+    let read = base.join(text).unwrap_or_else(|error| panic!("{text:?} is no reference: {error}"));
+    for url in [&sent, &read] {
+        assert_eq!(url.origin(), base.origin(), "{text:?} → {target:?}");
+        assert_eq!((url.username(), url.password()), ("", None), "{text:?} → {target:?}");
+    }
+    assert_eq!((sent.path(), sent.query()), (read.path(), read.query()), "{text:?} → {target:?}");
+});

@@ -1,0 +1,23 @@
+//! A method, and in a second line a request's target.
+#![no_main]
+
+use gists::request::route::{Method, route};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let (method, target) = text.split_once('\n').unwrap_or(("GET", text));
+    let routed = route(Method::new(method), target);
+    assert!(target.ends_with(routed.query));
+    if let Err(error) = routed.route {
+        let appearance = error.appearance();
+        assert!((300..600).contains(&appearance.status));
+        if let gists::response::error::Error::Redirect { location } = &error {
+            // It leads nowhere else and ends no header.
+            assert!(location.bytes().all(|b| b.is_ascii_graphic()), "{location:?}");
+            assert!(
+                location.starts_with('/') && !location.starts_with("//") && !location.starts_with("/\\"),
+                "{location:?}"
+            );
+        }
+    }
+});
