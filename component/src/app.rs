@@ -163,6 +163,15 @@ impl<P: Platform> App<P> {
         });
     }
 
+    /// Sees to it that what a request has counted is written: soon, or, the first time, by whoever sends the response.
+    pub(crate) fn flush_behind(self: &Rc<Self>) -> Behind<P> {
+        if self.stats.take_first_flush() {
+            return Behind(Some(Rc::clone(self)));
+        }
+        self.flush_soon();
+        Behind(None)
+    }
+
     /// Writes what has been counted.
     pub(crate) async fn flush(&self) {
         let Ok(configured) = self.configured() else { return };
@@ -205,6 +214,25 @@ impl<P: Platform> App<P> {
     /// Counts a request as active while the guard exists.
     pub(crate) fn enter(&self) -> Active<'_> {
         self.stats.enter()
+    }
+}
+
+/// What is to be done once a response is out, so that nobody waits for it.
+#[must_use = "the first counts of an instance would be written late"]
+pub struct Behind<P: Platform>(Option<Rc<App<P>>>);
+
+impl<P: Platform> Behind<P> {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Does it.
+    pub async fn run(self) {
+        if let Some(app) = self.0 {
+            app.flush().await;
+        }
     }
 }
 

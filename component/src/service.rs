@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use crate::app::App;
+pub use crate::app::{App, Behind};
 use crate::metrics::stats;
 use crate::metrics::{self, Counter};
 use crate::pages;
@@ -28,8 +28,8 @@ pub trait Request {
 }
 
 /// Answers one request. `HEAD` gets what `GET` would: it is the host that sends a head alone, and a host holds the
-/// stated length against the body that it is given.
-pub async fn handle<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> Response {
+/// stated length against the body that it is given. What comes with the response is to be run when that is out.
+pub async fn handle<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> (Response, Behind<P>) {
     let started = app.platform.monotonic();
     let active = app.enter();
     let method = Method::new(request.method());
@@ -45,8 +45,7 @@ pub async fn handle<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> Re
     for (counter, count) in Counter::of_request(endpoint, method, response.head.status(), duration) {
         app.stats.add(counter, count);
     }
-    app.flush_soon();
-    response
+    (response, app.flush_behind())
 }
 
 async fn dispatch<P: Platform>(

@@ -2,7 +2,8 @@
 //!
 //! On some stores an increment is a committed write, so none is made while anybody waits. A task that outlives the
 //! response writes what has gathered, at most every [`FLUSH_INTERVAL`]; `/metrics` and `/cache/stats` write it before
-//! they read. Only a trap loses what has not been written yet.
+//! they read. Only a trap loses what has not been written yet. An instance writes what it counted first right behind
+//! its response: where each request gets an instance of its own, none stays only to count.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub struct Stats {
     active: Cell<u64>,
     slot: Cell<Option<ActiveSlot>>,
     flush_is_due: Cell<bool>,
+    has_flushed: Cell<bool>,
 }
 
 /// What `/cache/stats` counts.
@@ -104,6 +106,11 @@ impl Stats {
     /// Lays the duty down: from now on what is counted needs another flush.
     pub fn lay_down_flush_duty(&self) {
         self.flush_is_due.set(false);
+    }
+
+    /// Whether nothing has been flushed yet, asked once: whoever is told so flushes.
+    pub fn take_first_flush(&self) -> bool {
+        !self.has_flushed.replace(true)
     }
 
     /// Writes the counters. What the store does not take stays here for the next time.

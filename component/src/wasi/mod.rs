@@ -14,7 +14,7 @@ use spin_sdk::wit_bindgen;
 
 use crate::ports::{Bells, Clock, Configuration, Log, Random, Spawn};
 use crate::response::{Body, Head};
-use crate::service::{self, App};
+use crate::service::{self, App, Behind};
 use bindings::wasi::config::store as config;
 
 mod fetch;
@@ -48,14 +48,14 @@ wasip3::http::service::export!(Component);
 impl wasip3::exports::http::handler::Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let instance = INSTANCE.with(Rc::clone);
-        let answer = service::handle(&instance.app, &request::Incoming::new(request)).await;
+        let (answer, behind) = service::handle(&instance.app, &request::Incoming::new(request)).await;
         let fields = instance.heads.fields(&answer.head)?;
-        respond(answer.head.status(), fields, answer.body)
+        respond(answer.head.status(), fields, answer.body, behind)
     }
 }
 
-/// A response whose body is written after it has been handed over.
-fn respond(status: u16, fields: Fields, body: Body) -> Result<Response, ErrorCode> {
+/// A response whose body is written after it has been handed over, and then what is `behind` it done.
+fn respond(status: u16, fields: Fields, body: Body, behind: Behind<Wasi>) -> Result<Response, ErrorCode> {
     let (trailers, trailers_reader) = wasip3::wit_future::new(|| Ok(None));
     let (writer, reader) = match body {
         body if body.is_empty() => (None, None),
@@ -71,12 +71,18 @@ fn respond(status: u16, fields: Fields, body: Body) -> Result<Response, ErrorCod
             .map_err(|()| ErrorCode::InternalError(Some(format!("{status} is no status"))))?;
     }
     match writer {
-        None => drop(trailers),
+        None => {
+            drop(trailers);
+            if !behind.is_nothing() {
+                wit_bindgen::spawn(behind.run());
+            }
+        }
         Some((mut writer, body)) => wit_bindgen::spawn(async move {
             // What is left over belongs to a client that has gone.
             let _ = writer.write_all(body.into_bytes()).await;
             drop(writer);
             let _ = trailers.write(Ok(None)).await;
+            behind.run().await;
         }),
     }
     Ok(response)

@@ -20,6 +20,45 @@ fn a_hit_costs_two_reads_and_nothing_else() {
 }
 
 #[test]
+fn the_first_counts_of_an_instance_are_written_right_behind_its_response() {
+    run(async |world| {
+        world.instance().get("/octocat").await;
+        seconds(2).await;
+        let began = tokio::time::Instant::now();
+        for hits in 1..=5 {
+            let instance = world.instance();
+            world.metrics.take_calls();
+            assert!(instance.get("/octocat").await.is_hit());
+            assert_eq!(world.metrics.take_calls(), Calls::default(), "written before the response was there");
+            // No time goes by: only tasks that are ready get to run.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(world.counter("metric:hits"), hits);
+            assert_eq!(world.counter("metric:requests:/{username}:GET:200"), hits + 1);
+        }
+        assert!(began.elapsed().is_zero());
+    });
+}
+
+#[test]
+fn after_the_first_time_counts_gather_before_they_are_written() {
+    run(async |world| {
+        let instance = world.instance();
+        instance.get("/octocat").await;
+        seconds(2).await;
+        let before = world.counter("metric:hits");
+        for _ in 0..5 {
+            instance.get("/octocat").await;
+        }
+        millis(400).await;
+        assert_eq!(world.counter("metric:hits"), before);
+        millis(100).await;
+        assert_eq!(world.counter("metric:hits"), before + 5);
+    });
+}
+
+#[test]
 fn a_flush_writes_each_key_at_most_thrice_a_second() {
     run(async |world| {
         let instance = world.instance();

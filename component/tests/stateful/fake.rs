@@ -282,7 +282,7 @@ impl World {
 /// One instance of the service.
 pub(crate) struct Instance {
     pub(crate) app: Rc<App<Fake>>,
-    tasks: Rc<RefCell<Vec<tokio::task::AbortHandle>>>,
+    tasks: Rc<Tasks>,
 }
 
 impl Instance {
@@ -291,14 +291,13 @@ impl Instance {
     }
 
     pub(crate) async fn send(&self, asking: &Asking) -> Answer {
-        Answer::from(service::handle(&self.app, asking).await)
+        answer(&self.app, &self.tasks, asking).await
     }
 
     /// A request in a task of its own.
     pub(crate) fn start(&self, target: &str) -> tokio::task::JoinHandle<Answer> {
-        let (app, asking) = (Rc::clone(&self.app), Asking::get(target));
-        let task =
-            tokio::task::spawn_local(async move { Answer::from(service::handle(&app, &asking).await) });
+        let (app, tasks, asking) = (Rc::clone(&self.app), Rc::clone(&self.tasks), Asking::get(target));
+        let task = tokio::task::spawn_local(async move { answer(&app, &tasks, &asking).await });
         self.tasks.borrow_mut().push(task.abort_handle());
         task
     }
@@ -309,6 +308,15 @@ impl Instance {
             task.abort();
         }
     }
+}
+
+type Tasks = RefCell<Vec<tokio::task::AbortHandle>>;
+
+/// What is behind the response begins when the response is there.
+async fn answer(app: &Rc<App<Fake>>, tasks: &Tasks, asking: &Asking) -> Answer {
+    let (response, behind) = service::handle(app, asking).await;
+    tasks.borrow_mut().push(tokio::task::spawn_local(behind.run()).abort_handle());
+    Answer::from(response)
 }
 
 /// A request.
@@ -396,7 +404,7 @@ impl Answer {
 /// The platform of one instance.
 pub(crate) struct Fake {
     world: Rc<World>,
-    tasks: Rc<RefCell<Vec<tokio::task::AbortHandle>>>,
+    tasks: Rc<Tasks>,
 }
 
 impl Stores for Fake {

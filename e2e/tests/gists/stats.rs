@@ -1,11 +1,14 @@
 //! `/cache/stats` and `DELETE /cache`.
 
+use std::time::{Duration, Instant};
+
 use e2e::harness::{Instances, Service, until};
 
 use super::expect::Expect as _;
 
 suite!(
     statistics_are_exact_within_a_second,
+    an_instance_of_one_request_does_not_stay_to_count,
     nothing_asked_is_a_rate_of_zero,
     clearing_forgets_entries_and_statistics,
     a_fill_in_flight_does_not_bring_old_entries_back,
@@ -57,6 +60,22 @@ async fn statistics_are_exact_within_a_second(instances: Instances) {
         r#"{"size":5,"hits":44,"misses":10,"hit_rate":0.8148148148148148,"ttl_seconds":300}"#,
     )
     .await;
+}
+
+async fn an_instance_of_one_request_does_not_stay_to_count(instances: Instances) {
+    const HITS: usize = 60;
+    let service =
+        Service::with(instances, |options| options.flag("--max-instances", "1").flag("--threads", "1")).await;
+    service.host.get("/octocat").await.is(200);
+    let begun = Instant::now();
+    for _ in 0..HITS {
+        assert!(service.host.get("/octocat").await.is(200).hit());
+    }
+    // There is one place for an instance. Were each to live on for a flush's 450 ms, the last would begin after 26 s.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let expected =
+        format!(r#"{{"size":1,"hits":{HITS},"misses":1,"hit_rate":{},"ttl_seconds":300}}"#, 60.0 / 61.0);
+    statistics(&service, &expected).await;
 }
 
 async fn nothing_asked_is_a_rate_of_zero(instances: Instances) {
