@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
-    server::{Worker, ask},
+    server::{Tls, Worker, ask},
     telemetry::{Exposition, Interfaces, Log, Metrics, expose_process},
 };
 
@@ -41,6 +41,7 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) interfaces: Interfaces,
     pub(crate) log: Log,
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) ready_path: Option<String>,
     pub(crate) metrics_path: Option<String>,
     /// An instance has been made.
@@ -123,6 +124,9 @@ impl Admin {
         let mut exposition = Exposition::default();
         self.metrics.expose(&mut exposition);
         self.interfaces.expose(&mut exposition);
+        if let Some(tls) = &self.tls {
+            tls.expose(&mut exposition);
+        }
         exposition.counter(
             "wasi_http_host_log_lines_dropped_total",
             "Log lines that nobody read in time.",

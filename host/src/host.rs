@@ -27,7 +27,7 @@ use crate::{
     outbound::{
         self, InvalidProxy, Outbound, OutboundSettings, Policy, Proxies, Resolve, RootsError, SystemResolver,
     },
-    server::{self, Listener, Shared, Worker},
+    server::{self, Listener, Shared, Tls, Worker},
     service::{self, Dispatch},
     shutdown::Shutdown,
     telemetry::{AccessLog, GuestOutput, Interfaces, Log, Metrics},
@@ -119,6 +119,7 @@ impl Builder {
         let log = Log::new(&config)?;
         log.install();
         let address = config.main_listener(std::env::var("PORT").ok().as_deref())?;
+        let tls = Tls::new(&config.tls)?;
         // Bound first: a taken address is told before anything is compiled.
         let listener = bind(address)?;
         let admin_listener = bind(config.admin_listen)?;
@@ -168,7 +169,7 @@ impl Builder {
             metrics: metrics.clone(),
         };
         let access_log = AccessLog::new(&log, config.access_log == Switch::On, app.name());
-        let shared = Shared::new(&config, app.manifest.routes.clone(), metrics.clone(), access_log);
+        let shared = Shared::new(&config, app.manifest.routes.clone(), metrics.clone(), access_log, tls);
         let workers =
             workers(&config, &engine, &Arc::new(linked), &shared, access.has_remote(), |runtime| {
                 let stats = Arc::new(keyvalue::Stats::default());
@@ -328,6 +329,7 @@ impl Host {
                 metrics: metrics.clone(),
                 interfaces,
                 log: log.clone(),
+                tls: shared.tls.clone(),
                 ready_path: config.ready_path.clone(),
                 metrics_path: config.component_metrics.clone(),
                 warm: false.into(),
@@ -338,6 +340,10 @@ impl Host {
             tracing::info!(listener = "admin", address = %admin_address, "listening");
             let serving_admin = tokio::spawn(admin.clone().serve(admin_listener));
             let warm = tokio::spawn(warm_up(workers.clone(), admin.clone()));
+            // Until the runtime goes: a drained host still makes handshakes.
+            if let Some(tls) = shared.tls.clone() {
+                tokio::spawn(tls.watch());
+            }
             tokio::pin!(stop);
             tokio::select! {
                 never = listener.accept() => never,

@@ -2,9 +2,11 @@
 //! built in code by the containerd shim and by tests.
 
 mod stores;
+mod tls;
 mod units;
 
 pub use stores::{Secret, StoreSetting};
+pub use tls::TlsConfig;
 pub use units::{ByteSize, Period};
 
 use std::{
@@ -37,6 +39,9 @@ pub struct Config {
     /// The component's own metrics: /metrics appends what it answers at this path
     #[arg(long, value_name = "PATH", env = "WASI_HTTP_HOST_COMPONENT_METRICS", value_parser = absolute_path, help_heading = "Listeners")]
     pub component_metrics: Option<String>,
+    /// TLS on the main listener.
+    #[command(flatten)]
+    pub tls: TlsConfig,
 
     /// A setting for the component (wasi:config); may be repeated. For a bare .wasm it declares the key: NAME alone, or
     /// names with commas between them, leave the value to the environment and the settings directory
@@ -238,6 +243,7 @@ impl Default for Config {
             admin_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090),
             ready_path: None,
             component_metrics: None,
+            tls: TlsConfig::default(),
             vars: Vec::new(),
             settings_dir: None,
             cache_dir: None,
@@ -332,6 +338,7 @@ impl Config {
         at_least("--keyvalue-ttl", self.keyvalue_ttl, Period::secs(1))?;
         at_least("--keyvalue-timeout", self.keyvalue_timeout, Period::millis(10))?;
         at_least("--keyvalue-connect-timeout", self.keyvalue_connect_timeout, Period::millis(10))?;
+        self.tls.validate()?;
         self.remote_stores()?;
         if self.keyvalue_password.is_some() && self.keyvalue_password_file.is_some() {
             return Err(Invalid {

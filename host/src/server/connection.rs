@@ -1,4 +1,5 @@
-//! One client's connection: HTTP/1.1 or HTTP/2 without TLS (h2c), told apart by its first bytes.
+//! One client's connection: HTTP/1.1 or HTTP/2, told apart by its first bytes (h2c), or under TLS by what the
+//! client chose.
 
 use std::{
     convert::Infallible,
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
@@ -20,6 +22,7 @@ use super::{
     exchange,
     io::{Activity, Patience, TimedStream},
     protocol::{self, Protocol},
+    stream::Stream,
     worker::{Accepted, Worker},
 };
 
@@ -61,18 +64,18 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 async fn run(
     worker: &Arc<Worker>,
-    mut stream: TcpStream,
+    stream: TcpStream,
     hang_up: watch::Receiver<bool>,
 ) -> Result<(), AnyError> {
     let limits = &worker.shared.limits;
     let mut closing = pin!(closing(hang_up));
-    let told = tokio::select! {
+    let opened = tokio::select! {
         biased;
-        told = protocol::tell(&mut stream, limits.patience.head, limits.patience.idle) => told,
+        opened = open(worker, stream) => opened?,
         () = closing.as_mut() => None,
     };
     // Nothing was asked, so nobody waits for an answer.
-    let Some((protocol, prefix)) = told else { return Ok(()) };
+    let Some((stream, protocol, prefix)) = opened else { return Ok(()) };
     let activity = Arc::new(Activity::default());
     let service = service_fn({
         let (worker, activity) = (worker.clone(), activity.clone());
@@ -106,6 +109,18 @@ async fn run(
         }
     }
     Ok(())
+}
+
+/// The stream as requests come on it, the protocol, and what was read to tell it. `None`: the client asked nothing.
+async fn open(worker: &Worker, mut stream: TcpStream) -> std::io::Result<Option<(Stream, Protocol, Bytes)>> {
+    if let Some(tls) = &worker.shared.tls {
+        // In the heap, where only connections with TLS have it.
+        let accepted = Box::pin(tls.accept(stream)).await?;
+        return Ok(accepted.map(|(stream, protocol)| (Stream::Tls(Box::new(stream)), protocol, Bytes::new())));
+    }
+    let patience = worker.shared.limits.patience;
+    let told = protocol::tell(&mut stream, patience.head, patience.idle).await;
+    Ok(told.map(|(protocol, prefix)| (Stream::Plain(stream), protocol, prefix)))
 }
 
 /// Runs a connection to its end; `closing` lets it finish what it is at, and no more.

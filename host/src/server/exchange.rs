@@ -80,7 +80,8 @@ impl Exchange {
             return Err(Refusal::NotFound);
         }
         let limits = &self.worker.shared.limits;
-        let request = request::prepare(request, &self.request_id, limits.request_body)?;
+        let request =
+            request::prepare(request, self.worker.shared.scheme(), &self.request_id, limits.request_body)?;
         self.permit = Some(self.worker.shared.admission.admit().await.map_err(Refusal::Overloaded)?);
         let deadline = self.started + limits.request;
         let (reply, answer) = oneshot::channel();

@@ -15,9 +15,10 @@ use std::{
 use bytes::{Buf as _, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Instant, Sleep, sleep},
 };
+
+use super::stream::Stream;
 
 /// What a connection's stream and its requests know of each other.
 #[derive(Debug, Default)]
@@ -51,7 +52,7 @@ pub(super) struct Patience {
 }
 
 pub(super) struct TimedStream {
-    stream: TcpStream,
+    stream: Stream,
     /// Read ahead to tell the protocol.
     prefix: Bytes,
     activity: Arc<Activity>,
@@ -77,7 +78,7 @@ struct Seen {
 }
 
 impl TimedStream {
-    pub(super) fn new(stream: TcpStream, prefix: Bytes, activity: Arc<Activity>, patience: Patience) -> Self {
+    pub(super) fn new(stream: Stream, prefix: Bytes, activity: Arc<Activity>, patience: Patience) -> Self {
         activity.head_begun.store(!prefix.is_empty(), Relaxed);
         let state = if prefix.is_empty() { State::Idle } else { State::Head };
         let seen = Seen { state, begun: 0, since: Instant::now() };
@@ -184,17 +185,24 @@ impl AsyncWrite for TimedStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // Under TLS this is where records leave that were only written down before.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watch_write(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let ended = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.watch_write(cx, ended)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncReadExt as _, net::TcpListener, time};
+    use tokio::{
+        io::AsyncReadExt as _,
+        net::{TcpListener, TcpStream},
+        time,
+    };
 
     use super::*;
 
@@ -210,7 +218,7 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         let activity = Arc::new(Activity::default());
-        (TimedStream::new(stream, Bytes::new(), activity.clone(), PATIENCE), client, activity)
+        (TimedStream::new(Stream::Plain(stream), Bytes::new(), activity.clone(), PATIENCE), client, activity)
     }
 
     #[tokio::test]

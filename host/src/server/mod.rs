@@ -8,10 +8,13 @@ mod protocol;
 mod refusal;
 mod request;
 mod response;
+mod stream;
+mod tls;
 mod worker;
 
 pub(crate) use exchange::ask;
 pub(crate) use listener::{Listener, bind};
+pub(crate) use tls::Tls;
 pub(crate) use worker::Worker;
 
 use std::{
@@ -22,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+use http::uri::Scheme;
 use tokio::sync::watch;
 
 use crate::{
@@ -36,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: AccessLog,
+    /// Where the listener speaks TLS.
+    pub(crate) tls: Option<Arc<Tls>>,
     routes: Routes,
     limits: Limits,
     /// Responses close their connections from now on.
@@ -61,6 +67,7 @@ impl Shared {
         routes: Routes,
         metrics: Arc<Metrics>,
         access_log: AccessLog,
+        tls: Option<Arc<Tls>>,
     ) -> Arc<Self> {
         let idle = config.body_idle_timeout.get();
         Arc::new(Self {
@@ -72,6 +79,7 @@ impl Shared {
             ),
             metrics,
             access_log,
+            tls,
             routes,
             limits: Limits {
                 request: config.request_timeout.get(),
@@ -88,6 +96,11 @@ impl Shared {
             closing: AtomicBool::new(false),
             hang_up: watch::Sender::new(false),
         })
+    }
+
+    /// Of all requests: the listener speaks one of the two, and a client's word for it does not count.
+    fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }
     }
 
     fn is_closing(&self) -> bool {

@@ -37,6 +37,7 @@ pub(super) struct BodyLimits {
 /// connection, its body within limits.
 pub(super) fn prepare(
     request: http::Request<Incoming>,
+    scheme: Scheme,
     request_id: &HeaderValue,
     limits: BodyLimits,
 ) -> Result<http::Request<WasiBody>, Refusal> {
@@ -44,7 +45,7 @@ pub(super) fn prepare(
     if head.method == Method::CONNECT {
         return Err(Refusal::NotImplemented);
     }
-    head.uri = absolute(std::mem::take(&mut head.uri), head.version, &head.headers)?;
+    head.uri = absolute(std::mem::take(&mut head.uri), scheme, head.version, &head.headers)?;
     remove_named_by_connection(&mut head.headers);
     head.headers.insert(X_REQUEST_ID, request_id.clone());
     let body = if body.is_end_stream() {
@@ -58,7 +59,7 @@ pub(super) fn prepare(
 }
 
 /// The request's target with what HTTP/1.1 says in `Host` (RFC 9112, 3.3).
-fn absolute(uri: Uri, version: Version, headers: &HeaderMap) -> Result<Uri, Refusal> {
+fn absolute(uri: Uri, scheme: Scheme, version: Version, headers: &HeaderMap) -> Result<Uri, Refusal> {
     let mut parts = uri.into_parts();
     // `GET health` reads as an authority alone, which only CONNECT may have as its target (RFC 9112, 3.2.3).
     if parts.authority.is_some() && parts.scheme.is_none() {
@@ -83,7 +84,7 @@ fn absolute(uri: Uri, version: Version, headers: &HeaderMap) -> Result<Uri, Refu
     }
     // An absolute target outranks the header.
     parts.authority = parts.authority.or(host).or_else(|| Some(Authority::from_static("localhost")));
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(scheme);
     parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
     Uri::from_parts(parts).map_err(|_| Refusal::BadRequest("Invalid request target"))
 }
@@ -212,7 +213,7 @@ mod tests {
     #[test]
     fn the_target_is_completed_from_host() {
         let complete = |uri: &'static str, version, pairs: &[_]| {
-            absolute(Uri::from_static(uri), version, &headers(pairs))
+            absolute(Uri::from_static(uri), Scheme::HTTP, version, &headers(pairs))
                 .map(|uri| uri.to_string())
                 .map_err(|r| r.status())
         };
@@ -224,7 +225,7 @@ mod tests {
         }
         let mut two = headers(&[("host", "a")]);
         two.append(header::HOST, HeaderValue::from_static("b"));
-        assert!(absolute(Uri::from_static("/"), Version::HTTP_11, &two).is_err());
+        assert!(absolute(Uri::from_static("/"), Scheme::HTTP, Version::HTTP_11, &two).is_err());
     }
 
     #[test]

@@ -81,7 +81,11 @@ pub(super) fn start_proxy<'a>(
     bond: Arc<Bond>,
 ) -> wasmtime::Result<Flight<'a>> {
     let mut view = store.data_mut().http();
-    let request = view.new_incoming_request(p2_types::Scheme::Http, request)?;
+    let scheme = match request.uri().scheme() {
+        Some(scheme) if *scheme == http::uri::Scheme::HTTPS => p2_types::Scheme::Https,
+        _ => p2_types::Scheme::Http,
+    };
+    let request = view.new_incoming_request(scheme, request)?;
     let out = view.new_response_outparam_from_callback(move |result| {
         let Some(reply) = lock(&reply).take() else { return };
         let answer = match result {

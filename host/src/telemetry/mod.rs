@@ -9,11 +9,11 @@ mod metrics;
 mod process;
 
 pub(crate) use access::{AccessLine, AccessLog};
-pub(crate) use exposition::Exposition;
+pub(crate) use exposition::{Exposition, Kind};
 pub(crate) use guest_output::{GuestOutput, GuestStream};
 pub(crate) use interfaces::Interfaces;
 pub(crate) use log::{Log, Sink};
-pub(crate) use metrics::{EndReason, Metrics, Rejection, WorkerMetrics};
+pub(crate) use metrics::{EndReason, Gauge, Metrics, Rejection, WorkerMetrics};
 pub(crate) use process::expose as expose_process;
 
 /// The first `limit` bytes of `text`, cut between characters.

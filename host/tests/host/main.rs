@@ -25,4 +25,5 @@ mod serving;
 mod settings;
 mod shutdown;
 mod time_limits;
+mod tls;
 mod traps;

@@ -16,6 +16,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Proxy {
         match behaviour {
             "hello" => answer(out, 200, &[format!("hello {argument}").as_bytes()]),
             "chunks" => answer(out, 200, &vec![&b"chunk\n"[..]; usize::try_from(number).unwrap_or_default()]),
+            "scheme" => answer(out, 200, &[format!("{:?}", request.scheme()).as_bytes()]),
             "sleep" => {
                 monotonic_clock::subscribe_duration(number * 1_000_000).block();
                 answer(out, 200, &[b"slept"]);

@@ -1,0 +1,134 @@
+//! A certificate and its key, as two files hold them.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    crypto::ring,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
+    sign::CertifiedKey,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::validity;
+
+/// Bytes of a file: a chain is some thousands.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Tells whether two readings found the same.
+pub(super) type Digest = [u8; 32];
+
+/// Where the two are.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    pub(super) cert: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+/// What the two files hold, read but not yet understood.
+pub(super) struct Contents {
+    cert: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// A pair that can be served with.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) certified: Arc<CertifiedKey>,
+    /// When the first certificate of the chain expires, in seconds from 1970.
+    pub(super) not_after: i64,
+}
+
+/// Why there is none. Says nothing of what a key holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum PairError {
+    /// The certificate's file, and what is wrong with it.
+    Cert(String),
+    /// The key's.
+    Key(String),
+}
+
+impl Files {
+    /// Reads both. Where one of them is just being replaced, they do not match, and the next reading finds them whole.
+    pub(super) fn read(&self) -> Result<Contents, PairError> {
+        let told = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+        let key = read(&self.key).map_err(|error| PairError::Key(told(&self.key, error)))?;
+        let cert = read(&self.cert).map_err(|error| PairError::Cert(told(&self.cert, error)))?;
+        Ok(Contents { cert, key })
+    }
+
+    /// Makes a pair of what was read.
+    pub(super) fn parse(&self, contents: &Contents) -> Result<Pair, PairError> {
+        let cert_error =
+            |what: &dyn std::fmt::Display| PairError::Cert(format!("{}: {what}", self.cert.display()));
+        let key_error =
+            |what: &dyn std::fmt::Display| PairError::Key(format!("{}: {what}", self.key.display()));
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&contents.cert)
+            .collect::<Result<_, _>>()
+            .map_err(|error| cert_error(&pem_error(&error, "no certificate in it")))?;
+        let not_after = (chain.iter().map(|certificate| validity::not_after(certificate)))
+            .min()
+            .ok_or_else(|| cert_error(&"no certificate in it"))?
+            .ok_or_else(|| cert_error(&"one of its certificates cannot be read"))?;
+        let key = PrivateKeyDer::from_pem_slice(&contents.key).map_err(|error| {
+            key_error(&pem_error(&error, "no private key in it, or one with a passphrase"))
+        })?;
+        let key = ring::sign::any_supported_type(&key)
+            .map_err(|_| key_error(&"a private key of a kind that is not supported"))?;
+        let certified = CertifiedKey::new(chain, key);
+        certified.keys_match().map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                key_error(&format_args!("not the key of the certificate in {}", self.cert.display()))
+            }
+            error => cert_error(&error),
+        })?;
+        Ok(Pair { certified: Arc::new(certified), not_after })
+    }
+}
+
+impl Contents {
+    pub(super) fn digest(&self) -> Digest {
+        let mut hash = Sha256::new();
+        hash.update((self.cert.len() as u64).to_be_bytes());
+        hash.update(&self.cert);
+        hash.update(&self.key);
+        hash.finalize().into()
+    }
+}
+
+impl PairError {
+    /// The file, and what is wrong.
+    pub(super) fn message(&self) -> &str {
+        match self {
+            Self::Cert(message) | Self::Key(message) => message,
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // Asked for before it is opened: opening a pipe that nobody writes to would wait for ever.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::other(format!("over the limit of {MAX_FILE} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Of the errors' own texts some repeat the line at fault, which may be a key's.
+fn pem_error(error: &pem::Error, none: &'static str) -> &'static str {
+    match error {
+        pem::Error::NoItemsFound => none,
+        _ => "not well-formed PEM",
+    }
+}
