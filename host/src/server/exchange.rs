@@ -22,6 +22,8 @@ use crate::{
     telemetry::AccessLine,
 };
 
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
 /// Answers a request. There is always a response.
 pub(super) async fn serve(
     worker: Arc<Worker>,
@@ -34,7 +36,11 @@ pub(super) async fn serve(
         Ok(Reply { head, content }) => Response::from_parts(head, content),
         Err(refusal) => {
             exchange.refused(&refusal);
-            refusal.response().map(Content::Whole)
+            let mut response = refusal.response().map(Content::Whole);
+            if refusal.closes() && version < Version::HTTP_2 {
+                response.headers_mut().insert(header::CONNECTION, CLOSE);
+            }
+            response
         }
     };
     exchange.finish(version, response)
@@ -116,7 +122,7 @@ impl Exchange {
         head.headers.insert(X_REQUEST_ID, self.request_id.clone());
         // Clients are to go elsewhere for their next request, and none is cut off that they send here meanwhile.
         if self.worker.shared.is_closing() && version < Version::HTTP_2 {
-            head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            head.headers.insert(header::CONNECTION, CLOSE);
         }
         let limits = self.worker.shared.limits.response_body;
         Response::from_parts(head, ServedBody::new(content, self, limits))

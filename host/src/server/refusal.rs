@@ -46,6 +46,11 @@ impl Refusal {
         }
     }
 
+    /// The client and the host may not agree on where the request ends: no other is read after it.
+    pub(crate) fn closes(&self) -> bool {
+        matches!(self, Self::BadRequest(_) | Self::NotImplemented)
+    }
+
     /// What is counted of it.
     pub(crate) fn rejection(&self) -> Option<Rejection> {
         match self {

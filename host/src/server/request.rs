@@ -45,6 +45,7 @@ pub(super) fn prepare(
     if head.method == Method::CONNECT {
         return Err(Refusal::NotImplemented);
     }
+    check_encoding(&head.headers)?;
     head.uri = absolute(std::mem::take(&mut head.uri), scheme, head.version, &head.headers)?;
     remove_named_by_connection(&mut head.headers);
     head.headers.insert(X_REQUEST_ID, request_id.clone());
@@ -56,6 +57,17 @@ pub(super) fn prepare(
         RequestBody { inner: body, left: limits.bytes, limits, timer: None }.boxed_unsync()
     };
     Ok(http::Request::from_parts(head, body))
+}
+
+/// A body comes as it is or chunked. One that is encoded besides, or named so twice, would reach the component encoded
+/// and without a word of it, and is where servers disagree on its end (RFC 9112, 6.1).
+fn check_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => Ok(()),
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Refusal::NotImplemented),
+    }
 }
 
 /// The request's target with what HTTP/1.1 says in `Host` (RFC 9112, 3.3).
@@ -75,18 +87,34 @@ fn absolute(uri: Uri, scheme: Scheme, version: Version, headers: &HeaderMap) -> 
         Some(host) => Some(
             Authority::try_from(host.as_bytes())
                 .ok()
-                .filter(|authority| !authority.as_str().contains('@'))
+                .filter(names_a_server)
                 .ok_or(Refusal::BadRequest("Invalid Host header"))?,
         ),
     };
     if host.is_none() && version == Version::HTTP_11 {
         return Err(Refusal::BadRequest("Missing Host header"));
     }
+    if parts.authority.as_ref().is_some_and(|authority| !names_a_server(authority)) {
+        return Err(Refusal::BadRequest("Invalid request target"));
+    }
+    // Whoever looks at one of the two must not see another server than who looks at the other (RFC 9113, 8.3.1).
+    if let (Some(authority), Some(host)) = (&parts.authority, &host)
+        && version == Version::HTTP_2
+        && authority != host
+    {
+        return Err(Refusal::BadRequest("Host is not :authority"));
+    }
     // An absolute target outranks the header.
     parts.authority = parts.authority.or(host).or_else(|| Some(Authority::from_static("localhost")));
     parts.scheme = Some(scheme);
     parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
     Uri::from_parts(parts).map_err(|_| Refusal::BadRequest("Invalid request target"))
+}
+
+/// A host, and a port if any: nobody's name and password (RFC 9110, 4.2.4).
+fn names_a_server(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some())
 }
 
 /// Fields that `Connection` names belong to the connection, and go no further (RFC 9110, 7.6.1). What is named
@@ -220,12 +248,45 @@ mod tests {
         assert_eq!(complete("/a?b", Version::HTTP_11, &[("host", "x:1")]), Ok("http://x:1/a?b".to_owned()));
         assert_eq!(complete("http://y/a", Version::HTTP_11, &[("host", "x")]), Ok("http://y/a".to_owned()));
         assert_eq!(complete("/", Version::HTTP_10, &[]), Ok("http://localhost/".to_owned()));
-        for bad in [&[][..], &[("host", "")], &[("host", "a b")], &[("host", "u@h")]] {
+        for bad in [
+            &[][..],
+            &[("host", "")],
+            &[("host", "a b")],
+            &[("host", "u@h")],
+            &[("host", "h:x")],
+            &[("host", "h:99999")],
+        ] {
             assert_eq!(complete("/", Version::HTTP_11, bad), Err(http::StatusCode::BAD_REQUEST), "{bad:?}");
         }
         let mut two = headers(&[("host", "a")]);
         two.append(header::HOST, HeaderValue::from_static("b"));
         assert!(absolute(Uri::from_static("/"), Scheme::HTTP, Version::HTTP_11, &two).is_err());
+    }
+
+    #[test]
+    fn a_target_names_a_server_and_nobody() {
+        let complete = |uri: &'static str, version, host| {
+            absolute(Uri::from_static(uri), Scheme::HTTP, version, &headers(&[("host", host)])).is_ok()
+        };
+        assert!(complete("http://a:80/", Version::HTTP_11, "b"));
+        assert!(complete("http://[::1]:80/", Version::HTTP_11, "[::1]"));
+        assert!(complete("/", Version::HTTP_11, "a:"));
+        assert!(!complete("http://u:p@a/", Version::HTTP_11, "a"));
+        assert!(!complete("http://u@a/", Version::HTTP_2, "a"));
+        assert!(complete("http://A/", Version::HTTP_2, "a"));
+        assert!(!complete("http://a/", Version::HTTP_2, "b"));
+    }
+
+    #[test]
+    fn a_body_is_chunked_or_it_is_not() {
+        let check = |pairs: &[_]| check_encoding(&headers(pairs)).is_ok();
+        assert!(check(&[]) && check(&[("transfer-encoding", "Chunked")]));
+        for other in ["gzip, chunked", "chunked, chunked", "identity"] {
+            assert!(!check(&[("transfer-encoding", other)]), "{other}");
+        }
+        let mut two = headers(&[("transfer-encoding", "chunked")]);
+        two.append(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        assert!(check_encoding(&two).is_err());
     }
 
     #[test]

@@ -25,10 +25,25 @@ impl wasip2::exports::http::incoming_handler::Guest for Proxy {
                 std::hint::black_box(0);
             },
             "trap" => core::arch::wasm32::unreachable(),
+            "short" => lying(out, 100, b"only this"),
+            "long" => lying(out, 4, b"more than was announced"),
             "silent" => drop(out),
             _ => answer(out, 404, &[b"no such behaviour"]),
         }
     }
+}
+
+/// A body that is not of the length that the head announces.
+fn lying(out: ResponseOutparam, announced: usize, bytes: &[u8]) {
+    let fields = Fields::from_list(&[("content-length".to_owned(), announced.to_string().into_bytes())]);
+    let response = OutgoingResponse::new(fields.expect("the field is valid"));
+    let body = response.body().expect("the body is taken once");
+    ResponseOutparam::set(out, Ok(response));
+    let stream = body.write().expect("the stream is taken once");
+    // That it fails is what may come of it.
+    let _ = stream.blocking_write_and_flush(bytes);
+    drop(stream);
+    let _ = OutgoingBody::finish(body, None);
 }
 
 fn answer(out: ResponseOutparam, status: u16, chunks: &[&[u8]]) {

@@ -86,6 +86,8 @@ impl wasip3::exports::http::handler::Guest for Service {
             "stall" => Ok(stalled()),
             "endless" => Ok(endless()),
             "short" => Ok(lying(&[("content-length", "100")], b"only this")),
+            "long" => Ok(lying(&[("content-length", "4")], b"more than was announced")),
+            "forge" => Ok(forge(argument)),
             "cut" => Ok(cut()),
             "interim" => {
                 let response = text("");
@@ -220,13 +222,42 @@ fn lying(headers: &[(&str, &str)], body: &[u8]) -> Response {
     })
 }
 
+/// A response with a field that tries to be more than one, to end the head, or to speak for the connection; or a word
+/// that it cannot be made.
+fn forge(what: &str) -> Response {
+    let (name, value): (&str, &[u8]) = match what {
+        "crlf" => ("x-forged", b"a\r\nx-injected: 1"),
+        "lf" => ("x-forged", b"a\nx-injected: 1"),
+        "cr" => ("x-forged", b"a\rx-injected: 1"),
+        "nul" => ("x-forged", b"a\0b"),
+        "head" => ("x-forged", b"a\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"),
+        "name" => ("x-forged: 1\r\nx-injected", b"1"),
+        "space" => ("x-injected ", b"1"),
+        "length" => ("content-length", b"+6"),
+        "lengths" => ("content-length", b"6, 6"),
+        "id" => ("x-request-id", b"x-injected"),
+        name => (name, b"x-injected"),
+    };
+    let mut fields = vec![("content-length".to_owned(), b"forged".len().to_string().into_bytes())];
+    fields.push((name.to_owned(), value.to_vec()));
+    match Fields::from_list(&fields) {
+        Ok(fields) => with_fields(fields, async move |mut writer| {
+            writer.write_all(b"forged".to_vec()).await;
+        }),
+        Err(error) => text(format!("refused {error:?}")),
+    }
+}
+
 fn streamed(
     headers: &[(&str, &str)],
     write: impl AsyncFnOnce(wit_bindgen::StreamWriter<u8>) + 'static,
 ) -> Response {
     let headers: Vec<_> =
         headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
-    let fields = Fields::from_list(&headers).expect("the fields are valid");
+    with_fields(Fields::from_list(&headers).expect("the fields are valid"), write)
+}
+
+fn with_fields(fields: Fields, write: impl AsyncFnOnce(wit_bindgen::StreamWriter<u8>) + 'static) -> Response {
     let (writer, reader) = wasip3::wit_stream::new();
     let (trailers, trailers_reader) = wasip3::wit_future::new(|| Ok(None));
     let (response, _sent) = Response::new(fields, Some(reader), trailers_reader);

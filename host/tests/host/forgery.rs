@@ -1,0 +1,172 @@
+//! What a component's answers, and a client's names for a request, cannot smuggle into the connection or the log.
+
+use crate::{client::raw, harness::Host};
+
+#[tokio::test]
+async fn a_component_cannot_forge_a_head_or_speak_for_the_connection() {
+    let host = Host::start("service", &[]);
+    let tricks = [
+        "crlf",
+        "lf",
+        "cr",
+        "nul",
+        "head",
+        "name",
+        "space",
+        "length",
+        "lengths",
+        "id",
+        "connection",
+        "keep-alive",
+        "transfer-encoding",
+        "upgrade",
+        "proxy-connection",
+        "http2-settings",
+        "te",
+        "trailer",
+    ];
+    for trick in tricks {
+        // The next answer on the connection is the next request's.
+        let requests = format!(
+            "GET /forge/{trick} HTTP/1.1\r\nHost: a\r\n\r\nGET /hello/next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        );
+        let answer = raw(host.address, requests.as_bytes()).await;
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 2, "{trick}: {answer}");
+        assert!(answer.ends_with("\r\n\r\nhello next"), "{trick}: {answer}");
+        let head = answer.split("\r\n\r\n").next().unwrap();
+        let fields: Vec<_> = head.lines().skip(1).map(|line| line.split_once(": ").unwrap()).collect();
+        let of = |name: &str| fields.iter().filter(|field| field.0 == name).count();
+        assert_eq!(
+            (of("x-injected"), of("transfer-encoding"), of("content-length")),
+            (0, 0, 1),
+            "{trick}: {head}"
+        );
+        assert!(of("x-request-id") == 1 && !head.contains("x-request-id: x-injected"), "{trick}: {head}");
+        if !["id", "te", "trailer"].contains(&trick) {
+            assert!(answer.contains("refused HeaderError"), "{trick}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_component_that_announces_another_length_spoils_its_own_answer_alone() {
+    for guest in ["service", "proxy"] {
+        let host = Host::start(guest, &[]);
+        for trick in ["short", "long"] {
+            let requests = format!(
+                "GET /{trick} HTTP/1.1\r\nHost: a\r\n\r\nGET /hello/next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+            );
+            let answer = raw(host.address, requests.as_bytes()).await;
+            // The next one follows in its place, or the connection ends before it: what is announced is what comes.
+            match answer.split_once("\r\n\r\n") {
+                None => assert_eq!(answer, "", "{guest} {trick}"),
+                Some((head, rest)) => {
+                    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                    let length: usize = length.unwrap_or_else(|| panic!("{head}")).parse().unwrap();
+                    let next = rest.get(length..).unwrap_or_default();
+                    assert!(
+                        next.is_empty() || next.starts_with("HTTP/1.1 200 OK\r\n"),
+                        "{guest} {trick}: {answer}"
+                    );
+                    assert!(next.is_empty() || next.contains("hello next"), "{guest} {trick}: {answer}");
+                }
+            }
+            assert_eq!(host.get("/hello/after").await.text(), "hello after");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_that_have_no_body_leave_the_connection_in_step() {
+    let host = Host::start("service", &[]);
+    for first in
+        ["GET /status/204", "GET /status/304", "HEAD /hello/long", "HEAD /bytes/100000", "GET /interim"]
+    {
+        let requests = format!(
+            "{first} HTTP/1.1\r\nHost: a\r\n\r\nGET /hello/next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        );
+        let answer = raw(host.address, requests.as_bytes()).await;
+        let mut parts = answer.splitn(2, "\r\n\r\n");
+        let (head, rest) = (parts.next().unwrap(), parts.next().unwrap_or_default());
+        let body = if head.contains(" 500 ") {
+            head.lines().find_map(|line| line.strip_prefix("content-length: "))
+        } else {
+            None
+        };
+        let body: usize = body.map_or(0, |length| length.parse().unwrap());
+        let next = &rest[body..];
+        assert!(
+            next.starts_with("HTTP/1.1 200 OK\r\n") && next.ends_with("\r\n\r\nhello next"),
+            "{first}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn names_that_are_taken_over_are_well_formed_and_nothing_is_unescaped_in_the_log() {
+    let host = Host::start("service", &["--log-level", "debug"]);
+    let long = "x".repeat(129);
+    let good = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for (id, taken) in [
+        ("abc-1", true),
+        ("a b", false),
+        ("a\"b", false),
+        ("{}", false),
+        ("\u{e4}", false),
+        (&*long, false),
+        ("", false),
+    ] {
+        let request =
+            format!("GET /headers HTTP/1.1\r\nHost: a\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n");
+        let answer = raw(host.address, request.as_bytes()).await;
+        let told: Vec<_> = answer.lines().filter_map(|line| line.strip_prefix("x-request-id: ")).collect();
+        // In the head, and as the component sees it.
+        assert!(told.len() == 2 && told[0] == told[1], "{answer}");
+        assert_eq!(told[0] == id, taken, "{answer}");
+        assert!(
+            taken || (told[0].len() == 32 && told[0].bytes().all(|byte| byte.is_ascii_hexdigit())),
+            "{answer}"
+        );
+    }
+    for (number, (parent, taken)) in [
+        (format!("00-{good}-00f067aa0ba902b7-01"), true),
+        (format!("00-{good}\"-00f067aa0ba902b7-01"), false),
+        (format!("00-{}-00f067aa0ba902b7-01", good.to_uppercase()), false),
+        ("00-\u{e4}".to_owned(), false),
+        ("\",\"level\":\"forged".to_owned(), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = format!(
+            "GET /hello/{number} HTTP/1.1\r\nHost: a\r\nTraceparent: {parent}\r\nConnection: close\r\n\r\n"
+        );
+        raw(host.address, request.as_bytes()).await;
+        let line = host.wait_for_line(|line| line["path"] == format!("/hello/{number}"));
+        assert_eq!(line["trace_id"] == good, taken, "{parent}: {line}");
+    }
+    // A second line or a terminal's escapes cannot stand in a target but encoded; what can is quoted.
+    for target in [
+        "/hello/%0a%7b%22level%22:%22forged%22%7d",
+        "/hello/%1b[2J",
+        "/hello/\u{9b}2J\u{85}\u{2028}",
+        "/hello/\"\\,\"level\":\"forged",
+    ] {
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: a\r\nUser-Agent: a\"b\\\r\nConnection: close\r\n\r\n");
+        assert!(raw(host.address, request.as_bytes()).await.starts_with("HTTP/1.1 200 "));
+        host.wait_for_line(|line| line["path"] == target && line["level"] == "INFO");
+    }
+    for request in [
+        "GET /hello/\n{\"level\":\"forged\"} HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /hello/\x1b[2J HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /hello/x HTTP/1.1\r\nHost: a\r\nUser-Agent: \x1b[2J\r\n\r\n",
+        "GET /hello/x HTTP/1.1\r\nHost: \"forged\"\r\nConnection: close\r\n\r\n",
+        "\"forged\" /hello/x HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let answer = raw(host.address, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{request:?}: {answer}");
+    }
+    // Each line of the log was read as an object of JSON by the harness: none was split.
+    assert!(host.lines().iter().all(|line| line["level"] != "forged" && line["message"].is_string()));
+}
