@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    num::NonZeroUsize,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     thread,
@@ -37,6 +38,8 @@ use crate::{
 const LINGER: Duration = Duration::from_millis(500);
 /// How long the last log lines may take.
 const FLUSH: Duration = Duration::from_secs(1);
+/// Requests that an instance of a service serves before it is replaced.
+const SERVICE_REQUESTS: usize = 10_000;
 
 /// Why a host does not start.
 #[derive(Debug, thiserror::Error)]
@@ -272,16 +275,17 @@ fn workers(
 }
 
 fn limits(config: &Config, instances: usize, kind: Kind, waiting: bool) -> service::Limits {
-    let concurrency = match kind {
-        Kind::Service => config.instance_max_concurrency.get(),
-        // A call of `wasi:http@0.2` occupies its instance until it returns.
-        Kind::Proxy => 1,
+    let (concurrency, requests) = match kind {
+        Kind::Service => (config.instance_max_concurrency.get(), SERVICE_REQUESTS),
+        // A call of `wasi:http@0.2` occupies its instance until it returns, and its tool chains count on a fresh one for
+        // each: StarlingMonkey answers once in its life, others keep what a request left behind.
+        Kind::Proxy => (1, 1),
     };
     service::Limits {
         instances,
         concurrency,
         at_once: if waiting { 1 } else { concurrency },
-        max_calls: config.instance_max_requests.get(),
+        max_calls: config.instance_max_requests.map_or(requests, NonZeroUsize::get),
         idle: config.instance_idle_timeout.get(),
         background: config.background_timeout.get(),
         request: config.request_timeout.get(),

@@ -45,12 +45,12 @@ impl Embedded {
             ..Config::default()
         };
         match instances {
-            Instances::Fresh => config.instance_max_requests = NonZeroUsize::MIN,
+            Instances::Fresh => config.instance_max_requests = Some(NonZeroUsize::MIN),
             // One that is never replaced: what is measured is per instance.
             Instances::Reused => {
                 config.threads = Some(NonZeroUsize::MIN);
                 config.max_instances = NonZeroU32::MIN;
-                config.instance_max_requests = NonZeroUsize::MAX;
+                config.instance_max_requests = Some(NonZeroUsize::MAX);
                 config.instance_max_concurrency = NonZeroUsize::new(128).unwrap();
             }
         }

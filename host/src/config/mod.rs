@@ -78,9 +78,10 @@ pub struct Config {
     /// Linear memory that an instance may use, all its memories together
     #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_MAX_MEMORY", default_value_t = Config::default().max_memory, help_heading = "Instances")]
     pub max_memory: ByteSize,
-    /// Requests that an instance serves before it is replaced; 1 is a fresh instance for each
-    #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_INSTANCE_MAX_REQUESTS", default_value_t = Config::default().instance_max_requests, help_heading = "Instances")]
-    pub instance_max_requests: NonZeroUsize,
+    /// Requests that an instance serves before it is replaced [default: 10000; 1, which is a fresh instance for each,
+    /// where the component is a wasi:http@0.2 proxy: tool chains of that generation build on it]
+    #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_INSTANCE_MAX_REQUESTS", help_heading = "Instances")]
+    pub instance_max_requests: Option<NonZeroUsize>,
     /// Requests that an instance serves at once
     #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_INSTANCE_MAX_CONCURRENCY", default_value_t = Config::default().instance_max_concurrency, help_heading = "Instances")]
     pub instance_max_concurrency: NonZeroUsize,
@@ -251,7 +252,7 @@ impl Default for Config {
             threads: None,
             max_instances: const { NonZeroU32::new(256).unwrap() },
             max_memory: ByteSize::mib(128),
-            instance_max_requests: const { NonZeroUsize::new(10_000).unwrap() },
+            instance_max_requests: None,
             instance_max_concurrency: const { NonZeroUsize::new(32).unwrap() },
             instance_idle_timeout: Period::secs(30),
             background_timeout: Period::secs(30),

@@ -19,14 +19,37 @@ use crate::sync::lock;
 #[derive(Default)]
 pub(crate) struct Bond {
     failed: AtomicBool,
+    /// The guest will not run again: what it has not written by now never comes.
+    silent: AtomicBool,
     open: AtomicUsize,
     instance: Mutex<Option<Waker>>,
+    /// Who waits for what a proxy writes.
+    reader: Mutex<Option<Waker>>,
 }
 
 impl Bond {
     /// The instance is about to go, and its bodies end in the middle.
     pub(super) fn fail(&self) {
         self.failed.store(true, Ordering::Release);
+    }
+
+    /// A proxy has returned from its last call. A body that it has not finished is incomplete, and whoever reads it
+    /// would wait for nothing.
+    pub(super) fn fall_silent(&self) {
+        if !self.silent.swap(true, Ordering::AcqRel)
+            && let Some(waker) = lock(&self.reader).take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Whether there is nothing left to wait for; if there is, `waker` is woken when that changes.
+    fn is_silent(&self, waker: &Waker) -> bool {
+        if !self.silent.load(Ordering::Acquire) {
+            *lock(&self.reader) = Some(waker.clone());
+        }
+        // Looked at again: it may have fallen silent before the waker was in place.
+        self.silent.load(Ordering::Acquire)
     }
 
     /// Whether somebody still reads a body.
@@ -50,13 +73,22 @@ pub(crate) struct GuestBody {
     first: Option<Bytes>,
     rest: WasiBody,
     bond: Arc<Bond>,
+    /// Written by a proxy, within its call.
+    within_call: bool,
 }
 
 impl GuestBody {
-    /// A body of which `first` has been read already.
+    /// A service's body, of which `first` has been read already.
     pub(super) fn new(first: Option<Bytes>, rest: WasiBody, bond: Arc<Bond>) -> Self {
         bond.open.fetch_add(1, Ordering::AcqRel);
-        Self { first, rest, bond }
+        Self { first, rest, bond, within_call: false }
+    }
+
+    /// A proxy's body.
+    pub(super) fn of_proxy(rest: WasiBody, bond: Arc<Bond>) -> Self {
+        let mut body = Self::new(None, rest, bond);
+        body.within_call = true;
+        body
     }
 }
 
@@ -81,7 +113,10 @@ impl Body for GuestBody {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
+        // Before the look at the body: what was written before the guest fell silent is seen then.
+        let silent = self.within_call && self.bond.is_silent(cx.waker());
         match Pin::new(&mut self.rest).poll_frame(cx) {
+            Poll::Pending if silent => Poll::Ready(Some(Err(Error::HttpResponseIncomplete))),
             // When an instance is dropped its streams just end. Without a length to compare with, a body that is
             // cut off would look complete.
             Poll::Ready(None) if self.bond.failed.load(Ordering::Acquire) => {

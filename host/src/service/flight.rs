@@ -91,7 +91,7 @@ pub(super) fn start_proxy<'a>(
         let answer = match result {
             Ok(response) => {
                 let (head, body) = response.into_parts();
-                Ok(Reply { head, content: Content::Stream(GuestBody::new(None, body, bond)) })
+                Ok(Reply { head, content: Content::Stream(GuestBody::of_proxy(body, bond)) })
             }
             Err(code) => Err(CallError::ErrorCode {
                 internal: matches!(code, p2_types::ErrorCode::InternalError(_)),

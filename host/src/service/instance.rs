@@ -164,6 +164,7 @@ async fn turn(
         Proxy::P3(guest) => *guest.wasi_http_handler().func_handle().func(),
         Proxy::P2(guest) => *guest.wasi_http_incoming_handler().func_handle().func(),
     };
+    let is_proxy = matches!(proxy, Proxy::P2(_));
     let mut flights = FuturesUnordered::new();
     let mut heads = Heads::new(bond.clone());
     let mut taken = 0usize;
@@ -214,6 +215,9 @@ async fn turn(
 
         if !flights.is_empty() || !heads.is_empty() {
             return Poll::Pending;
+        }
+        if is_proxy && taken >= limits.max_calls {
+            bond.fall_silent();
         }
         let next = if bond.is_open(cx.waker()) {
             Phase::Serving

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use wasip2::{
     clocks::monotonic_clock,
     http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam},
@@ -6,6 +8,8 @@ use wasip2::{
 wasip2::http::proxy::export!(Proxy);
 
 struct Proxy;
+
+static SERVED: AtomicUsize = AtomicUsize::new(0);
 
 impl wasip2::exports::http::incoming_handler::Guest for Proxy {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
@@ -17,6 +21,17 @@ impl wasip2::exports::http::incoming_handler::Guest for Proxy {
             "hello" => answer(out, 200, &[format!("hello {argument}").as_bytes()]),
             "chunks" => answer(out, 200, &vec![&b"chunk\n"[..]; usize::try_from(number).unwrap_or_default()]),
             "scheme" => answer(out, 200, &[format!("{:?}", request.scheme()).as_bytes()]),
+            // Counts what this instance has served.
+            "served" => answer(out, 200, &[(SERVED.fetch_add(1, Relaxed) + 1).to_string().as_bytes()]),
+            // Returns with its body begun, neither finished nor dropped.
+            "unfinished" => {
+                let response = OutgoingResponse::new(Fields::new());
+                let body = response.body().expect("the body is taken once");
+                ResponseOutparam::set(out, Ok(response));
+                let stream = body.write().expect("the stream is taken once");
+                stream.blocking_write_and_flush(b"begun").expect("the client reads");
+                std::mem::forget((stream, body));
+            }
             "sleep" => {
                 monotonic_clock::subscribe_duration(number * 1_000_000).block();
                 answer(out, 200, &[b"slept"]);
