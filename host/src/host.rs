@@ -6,7 +6,6 @@ use std::{
     num::NonZeroUsize,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -138,7 +137,7 @@ impl Builder {
         let mut granted = app.manifest.component.key_value_stores.clone();
         let mut remote = Vec::new();
         for (name, address) in config.remote_stores()? {
-            let store = RedisStore::new(&name, address, config.redis_settings(), resolver.clone());
+            let store = RedisStore::new(&name, address, config.redis_settings(), resolver.clone())?;
             remote.push(store.stats());
             stores = stores.with_remote(&name, Arc::new(store));
             if !granted.contains(&name) {
@@ -256,10 +255,8 @@ fn workers(
     waiting: bool,
     mut template: impl FnMut(&Handle) -> Template,
 ) -> io::Result<Vec<Arc<Worker>>> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
     let instances = usize::try_from(config.max_instances.get()).unwrap_or(usize::MAX);
-    // A thread without an instance could serve nothing.
-    let threads = config.threads.map_or(cores, usize::from).min(instances);
+    let threads = config.thread_count();
     (0..threads)
         .map(|at| {
             // Shared out evenly, the remainder to the first.

@@ -169,7 +169,7 @@ pub struct Config {
     /// next two, not in the URL
     #[arg(
         long = "keyvalue-store",
-        value_name = "NAME=redis://[USER@]HOST[:PORT][/DB]",
+        value_name = "NAME=redis[s]://[USER@]HOST[:PORT][/DB]",
         env = "WASI_HTTP_HOST_KEYVALUE_STORE",
         value_delimiter = ',',
         hide_env_values = true,
@@ -193,6 +193,30 @@ pub struct Config {
         help_heading = "Key-value store"
     )]
     pub keyvalue_password_file: Option<PathBuf>,
+    /// Certificates (PEM) to trust beside the system's, for rediss://
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WASI_HTTP_HOST_KEYVALUE_CA_FILE",
+        help_heading = "Key-value store"
+    )]
+    pub keyvalue_ca_file: Option<PathBuf>,
+    /// A certificate (PEM) of our own for rediss://, where the server wants one; read again for each connection
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WASI_HTTP_HOST_KEYVALUE_CLIENT_CERTIFICATE",
+        help_heading = "Key-value store"
+    )]
+    pub keyvalue_client_certificate: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WASI_HTTP_HOST_KEYVALUE_CLIENT_KEY",
+        help_heading = "Key-value store"
+    )]
+    pub keyvalue_client_key: Option<PathBuf>,
     /// What all keys in Redis begin with, where several applications share a database
     #[arg(long, value_name = "TEXT", env = "WASI_HTTP_HOST_KEYVALUE_PREFIX", default_value_t = Config::default().keyvalue_prefix, help_heading = "Key-value store")]
     pub keyvalue_prefix: String,
@@ -208,6 +232,13 @@ pub struct Config {
     /// Commands that wait for Redis's answers at once, a thread: an error beyond them
     #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_KEYVALUE_MAX_CONCURRENCY", default_value_t = Config::default().keyvalue_max_concurrency, help_heading = "Key-value store")]
     pub keyvalue_max_concurrency: NonZeroUsize,
+    /// Bytes that the process may keep in memory of what it has read from each store in Redis, shared out to its
+    /// threads, kept right by the server (client-side caching, Redis 6 or later); 0 for none
+    #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_KEYVALUE_CACHE_BYTES", default_value_t = Config::default().keyvalue_cache_bytes, help_heading = "Key-value store")]
+    pub keyvalue_cache_bytes: ByteSize,
+    /// For how long at most, should a change not be told: a key that expires is told late
+    #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_KEYVALUE_CACHE_MAX_AGE", default_value_t = Config::default().keyvalue_cache_max_age, help_heading = "Key-value store")]
+    pub keyvalue_cache_max_age: Period,
     /// Bytes that the key-value store in memory may hold
     #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_KEYVALUE_MAX_BYTES", default_value_t = Config::default().keyvalue_max_bytes, help_heading = "Key-value store")]
     pub keyvalue_max_bytes: ByteSize,
@@ -278,11 +309,16 @@ impl Default for Config {
             keyvalue_stores: Vec::new(),
             keyvalue_password: None,
             keyvalue_password_file: None,
+            keyvalue_ca_file: None,
+            keyvalue_client_certificate: None,
+            keyvalue_client_key: None,
             keyvalue_prefix: String::new(),
             keyvalue_ttl: Period::secs(48 * 3600),
             keyvalue_connect_timeout: Period::secs(1),
             keyvalue_timeout: Period::millis(500),
             keyvalue_max_concurrency: const { NonZeroUsize::new(256).unwrap() },
+            keyvalue_cache_bytes: ByteSize::mib(32),
+            keyvalue_cache_max_age: Period::secs(10),
             keyvalue_max_bytes: ByteSize::mib(64),
             shutdown_grace: Period::secs(0),
             drain_timeout: Period::secs(30),
@@ -320,6 +356,14 @@ impl Config {
         }
     }
 
+    /// Threads that serve: `--threads`, else one a core, and none without an instance, for it could serve nothing.
+    #[must_use]
+    pub fn thread_count(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let instances = usize::try_from(self.max_instances.get()).unwrap_or(usize::MAX);
+        self.threads.map_or(cores, usize::from).min(instances)
+    }
+
     /// What no single value shows: the smallest head that the HTTP implementation can limit to, and the like.
     ///
     /// # Errors
@@ -345,6 +389,12 @@ impl Config {
             return Err(Invalid {
                 name: "--keyvalue-password-file",
                 reason: "--keyvalue-password is set too: want one of them".to_owned(),
+            });
+        }
+        if self.keyvalue_client_certificate.is_some() != self.keyvalue_client_key.is_some() {
+            return Err(Invalid {
+                name: "--keyvalue-client-certificate",
+                reason: "want it together with --keyvalue-client-key".to_owned(),
             });
         }
         if self.max_header_bytes < ByteSize::bytes(256) || self.max_header_bytes > ByteSize::mib(1) {

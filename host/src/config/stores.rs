@@ -3,7 +3,7 @@
 use std::{convert::Infallible, fmt, str::FromStr};
 
 use super::{Config, Invalid};
-use crate::keyvalue::{DEFAULT_STORE, Password, RedisAddress, RedisSettings};
+use crate::keyvalue::{ClientCertificate, DEFAULT_STORE, Password, RedisAddress, RedisSettings};
 
 /// `NAME=URL`, unread: what is wrong with it is told by [`Config::validate`], which does not repeat the URL, for
 /// somebody may have put a password there.
@@ -89,6 +89,14 @@ impl Config {
             answer: self.keyvalue_timeout.get(),
             max_in_flight: self.keyvalue_max_concurrency.get(),
             password,
+            ca_file: self.keyvalue_ca_file.clone(),
+            client_certificate: self
+                .keyvalue_client_certificate
+                .clone()
+                .zip(self.keyvalue_client_key.clone())
+                .map(|(certificate, key)| ClientCertificate { certificate, key }),
+            cache_bytes: self.keyvalue_cache_bytes.as_usize() / self.thread_count(),
+            cache_max_age: self.keyvalue_cache_max_age.get(),
         }
     }
 }
@@ -118,12 +126,22 @@ mod tests {
             (&["a=redis://x", "a=redis://y"], "twice"),
             (&["shared=redis://:hush@cache"], "password does not belong"),
             (&["shared=http://hush"], "scheme"),
+            (&["shared=rediss://:hush@cache"], "password does not belong"),
         ] {
             let config = config(stores);
             let error = config.validate().unwrap_err().to_string();
             assert!(error.contains("--keyvalue-store") && error.contains(part), "{error}");
             assert!(!error.contains("hush") && !format!("{config:?}").contains("hush"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_client_certificate_has_its_key() {
+        let mut config = Config { keyvalue_client_key: Some("/secret/key".into()), ..Config::default() };
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("--keyvalue-client-certificate"), "{error}");
+        config.keyvalue_client_certificate = Some("/secret/certificate".into());
+        assert_eq!(config.validate(), Ok(()));
     }
 
     #[test]

@@ -26,6 +26,22 @@ impl Backend {
         }
     }
 
+    /// An answer that needs no waiting; `None`: ask.
+    pub(super) fn known(&self, key: &str) -> Option<Result<Option<Bytes>, Error>> {
+        match self {
+            Self::Local(store) => Some(store.get(key)),
+            Self::Remote(store) => store.known(key).map(Ok),
+        }
+    }
+
+    /// The same for many keys, of a remote store.
+    pub(super) fn known_many(&self, keys: &[String]) -> Option<Vec<(String, Option<Bytes>)>> {
+        match self {
+            Self::Local(_) => None,
+            Self::Remote(store) => store.known_many(keys),
+        }
+    }
+
     pub(super) async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
         match self {
             Self::Local(store) => store.get(key),

@@ -95,6 +95,29 @@ impl Client {
         Ok((task, self.backend(store)?.clone()))
     }
 
+    /// An answer that a store which may have to wait gives at once, counted as any other; `None`: it has to be asked.
+    pub(super) fn known(&self, bucket: u32, key: &str) -> Option<Result<Option<Bytes>, Error>> {
+        // What is too long to be a key is in no store, and the way to the error is the other one.
+        let answer = self.access.backend(bucket).filter(|_| key.len() <= MAX_KEY_BYTES)?.known(key)?;
+        Some(self.stats.observe(Operation::Get, || answer))
+    }
+
+    /// The same for whether there is a value.
+    pub(super) fn known_exists(&self, bucket: u32, key: &str) -> Option<Result<bool, Error>> {
+        let answer = self.access.backend(bucket).filter(|_| key.len() <= MAX_KEY_BYTES)?.known(key)?;
+        Some(self.stats.observe(Operation::Exists, || answer.map(|value| value.is_some())))
+    }
+
+    /// The same for many keys.
+    pub(super) fn known_many(
+        &self,
+        bucket: u32,
+        keys: &[String],
+    ) -> Option<Result<Vec<(String, Option<Bytes>)>, Error>> {
+        let answer = self.access.backend(bucket).filter(|_| check_keys(keys).is_ok())?.known_many(keys)?;
+        Some(self.stats.observe(Operation::GetMany, || Ok(answer)))
+    }
+
     /// The one place where an operation meets its store: counted, its keys checked before.
     fn run<R>(
         &self,

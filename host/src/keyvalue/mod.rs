@@ -23,7 +23,8 @@ mod store;
 mod window;
 
 pub use self::redis::{
-    Failure, InvalidAddress, Password, RedisAddress, RedisSettings, RedisStore, RemoteSnapshot, RemoteStats,
+    CacheTotals, ClientCertificate, Failure, InvalidAddress, Password, RedisAddress, RedisSettings,
+    RedisStore, RemoteSnapshot, RemoteStats,
 };
 pub use access::{Access, DEFAULT_STORE, Stores, UnknownStore};
 pub(crate) use client::OnWait;

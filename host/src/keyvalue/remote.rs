@@ -15,6 +15,16 @@ pub trait RemoteStore: Send + Sync + 'static {
     /// The same store with connections that live on `runtime`, the thread of the instances that will call it.
     fn on(&self, runtime: &Handle) -> Arc<dyn RemoteStore>;
 
+    /// The value of `key` where it is known without asking anybody; `None`: ask.
+    fn known(&self, _key: &str) -> Option<Option<Bytes>> {
+        None
+    }
+
+    /// The values of `keys` where all are known without asking anybody.
+    fn known_many(&self, _keys: &[String]) -> Option<Vec<(String, Option<Bytes>)>> {
+        None
+    }
+
     /// The value of `key`.
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Bytes>>;
 

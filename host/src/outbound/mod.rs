@@ -37,6 +37,7 @@ pub use resolve::{Resolve, Resolving, SystemResolver};
 pub use stats::{EntrySnapshot, Outcome, Stats};
 pub use target::{InvalidTarget, Scheme, Target};
 pub use tls::RootsError;
+pub(crate) use tls::Tls;
 
 #[cfg(test)]
 mod tests;

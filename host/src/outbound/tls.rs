@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 
 /// Which certificates outbound TLS trusts; read at the first `https` request, not before.
 #[derive(Debug)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     extra: Vec<CertificateDer<'static>>,
     config: OnceCell<Arc<ClientConfig>>,
 }
@@ -39,13 +39,13 @@ pub enum RootsError {
 impl Tls {
     /// Trust in the system's roots and in the certificates of a PEM file, which is read at once: a mistake in a
     /// setting shows at start.
-    pub(super) fn new(extra: Option<&Path>) -> Result<Self, RootsError> {
+    pub(crate) fn new(extra: Option<&Path>) -> Result<Self, RootsError> {
         let extra = extra.map(read).transpose()?.unwrap_or_default();
         Ok(Self { extra, config: OnceCell::new() })
     }
 
     /// The configuration that all connections share, and with it the session tickets.
-    pub(super) async fn config(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
+    pub(crate) async fn config(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
         let load = || async {
             let extra = self.extra.clone();
             // Reads a few hundred files on some systems.

@@ -95,6 +95,7 @@ impl Interfaces {
         for store in &stores {
             to.sample(name, &[("store", &store.name)], store.in_flight);
         }
+        remote_cache(to, &stores);
     }
 
     fn memory(&self, to: &mut Exposition) {
@@ -138,6 +139,39 @@ impl Interfaces {
             self.outbound.denied(),
         );
         to.gauge(&format!("{prefix}_requests_active"), "Requests in flight.", self.outbound.in_flight());
+    }
+}
+
+/// What the host remembers of remote stores.
+fn remote_cache(to: &mut Exposition, stores: &[keyvalue::RemoteSnapshot]) {
+    type Of = fn(&keyvalue::RemoteSnapshot) -> u64;
+    let counters: [(&str, &str, Of); 4] = [
+        ("cache_hits", "Reads of a remote store that were answered from memory.", |store| store.cache.hits),
+        ("cache_misses", "Reads that were not, and whose answer may be next time.", |store| {
+            store.cache.misses
+        }),
+        ("cache_invalidations", "Keys that a remote store named as changed.", |store| {
+            store.cache.invalidations
+        }),
+        ("cache_evictions", "Values displaced from memory for want of room.", |store| store.cache.evictions),
+    ];
+    let gauges: [(&str, &str, Of); 3] = [
+        (
+            "tracked",
+            "Connections over which a remote store says what changes: all when all is well.",
+            |store| store.tracked.try_into().unwrap_or_default(),
+        ),
+        ("cache_entries", "Keys of a remote store that are known.", |store| store.cache.entries as u64),
+        ("cache_bytes", "Bytes that they take.", |store| store.cache.bytes as u64),
+    ];
+    let counters = counters.map(|(name, help, of)| (format!("{name}_total"), Kind::Counter, help, of));
+    let gauges = gauges.map(|(name, help, of)| (name.to_owned(), Kind::Gauge, help, of));
+    for (name, kind, help, of) in counters.into_iter().chain(gauges) {
+        let name = format!("wasi_http_host_keyvalue_remote_{name}");
+        to.family(&name, kind, help);
+        for store in stores {
+            to.sample(&name, &[("store", &store.name)], of(store));
+        }
     }
 }
 

@@ -21,6 +21,8 @@ mod output;
 mod overload;
 mod proxy;
 mod redis;
+mod redis_cache;
+mod redis_cas;
 mod redis_server;
 mod serving;
 mod settings;

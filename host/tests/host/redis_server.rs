@@ -27,8 +27,11 @@ pub(crate) struct Server {
 impl Server {
     /// A server on a port that was free a moment ago, with these arguments besides.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self::start_at(port, arguments)
+        Self::start_at(Self::free_port(), arguments)
+    }
+
+    pub(crate) fn free_port() -> u16 {
+        StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
     }
 
     pub(crate) fn start_at(port: u16, arguments: &[&str]) -> Self {
@@ -63,12 +66,33 @@ impl Server {
         self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
-    fn try_command(&self, words: &[&str]) -> redis::RedisResult<String> {
+    /// How often it has carried this command out.
+    pub(crate) fn calls(&self, command: &str) -> u64 {
+        let text = self.command(&["INFO", "commandstats"]);
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    }
+
+    /// One after the other, and nothing else between.
+    pub(crate) fn transaction(&self, commands: &[&[&str]]) {
+        let mut all = redis::pipe();
+        all.atomic();
+        for words in commands {
+            let (first, rest) = words.split_first().unwrap();
+            all.cmd(first).arg(rest).ignore();
+        }
+        all.query::<()>(&mut self.connection().unwrap()).unwrap();
+    }
+
+    fn connection(&self) -> redis::RedisResult<redis::Connection> {
         let password = self.password.as_ref().map(|text| format!(":{text}@")).unwrap_or_default();
         let client = redis::Client::open(format!("redis://{password}{}", self.address))?;
-        let mut connection = client.get_connection_with_timeout(DEADLINE)?;
+        client.get_connection_with_timeout(DEADLINE)
+    }
+
+    fn try_command(&self, words: &[&str]) -> redis::RedisResult<String> {
         let (first, rest) = words.split_first().unwrap();
-        redis::cmd(first).arg(rest).query(&mut connection)
+        redis::cmd(first).arg(rest).query(&mut self.connection()?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The same interface where a call may have to wait for a remote store.
+//! The same interface where a call may have to wait for a remote store; what is known is answered without.
 
 use super::super::client::{Bucket, Cas, Client, check_key, check_keys, check_pairs, check_value};
 use super::super::{Error, Operation};
@@ -27,7 +27,12 @@ fn add_store<T: Send + 'static>(linker: &mut Linker<T>, get: fn(&T) -> &Client) 
     })?;
     store.func_wrap_async("[method]bucket.get", move |cx: Cx<'_, T>, (bucket, key): KeyArgs| {
         Box::new(async move {
-            let key = key.to_str(&cx)?.into_owned();
+            let key = key.to_str(&cx)?;
+            // Nothing is copied and nobody waits for what is known.
+            if let Some(answer) = get(cx.data()).known(bucket.rep(), &key) {
+                return Ok((answer,));
+            }
+            let key = key.into_owned();
             let (task, store) = get(cx.data()).task(Operation::Get, bucket.rep())?;
             Ok((task.run(check_key(&key), store.get(&key)).await,))
         })
@@ -54,7 +59,11 @@ fn add_store<T: Send + 'static>(linker: &mut Linker<T>, get: fn(&T) -> &Client) 
     })?;
     store.func_wrap_async("[method]bucket.exists", move |cx: Cx<'_, T>, (bucket, key): KeyArgs| {
         Box::new(async move {
-            let key = key.to_str(&cx)?.into_owned();
+            let key = key.to_str(&cx)?;
+            if let Some(answer) = get(cx.data()).known_exists(bucket.rep(), &key) {
+                return Ok((answer,));
+            }
+            let key = key.into_owned();
             let (task, store) = get(cx.data()).task(Operation::Exists, bucket.rep())?;
             Ok((task.run(check_key(&key), store.exists(&key)).await,))
         })
@@ -122,6 +131,9 @@ fn add_batch<T: Send + 'static>(linker: &mut Linker<T>, get: fn(&T) -> &Client) 
         "get-many",
         move |cx: Cx<'_, T>, (bucket, keys): (Resource<Bucket>, Vec<String>)| {
             Box::new(async move {
+                if let Some(answer) = get(cx.data()).known_many(bucket.rep(), &keys) {
+                    return Ok((answer,));
+                }
                 let (task, store) = get(cx.data()).task(Operation::GetMany, bucket.rep())?;
                 Ok((task.run(check_keys(&keys), store.get_many(keys)).await,))
             })

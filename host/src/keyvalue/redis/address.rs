@@ -4,9 +4,11 @@ use std::str::FromStr;
 /// The port of a URL that names none.
 const DEFAULT_PORT: u16 = 6379;
 
-/// `redis://[USER@]HOST[:PORT][/DATABASE]`.
+/// `redis://[USER@]HOST[:PORT][/DATABASE]`, or `rediss://` for TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisAddress {
+    /// The connection is encrypted.
+    pub tls: bool,
     /// A name or an address, without brackets.
     pub host: String,
     /// TCP.
@@ -21,10 +23,10 @@ pub struct RedisAddress {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
     /// No URL at all.
-    #[error("want redis://HOST[:PORT][/DATABASE]")]
+    #[error("want redis://HOST[:PORT][/DATABASE] or rediss://…")]
     Url,
     /// Another scheme.
-    #[error("the scheme {0:?} is not supported: want redis://")]
+    #[error("the scheme {0:?} is not supported: want redis:// or rediss://")]
     Scheme(String),
     /// `user:password@`.
     #[error(
@@ -44,9 +46,11 @@ impl FromStr for RedisAddress {
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
         let url = url::Url::parse(text).map_err(|_| InvalidAddress::Url)?;
-        if url.scheme() != "redis" {
-            return Err(InvalidAddress::Scheme(url.scheme().to_owned()));
-        }
+        let tls = match url.scheme() {
+            "redis" => false,
+            "rediss" => true,
+            other => return Err(InvalidAddress::Scheme(other.to_owned())),
+        };
         if url.password().is_some() {
             return Err(InvalidAddress::Password);
         }
@@ -60,7 +64,7 @@ impl FromStr for RedisAddress {
             number => number.parse().ok().filter(|n| *n >= 0).ok_or(InvalidAddress::Database)?,
         };
         let user = Some(url.username()).filter(|user| !user.is_empty()).map(str::to_owned);
-        Ok(Self { host: host.to_owned(), port: url.port().unwrap_or(DEFAULT_PORT), user, database })
+        Ok(Self { tls, host: host.to_owned(), port: url.port().unwrap_or(DEFAULT_PORT), user, database })
     }
 }
 
@@ -68,7 +72,8 @@ impl fmt::Display for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = &self.host;
         let brackets = if host.contains(':') { ("[", "]") } else { ("", "") };
-        write!(f, "redis://{}{host}{}:{}/{}", brackets.0, brackets.1, self.port, self.database)
+        let scheme = if self.tls { "rediss" } else { "redis" };
+        write!(f, "{scheme}://{}{host}{}:{}/{}", brackets.0, brackets.1, self.port, self.database)
     }
 }
 
@@ -83,6 +88,7 @@ mod tests {
             ("redis://cache:6380/3", "redis://cache:6380/3", None),
             ("redis://gists@cache.dev.svc:1/", "redis://cache.dev.svc:1/0", Some("gists")),
             ("redis://[::1]:7", "redis://[::1]:7/0", None),
+            ("rediss://gists@cache", "rediss://cache:6379/0", Some("gists")),
         ] {
             let address: RedisAddress = text.parse().unwrap();
             assert_eq!((&*address.to_string(), address.user.as_deref()), (canonical, user), "{text}");
@@ -93,7 +99,8 @@ mod tests {
     fn what_is_wrong_is_told_without_a_password() {
         for (text, error) in [
             ("cache:6379", InvalidAddress::Scheme("cache".to_owned())),
-            ("rediss://cache", InvalidAddress::Scheme("rediss".to_owned())),
+            ("unix:///run/redis", InvalidAddress::Scheme("unix".to_owned())),
+            ("rediss://:hush@cache", InvalidAddress::Password),
             ("redis://", InvalidAddress::Url),
             ("/cache", InvalidAddress::Url),
             ("redis://:hush@cache", InvalidAddress::Password),

@@ -104,42 +104,80 @@ fn escape(prefix: &str) -> String {
     escaped
 }
 
-/// Compares and stores in one step. Says 1, or 0 and the value that is there instead, if there is one.
+/// A key's value, and what tells it from the same value written again: when it ends, to the millisecond, since each
+/// write of ours renews that. A server before 7.0 cannot say, and values alone are compared.
+const STATE: &str = r"
+local function state(key)
+  local now = redis.call('GET', key)
+  if not now then return nil, 0 end
+  local ends = redis.pcall('PEXPIRETIME', key)
+  if type(ends) ~= 'number' or ends < 0 then ends = 0 end
+  return now, ends
+end";
+
+/// Says the state, or nothing.
+const SNAPSHOT: &str = r"
+local now, ends = state(KEYS[1])
+if now then return {now, ends} end
+return {}";
+
+/// Compares and stores in one step. Says 1, or 0 and the state that is there instead, if there is one.
 const SWAP: &str = r"
-local now = redis.call('GET', KEYS[1])
+local now, ends = state(KEYS[1])
 local same
-if ARGV[1] == 'absent' then same = not now else same = now == ARGV[2] end
+if ARGV[1] == 'absent' then same = not now else same = now == ARGV[2] and ends == tonumber(ARGV[3]) end
 if same then
-  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+  redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
   return {1}
 end
-if now then return {0, now} end
+if now then return {0, now, ends} end
 return {0}";
 
-pub(super) fn swap(key: String, seen: Option<&[u8]>, value: &[u8], ttl: u64) -> Command<Swap> {
+pub(super) fn snapshot(key: String) -> Command<Snapshot> {
     static SCRIPT: OnceLock<redis::Script> = OnceLock::new();
-    let was = if seen.is_some() { "present" } else { "absent" };
+    let script = SCRIPT.get_or_init(|| redis::Script::new(&format!("{STATE}{SNAPSHOT}")));
+    Command {
+        what: What::Script(script, vec![key.into_bytes()]),
+        read: Box::new(|value| match value {
+            Value::Array(state) => read_state(state.into_iter()),
+            _ => Err(unexpected()),
+        }),
+    }
+}
+
+pub(super) fn swap(key: String, seen: &Snapshot, value: &[u8], ttl: u64) -> Command<Swap> {
+    static SCRIPT: OnceLock<redis::Script> = OnceLock::new();
+    let script = SCRIPT.get_or_init(|| redis::Script::new(&format!("{STATE}{SWAP}")));
+    let was = if seen.value.is_some() { "present" } else { "absent" };
     let arguments = vec![
         key.into_bytes(),
         was.into(),
-        seen.unwrap_or_default().to_vec(),
+        seen.value.as_deref().unwrap_or_default().to_vec(),
+        seen.version.to_string().into_bytes(),
         value.to_vec(),
         ttl.to_string().into_bytes(),
     ];
     Command {
-        what: What::Script(SCRIPT.get_or_init(|| redis::Script::new(SWAP)), arguments),
+        what: What::Script(script, arguments),
         read: Box::new(|value| {
-            let Value::Array(mut answer) = value else { return Err(unexpected()) };
-            match (answer.first(), answer.len()) {
-                (Some(Value::Int(1)), _) => Ok(Swap::Done),
-                (Some(Value::Int(0)), 1) => Ok(Swap::Stale(Snapshot { version: 0, value: None })),
-                (Some(Value::Int(0)), _) => {
-                    let now: Vec<u8> = from_redis_value(answer.pop().unwrap_or(Value::Nil))?;
-                    Ok(Swap::Stale(Snapshot { version: 0, value: Some(now.into()) }))
-                }
+            let Value::Array(answer) = value else { return Err(unexpected()) };
+            let mut answer = answer.into_iter();
+            match answer.next() {
+                Some(Value::Int(1)) => Ok(Swap::Done),
+                Some(Value::Int(0)) => Ok(Swap::Stale(read_state(answer)?)),
                 _ => Err(unexpected()),
             }
         }),
+    }
+}
+
+fn read_state(mut state: impl Iterator<Item = Value>) -> RedisResult<Snapshot> {
+    match (state.next(), state.next()) {
+        (None, _) => Ok(Snapshot { version: 0, value: None }),
+        (Some(Value::BulkString(value)), Some(Value::Int(ends))) => {
+            Ok(Snapshot { version: ends.unsigned_abs(), value: Some(value.into()) })
+        }
+        _ => Err(unexpected()),
     }
 }
 

@@ -1,7 +1,9 @@
-//! A store in Redis: one connection a thread, limits of time on everything, atomics by the server.
+//! A store in Redis: one connection a thread, limits of time and size on everything, atomics by the server.
 //!
 //! ```text
-//! RedisStore ─▶ Link::connection (one that is up, or an error at once) ─▶ Redis
+//! RedisStore ─▶ Cache (what this thread has read; the server says what changes) ─▶ an answer at once
+//!      │          ▲ live while the connection is up, emptied when it is not
+//!      └──────▶ Link::connection (one that is up, or an error at once) ─▶ Guard (bounds answers) ─▶ Redis
 //!                 ▲ Up, Connecting, Down(why)
 //!               keeper: connect ─▶ drive until it breaks or a call reports it ─▶ again, with growing pauses
 //! ```
@@ -10,22 +12,30 @@
 //! depend on it. Each write renews the key's time to live, so that what a process left behind when it died goes.
 
 mod address;
+mod cache;
 mod commands;
+mod connect;
+mod guard;
+mod keeper;
 mod link;
 mod stats;
+mod store;
+mod tls;
 
 pub use address::{InvalidAddress, RedisAddress};
+pub use cache::CacheTotals;
 pub use stats::{Failure, RemoteSnapshot, RemoteStats};
+pub use tls::ClientCertificate;
 
-use super::{Answer, Error, KeyPage, RemoteStore, Snapshot, Swap};
-use crate::outbound::Resolve;
-use bytes::Bytes;
+use super::Error;
+use crate::outbound::{Resolve, RootsError};
 use link::Link;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::runtime::Handle;
+use tls::Security;
 
 /// The bounds of a store in Redis.
 #[derive(Debug, Clone)]
@@ -42,6 +52,14 @@ pub struct RedisSettings {
     pub max_in_flight: usize,
     /// By what Redis knows us.
     pub password: Password,
+    /// Certificates (PEM) to trust beside the system's, for TLS.
+    pub ca_file: Option<PathBuf>,
+    /// For servers that ask for one, for TLS.
+    pub client_certificate: Option<ClientCertificate>,
+    /// What each thread may remember of a store, in bytes; 0 for nothing.
+    pub cache_bytes: usize,
+    /// How long, though the server says nothing of a change.
+    pub cache_max_age: Duration,
 }
 
 /// Where the password comes from.
@@ -71,8 +89,12 @@ struct Shared {
     name: String,
     address: RedisAddress,
     settings: RedisSettings,
+    /// None for a connection in the clear.
+    security: Option<Security>,
     resolver: Arc<dyn Resolve>,
     stats: Arc<RemoteStats>,
+    /// It has been logged that the server does not say what changes.
+    told_untracked: AtomicBool,
 }
 
 /// A store in Redis, as seen from one thread. Connects once [`RemoteStore::on`] has said which.
@@ -83,18 +105,29 @@ pub struct RedisStore {
 
 impl RedisStore {
     /// The store that a component knows as `name`.
-    #[must_use]
+    ///
+    /// # Errors
+    /// When the CA file of a store with TLS cannot be used.
     pub fn new(
         name: &str,
         address: RedisAddress,
         settings: RedisSettings,
         resolver: Arc<dyn Resolve>,
-    ) -> Self {
+    ) -> Result<Self, RootsError> {
         let stats = Arc::new(RemoteStats::new(name));
-        Self {
-            shared: Arc::new(Shared { name: name.to_owned(), address, settings, resolver, stats }),
+        let security = address.tls.then(|| Security::new(&settings)).transpose()?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                name: name.to_owned(),
+                address,
+                settings,
+                security,
+                resolver,
+                stats,
+                told_untracked: AtomicBool::new(false),
+            }),
             link: None,
-        }
+        })
     }
 
     /// What is counted of it, on all threads.
@@ -116,86 +149,5 @@ impl RedisStore {
         self.link
             .as_ref()
             .ok_or_else(|| Error::other(format_args!("store {:?} has no connection here", self.shared.name)))
-    }
-}
-
-impl RemoteStore for RedisStore {
-    fn on(&self, runtime: &Handle) -> Arc<dyn RemoteStore> {
-        let link = Some(Link::start(self.shared.clone(), runtime));
-        Arc::new(Self { shared: self.shared.clone(), link })
-    }
-
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Bytes>> {
-        Box::pin(async move { self.link()?.call(commands::get(self.key(key))).await })
-    }
-
-    fn set<'a>(&'a self, key: &'a str, value: Bytes) -> Answer<'a, ()> {
-        Box::pin(
-            async move { self.link()?.call(commands::set(self.key(key), &value, self.time_to_live())).await },
-        )
-    }
-
-    fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()> {
-        Box::pin(async move { self.link()?.call(commands::delete(vec![self.key(key)])).await })
-    }
-
-    fn exists<'a>(&'a self, key: &'a str) -> Answer<'a, bool> {
-        Box::pin(async move { self.link()?.call(commands::exists(self.key(key))).await })
-    }
-
-    fn list_keys<'a>(&'a self, cursor: Option<&'a str>) -> Answer<'a, KeyPage> {
-        Box::pin(async move {
-            let scan = commands::scan(&self.shared.settings.prefix, cursor)?;
-            self.link()?.call(scan).await
-        })
-    }
-
-    fn increment<'a>(&'a self, key: &'a str, delta: i64) -> Answer<'a, i64> {
-        Box::pin(async move {
-            let (link, increment) =
-                (self.link()?, commands::increment(self.key(key), delta, self.time_to_live()));
-            link.call(increment).await
-        })
-    }
-
-    fn snapshot<'a>(&'a self, key: &'a str) -> Answer<'a, Snapshot> {
-        Box::pin(async move { Ok(Snapshot { version: 0, value: self.get(key).await? }) })
-    }
-
-    fn swap<'a>(&'a self, key: &'a str, seen: &'a Snapshot, value: Bytes) -> Answer<'a, Swap> {
-        Box::pin(async move {
-            let swap = commands::swap(self.key(key), seen.value.as_deref(), &value, self.time_to_live());
-            self.link()?.call(swap).await
-        })
-    }
-
-    fn get_many(&self, keys: Vec<String>) -> Answer<'_, Vec<(String, Option<Bytes>)>> {
-        Box::pin(async move {
-            if keys.is_empty() {
-                return Ok(Vec::new());
-            }
-            let named = keys.iter().map(|key| self.key(key)).collect();
-            let values = self.link()?.call(commands::get_many(named)).await?;
-            Ok(keys.into_iter().zip(values).collect())
-        })
-    }
-
-    fn set_many(&self, pairs: Vec<(String, Bytes)>) -> Answer<'_, ()> {
-        Box::pin(async move {
-            if pairs.is_empty() {
-                return Ok(());
-            }
-            let named = pairs.iter().map(|(key, value)| (self.key(key), value));
-            self.link()?.call(commands::set_many(named, self.time_to_live())).await
-        })
-    }
-
-    fn delete_many(&self, keys: Vec<String>) -> Answer<'_, ()> {
-        Box::pin(async move {
-            if keys.is_empty() {
-                return Ok(());
-            }
-            self.link()?.call(commands::delete(keys.iter().map(|key| self.key(key)).collect())).await
-        })
     }
 }

@@ -1,3 +1,4 @@
+use super::cache::{CacheTotals, Caches};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 /// Why a command failed.
@@ -34,13 +35,14 @@ impl Failure {
 }
 
 /// What is counted of a remote store, on all threads together: it is called rarely enough.
-#[derive(Debug)]
 pub struct RemoteStats {
     name: String,
     connections: AtomicI64,
     connected: AtomicU64,
     not_connected: AtomicU64,
     in_flight: AtomicI64,
+    tracked: AtomicI64,
+    pub(super) caches: Caches,
     failures: [AtomicU64; Failure::ALL.len()],
 }
 
@@ -57,6 +59,10 @@ pub struct RemoteSnapshot {
     pub not_connected: u64,
     /// Commands that wait for their answers.
     pub in_flight: i64,
+    /// Connections over which the server says what changes.
+    pub tracked: i64,
+    /// What all threads remember together.
+    pub cache: CacheTotals,
     /// Commands that failed, by reason.
     pub failures: Vec<(Failure, u64)>,
 }
@@ -69,6 +75,8 @@ impl RemoteStats {
             connected: AtomicU64::new(0),
             not_connected: AtomicU64::new(0),
             in_flight: AtomicI64::new(0),
+            tracked: AtomicI64::new(0),
+            caches: Caches::default(),
             failures: Default::default(),
         }
     }
@@ -82,6 +90,8 @@ impl RemoteStats {
             connected: self.connected.load(Relaxed),
             not_connected: self.not_connected.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
+            tracked: self.tracked.load(Relaxed),
+            cache: self.caches.totals(),
             failures: Failure::ALL
                 .into_iter()
                 .zip(&self.failures)
@@ -103,6 +113,11 @@ impl RemoteStats {
     pub(super) fn connected(&self) -> Counted<'_> {
         self.connected.fetch_add(1, Relaxed);
         Counted::new(&self.connections)
+    }
+
+    /// A connection says what changes until what this returns is dropped.
+    pub(super) fn tracked(&self) -> Counted<'_> {
+        Counted::new(&self.tracked)
     }
 
     /// A command is in flight until what this returns is dropped.

@@ -1,0 +1,292 @@
+//! Bounds what an answer may take in the host's memory, whatever others have put into Redis.
+//!
+//! The client reads an answer whole before it hands it out. Here the bytes are looked at before: a value that is too
+//! large is passed over as it comes, and an error takes its place, so that the connection and all other answers on
+//! it stay as they are.
+
+use super::super::MAX_VALUE_BYTES;
+use bytes::BytesMut;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Most bytes of one answer, all its values together.
+pub(super) const MAX_ANSWER_BYTES: usize = 4 * MAX_VALUE_BYTES;
+/// What a part of an answer costs beside its bytes.
+const PART_OVERHEAD: usize = 64;
+/// Longest line: a length, a number, an error's text.
+const MAX_LINE_BYTES: usize = 64 << 10;
+/// Answers within answers.
+const MAX_DEPTH: usize = 16;
+/// Bytes that are read at once.
+const CHUNK: usize = 8 << 10;
+
+/// A stream whose reading side is bounded.
+pub(super) struct Guard<S> {
+    stream: S,
+    chunk: Box<[u8]>,
+    ready: BytesMut,
+    scanner: Scanner,
+}
+
+impl<S> Guard<S> {
+    pub(super) fn new(stream: S) -> Self {
+        let scanner = Scanner::new(MAX_VALUE_BYTES, MAX_ANSWER_BYTES);
+        Self { stream, chunk: vec![0; CHUNK].into(), ready: BytesMut::new(), scanner }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while this.ready.is_empty() {
+            let mut chunk = ReadBuf::new(&mut this.chunk);
+            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut chunk))?;
+            if chunk.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            this.scanner.feed(chunk.filled(), &mut this.ready)?;
+        }
+        let length = this.ready.len().min(buffer.remaining());
+        buffer.put_slice(&this.ready.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Knows of RESP (2 and 3) only where answers and their parts begin and end.
+struct Scanner {
+    max_value: usize,
+    max_answer: usize,
+    line: Vec<u8>,
+    rest: Rest,
+    /// Parts that are still to come, of each answer that has parts, outermost first.
+    open: Vec<usize>,
+    /// Bytes of the present answer so far.
+    answer: usize,
+}
+
+/// What comes next.
+enum Rest {
+    Line,
+    /// So many bytes of a value, its end included, to be passed on or over.
+    Value(usize, Fate),
+}
+
+#[derive(Clone, Copy)]
+enum Fate {
+    On,
+    Over,
+}
+
+impl Scanner {
+    fn new(max_value: usize, max_answer: usize) -> Self {
+        Self { max_value, max_answer, line: Vec::new(), rest: Rest::Line, open: Vec::new(), answer: 0 }
+    }
+
+    /// Takes `input` in, in pieces of any size, and appends what is to be passed on.
+    fn feed(&mut self, mut input: &[u8], output: &mut BytesMut) -> io::Result<()> {
+        while !input.is_empty() {
+            input = match self.rest {
+                Rest::Value(length, fate) => {
+                    let (value, others) = input.split_at(length.min(input.len()));
+                    if matches!(fate, Fate::On) {
+                        output.extend_from_slice(value);
+                    }
+                    self.rest = Rest::Value(length - value.len(), fate);
+                    if length == value.len() {
+                        self.rest = Rest::Line;
+                        self.end_part();
+                    }
+                    others
+                }
+                Rest::Line => {
+                    let end = input.iter().position(|byte| *byte == b'\n').map_or(input.len(), |at| at + 1);
+                    let (part, others) = input.split_at(end);
+                    self.line.extend_from_slice(part);
+                    if self.line.len() > MAX_LINE_BYTES {
+                        return Err(broken("a line has no end"));
+                    }
+                    if self.line.ends_with(b"\n") {
+                        self.line(output)?;
+                        self.line.clear();
+                    }
+                    others
+                }
+            };
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, output: &mut BytesMut) -> io::Result<()> {
+        match self.line.first() {
+            Some(b'$' | b'=' | b'!') => {
+                let Some(length) = self.count()? else {
+                    output.extend_from_slice(&self.line);
+                    self.end_part();
+                    return Ok(());
+                };
+                let (limit, what) = match self.answer.saturating_add(length) > self.max_answer {
+                    _ if length > self.max_value => (self.max_value, "a value has"),
+                    true => (self.max_answer, "values together have"),
+                    false => {
+                        self.answer += length;
+                        output.extend_from_slice(&self.line);
+                        self.rest = Rest::Value(length + 2, Fate::On);
+                        return Ok(());
+                    }
+                };
+                let error = format!("-TOOLARGE {what} {length} bytes or more, over the limit of {limit}\r\n");
+                output.extend_from_slice(error.as_bytes());
+                self.rest = Rest::Value(length.saturating_add(2), Fate::Over);
+            }
+            Some(kind @ (b'*' | b'~' | b'>' | b'%' | b'|')) => {
+                let parts = match kind {
+                    b'*' | b'~' | b'>' => self.count()?,
+                    // Pairs; an attribute is followed by what it is about.
+                    kind => self
+                        .count()?
+                        .map(|pairs| pairs.saturating_mul(2).saturating_add(usize::from(*kind == b'|'))),
+                };
+                let parts = parts.unwrap_or_default();
+                self.answer = self.answer.saturating_add(parts.saturating_mul(PART_OVERHEAD));
+                if self.answer > self.max_answer || self.open.len() >= MAX_DEPTH {
+                    return Err(broken(format_args!("an answer has {parts} parts")));
+                }
+                output.extend_from_slice(&self.line);
+                if parts == 0 {
+                    self.end_part();
+                } else {
+                    self.open.push(parts);
+                }
+            }
+            _ => {
+                output.extend_from_slice(&self.line);
+                self.end_part();
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of a line; none where it says that there is nothing.
+    fn count(&self) -> io::Result<Option<usize>> {
+        let digits = self.line.trim_ascii_end().get(1..).unwrap_or_default();
+        let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok());
+        let number = number.ok_or_else(|| broken("a length is no number"))?;
+        Ok(usize::try_from(number).ok())
+    }
+
+    fn end_part(&mut self) {
+        while let Some(left) = self.open.last_mut() {
+            *left -= 1;
+            if *left > 0 {
+                return;
+            }
+            self.open.pop();
+        }
+        self.answer = 0;
+    }
+}
+
+fn broken(why: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("not an answer of Redis: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What comes of an input that arrives in pieces of this size.
+    fn scan(input: &[u8], piece: usize) -> io::Result<Vec<u8>> {
+        let (mut scanner, mut output) = (Scanner::new(10, 25), BytesMut::new());
+        for piece in input.chunks(piece) {
+            scanner.feed(piece, &mut output)?;
+        }
+        assert!(scanner.open.is_empty() && scanner.line.is_empty() && scanner.answer == 0, "all has ended");
+        Ok(output.to_vec())
+    }
+
+    #[test]
+    fn what_is_in_bounds_passes_as_it_is() {
+        let input =
+            b"+OK\r\n$-1\r\n_\r\n:5\r\n$10\r\n\r\n$99*99\r\n\r\n$0\r\n\r\n-ERR no\r\n#t\r\n,1.5\r\n*-1\r\n";
+        for piece in 1..=input.len() {
+            assert_eq!(scan(input, piece).unwrap(), input, "{piece}");
+        }
+    }
+
+    #[test]
+    fn parts_are_counted() {
+        let mut scanner = Scanner::new(10, 10_000);
+        let input = b"*2\r\n$1\r\na\r\n*2\r\n*0\r\n%1\r\n+k\r\n:1\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n|1\r\n+a\r\n:1\r\n+b\r\n";
+        let mut output = BytesMut::new();
+        for byte in input {
+            scanner.feed(&[*byte], &mut output).unwrap();
+        }
+        assert_eq!(output, input[..]);
+        assert!(scanner.open.is_empty() && scanner.answer == 0);
+    }
+
+    #[test]
+    fn a_value_that_is_too_large_is_an_error_in_its_place_and_the_next_answer_is_untouched() {
+        let input = b"$11\r\n01234567890\r\n+OK\r\n";
+        for piece in 1..=input.len() {
+            let output = String::from_utf8(scan(input, piece).unwrap()).unwrap();
+            assert_eq!(output, "-TOOLARGE a value has 11 bytes or more, over the limit of 10\r\n+OK\r\n");
+        }
+    }
+
+    #[test]
+    fn values_that_are_too_large_together_are_an_error() {
+        let mut scanner = Scanner::new(10, 2 * PART_OVERHEAD + 15);
+        let mut output = BytesMut::new();
+        scanner.feed(b"*2\r\n$10\r\n0123456789\r\n$10\r\n0123456789\r\n:1\r\n", &mut output).unwrap();
+        let output = String::from_utf8(output.to_vec()).unwrap();
+        assert!(output.starts_with("*2\r\n$10\r\n0123456789\r\n-TOOLARGE values together"), "{output}");
+        assert!(output.ends_with("\r\n:1\r\n"), "{output}");
+    }
+
+    #[test]
+    fn what_is_no_answer_ends_the_connection() {
+        for input in [&b"$x\r\n"[..], b"*1000000000\r\n", b"$?\r\n", &[b'+'; 70 << 10]] {
+            assert!(scan(input, 4096).is_err(), "{:?}", &input[..input.len().min(20)]);
+        }
+        let deep = b"*1\r\n".repeat(MAX_DEPTH + 1);
+        assert!(Scanner::new(10, 1 << 20).feed(&deep, &mut BytesMut::new()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_passes_on_more_than_it_gets_and_never_panics(
+            input in prop::collection::vec(prop_oneof![
+                Just(b'$'), Just(b'*'), Just(b'\r'), Just(b'\n'), Just(b'1'), Just(b'9'), Just(b'-'), any::<u8>()
+            ], 0..300),
+            piece in 1..20usize,
+        ) {
+            let (mut scanner, mut output) = (Scanner::new(10, 25), BytesMut::new());
+            let _ = input.chunks(piece).try_for_each(|piece| scanner.feed(piece, &mut output));
+            // An error's text may be longer than the value whose place it takes.
+            let errors = input.iter().filter(|byte| **byte == b'$').count();
+            prop_assert!(output.len() <= input.len() + errors * 120);
+        }
+    }
+}
