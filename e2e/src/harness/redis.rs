@@ -54,6 +54,24 @@ impl Redis {
         self.address
     }
 
+    /// How often it has carried this command out.
+    ///
+    /// # Panics
+    /// When it does not say.
+    #[must_use]
+    #[expect(clippy::panic, reason = "a test that cannot ask its Redis cannot go on")]
+    pub fn calls(&self, command: &str) -> u64 {
+        let asked = TcpStream::connect(self.address).and_then(|mut stream| {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(b"INFO commandstats\r\nQUIT\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).map(|_| answer)
+        });
+        let answer = asked.unwrap_or_else(|error| panic!("redis-server: {error}"));
+        let line = answer.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
+    }
+
     fn answers(&self) -> bool {
         let mut answer = [0; 5];
         let asked = TcpStream::connect(self.address).and_then(|mut stream| {

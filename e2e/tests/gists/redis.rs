@@ -1,5 +1,7 @@
 //! Several hosts on one cache in Redis, as the pods of a Deployment are.
 
+use std::time::{Duration, Instant};
+
 use e2e::fake::FakeGitHub;
 use e2e::harness::{Host, Instances, Options, Redis, fake, until};
 
@@ -11,19 +13,35 @@ suite!(
     what_one_stores_all_serve,
     statistics_are_of_all_hosts,
     without_redis_github_is_asked_until_it_is_back,
+    a_thousand_misses_over_two_hosts_are_one_call,
+    who_waits_for_a_host_that_was_killed_is_answered_within_the_leases_deadline,
+    a_cached_answer_asks_redis_nothing,
+    a_redis_that_forgot_serves_nothing_stale,
 );
 
 const HOSTS: usize = 3;
 const CROWD: usize = 50;
+/// The lease is longer than the time that GitHub has by so much (`single_flight/lease.rs`).
+const LEASE_GRACE: Duration = Duration::from_secs(5);
 
 async fn hosts(instances: Instances, github: &FakeGitHub, redis: &Redis) -> Vec<Host> {
-    let options = Options::new(instances)
+    let options = options(instances, github, redis);
+    join_all((0..HOSTS).map(|_| Host::start(options.clone()))).await
+}
+
+fn options(instances: Instances, github: &FakeGitHub, redis: &Redis) -> Options {
+    Options::new(instances)
         .setting("github_api_url", &github.url())
         .setting("cache_store", "shared")
         .setting("metrics_store", "shared")
         .setting("upstream_timeout", "25")
-        .flag("--keyvalue-store", &format!("shared=redis://{}", redis.address()));
-    join_all((0..HOSTS).map(|_| Host::start(options.clone()))).await
+        .flag("--keyvalue-store", &format!("shared=redis://{}", redis.address()))
+}
+
+/// Requests that are inside, on all of these hosts together.
+async fn inside(hosts: &[Host]) -> f64 {
+    let metrics = join_all(hosts.iter().map(Host::host_metrics)).await;
+    metrics.iter().map(|all| all.sum("wasi_http_host_requests_active", &[])).sum()
 }
 
 async fn misses_of_all_hosts_are_one_call(instances: Instances) {
@@ -33,8 +51,7 @@ async fn misses_of_all_hosts_are_one_call(instances: Instances) {
     let asking = join_all((0..HOSTS * CROWD).map(|n| hosts[n % HOSTS].get("/octocat")));
     let releasing = async {
         until("the crowd is inside", async || {
-            let metrics = join_all(hosts.iter().map(Host::host_metrics)).await;
-            let active: f64 = metrics.iter().map(|all| all.sum("wasi_http_host_requests_active", &[])).sum();
+            let active = inside(&hosts).await;
             (github.journal().open() > 0 && active >= (HOSTS * CROWD) as f64).then_some(())
         })
         .await;
@@ -55,9 +72,9 @@ async fn what_one_stores_all_serve(instances: Instances) {
     for host in &hosts {
         assert!(host.get("/octocat").await.is(200).hit());
     }
-    // And what one clears is gone for all.
+    // And what one clears is gone for all, as soon as Redis has told them.
     hosts[1].ask("DELETE", "/cache").send().await.is(200);
-    assert!(!hosts[2].get("/octocat").await.is(200).hit());
+    until("it is gone", async || (!hosts[2].get("/octocat").await.is(200).hit()).then_some(())).await;
     assert_eq!(github.journal().calls_for("octocat").len(), 2);
 }
 
@@ -96,4 +113,111 @@ async fn without_redis_github_is_asked_until_it_is_back(instances: Instances) {
         until("the cache serves again", async || host.get("/octocat").await.is(200).hit().then_some(()))
             .await;
     }
+}
+
+async fn a_thousand_misses_over_two_hosts_are_one_call(instances: Instances) {
+    const MISSES: usize = 1000;
+    let (github, redis) = (fake().await, Redis::start());
+    // A request that waits for an instance waits for the whole of GitHub's answer.
+    let options =
+        options(instances, &github, &redis).flag("--queue-timeout", "60s").flag("--request-timeout", "60s");
+    let hosts = join_all((0..2).map(|_| Host::start(options.clone()))).await;
+    let hold = github.hold("octocat");
+    let asking = join_all((0..MISSES).map(|n| hosts[n % 2].get("/octocat")));
+    let releasing = async {
+        until("all are inside", async || {
+            (github.journal().open() > 0 && inside(&hosts).await >= MISSES as f64).then_some(())
+        })
+        .await;
+        hold.release();
+    };
+    let (replies, ()) = tokio::join!(asking, releasing);
+    let first = replies[0].json()["data"].clone();
+    for reply in &replies {
+        assert_eq!(reply.clone().is(200).json()["data"], first);
+    }
+    assert_eq!(github.journal().calls_for("octocat").len(), 1);
+}
+
+async fn who_waits_for_a_host_that_was_killed_is_answered_within_the_leases_deadline(instances: Instances) {
+    const WAITING: usize = 20;
+    let (github, redis) = (fake().await, Redis::start());
+    let timeout = Duration::from_secs(5);
+    let options = options(instances, &github, &redis).setting("upstream_timeout", "5");
+    let mut hosts = join_all((0..2).map(|_| Host::start(options.clone()))).await;
+    let (other, holder) = (hosts.remove(1), hosts.remove(0));
+    let hold = github.hold("octocat");
+    let mut client = holder.connect().await;
+    client.write(&holder.ask("GET", "/octocat").bytes()).await.unwrap();
+    until("it asks GitHub", async || (github.journal().open() == 1).then_some(())).await;
+    let since = Instant::now();
+    let waiting = join_all((0..WAITING).map(|_| other.get("/octocat")));
+    let killing = async {
+        until("the others wait", async || {
+            (inside(std::slice::from_ref(&other)).await >= WAITING as f64).then_some(())
+        })
+        .await;
+        // SIGKILL: it leaves its lease behind.
+        drop(holder);
+        until("its call is gone", async || (github.journal().open() == 0).then_some(())).await;
+        hold.release();
+    };
+    let (replies, ()) = tokio::join!(waiting, killing);
+    let took = since.elapsed();
+    for reply in &replies {
+        reply.clone().is(200);
+    }
+    assert_eq!(
+        github.journal().calls_for("octocat").len(),
+        2,
+        "the one that was killed, and one for all others"
+    );
+    // Twice the lease: a machine that is busy with other tests may take its time over the answer itself.
+    assert!(took < 2 * (timeout + LEASE_GRACE), "{took:?}");
+}
+
+async fn a_cached_answer_asks_redis_nothing(instances: Instances) {
+    const HITS: u64 = 1000;
+    let (github, redis) = (fake().await, Redis::start());
+    let host = Host::start(options(instances, &github, &redis).flag("--keyvalue-cache-max-age", "1h")).await;
+    until("Redis says what changes", async || {
+        let metrics = host.host_metrics().await;
+        let of = |name: &str| metrics.sum(&format!("wasi_http_host_keyvalue_remote_{name}"), &[]);
+        (of("tracked") > 0.0 && of("tracked") == of("connections")).then_some(())
+    })
+    .await;
+    host.get("/octocat").await.is(200);
+    // Each thread reads it once.
+    for _ in 0..50 {
+        assert!(host.get("/octocat").await.is(200).hit());
+    }
+    let before = redis.calls("get") + redis.calls("mget");
+    for _ in 0..HITS {
+        assert!(host.get("/octocat").await.is(200).hit());
+    }
+    let asked = redis.calls("get") + redis.calls("mget") - before;
+    // A thread that had no request until now may have to read it yet.
+    assert!(asked <= HITS / 20, "{asked} reads for {HITS} hits");
+    assert_eq!(github.journal().calls_for("octocat").len(), 1);
+}
+
+async fn a_redis_that_forgot_serves_nothing_stale(instances: Instances) {
+    let (github, redis) = (fake().await, Redis::start());
+    let options = options(instances, &github, &redis).flag("--keyvalue-cache-max-age", "1h");
+    let hosts = join_all((0..2).map(|_| Host::start(options.clone()))).await;
+    for _ in 0..10 {
+        for host in &hosts {
+            host.get("/octocat").await.is(200);
+        }
+    }
+    let calls = github.journal().calls_for("octocat").len();
+    let address = redis.address();
+    drop(redis);
+    let _empty = Redis::start_at(address);
+    for host in &hosts {
+        until("the cache serves again", async || host.get("/octocat").await.is(200).hit().then_some(()))
+            .await;
+    }
+    // Nothing that was remembered of the old one was taken for the new one's.
+    assert!(github.journal().calls_for("octocat").len() > calls);
 }

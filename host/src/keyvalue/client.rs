@@ -23,6 +23,9 @@ const MAX_CAS_HANDLES: usize = 1024;
 /// Most bytes that an instance's compare-and-swap handles keep alive of values that may be gone from the store.
 const MAX_CAS_BYTES: usize = 2 * MAX_VALUE_BYTES;
 
+/// Keys with their values.
+type Pairs = Vec<(String, Option<Bytes>)>;
+
 /// `bucket`: its representation is the index of the store in [`Access`], so that opening one allocates nothing.
 pub(super) struct Bucket;
 
@@ -109,11 +112,7 @@ impl Client {
     }
 
     /// The same for many keys.
-    pub(super) fn known_many(
-        &self,
-        bucket: u32,
-        keys: &[String],
-    ) -> Option<Result<Vec<(String, Option<Bytes>)>, Error>> {
+    pub(super) fn known_many(&self, bucket: u32, keys: &[String]) -> Option<Result<Pairs, Error>> {
         let answer = self.access.backend(bucket).filter(|_| check_keys(keys).is_ok())?.known_many(keys)?;
         Some(self.stats.observe(Operation::GetMany, || Ok(answer)))
     }

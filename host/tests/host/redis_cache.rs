@@ -228,17 +228,20 @@ struct Certificates {
 
 impl Certificates {
     fn new(test: &str) -> Self {
-        use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+        use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
         let directory = scratch(test);
         let key = KeyPair::generate().unwrap();
         let mut authority = CertificateParams::new([]).unwrap();
+        authority.distinguished_name.push(DnType::CommonName, "an authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         std::fs::write(directory.join("ca.pem"), authority.self_signed(&key).unwrap().pem()).unwrap();
         let issuer = Issuer::new(authority, key);
         for name in ["localhost", "client"] {
             let key = KeyPair::generate().unwrap();
-            let certificate =
-                CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+            let mut certificate = CertificateParams::new([name.to_owned()]).unwrap();
+            // Named as its issuer is, it would look self-signed.
+            certificate.distinguished_name.push(DnType::CommonName, name);
+            let certificate = certificate.signed_by(&key, &issuer).unwrap();
             std::fs::write(directory.join(format!("{name}.pem")), certificate.pem()).unwrap();
             std::fs::write(directory.join(format!("{name}.key")), key.serialize_pem()).unwrap();
         }

@@ -15,7 +15,7 @@ impl RedisStore {
         command: commands::Command<R>,
     ) -> Result<R, Error> {
         let answer = self.link()?.call(command).await;
-        self.shared.stats.caches.forget(keys);
+        self.shared.stats.caches.forget(&keys);
         answer
     }
 }
