@@ -1,4 +1,4 @@
-use super::target::{Host, LOCALHOST, Scheme, Target};
+use super::target::{Host, LOCALHOST, Scheme, Target, parse_port};
 use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
@@ -62,10 +62,10 @@ impl AllowList {
     pub fn parse<E: AsRef<str>>(entries: &[E]) -> Result<Self, InvalidEntry> {
         let mut list = Self::default();
         for entry in entries.iter().map(AsRef::as_ref) {
-            let invalid = |reason| InvalidEntry { entry: entry.to_owned(), reason };
+            let invalid = |reason| InvalidEntry { entry: shown(entry), reason };
             match Entry::parse(entry).map_err(invalid)? {
                 Some(entry) => list.entries.push(entry),
-                None => list.unsupported.push(entry.to_owned()),
+                None => list.unsupported.push(shown(entry)),
             }
         }
         Ok(list)
@@ -98,6 +98,15 @@ impl AllowList {
                 HostPattern::Any | HostPattern::Subdomain(_) => false,
             }
         })
+    }
+}
+
+/// `entry` without what may be somebody's password.
+fn shown(entry: &str) -> String {
+    let (scheme, rest) = entry.split_once("://").unwrap_or(("", entry));
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}"),
+        None => entry.to_owned(),
     }
 }
 
@@ -195,16 +204,15 @@ impl HostPattern {
 
 impl PortPattern {
     fn parse(text: &str) -> Result<Self, &'static str> {
-        let number = |text: &str| text.parse().ok().filter(|port: &u16| *port > 0);
         if text == "*" {
             return Ok(Self::Any);
         }
         match text.split_once("..") {
-            Some((start, end)) => match (number(start), number(end)) {
+            Some((start, end)) => match (parse_port(start), parse_port(end)) {
                 (Some(start), Some(end)) if start < end => Ok(Self::Range(start..end)),
                 _ => Err("the port range is not valid"),
             },
-            None => number(text).map(Self::One).ok_or("the port is not valid"),
+            None => parse_port(text).map(Self::One).ok_or("the port is not valid"),
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::body::{Exchange, ResponseBody};
+use super::body::{Exchange, Held, ResponseBody};
 use super::error::Failure;
 use super::hooks::is_forbidden;
 use super::policy::{Allowed, Policy};
@@ -215,20 +215,28 @@ impl Client {
             return Err(Failure::new(Error::HttpResponseBodySize(Some(size)), Outcome::Limit));
         }
         let between_bytes = shorter(limits.between_bytes, options.between_bytes_timeout);
-        let body =
-            ResponseBody { inner: body, left: limit, limit, deadline, between_bytes, timer: None, exchange };
+        let body = ResponseBody {
+            held: Held::until(deadline, body, exchange),
+            left: limit,
+            limit,
+            deadline,
+            between_bytes,
+            timer: None,
+        };
         Ok(http::Response::from_parts(head, body.boxed_unsync()))
     }
 
     /// Asks the policy, and writes the URL and `Host` in the form that it was asked in.
     fn allow(&self, request: &mut http::Request<WasiBody>) -> Result<Allowed, Failure> {
-        // A tunnel would carry what no policy sees.
-        if request.method() == Method::CONNECT {
+        // A tunnel would carry what no policy sees; a trace would show the guest what a proxy's password is.
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Failure::new(Error::HttpRequestMethodInvalid, Outcome::Denied));
         }
         let allowed = self.transport.policy.decide(request.uri()).map_err(|denied| {
             self.stats.count_denied();
-            tracing::warn!(reason = %denied, "outbound request denied");
+            if let Some(left_out) = self.stats.log.afford() {
+                tracing::warn!(reason = %denied, left_out, "outbound request denied");
+            }
             Failure::from(denied)
         })?;
         let invalid = |_| Failure::new(Error::HttpRequestUriInvalid, Outcome::Denied);
@@ -285,14 +293,17 @@ impl Client {
         let mut response = pin!(self.pool.request(request));
         let failed = |error: legacy::Error| {
             let failure = Failure::from(&error);
-            tracing::warn!(
-                scheme = uri.scheme_str(),
-                host = uri.host(),
-                port = uri.port_u16(),
-                error = %Chain(&error),
-                outcome = failure.outcome.as_str(),
-                "outbound request failed"
-            );
+            if let Some(left_out) = self.stats.log.afford() {
+                tracing::warn!(
+                    scheme = uri.scheme_str(),
+                    host = uri.host(),
+                    port = uri.port_u16(),
+                    error = %Chain(&error),
+                    outcome = failure.outcome.as_str(),
+                    left_out,
+                    "outbound request failed"
+                );
+            }
             failure
         };
         tokio::select! {

@@ -22,6 +22,7 @@ mod hooks;
 mod policy;
 mod proxy;
 mod resolve;
+mod sparing;
 mod stats;
 mod target;
 mod tls;

@@ -1,4 +1,5 @@
 use super::policy::Policy;
+use super::sparing::Sparing;
 use crate::histogram::{BUCKETS, Histogram, HistogramSnapshot};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -100,6 +101,8 @@ pub struct Stats {
     entries: Vec<Entry>,
     denied: AtomicU64,
     in_flight: AtomicU64,
+    /// What is said of requests that were denied or failed.
+    pub(super) log: Sparing,
 }
 
 #[derive(Debug)]
@@ -133,6 +136,7 @@ impl Stats {
             entries: policy.entries().map(entry).collect(),
             denied: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
+            log: Sparing::default(),
         }
     }
 

@@ -77,6 +77,12 @@ impl fmt::Display for Host {
     }
 }
 
+/// A port that can be connected to: digits alone, where Rust's own reading would take a sign too.
+pub(super) fn parse_port(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port > 0)
+}
+
 /// Where a request goes: scheme, host and port in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
@@ -124,10 +130,7 @@ impl Target {
         // `Authority::port` takes a port out of range for none at all.
         let port = match authority.as_str().strip_prefix(authority.host()) {
             Some("" | ":") => scheme.default_port(),
-            Some(port) => match port.strip_prefix(':').map(str::parse) {
-                Some(Ok(port)) if port > 0 => port,
-                _ => return Err(InvalidTarget::Port),
-            },
+            Some(port) => port.strip_prefix(':').and_then(parse_port).ok_or(InvalidTarget::Port)?,
             None => return Err(InvalidTarget::Host),
         };
         Ok(Self { scheme, host, port })
@@ -193,6 +196,8 @@ mod tests {
             ("http://1.2.3.4.5/", InvalidTarget::Host),
             ("https://api.github.com:99999/", InvalidTarget::Port),
             ("https://api.github.com:0/", InvalidTarget::Port),
+            ("https://api.github.com:+443/", InvalidTarget::Port),
+            ("http://010.1:+099/", InvalidTarget::Port),
             ("ftp://api.github.com/", InvalidTarget::Scheme),
             ("/users", InvalidTarget::Scheme),
         ] {

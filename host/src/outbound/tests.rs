@@ -1,6 +1,8 @@
 //! The client against local listeners that behave, and that do not.
 
+mod hostile;
 mod limits;
+mod names;
 mod proxy;
 mod requests;
 mod server;
@@ -12,7 +14,7 @@ use http_body_util::{BodyExt as _, Empty};
 use server::Server;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
@@ -31,6 +33,8 @@ enum Names {
     At(Vec<IpAddr>),
     Unknown,
     Silent,
+    /// The next answer each time; the last one stays.
+    Changing(Arc<Mutex<Vec<IpAddr>>>),
 }
 
 impl Resolve for Names {
@@ -40,6 +44,11 @@ impl Resolve for Names {
                 Self::At(addresses) => Ok(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect()),
                 Self::Unknown => Err(io::Error::other("no such host")),
                 Self::Silent => std::future::pending().await,
+                Self::Changing(answers) => {
+                    let mut answers = answers.lock().unwrap();
+                    let now = if answers.len() > 1 { answers.remove(0) } else { answers[0] };
+                    Ok(vec![SocketAddr::new(now, port)])
+                }
             }
         })
     }

@@ -90,11 +90,12 @@ fn what_is_no_entry_is_named() {
         "*://example.com",
         "insecure:allow-all",
         "https://example.com/path",
-        "https://user@example.com",
         "https://exa*mple.com",
         "https://*.*.example.com",
         "https://*.10.0.0.1",
         "https://example.com:0",
+        "https://example.com:+443",
+        "https://example.com:+80..90",
         "https://example.com:x",
         "https://example.com:90..80",
         "https://example.com:70000",
@@ -108,6 +109,16 @@ fn what_is_no_entry_is_named() {
         let error = AllowList::parse(&[entry]).unwrap_err();
         assert!(error.to_string().contains(&format!("{entry:?}")), "{error}");
     }
+}
+
+#[test]
+fn a_password_in_an_entry_is_not_repeated() {
+    for entry in ["https://me:hush@example.com", "https://hush@example.com:443", "me:hush@example.com"] {
+        let error = AllowList::parse(&[entry]).unwrap_err().to_string();
+        assert!(error.contains("…@example.com") && !error.contains("hush"), "{error}");
+    }
+    let list = AllowList::parse(&["redis://:hush@cache:6379"]).unwrap();
+    assert_eq!(list.unsupported(), ["redis://…@cache:6379"]);
 }
 
 #[test]

@@ -1,0 +1,56 @@
+//! A component that is denied a million requests does not fill the disk with that.
+
+use crate::sync::lock;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Lines a component may cause in a period; what is left out is counted, and told by the next line.
+const LINES: u32 = 50;
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// A bound on the log lines that one component's requests cause.
+#[derive(Debug, Default)]
+pub(super) struct Sparing(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    since: Option<Instant>,
+    said: u32,
+    left_out: u64,
+}
+
+impl Sparing {
+    /// Whether a line may be said now, and how many were not since the last one.
+    pub(super) fn afford(&self) -> Option<u64> {
+        lock(&self.0).afford(Instant::now())
+    }
+}
+
+impl State {
+    fn afford(&mut self, now: Instant) -> Option<u64> {
+        if self.since.is_none_or(|since| now.duration_since(since) >= PERIOD) {
+            (self.since, self.said) = (Some(now), 0);
+        }
+        if self.said >= LINES {
+            self.left_out = self.left_out.saturating_add(1);
+            return None;
+        }
+        self.said += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_has_so_many_lines_and_the_next_tells_what_was_left_out() {
+        let (mut state, start) = (State::default(), Instant::now());
+        let said = (0..1000).filter(|_| state.afford(start).is_some()).count();
+        assert_eq!(said, LINES as usize);
+        assert_eq!(state.afford(start + PERIOD / 2), None);
+        assert_eq!(state.afford(start + PERIOD), Some(1000 - u64::from(LINES) + 1));
+        assert_eq!(state.afford(start + PERIOD), Some(0));
+    }
+}
