@@ -159,7 +159,8 @@ fn values<'a>(fetched: &'a Fetched, name: &'a str) -> impl Iterator<Item = &'a s
         .headers
         .iter()
         .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
-        .filter_map(|(_, value)| std::str::from_utf8(value).ok().map(str::trim))
+        // What is white space to HTTP (RFC 9110, 5.6.3), and no other that Unicode knows.
+        .filter_map(|(_, value)| std::str::from_utf8(value).ok().map(|value| value.trim_matches([' ', '\t'])))
 }
 
 /// `application/json` or another `application/…+json`, whatever its parameters.
