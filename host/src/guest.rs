@@ -19,10 +19,13 @@ const MAX_TABLES: usize = 64;
 const MAX_MEMORIES: usize = 16;
 /// Elements of all tables together.
 const MAX_TABLE_ELEMENTS: usize = 1 << 20;
-/// Handles (streams, fields, requests, …) that a guest may hold at once.
-const MAX_RESOURCES: usize = 1 << 16;
+/// Handles (fields, requests, responses, …) that a guest may hold at once: what stands behind them is the host's memory,
+/// of which the guest's ceiling knows nothing. With the next, a quarter of a GiB an instance.
+const MAX_RESOURCES: usize = 1 << 12;
 /// Bytes of a set of header fields that a guest builds.
 const MAX_FIELDS_BYTES: usize = 64 << 10;
+/// Bytes that a guest gets of one question for random ones: making them holds the thread up.
+const MAX_RANDOM_BYTES: u64 = 1 << 20;
 
 /// What every instance of a component starts with, on one thread.
 #[derive(Clone)]
@@ -62,6 +65,7 @@ impl Guest {
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
+            .max_random_size(MAX_RANDOM_BYTES)
             .envs(&template.environment)
             .stdout(template.output.stream(GuestStream::Stdout))
             .stderr(template.output.stream(GuestStream::Stderr));

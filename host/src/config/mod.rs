@@ -4,10 +4,12 @@
 mod stores;
 mod tls;
 mod units;
+mod unshown;
 
 pub use stores::{Secret, StoreSetting};
 pub use tls::TlsConfig;
 pub use units::{ByteSize, Period};
+use unshown::Unshown;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -50,6 +52,7 @@ pub struct Config {
         value_name = "NAME[=VALUE]",
         env = "WASI_HTTP_HOST_VAR",
         hide_env_values = true,
+        value_parser = Unshown::<Assignments>::new(),
         help_heading = "Settings of the component"
     )]
     pub vars: Vec<Assignments>,
@@ -134,6 +137,8 @@ pub struct Config {
         value_name = "URL",
         env = "WASI_HTTP_HOST_ALLOWED_OUTBOUND_HOST",
         value_delimiter = ',',
+        hide_env_values = true,
+        value_parser = Unshown::<Template>::new(),
         help_heading = "Outbound"
     )]
     pub allowed_outbound_hosts: Vec<Template>,

@@ -7,13 +7,17 @@ use std::{
     time::Duration,
 };
 
-use tracing_subscriber::{fmt::MakeWriter, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::{
     config::{Config, LogFormat},
     sync::lock,
 };
 
+/// The library and the program, as events name where they come from.
+const OURS: &str = "wasi_http_host";
 /// What may wait to be written; lines beyond it are dropped, and counted.
 const MAX_BUFFERED: usize = 4 << 20;
 /// How long the writer lets lines gather, so that it wakes seldom.
@@ -161,6 +165,12 @@ impl Log {
         Ok(Self { sink: Sink::stdout()?, format, level: config.log_level })
     }
 
+    /// What of it is ours. Libraries tell at their finer levels what they work on, headers and queries included: of
+    /// theirs only warnings are said.
+    fn filter(&self) -> Targets {
+        Targets::new().with_target(OURS, self.level).with_default(self.level.min(tracing::Level::WARN))
+    }
+
     /// Makes it the process's log. A second call, as in tests, changes nothing.
     pub(crate) fn install(&self) {
         let builder = tracing_subscriber::fmt()
@@ -174,8 +184,11 @@ impl Log {
                 .with_current_span(false)
                 .with_span_list(false)
                 .finish()
+                .with(self.filter())
                 .try_init(),
-            LogFormat::Text => builder.with_ansi(io::stdout().is_terminal()).finish().try_init(),
+            LogFormat::Text => {
+                builder.with_ansi(io::stdout().is_terminal()).finish().with(self.filter()).try_init()
+            }
         };
     }
 }

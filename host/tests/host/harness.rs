@@ -53,7 +53,8 @@ pub(crate) fn run(args: &[&str]) -> Output {
     command().args(args).output().expect("the program starts")
 }
 
-fn command() -> Command {
+/// The program, in an environment of its own.
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wasi-http-host"));
     // What the developer's own environment sets must not change a test.
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -83,6 +84,16 @@ impl Host {
 
     /// Serves a manifest or a component, in an environment.
     pub(crate) fn serve(app: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::serve_complaining(app, flags, environment, Stdio::inherit())
+    }
+
+    /// The same, with its standard error elsewhere.
+    pub(crate) fn serve_complaining(
+        app: &Path,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+        complaints: Stdio,
+    ) -> Self {
         let mut child = command()
             .arg("serve")
             .arg(app)
@@ -90,6 +101,7 @@ impl Host {
             .args(flags)
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
+            .stderr(complaints)
             .spawn()
             .expect("the program starts");
         let log = Arc::new(Log::default());

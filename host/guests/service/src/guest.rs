@@ -10,6 +10,9 @@ use spin_sdk::{
     wit_bindgen,
 };
 
+#[path = "hostile.rs"]
+mod hostile;
+
 mod bindings {
     spin_sdk::wit_bindgen::generate!({
         world: "imports",
@@ -132,6 +135,7 @@ impl wasip3::exports::http::handler::Guest for Service {
             "keyvalue" => Ok(text(keyvalue_call(argument, query))),
             "config" => Ok(text(format!("{:?}", config::get(argument)))),
             "fetch" => Ok(text(fetch(query).await)),
+            "hostile" => Ok(text(hostile::act(argument, query).await)),
             _ => {
                 let response = text(format!("no behaviour {behaviour:?}"));
                 let _ = response.set_status_code(404);

@@ -1,0 +1,249 @@
+//! A component that wants more than it was given: each test lets one try, and then asks for something ordinary.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use http::StatusCode;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+use crate::harness::{Host, guest, scratch};
+
+/// What a guest may make a host of one thread hold beside its own memory (16 MiB in these tests), and what the host itself needs.
+const MOST_RESIDENT: f64 = 1e9;
+
+fn alone(flags: &[&str]) -> Host {
+    Host::start("service", &[&["--threads", "1", "--max-memory", "16MiB"][..], flags].concat())
+}
+
+async fn answers(host: &Host) {
+    assert_eq!(host.get("/hello/after").await.text(), "hello after");
+}
+
+/// The guest's request ends as its own failure, by a trap or by its time, and the host has not grown.
+async fn is_stopped(host: &Host, path: &str) {
+    let status = host.get(path).await.status;
+    let stopped = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::GATEWAY_TIMEOUT];
+    assert!(stopped.contains(&status), "{path}: {status}");
+    answers(host).await;
+    let resident = host.metric("process_resident_memory_bytes").await;
+    assert!(resident < MOST_RESIDENT, "{path}: {resident}");
+}
+
+#[tokio::test]
+async fn handles_without_end_are_its_own_end() {
+    let host = alone(&[]);
+    for kind in ["handles", "heavy-handles", "streams"] {
+        is_stopped(&host, &format!("/hostile/{kind}")).await;
+    }
+}
+
+#[tokio::test]
+async fn tasks_without_end_are_its_own_end() {
+    let host = alone(&["--request-timeout", "3s", "--background-timeout", "1s"]);
+    is_stopped(&host, "/hostile/sleepers").await;
+}
+
+#[tokio::test]
+async fn recursion_without_end_a_panic_and_an_exit_cost_their_own_request() {
+    let mut host = alone(&[]);
+    for path in ["/hostile/recursion", "/hostile/panic", "/hostile/exit?0", "/hostile/exit?1"] {
+        is_stopped(&host, path).await;
+    }
+    let line = host.wait_for_line(|line| line["kind"] == "call stack exhausted");
+    assert_eq!(line["message"], "an instance trapped, and is not used again");
+    assert!(host.is_running());
+}
+
+#[tokio::test]
+async fn header_fields_have_a_bound() {
+    let host = alone(&[]);
+    let answer = host.get("/hostile/fields").await;
+    // Of a kilobyte each.
+    let added: usize = answer.text().parse().unwrap();
+    assert!((1..100).contains(&added), "{added}");
+}
+
+#[tokio::test]
+async fn a_header_cannot_be_split_and_the_connections_own_are_not_its() {
+    let host = alone(&[]);
+    for field in ["x=aCRLFset-cookie:b", "x=aLFb", "x=aNULb", "xSPy=a", "x:y=a"] {
+        let answer = host.get(&format!("/hostile/field?{field}")).await;
+        assert!(answer.text().starts_with("Err("), "{field}: {}", answer.text());
+    }
+    for name in [
+        "transfer-encoding",
+        "Connection",
+        "host",
+        "upgrade",
+        "keep-alive",
+        "proxy-authorization",
+        "http2-settings",
+    ] {
+        let answer = host.get(&format!("/hostile/field?{name}=x")).await;
+        assert!(answer.text().contains("Forbidden"), "{name}: {}", answer.text());
+    }
+    assert_eq!(host.get("/hostile/field?x-harmless=a").await.text(), "Ok(())");
+}
+
+#[tokio::test]
+async fn randomness_and_questions_come_in_bounded_pieces() {
+    let host = alone(&[]);
+    let length: usize = host.get(&format!("/hostile/random?{}", u64::MAX)).await.text().parse().unwrap();
+    assert!((1..=1 << 20).contains(&length), "{length}");
+    assert_eq!(host.get("/hostile/question?4000000").await.text(), "Ok(None)");
+    answers(&host).await;
+}
+
+#[tokio::test]
+async fn sockets_are_denied() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let host = alone(&[]);
+    for path in [format!("connect?{address}"), "listen".into(), "datagram".into(), "resolve?localhost".into()]
+    {
+        let answer = host.get(&format!("/hostile/{path}")).await;
+        assert!(answer.text().starts_with("refused "), "{path}: {}", answer.text());
+    }
+    let nobody = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(nobody.is_err(), "somebody connected");
+}
+
+fn manifest(directory: &Path, rest: &str) -> PathBuf {
+    let path = directory.join("spin.toml");
+    let text = format!(
+        "spin_manifest_version = 2\n[application]\nname = \"hostile\"\n\
+         [[trigger.http]]\nroute = \"/...\"\ncomponent = \"hostile\"\n\
+         [component.hostile]\nsource = {:?}\nkey_value_stores = [\"default\"]\n{rest}\n",
+        guest("service")
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn of_the_file_system_it_sees_what_is_mounted_and_cannot_leave_or_change_it() {
+    let directory = scratch("hostile-files");
+    let mounted = directory.join("mounted");
+    std::fs::create_dir(&mounted).unwrap();
+    std::fs::write(mounted.join("inside"), "seen").unwrap();
+    std::fs::write(directory.join("secret"), "hidden").unwrap();
+    std::os::unix::fs::symlink(directory.join("secret"), mounted.join("absolute")).unwrap();
+    std::os::unix::fs::symlink("../secret", mounted.join("relative")).unwrap();
+    std::os::unix::fs::symlink("..", mounted.join("up")).unwrap();
+    let app = manifest(&directory, "files = [{ source = \"mounted\", destination = \"/data\" }]");
+    let host = Host::serve(&app, &[], &[]);
+    assert_eq!(host.get("/hostile/read?/data/inside").await.text(), r#"got "seen""#);
+    let outside = directory.join("secret");
+    for path in [
+        "/data/absolute",
+        "/data/relative",
+        "/data/../secret",
+        "/data/up/secret",
+        "/data/./up/../../secret",
+        outside.to_str().unwrap(),
+        "/etc/passwd",
+        "/proc/self/environ",
+        "secret",
+    ] {
+        let answer = host.get(&format!("/hostile/read?{path}")).await;
+        assert!(answer.text().starts_with("refused "), "{path}: {}", answer.text());
+    }
+    for path in ["/data/new", "/data/inside", "/data/relative", "/tmp/new"] {
+        let answer = host.get(&format!("/hostile/write?{path}")).await;
+        assert!(answer.text().starts_with("refused "), "{path}: {}", answer.text());
+    }
+    assert_eq!(std::fs::read_to_string(mounted.join("inside")).unwrap(), "seen");
+    assert_eq!(std::fs::read_dir(&mounted).unwrap().count(), 4, "nothing was made");
+    assert_eq!(std::fs::read_to_string(outside).unwrap(), "hidden");
+}
+
+#[tokio::test]
+async fn of_the_environment_it_sees_what_its_manifest_says() {
+    let app = manifest(&scratch("hostile-environment"), "environment = { GIVEN = \"yes\" }");
+    let host =
+        Host::serve(&app, &[], &[("HIDDEN", "s3cret"), ("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "s3cret")]);
+    assert_eq!(host.get("/hostile/environment").await.text(), r#"[("GIVEN", "yes")] []"#);
+    assert_eq!(host.get("/config/hidden").await.text(), "Ok(None)");
+}
+
+#[tokio::test]
+async fn a_flood_of_keys_stays_within_the_stores_bytes() {
+    let host = alone(&["--keyvalue-max-bytes", "1MiB"]);
+    // 20 MB.
+    let answer = host.get("/hostile/keys?20000").await;
+    assert!(answer.text().parse::<u32>().is_ok(), "{}", answer.text());
+    host.wait_for_metric("wasi_http_host_keyvalue_memory_bytes", |bytes| bytes <= f64::from(2 << 20)).await;
+    assert_eq!(host.get("/hostile/large-key").await.text(), "false");
+    answers(&host).await;
+}
+
+#[tokio::test]
+async fn a_value_that_is_too_large_is_refused() {
+    let host = Host::start("service", &["--keyvalue-max-bytes", "64MiB"]);
+    assert_eq!(host.get("/hostile/large-value").await.text(), "false");
+    answers(&host).await;
+}
+
+/// An upstream that remembers each byte that it was sent.
+async fn upstream() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = upstream.local_addr().unwrap();
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let seen = sent.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = upstream.accept().await {
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                let mut bytes = [0; 4096];
+                while let Ok(length @ 1..) = stream.read(&mut bytes).await {
+                    let whole = {
+                        let mut seen = seen.lock().unwrap();
+                        seen.extend_from_slice(&bytes[..length]);
+                        seen.ends_with(b"hello")
+                    };
+                    if whole {
+                        let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+                    }
+                }
+            });
+        }
+    });
+    (address, sent)
+}
+
+#[tokio::test]
+async fn a_request_behind_a_request_is_not_sent() {
+    let (address, sent) = upstream().await;
+    let host = alone(&["--allowed-outbound-host", &format!("http://{address}")]);
+    assert_eq!(host.get(&format!("/hostile/post?{address}")).await.text(), "status 204");
+    // What it is told does not matter.
+    host.get(&format!("/hostile/smuggle?{address}")).await;
+    assert_eq!(host.get(&format!("/hostile/post?{address}")).await.text(), "status 204");
+    let sent = String::from_utf8_lossy(&sent.lock().unwrap()).into_owned();
+    assert!(sent.contains("content-length: 5\r\n") && sent.ends_with("\r\n\r\nhello"), "{sent}");
+    assert!(!sent.contains("smuggled"), "{sent}");
+}
+
+#[tokio::test]
+async fn denials_without_end_do_not_fill_the_log() {
+    const DENIED: usize = 3000;
+    let host = alone(&["--request-timeout", "60s"]);
+    let begun = Instant::now();
+    let answer = host.get(&format!("/hostile/denied?{DENIED}/169.254.169.254")).await;
+    assert_eq!(answer.text(), DENIED.to_string());
+    host.wait_for_line(|line| line["message"] == "outbound request denied");
+    let lines = host.lines().iter().filter(|line| line["message"] == "outbound request denied").count();
+    let periods = usize::try_from(begun.elapsed().as_secs()).unwrap() / 5 + 2;
+    assert!(lines <= 50 * periods, "{lines} lines in {periods} periods");
+    let metrics = host.admin("/metrics").await;
+    let counted =
+        metrics.text().lines().find(|line| line.starts_with("wasi_http_host_outbound_denied_total"));
+    assert!(counted.is_some_and(|line| line.ends_with(&format!(" {DENIED}"))), "{counted:?}");
+}

@@ -1,0 +1,205 @@
+//! What is secret is told to nobody: not by logs, errors, metrics or help, whatever goes wrong.
+
+use std::{fs, net::TcpListener, process::Output};
+
+use http::Request;
+use http_body_util::Full;
+use serde_json::json;
+
+use crate::{
+    harness::{Host, command, guest, scratch},
+    redis_server::Server,
+};
+
+/// Stands in each secret, and nowhere else.
+const CANARY: &str = "c4n4ry";
+
+fn assert_kept(place: &str, text: &str) {
+    // The same in base64, at each of its three places in a triple.
+    for form in [CANARY, "YzRuNHJ5", "M0bjRye", "jNG40cn"] {
+        assert!(!text.contains(form), "{place} tells a secret: {text}");
+    }
+}
+
+fn is_kept(output: &Output) -> String {
+    let [out, err] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert_kept("the output", &out);
+    assert_kept("the error", &err);
+    out + &err
+}
+
+/// A port that refuses connections.
+fn nobody() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn a_host_in_trouble_tells_no_secret() {
+    let directory = scratch("secrets");
+    let settings = directory.join("settings");
+    fs::create_dir(&settings).unwrap();
+    fs::write(settings.join("github_token"), format!("{CANARY}-file")).unwrap();
+    let redis = Server::start(&["--requirepass", "another"]);
+    let (store, proxy) =
+        (format!("shared=redis://{}", redis.address()), format!("http://user:{CANARY}-proxy@{}", nobody()));
+    let collector = format!("http://{}", nobody());
+    let headers = format!("authorization=Bearer {CANARY}-collector");
+    let password = format!("{CANARY}-redis");
+    let environment = [
+        ("FROM_ENVIRONMENT", &*format!("{CANARY}-environment")),
+        ("WASI_HTTP_HOST_VAR", "github_token,from_environment"),
+        ("WASI_HTTP_HOST_KEYVALUE_STORE", &store),
+        ("WASI_HTTP_HOST_KEYVALUE_PASSWORD", &password),
+        ("HTTP_PROXY", &proxy),
+        ("HTTPS_PROXY", &proxy),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector),
+        ("OTEL_EXPORTER_OTLP_HEADERS", &headers),
+    ];
+    let from_flag = format!("from_flag={CANARY}-flag");
+    let flags = [
+        "--settings-dir",
+        settings.to_str().unwrap(),
+        "--var",
+        &from_flag,
+        "--var",
+        "github_token,from_environment",
+        "--allowed-outbound-host",
+        "http://*",
+        "--log-level",
+        "trace",
+        "--keyvalue-connect-timeout",
+        "300ms",
+    ];
+    let complaints = directory.join("stderr");
+    let host = Host::serve_complaining(
+        &guest("service"),
+        &flags,
+        &environment,
+        fs::File::create(&complaints).unwrap().into(),
+    );
+    for name in ["github_token", "from_environment", "from_flag"] {
+        let answer = host.get(&format!("/config/{name}")).await;
+        assert!(answer.text().contains(CANARY), "the guest itself is told: {}", answer.text());
+    }
+    for path in [
+        "/keyvalue/get/shared/key",
+        "/keyvalue/get/unknown/key",
+        "/fetch?example.com",
+        "/hostile/smuggle?example.com",
+        &format!("/fetch?user:{CANARY}@example.com"),
+        "/fetch?10.0.0.1",
+        "/trap",
+        "/hostile/panic",
+        "/error/internal",
+        &format!("/nothing?token={CANARY}"),
+    ] {
+        let request = Request::get(path)
+            .header("authorization", format!("Bearer {CANARY}"))
+            .header("cookie", format!("session={CANARY}"));
+        let answer = host.send(request.body(Full::default()).unwrap()).await;
+        assert_kept(path, answer.text());
+        assert_kept(path, &format!("{:?}", answer.headers));
+    }
+    for path in ["/metrics", "/ready", "/live"] {
+        assert_kept(path, host.admin(path).await.text());
+    }
+    host.wait_for_line(|line| line["message"] == "an instance trapped, and is not used again");
+    host.wait_for_line(|line| line["store"] == "shared" && line["level"] == "WARN");
+    host.wait_for_line(|line| line["message"] == "outbound request failed");
+    assert_kept("the log", &json!(host.lines()).to_string());
+    let own = fs::read_to_string(format!("/proc/{}/cmdline", host.id())).unwrap();
+    assert!(own.contains(CANARY), "which is why a flag is the wrong place for one");
+    drop(host);
+    assert_kept("standard error", &fs::read_to_string(complaints).unwrap());
+}
+
+#[test]
+fn a_setting_that_is_wrong_is_named_without_its_value() {
+    let app = guest("service");
+    let app = app.to_str().unwrap();
+    let secret = |text: &str| text.replace('?', CANARY);
+    for (flag, variable, value) in [
+        ("--var", "WASI_HTTP_HOST_VAR", secret("github-token=?")),
+        ("--keyvalue-store", "WASI_HTTP_HOST_KEYVALUE_STORE", secret("shared=redis://me:?@cache")),
+        ("--keyvalue-store", "WASI_HTTP_HOST_KEYVALUE_STORE", secret("redis://:?@cache")),
+        (
+            "--allowed-outbound-host",
+            "WASI_HTTP_HOST_ALLOWED_OUTBOUND_HOST",
+            secret("https://me:?@example.com"),
+        ),
+    ] {
+        let named = |text: &str| {
+            text.contains(flag)
+                || text.contains(flag.trim_start_matches("--"))
+                || text.contains("allowed_outbound_hosts")
+        };
+        let flags = ["serve", app, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let by_flag = command().args(flags).args([flag, &value]).output().unwrap();
+        let by_variable = command().args(flags).env(variable, &value).output().unwrap();
+        for output in [by_flag, by_variable] {
+            assert!(!output.status.success());
+            let said = is_kept(&output);
+            assert!(named(&said), "{flag}: {said}");
+        }
+    }
+    let proxy =
+        command().args(["serve", app]).env("HTTPS_PROXY", secret("socks5://me:?@proxy")).output().unwrap();
+    assert!(is_kept(&proxy).contains("HTTPS_PROXY"));
+    let both = command()
+        .args(["serve", app, "--keyvalue-password-file", "/nowhere"])
+        .env("WASI_HTTP_HOST_KEYVALUE_PASSWORD", CANARY)
+        .output()
+        .unwrap();
+    assert!(is_kept(&both).contains("--keyvalue-password"));
+}
+
+#[test]
+fn help_and_inspect_tell_no_secret() {
+    let app = guest("service");
+    for args in [&["--help"][..], &["serve", "--help"], &["serve", "-h"], &["inspect", app.to_str().unwrap()]]
+    {
+        let output = command()
+            .args(args)
+            .env("WASI_HTTP_HOST_VAR", format!("github_token={CANARY}"))
+            .env("WASI_HTTP_HOST_KEYVALUE_PASSWORD", CANARY)
+            .env("WASI_HTTP_HOST_KEYVALUE_STORE", format!("shared=redis://cache/{CANARY}"))
+            .env("WASI_HTTP_HOST_ALLOWED_OUTBOUND_HOST", format!("https://me:{CANARY}@example.com"))
+            .env("HTTPS_PROXY", format!("http://me:{CANARY}@proxy"))
+            .env("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization={CANARY}"))
+            .output()
+            .unwrap();
+        assert!(!is_kept(&output).is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_manifest_that_is_wrong_tells_no_setting() {
+    let directory = scratch("secrets-manifest");
+    let manifest = |rest: &str| {
+        let path = directory.join("spin.toml");
+        let text = format!(
+            "spin_manifest_version = 2\n[application]\nname = \"a\"\n[variables]\ntoken = {{ required = true, secret = true }}\n\
+             [[trigger.http]]\nroute = \"/...\"\ncomponent = \"c\"\n[component.c]\nsource = {:?}\n{rest}\n",
+            guest("service")
+        );
+        fs::write(&path, text).unwrap();
+        path
+    };
+    for rest in [
+        "allowed_outbound_hosts = [\"https://{{ token }}\"]",
+        "variables = { token = \"{{ tokens }}\" }",
+        "variables = { token = \"{{ token\" }",
+        "key_value_stores = [\"unknown\"]",
+    ] {
+        let output = command()
+            .arg("serve")
+            .arg(manifest(rest))
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--no-cache"])
+            .env("TOKEN", CANARY)
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "{rest}");
+        assert!(!is_kept(&output).is_empty(), "{rest}");
+    }
+}
