@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -22,8 +22,8 @@ pub(super) struct Board {
     turned: AtomicBool,
     /// No further calls are to be taken.
     retiring: AtomicBool,
-    /// Heads wait for the first bytes of their bodies.
-    pub(super) heads_waiting: AtomicBool,
+    /// So many heads wait for the first bytes of their bodies.
+    pub(super) heads_waiting: AtomicUsize,
     /// They are to go without.
     pub(super) flush_heads: AtomicBool,
 }
@@ -99,7 +99,7 @@ impl Board {
             state: Mutex::new(State { slots: Vec::new(), phase: Phase::Idle, since: now }),
             turned: AtomicBool::new(true),
             retiring: AtomicBool::new(false),
-            heads_waiting: AtomicBool::new(false),
+            heads_waiting: AtomicUsize::new(0),
             flush_heads: AtomicBool::new(false),
         }
     }

@@ -39,6 +39,10 @@ impl Heads {
         Self { waiting: Vec::new(), bond }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

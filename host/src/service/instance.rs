@@ -93,7 +93,7 @@ async fn serve(
                     });
                 }
                 // Nothing more comes without an event from outside: heads need not wait for their bodies.
-                if !board.heads_waiting.load(Relaxed) || board.flush_heads.swap(true, Relaxed) {
+                if board.heads_waiting.load(Relaxed) == 0 || board.flush_heads.swap(true, Relaxed) {
                     break;
                 }
             }
@@ -121,7 +121,8 @@ async fn serve(
             EndReason::TimedOut
         }
         End::Trap(error) => {
-            let calls = board.fail_all(&CallError::Trapped);
+            // Those whose head waited for its body are answered by the loss of their sender, the same way.
+            let calls = board.fail_all(&CallError::Trapped) + board.heads_waiting.load(Relaxed);
             dispatch.metrics.siblings.inc_by((calls as u64).saturating_sub(1));
             let kind = trap_kind(&error);
             dispatch.metrics.count_trap(&kind);
@@ -165,6 +166,8 @@ async fn turn(
         Proxy::P2(guest) => *guest.wasi_http_incoming_handler().func_handle().func(),
     };
     let is_proxy = matches!(proxy, Proxy::P2(_));
+    // Where requests are kept apart, so is the end of a response from the next. (A proxy writes it within its call.)
+    let alone = limits.concurrency == 1 && !is_proxy;
     let mut flights = FuturesUnordered::new();
     let mut heads = Heads::new(bond.clone());
     let mut taken = 0usize;
@@ -184,11 +187,13 @@ async fn turn(
                 heads.poll(cx, board.flush_heads.load(Relaxed));
                 board.flush_heads.store(false, Relaxed);
             }
-            board.heads_waiting.store(!heads.is_empty(), Relaxed);
+            board.heads_waiting.store(heads.len(), Relaxed);
 
             let ready = taken < limits.max_calls
                 && !board.is_retiring()
-                && flights.len() < limits.concurrency
+                // A response that is being written is still a request that is served.
+                && flights.len() + heads.len() < limits.concurrency
+                && !(alone && bond.is_open(cx.waker()))
                 && accessor.poll_ready_for_concurrent_call(handle, cx).is_ready();
             if !ready {
                 chair.withdraw();

@@ -34,6 +34,19 @@ async fn requests_that_share_the_instance_end_with_it_and_are_counted() {
 }
 
 #[tokio::test]
+async fn a_request_that_has_the_instance_to_itself_has_it_until_its_body_is_out() {
+    let flags = ["--threads", "1", "--max-instances", "1", "--instance-max-concurrency", "1"];
+    let host = Host::start("service", &flags);
+    let (dripped, trapped) = tokio::join!(host.get("/drip/30"), async {
+        host.wait_for_metric("wasi_http_host_requests_active", |active| active == 1.0).await;
+        host.get("/trap").await
+    });
+    assert!(dripped.whole && dripped.text().ends_with("chunk 29\n"), "{dripped:?}");
+    assert_eq!(trapped.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(host.metric("wasi_http_host_sibling_requests_ended_total").await, 0.0);
+}
+
+#[tokio::test]
 async fn a_body_that_a_trap_cuts_off_does_not_look_whole() {
     let host = Host::start("service", &[]);
     let answer = host.get("/cut").await;
