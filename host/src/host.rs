@@ -20,6 +20,7 @@ use crate::{
     app::{App, AppError},
     component::{self, ComponentError, Inspection, Kind, Linked},
     config::{Config, Invalid, Switch},
+    descriptors,
     engine::{self, Cache, EngineError},
     guest::Template,
     keyvalue::{self, MemoryStore, RedisStore, Store, Stores, UnknownStore},
@@ -336,7 +337,8 @@ impl Host {
                 warm: false.into(),
                 draining: false.into(),
             });
-            let listener = Listener::new(listener, workers.clone(), config.max_connections.get(), metrics)?;
+            let connections = descriptors::bounded(&config);
+            let listener = Listener::new(listener, workers.clone(), connections, metrics)?;
             tracing::info!(listener = "main", address = %address, "listening");
             tracing::info!(listener = "admin", address = %admin_address, "listening");
             let serving_admin = tokio::spawn(admin.clone().serve(admin_listener));

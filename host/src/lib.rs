@@ -14,6 +14,7 @@ mod admission;
 pub mod app;
 mod component;
 pub mod config;
+mod descriptors;
 mod engine;
 mod guest;
 pub mod histogram;
@@ -30,6 +31,7 @@ mod telemetry;
 
 pub use component::{ComponentError, Import, Inspection, Kind};
 pub use config::Config;
+pub use descriptors::raise_open_files;
 pub use engine::EngineError;
 pub use host::{Builder, CompileReport, Host, StartError, compile, inspect};
 pub use shutdown::{Shutdown, Trigger};

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, error::ErrorKind};
-use wasi_http_host::{Config, Host, Inspection, Shutdown, StartError, compile, inspect};
+use wasi_http_host::{Config, Host, Inspection, Shutdown, StartError, compile, inspect, raise_open_files};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -71,6 +71,7 @@ fn save_memory() {
 fn save_memory() {}
 
 fn serve(config: Config) -> Result<ExitCode, StartError> {
+    raise_open_files();
     Host::new(config)?.run(Shutdown::on_signals())?;
     Ok(ExitCode::SUCCESS)
 }

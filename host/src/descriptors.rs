@@ -1,0 +1,53 @@
+//! How many files the process may open, and how many of them clients may have.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::Config;
+
+/// What is open besides connections: listeners, event queues, the log, probes, stores, mounted files.
+const OTHERS: u64 = 128;
+
+/// Lets the process open as many files as the system allows it to. What is inherited is mostly a limit for programs
+/// that wait with `select`, which cannot count further than 1024.
+pub fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // Where that is refused, connections are bounded by what there is.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+}
+
+/// `--max-connections`, or as many as leave files for all else: a process that has none left can neither answer its
+/// probes nor ask for anything, where clients would only have waited to be accepted.
+pub(crate) fn bounded(config: &Config) -> usize {
+    let wanted = config.max_connections.get();
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return wanted };
+    let outbound = u64::try_from(config.outbound_max_concurrency.get()).unwrap_or(u64::MAX);
+    let left = usize::try_from(left_for_clients(limit, outbound)).unwrap_or(usize::MAX);
+    if left < wanted {
+        tracing::warn!(
+            limit,
+            max_connections = left,
+            "--max-connections is more than the process may open files for: fewer connections are open at once"
+        );
+    }
+    wanted.min(left)
+}
+
+/// At least half.
+fn left_for_clients(limit: u64, outbound: u64) -> u64 {
+    limit - outbound.saturating_add(OTHERS).min(limit / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_files_for_what_serves_them() {
+        assert_eq!(left_for_clients(1_048_576, 256), 1_048_576 - 384);
+        assert_eq!(left_for_clients(1024, 256), 640);
+        assert_eq!(left_for_clients(128, 256), 64);
+        assert_eq!(left_for_clients(1, u64::MAX), 1);
+    }
+}
