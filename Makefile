@@ -45,6 +45,20 @@ test-e2e: build ## the real component in the real host against a fake GitHub
 	@echo "==> end to end"
 	@$(CARGO) test --locked --package e2e
 
+.PHONY: faults soak faults-build
+SOAK ?= 5m
+faults-build: build
+	@$(CARGO) build --locked --release --package guest-service --target wasm32-wasip2
+	@# A development build as the tests have it: libfaketime wants a host that is not linked statically.
+	@$(CARGO) test --locked --package wasi-http-host --test host --no-run
+	@$(CARGO) build --locked --package faults
+
+faults: faults-build ## what goes wrong around the host, a line each (docs/faults.md); FAULTS='--only redis-killed'
+	@$(CARGO) run --quiet --locked --package faults -- $(FAULTS)
+
+soak: faults-build ## minutes of everything at once; memory, files, instances, permits must come back; SOAK=60s
+	@$(CARGO) run --quiet --locked --package faults -- soak --for $(SOAK)
+
 test-cluster: setup ## the manifests on the cluster that KUBECONFIG names (e2e/cluster/README.md)
 	@echo "==> on the cluster"
 	@CARGO="$(CARGO)" scripts/test-cluster

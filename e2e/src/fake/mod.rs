@@ -28,6 +28,9 @@ pub use people::{File, Gist, People, User};
 /// Requests allowed per credential before the fake answers as GitHub does when they are used up.
 const RATE_LIMIT: u64 = 1_000_000;
 
+/// Scripts for this login hold for all who have none of their own; nobody can be called so.
+pub const EVERYONE: &str = "*";
+
 /// A running fake; dropping it closes the listener and every connection.
 pub struct FakeGitHub {
     address: SocketAddr,
@@ -168,8 +171,11 @@ impl Shared {
     /// Takes what is scripted for the user's next request, if anything is.
     fn scripted(&self, login: &str) -> Option<Answer> {
         let mut scripts = lock(&self.scripts);
-        let script = scripts.get_mut(&login.to_ascii_lowercase())?;
-        script.next.pop_front().or_else(|| script.then.clone())
+        let mut of = |login: &str| {
+            let script = scripts.get_mut(login)?;
+            script.next.pop_front().or_else(|| script.then.clone())
+        };
+        of(&login.to_ascii_lowercase()).or_else(|| of(EVERYONE))
     }
 
     /// Returns once nothing holds the user's requests.

@@ -38,6 +38,7 @@ pub struct Reply {
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
+    received: usize,
 }
 
 impl Ask {
@@ -110,7 +111,7 @@ impl Connection {
     fn new(stream: TcpStream) -> Self {
         // Only a delay would follow from an error here.
         let _ = stream.set_nodelay(true);
-        Self { stream, buffer: Vec::new() }
+        Self { stream, buffer: Vec::new(), received: 0 }
     }
 
     /// Connects.
@@ -122,6 +123,20 @@ impl Connection {
         Self::new(
             TcpStream::connect(to).await.unwrap_or_else(|error| panic!("cannot connect to {to}: {error}")),
         )
+    }
+
+    /// Connects, if that can be.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub async fn try_open(to: SocketAddr) -> io::Result<Self> {
+        Ok(Self::new(TcpStream::connect(to).await?))
+    }
+
+    /// Bytes that have come so far, while answers were waited for.
+    #[must_use]
+    pub fn received(&self) -> usize {
+        self.received
     }
 
     /// Writes bytes as they are.
@@ -245,7 +260,10 @@ impl Connection {
                 io::ErrorKind::UnexpectedEof,
                 "the connection ended before the answer did",
             )),
-            _ => Ok(()),
+            bytes => {
+                self.received += bytes;
+                Ok(())
+            }
         }
     }
 }

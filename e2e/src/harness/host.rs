@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::{Ask, Connection, Instances, Line, Log, PATIENCE, Reply, Samples, paths, until};
 
@@ -20,6 +21,19 @@ pub struct Options {
     served: OsString,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
+    program: Option<PathBuf>,
+    under: Vec<OsString>,
+}
+
+/// What becomes of the host's standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// It is read as it comes.
+    On,
+    /// The pipe stays open, and nobody reads.
+    Held,
+    /// The pipe is closed: writing fails from now on.
+    Closed,
 }
 
 impl Options {
@@ -27,12 +41,14 @@ impl Options {
     #[must_use]
     pub fn new(instances: Instances) -> Self {
         let cache = paths::target().join("e2e-cache");
-        let mut options =
-            Self { served: paths::manifest().into(), flags: Vec::new(), environment: Vec::new() }
-                .flag("--listen", "127.0.0.1:0")
-                .flag("--admin-listen", "127.0.0.1:0")
-                .flag("--log-format", "json")
-                .flag("--cache-dir", &cache.to_string_lossy());
+        let served = paths::manifest().into();
+        let nothing =
+            Self { served, flags: Vec::new(), environment: Vec::new(), program: None, under: Vec::new() };
+        let mut options = nothing
+            .flag("--listen", "127.0.0.1:0")
+            .flag("--admin-listen", "127.0.0.1:0")
+            .flag("--log-format", "json")
+            .flag("--cache-dir", &cache.to_string_lossy());
         if instances == Instances::Fresh {
             options = options.flag("--instance-max-requests", "1");
         }
@@ -42,9 +58,37 @@ impl Options {
     /// Adds a command-line flag, in place of one of the same name.
     #[must_use]
     pub fn flag(mut self, name: &str, value: &str) -> Self {
+        self = self.without(name);
+        self.flags.push(format!("{name}={value}"));
+        self
+    }
+
+    /// Takes a command-line flag back.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
         let with = format!("{name}=");
         self.flags.retain(|flag| !flag.starts_with(&with));
-        self.flags.push(with + value);
+        self
+    }
+
+    /// Serves this in place of the repository's manifest.
+    #[must_use]
+    pub fn serving(mut self, app: impl Into<OsString>) -> Self {
+        self.served = app.into();
+        self
+    }
+
+    /// Runs this build of the host in place of [`paths::host_program`].
+    #[must_use]
+    pub fn program(mut self, program: PathBuf) -> Self {
+        self.program = Some(program);
+        self
+    }
+
+    /// Starts it under a command that does something to its process and then becomes it by `exec`: `prlimit`, `unshare`.
+    #[must_use]
+    pub fn under(mut self, command: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.under = command.into_iter().map(Into::into).collect();
         self
     }
 
@@ -63,6 +107,7 @@ pub struct Host {
     main: SocketAddr,
     admin: SocketAddr,
     log: Log,
+    reading: watch::Sender<Reading>,
     /// From the start of the process to its first answer.
     started_in: Duration,
 }
@@ -86,8 +131,9 @@ impl Host {
     #[expect(clippy::panic, reason = "how a test reports that the host does not start")]
     async fn launch(options: Options) -> Self {
         let log = Log::default();
+        let reading = watch::Sender::new(Reading::On);
         let begun = Instant::now();
-        let mut child = spawn(&options, &log);
+        let mut child = spawn(&options, &log, &reading);
         let Some(pid) = child.id() else { panic!("the host ended at once") };
         let listening = |name: &'static str| {
             move |line: &Line| line.get("message") == Some("listening") && line.get("listener") == Some(name)
@@ -107,7 +153,7 @@ impl Host {
         let (main, admin) = (address("main", &mut child).await, address("admin", &mut child).await);
         until("the host is ready", async || log.find(|line| line.get("message") == Some("ready"))).await;
         let started_in = begun.elapsed();
-        Self { child, pid, main, admin, log, started_in }
+        Self { child, pid, main, admin, log, reading, started_in }
     }
 
     /// A request to the main port.
@@ -153,6 +199,17 @@ impl Host {
         &self.log
     }
 
+    /// Where the admin port listens.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Reads its standard output, or no longer.
+    pub fn read_log(&self, reading: Reading) {
+        self.reading.send_replace(reading);
+    }
+
     /// The process.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -180,6 +237,16 @@ impl Host {
         assert!(sent.is_ok_and(|status| status.success()), "SIGTERM could not be sent");
     }
 
+    /// Sends SIGKILL, and waits until it is gone.
+    ///
+    /// # Panics
+    /// As [`Host::ended`].
+    pub async fn kill(&mut self) {
+        // An error says that it has gone already.
+        let _ = self.child.start_kill();
+        self.ended().await;
+    }
+
     /// Waits for the end of the process.
     ///
     /// # Panics
@@ -203,9 +270,14 @@ impl Drop for Host {
 }
 
 #[expect(clippy::panic, reason = "how a test reports that the host does not start")]
-fn spawn(options: &Options, log: &Log) -> Child {
-    let program = paths::host_program();
-    let mut child = Command::new(&program)
+fn spawn(options: &Options, log: &Log, reading: &watch::Sender<Reading>) -> Child {
+    let program = options.program.clone().unwrap_or_else(paths::host_program);
+    let mut words = options.under.clone();
+    words.push(program.clone().into());
+    let (first, rest) =
+        words.split_first().map_or((program.as_os_str(), [].as_slice()), |(first, rest)| (first, rest));
+    let mut child = Command::new(first)
+        .args(rest)
         .arg("serve")
         .arg(&options.served)
         .args(&options.flags)
@@ -220,19 +292,26 @@ fn spawn(options: &Options, log: &Log) -> Child {
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        .unwrap_or_else(|error| panic!("{}: {error}", first.display()));
     if let Some(stdout) = child.stdout.take() {
-        tokio::spawn(copy(stdout, log.clone()));
+        tokio::spawn(copy(stdout, log.clone(), reading.subscribe()));
     }
     if let Some(stderr) = child.stderr.take() {
-        tokio::spawn(copy(stderr, log.clone()));
+        tokio::spawn(copy(stderr, log.clone(), reading.subscribe()));
     }
     child
 }
 
-async fn copy(from: impl AsyncRead + Unpin, log: Log) {
+async fn copy(from: impl AsyncRead + Unpin, log: Log, mut reading: watch::Receiver<Reading>) {
     let mut lines = BufReader::new(from).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        log.push(line);
+    loop {
+        let now = *reading.borrow_and_update();
+        tokio::select! {
+            line = lines.next_line(), if now == Reading::On => match line {
+                Ok(Some(line)) => log.push(line),
+                Ok(None) | Err(_) => return,
+            },
+            changed = reading.changed() => if changed.is_err() || *reading.borrow() == Reading::Closed { return },
+        }
     }
 }

@@ -12,9 +12,9 @@ mod redis;
 use std::time::Duration;
 
 pub use connection::{Ask, Connection, Reply};
-pub use host::{Host, Options};
+pub use host::{Host, Options, Reading};
 pub use log::{Line, Log};
-pub use paths::{component, host_program, manifest, workspace};
+pub use paths::{component, host_program, manifest, target, workspace};
 pub use prometheus::{Sample, Samples};
 pub use redis::Redis;
 

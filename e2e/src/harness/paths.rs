@@ -11,7 +11,8 @@ pub fn workspace() -> PathBuf {
 }
 
 /// Where Cargo builds.
-pub(super) fn target() -> PathBuf {
+#[must_use]
+pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace().join("target"), |dir| workspace().join(dir))
 }

@@ -1,6 +1,6 @@
 //! A real Redis server, for hosts that share a store.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -70,6 +70,33 @@ impl Redis {
         let answer = asked.unwrap_or_else(|error| panic!("redis-server: {error}"));
         let line = answer.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
         line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Redis's answer to a command whose words need no quoting, up to the first line's end or, where that tells a length,
+    /// so many bytes further.
+    ///
+    /// # Errors
+    /// When it does not answer within [`PATIENCE`], or refuses.
+    pub fn command(&self, words: &str) -> io::Result<String> {
+        let mut stream = BufReader::new(TcpStream::connect(self.address)?);
+        stream.get_ref().set_read_timeout(Some(PATIENCE))?;
+        stream.get_ref().write_all(format!("{words}\r\n").as_bytes())?;
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let line = line.trim_end();
+        if let Some(refused) = line.strip_prefix('-') {
+            return Err(io::Error::other(format!("{words}: {refused}")));
+        }
+        let Some(Ok(length)) = line.strip_prefix('$').map(str::parse) else { return Ok(line.to_owned()) };
+        let mut text = vec![0; length];
+        stream.read_exact(&mut text)?;
+        String::from_utf8(text).map_err(io::Error::other)
     }
 
     fn answers(&self) -> bool {

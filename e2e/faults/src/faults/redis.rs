@@ -1,0 +1,85 @@
+//! What becomes of a shared cache's server.
+
+use std::time::Duration;
+
+use e2e::harness::Redis;
+use nix::sys::signal::Signal;
+
+use crate::fault::{Outcome, Shown, ensure};
+use crate::site::Site;
+use crate::system::signal;
+use crate::traffic::Mix;
+
+/// Answers while the fault lasts: long enough for every thread of both hosts to meet it.
+const DURING: u64 = 400;
+
+pub(super) async fn killed() -> Outcome {
+    let redis = Redis::start();
+    let site = Site::pair(&redis, |options| options).await?;
+    let (load, counted) = site.load(Mix::ALL, &[]).await?;
+    let address = redis.address();
+    drop(redis);
+    load.more(DURING).await?;
+    ensure!(load.tally().uncached > 0, "without Redis everything still came from the cache");
+    let _redis = Redis::start_at(address);
+    let normal_after = load.normal_again().await?;
+    let tally = load.finish().await;
+    counted.all(&site, &tally, 0).await?;
+    Ok(Shown { done: "killed under load of two hosts; back, empty".to_owned(), tally, normal_after })
+}
+
+pub(super) async fn silent() -> Outcome {
+    let redis = Redis::start();
+    let site = Site::pair(&redis, |options| options).await?;
+    let (load, counted) = site.load(Mix::ALL, &[]).await?;
+    signal(redis.pid(), Signal::SIGSTOP)?;
+    load.more(DURING).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let during = load.tally();
+    signal(redis.pid(), Signal::SIGCONT)?;
+    ensure!(during.uncached > 0, "a silent Redis went unnoticed");
+    let normal_after = load.normal_again().await?;
+    let tally = load.finish().await;
+    counted.all(&site, &tally, 0).await?;
+    let slowest = during.slowest.as_secs_f64();
+    Ok(Shown {
+        done: format!("SIGSTOP, SIGCONT; the slowest answer meanwhile took {slowest:.2} s"),
+        tally,
+        normal_after,
+    })
+}
+
+pub(super) async fn full() -> Outcome {
+    let done = "no memory left for writing (maxmemory 1, noeviction)";
+    refusing(done, &["CONFIG SET maxmemory 1"], &["CONFIG SET maxmemory 0"]).await
+}
+
+pub(super) async fn readonly() -> Outcome {
+    // Nobody listens on port 1: a replica without its primary, as after half a failover.
+    refusing("a replica that takes no writes", &["REPLICAOF 127.0.0.1 1"], &["REPLICAOF NO ONE"]).await
+}
+
+/// A server that still reads.
+async fn refusing(done: &str, fault: &[&str], lift: &[&str]) -> Outcome {
+    let say = |redis: &Redis, commands: &[&str]| -> Result<(), String> {
+        commands
+            .iter()
+            .try_for_each(|command| redis.command(command).map(drop).map_err(|error| error.to_string()))
+    };
+    let redis = Redis::start();
+    let site = Site::pair(&redis, |options| options).await?;
+    let (load, counted) = site.load(Mix::ALL, &[]).await?;
+    say(&redis, fault)?;
+    load.more(DURING).await?;
+    let mut refused = 0.0;
+    for host in &site.hosts {
+        let metrics = host.host_metrics().await;
+        refused += metrics.sum("wasi_http_host_keyvalue_remote_failures_total", &[("reason", "refused")]);
+    }
+    ensure!(refused > 0.0, "Redis refused nothing");
+    say(&redis, lift)?;
+    let normal_after = load.normal_again().await?;
+    let tally = load.finish().await;
+    counted.all(&site, &tally, 0).await?;
+    Ok(Shown { done: done.to_owned(), tally, normal_after })
+}

@@ -1,0 +1,171 @@
+//! Requests to the gists API: cached users, users that nobody asked for yet, and what GitHub is not asked about.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use e2e::fake::{People, User};
+use e2e::harness::Reply;
+use serde_json::{Value, json};
+
+use super::{Dice, Grade, Task, Traffic, shown};
+
+/// Users whose first page is in the cache.
+pub(crate) const POPULAR: u64 = 8;
+/// Users that are asked for once a page size: ever new entries.
+const NEWCOMERS: u64 = 400;
+const PAGE_SIZES: u64 = 100;
+const GISTS: usize = 6;
+
+/// How often what is asked for, in parts of their sum.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mix {
+    /// What is in the cache.
+    pub(crate) hits: u64,
+    /// What is not.
+    pub(crate) misses: u64,
+    /// `/health`.
+    pub(crate) health: u64,
+    /// A user that GitHub does not know.
+    pub(crate) absent: u64,
+    /// Parameters that cannot be.
+    pub(crate) invalid: u64,
+}
+
+impl Mix {
+    /// All kinds.
+    pub(crate) const ALL: Self = Self { hits: 60, misses: 12, health: 16, absent: 6, invalid: 6 };
+    /// What no GitHub is needed for.
+    pub(crate) const CACHED: Self = Self { hits: 70, misses: 0, health: 20, absent: 0, invalid: 10 };
+}
+
+/// Traffic of this mix.
+pub(crate) struct Gists {
+    mix: Mix,
+    /// The misses so far: no two loads of a run may ask for the same.
+    next: AtomicU64,
+    /// Newcomers come round again, and are in the cache by then.
+    recurring: bool,
+}
+
+impl Gists {
+    /// Traffic whose misses are misses.
+    pub(crate) fn new(mix: Mix) -> Self {
+        Self { mix, next: AtomicU64::new(0), recurring: false }
+    }
+
+    /// The same where newcomers are so few that they are known soon: what the cache holds stops growing.
+    pub(crate) fn recurring(mix: Mix) -> Self {
+        Self { recurring: true, ..Self::new(mix) }
+    }
+}
+
+/// Everybody whom this traffic asks for.
+pub(crate) fn people() -> People {
+    let mut people = People::default();
+    (0..POPULAR).map(popular).chain((0..NEWCOMERS).map(newcomer)).for_each(|name| people.add(user(&name)));
+    people
+}
+
+/// A user as GitHub knows it.
+pub(crate) fn user(login: &str) -> User {
+    User::believable(login, GISTS, 0)
+}
+
+fn popular(number: u64) -> String {
+    format!("popular-{number}")
+}
+
+fn newcomer(number: u64) -> String {
+    format!("newcomer-{number}")
+}
+
+impl Traffic for Gists {
+    fn draw(&self, dice: &mut Dice) -> Task {
+        let Mix { hits, misses, health, absent, invalid } = self.mix;
+        let mut draw = dice.below(hits + misses + health + absent + invalid);
+        let mut falls = |share: u64| {
+            let within = draw < share;
+            draw = draw.saturating_sub(share);
+            within
+        };
+        if falls(hits) {
+            let login = popular(dice.below(POPULAR));
+            Task { target: format!("/{login}"), judge: page(login, 30, true) }
+        } else if falls(misses) {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let (login, size) = if self.recurring {
+                (newcomer(number % NEWCOMERS), PAGE_SIZES)
+            } else {
+                (newcomer(number % NEWCOMERS), 1 + number / NEWCOMERS % PAGE_SIZES)
+            };
+            let target = format!("/users/{login}/gists?per_page={size}");
+            Task { target, judge: page(login, usize::try_from(size).unwrap_or(1), false) }
+        } else if falls(health) {
+            exact("/health", 200, json!({ "status": "healthy", "service": "github-gists-api" }))
+        } else if falls(absent) {
+            let login = format!("nobody-{}", dice.below(3));
+            exact(&format!("/{login}"), 404, json!({ "detail": format!("User '{login}' not found") }))
+        } else {
+            let message = "Input should be greater than or equal to 1";
+            let error = json!({ "type": "greater_than_equal", "loc": ["query", "page"], "msg": message, "input": "0", "ctx": { "ge": 1 } });
+            exact("/popular-0?page=0", 422, json!({ "detail": [error] }))
+        }
+    }
+}
+
+/// A page of the user's gists: the right ones in the right order.
+fn page(login: String, size: usize, cached: bool) -> Box<dyn Fn(&Reply) -> Grade + Send + Sync> {
+    Box::new(move |reply| {
+        if reply.status != 200 {
+            return refused(reply);
+        }
+        let Ok(body) = serde_json::from_slice::<Value>(&reply.body) else {
+            return Grade::Wrong(format!("not JSON: {}", shown(reply)));
+        };
+        let ids = |body: &Value| -> Option<Vec<String>> {
+            let gists = body.get("data")?.as_array()?.iter();
+            gists.map(|gist| Some(gist.get("id")?.as_str()?.to_owned())).collect()
+        };
+        let expected = user(&login).gists.into_iter().take(size).map(|gist| gist.id).collect();
+        if ids(&body) != Some(expected) {
+            return Grade::Wrong(format!("another's gists, or not all of {login}'s: {}", shown(reply)));
+        }
+        let status = reply.header("cache-status").unwrap_or_default();
+        match body.pointer("/cache/hit").and_then(Value::as_bool) {
+            Some(true) if status.contains("ttl=-") => Grade::Stale,
+            Some(false) if cached => Grade::Uncached,
+            Some(_) => Grade::Right,
+            None => Grade::Wrong(format!("no word on the cache: {}", shown(reply))),
+        }
+    })
+}
+
+/// The documented errors, each with its own words.
+fn refused(reply: &Reply) -> Grade {
+    let detail = serde_json::from_slice::<Value>(&reply.body).ok();
+    let detail = detail.as_ref().and_then(|body| body.get("detail")?.as_str()).unwrap_or_default();
+    let documented = match reply.status {
+        429 => detail == "GitHub API rate limit exceeded. Please try again later.",
+        502 => {
+            detail == "GitHub is unreachable"
+                || detail == "GitHub sent an invalid response"
+                || detail.starts_with("GitHub error: ")
+        }
+        // The host's own: overloaded.
+        503 => reply.header("retry-after").is_some() && !detail.is_empty(),
+        504 => detail == "GitHub API timeout",
+        _ => false,
+    };
+    if documented { Grade::Refused(reply.status) } else { Grade::Wrong(shown(reply)) }
+}
+
+fn exact(target: &str, status: u16, body: Value) -> Task {
+    let judge = move |reply: &Reply| {
+        let same = serde_json::from_slice::<Value>(&reply.body).is_ok_and(|found| found == body);
+        match reply.status {
+            found if found == status && same => Grade::Right,
+            429 | 502 | 503 | 504 => refused(reply),
+            _ => Grade::Wrong(shown(reply)),
+        }
+    };
+    Task { target: target.to_owned(), judge: Box::new(judge) }
+}
