@@ -8,6 +8,8 @@ mod keyvalue {
 #[path = "../../host/src/manifest/mod.rs"]
 pub mod manifest;
 pub mod outbound;
+#[path = "../../host/src/keyvalue/redis/address.rs"]
+pub mod redis;
 #[expect(dead_code, reason = "what guests read settings by is not here")]
 pub mod settings;
 #[path = "../../host/src/config/units.rs"]

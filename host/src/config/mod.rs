@@ -19,7 +19,10 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use crate::settings::{Assignments, Template};
+use crate::{
+    outbound,
+    settings::{Assignments, Template},
+};
 
 /// What `serve` needs to know. [`Config::default`] has every default; the flags take theirs from it.
 #[derive(Args, Clone, Debug)]
@@ -52,7 +55,7 @@ pub struct Config {
         value_name = "NAME[=VALUE]",
         env = "WASI_HTTP_HOST_VAR",
         hide_env_values = true,
-        value_parser = Unshown::<Assignments>::new(),
+        value_parser = Unshown::<Assignments>::but(unshown::name),
         help_heading = "Settings of the component"
     )]
     pub vars: Vec<Assignments>,
@@ -138,7 +141,7 @@ pub struct Config {
         env = "WASI_HTTP_HOST_ALLOWED_OUTBOUND_HOST",
         value_delimiter = ',',
         hide_env_values = true,
-        value_parser = Unshown::<Template>::new(),
+        value_parser = Unshown::<Template>::but(outbound::without_password),
         help_heading = "Outbound"
     )]
     pub allowed_outbound_hosts: Vec<Template>,

@@ -4,19 +4,28 @@ use std::{ffi::OsStr, fmt::Display, marker::PhantomData, str::FromStr};
 
 use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
 
-/// Reads a value as its type does, and shows it to nobody when it is wrong, where clap would repeat it.
-pub(super) struct Unshown<T>(PhantomData<fn() -> T>);
+/// Reads a value as its type does, and shows a part of it when it is wrong, where clap would repeat it all.
+pub(super) struct Unshown<T> {
+    /// That part.
+    shown: fn(&str) -> String,
+    read: PhantomData<fn() -> T>,
+}
 
 impl<T> Unshown<T> {
-    pub(super) const fn new() -> Self {
-        Self(PhantomData)
+    pub(super) fn but(shown: fn(&str) -> String) -> Self {
+        Self { shown, read: PhantomData }
     }
 }
 
 impl<T> Clone for Unshown<T> {
     fn clone(&self) -> Self {
-        Self::new()
+        Self::but(self.shown)
     }
+}
+
+/// Of `NAME=VALUE` the name.
+pub(super) fn name(assignment: &str) -> String {
+    assignment.split_once('=').map_or_else(|| assignment.to_owned(), |(name, _)| format!("{name}=…"))
 }
 
 impl<T> TypedValueParser for Unshown<T>
@@ -32,7 +41,8 @@ where
             None => "it is not UTF-8".to_owned(),
         };
         let name = arg.map(ToString::to_string).unwrap_or_default();
-        let message = format!("invalid value for '{name}': {reason}\n");
+        let value = value.to_str().map(self.shown).unwrap_or_default();
+        let message = format!("invalid value '{value}' for '{name}': {reason}\n");
         Err(clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command))
     }
 }

@@ -62,10 +62,10 @@ impl AllowList {
     pub fn parse<E: AsRef<str>>(entries: &[E]) -> Result<Self, InvalidEntry> {
         let mut list = Self::default();
         for entry in entries.iter().map(AsRef::as_ref) {
-            let invalid = |reason| InvalidEntry { entry: shown(entry), reason };
+            let invalid = |reason| InvalidEntry { entry: without_password(entry), reason };
             match Entry::parse(entry).map_err(invalid)? {
                 Some(entry) => list.entries.push(entry),
-                None => list.unsupported.push(shown(entry)),
+                None => list.unsupported.push(without_password(entry)),
             }
         }
         Ok(list)
@@ -102,7 +102,7 @@ impl AllowList {
 }
 
 /// `entry` without what may be somebody's password.
-fn shown(entry: &str) -> String {
+pub(crate) fn without_password(entry: &str) -> String {
     let (scheme, rest) = entry.split_once("://").unwrap_or(("", entry));
     match rest.rsplit_once('@') {
         Some((_, host)) => format!("{scheme}://…@{host}"),

@@ -22,13 +22,13 @@ mod hooks;
 mod policy;
 mod proxy;
 mod resolve;
-mod sparing;
 mod stats;
 mod target;
 mod tls;
 mod transport;
 
 pub use address::Reach;
+pub(crate) use allow::without_password;
 pub use allow::{AllowList, InvalidEntry};
 pub use client::{Client, Limits, Outbound, OutboundSettings};
 pub use hooks::Hooks;

@@ -1,6 +1,6 @@
 use super::policy::Policy;
-use super::sparing::Sparing;
 use crate::histogram::{BUCKETS, Histogram, HistogramSnapshot};
+use crate::telemetry::Sparing;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ impl Stats {
             entries: policy.entries().map(entry).collect(),
             denied: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
-            log: Sparing::default(),
+            log: Sparing::new(),
         }
     }
 

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     guest::Guest,
     keyvalue::OnWait,
-    telemetry::{EndReason, bounded},
+    telemetry::{EndReason, Sparing, bounded},
 };
 
 /// After a timeout, how long the event loop may take to turn before the guest counts as spinning or blocked.
@@ -35,6 +35,8 @@ const RETIRE_GRACE: Duration = Duration::from_secs(2);
 const LOOK_AFTER: Duration = Duration::from_millis(5);
 /// Bytes of a trap's backtrace that are logged.
 const BACKTRACE_BYTES: usize = 16 << 10;
+/// The process's traps, of which not each is told with its backtrace.
+static BACKTRACES: Sparing = Sparing::new();
 
 /// Lives in a task of its own until the instance has ended.
 pub(super) async fn run(mut chair: Chair) {
@@ -126,10 +128,14 @@ async fn serve(
             dispatch.metrics.siblings.inc_by((calls as u64).saturating_sub(1));
             let kind = trap_kind(&error);
             dispatch.metrics.count_trap(&kind);
+            // A client who knows how may cause one a request.
+            let left_out = BACKTRACES.afford();
+            let backtrace = left_out.map(|_| format!("{error:?}"));
             tracing::error!(
                 kind,
                 calls,
-                backtrace = bounded(&format!("{error:?}"), BACKTRACE_BYTES),
+                backtrace = backtrace.as_deref().map(|text| bounded(text, BACKTRACE_BYTES)),
+                left_out,
                 "an instance trapped, and is not used again"
             );
             EndReason::Trapped

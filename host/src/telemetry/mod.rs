@@ -7,6 +7,7 @@ mod interfaces;
 mod log;
 mod metrics;
 mod process;
+mod sparing;
 
 pub(crate) use access::{AccessLine, AccessLog};
 pub(crate) use exposition::{Exposition, Kind};
@@ -15,6 +16,7 @@ pub(crate) use interfaces::Interfaces;
 pub(crate) use log::{Log, Sink};
 pub(crate) use metrics::{EndReason, Gauge, Metrics, Rejection, WorkerMetrics};
 pub(crate) use process::expose as expose_process;
+pub(crate) use sparing::Sparing;
 
 /// The first `limit` bytes of `text`, cut between characters.
 pub(crate) fn bounded(text: &str, limit: usize) -> &str {

@@ -247,3 +247,19 @@ async fn denials_without_end_do_not_fill_the_log() {
         metrics.text().lines().find(|line| line.starts_with("wasi_http_host_outbound_denied_total"));
     assert!(counted.is_some_and(|line| line.ends_with(&format!(" {DENIED}"))), "{counted:?}");
 }
+
+#[tokio::test]
+async fn traps_without_end_do_not_fill_the_log() {
+    const TRAPS: usize = 200;
+    let host = alone(&[]);
+    let begun = Instant::now();
+    for _ in 0..TRAPS {
+        assert_eq!(host.get("/trap").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    let trapped = |line: &&serde_json::Value| line["message"] == "an instance trapped, and is not used again";
+    let lines = host.lines();
+    let told: Vec<_> = lines.iter().filter(trapped).collect();
+    let whole = told.iter().filter(|line| line["backtrace"].is_string()).count();
+    let periods = usize::try_from(begun.elapsed().as_secs()).unwrap() / 5 + 2;
+    assert!((1..=50 * periods).contains(&whole), "{whole} backtraces in {periods} periods");
+}

@@ -1,16 +1,16 @@
-//! A component that is denied a million requests does not fill the disk with that.
+//! A component that is denied a million requests, or traps at each, does not fill the disk with that.
 
 use crate::sync::lock;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Lines a component may cause in a period; what is left out is counted, and told by the next line.
+/// Lines of one kind in a period; what is left out is counted, and told by the next line.
 const LINES: u32 = 50;
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// A bound on the log lines that one component's requests cause.
-#[derive(Debug, Default)]
-pub(super) struct Sparing(Mutex<State>);
+/// A bound on log lines that requests cause.
+#[derive(Debug)]
+pub(crate) struct Sparing(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -20,8 +20,12 @@ struct State {
 }
 
 impl Sparing {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(State { since: None, said: 0, left_out: 0 }))
+    }
+
     /// Whether a line may be said now, and how many were not since the last one.
-    pub(super) fn afford(&self) -> Option<u64> {
+    pub(crate) fn afford(&self) -> Option<u64> {
         lock(&self.0).afford(Instant::now())
     }
 }
