@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     harness::{Host, guest, scratch},
     redis::{call, eventually, serve},
-    redis_server::Server,
+    redis_server::{Server, hanging_up_at_hello},
 };
 
 const PREFIX: &str = "wasi_http_host_keyvalue_remote_";
@@ -183,6 +183,17 @@ async fn a_server_that_does_not_say_what_changes_is_asked_each_time() {
             host.lines()
         );
     }
+}
+
+#[tokio::test]
+async fn a_proxy_that_hangs_up_at_what_it_does_not_know_is_spoken_to_as_ever() {
+    let server = Server::start(&[]);
+    let proxy = hanging_up_at_hello(server.address()).await;
+    let host = serve(&proxy, &["--threads", "1"], &[]);
+    eventually(&host, "set/shared/k?v", "Ok(())").await;
+    server.command(&["SET", "k", "changed"]);
+    assert_eq!(call(&host, "get/shared/k").await, r#"Ok(Some("changed"))"#);
+    assert_eq!(metric(&host, "tracked").await, 0);
 }
 
 #[tokio::test]

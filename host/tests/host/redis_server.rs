@@ -189,3 +189,24 @@ async fn pass(client: TcpStream, server: TcpStream, seen: Arc<Seen>) {
         () = back => {}
     }
 }
+
+/// Passes everything on until it hears of the newer protocol: then it hangs up, as proxies do that do not know it.
+pub(crate) async fn hanging_up_at_hello(server: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = server.to_owned();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(&server).await.unwrap();
+            tokio::spawn(async move {
+                let mut first = vec![0; 4 << 10];
+                let length = client.read(&mut first).await.unwrap_or_default();
+                let first = &first[..length];
+                if !first.windows(5).any(|word| word == b"HELLO") && server.write_all(first).await.is_ok() {
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                }
+            });
+        }
+    });
+    address
+}
