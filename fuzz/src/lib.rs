@@ -14,5 +14,9 @@ pub mod redis;
 pub mod settings;
 #[path = "../../host/src/config/units.rs"]
 pub mod units;
+/// Where the host has them.
+mod config {
+    pub(crate) use crate::units::{ByteSize, Period};
+}
 
 pub mod oracle;

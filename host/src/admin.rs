@@ -19,7 +19,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     server::{Tls, Worker, ask},
-    telemetry::{Exposition, Interfaces, Log, Metrics, expose_process},
+    telemetry::{Exposition, HostMetrics, Interfaces, Log, expose_process},
 };
 
 /// Probes and scrapers are few.
@@ -38,7 +38,7 @@ const MAX_READY_ANSWER: usize = 64 << 10;
 /// What probes ask about.
 pub(crate) struct Admin {
     pub(crate) workers: Vec<Arc<Worker>>,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<HostMetrics>,
     pub(crate) interfaces: Interfaces,
     pub(crate) log: Log,
     pub(crate) tls: Option<Arc<Tls>>,
@@ -113,7 +113,11 @@ impl Admin {
             return Err("no instance has been made yet".to_owned());
         }
         let (Some(path), Some(worker)) = (&self.ready_path, self.workers.first()) else { return Ok(()) };
-        match ask(&worker.dispatch, path, ASK_TIMEOUT, MAX_READY_ANSWER).await {
+        let lineup = worker.lineup();
+        let Some(served) = lineup.asked(path) else {
+            return Err(format!("no component is routed at {path}"));
+        };
+        match ask(&served.dispatch, path, ASK_TIMEOUT, MAX_READY_ANSWER).await {
             Ok((status, _)) if status.is_success() => Ok(()),
             Ok((status, _)) => Err(format!("the component answers {} at {path}", status.as_u16())),
             Err(error) => Err(format!("the component does not answer at {path}: {error}")),
@@ -123,7 +127,10 @@ impl Admin {
     async fn expose(&self) -> Response<Full<Bytes>> {
         let mut exposition = Exposition::default();
         self.metrics.expose(&mut exposition);
-        self.interfaces.expose(&mut exposition);
+        let lineup = self.workers.first().map(|worker| worker.lineup());
+        if let Some(lineup) = &lineup {
+            self.interfaces.expose(&mut exposition, lineup.generation().deployments());
+        }
         if let Some(tls) = &self.tls {
             tls.expose(&mut exposition);
         }
@@ -133,8 +140,10 @@ impl Admin {
             self.log.sink.dropped(),
         );
         expose_process(&mut exposition);
-        if let (Some(path), Some(worker)) = (&self.metrics_path, self.workers.first()) {
-            match ask(&worker.dispatch, path, ASK_TIMEOUT, MAX_COMPONENT_METRICS).await {
+        if let (Some(path), Some(lineup)) = (&self.metrics_path, &lineup)
+            && let Some(served) = lineup.asked(path)
+        {
+            match ask(&served.dispatch, path, ASK_TIMEOUT, MAX_COMPONENT_METRICS).await {
                 Ok((status, text)) if status.is_success() => {
                     exposition.append(&String::from_utf8_lossy(&text));
                 }

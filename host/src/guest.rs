@@ -31,7 +31,7 @@ const MAX_RANDOM_BYTES: u64 = 1 << 20;
 #[derive(Clone)]
 pub(crate) struct Template {
     pub(crate) max_memory: usize,
-    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) environment: Arc<[(String, String)]>,
     pub(crate) mounts: Arc<[Mount]>,
     pub(crate) settings: Arc<settings::Snapshot>,
     pub(crate) keyvalue: keyvalue::Access,

@@ -11,7 +11,7 @@
 
 mod admin;
 mod admission;
-pub mod app;
+mod application;
 mod component;
 pub mod config;
 mod descriptors;
@@ -29,9 +29,10 @@ mod shutdown;
 mod sync;
 mod telemetry;
 
+pub use application::{AppError, CompileReport, Inspected, MAX_WASM_BYTES, compile, inspect};
 pub use component::{ComponentError, Import, Inspection, Kind};
 pub use config::Config;
 pub use descriptors::raise_open_files;
 pub use engine::EngineError;
-pub use host::{Builder, CompileReport, Host, StartError, compile, inspect};
+pub use host::{Builder, Host, StartError};
 pub use shutdown::{Shutdown, Trigger};

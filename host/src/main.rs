@@ -1,6 +1,6 @@
 //! `wasi-http-host`: the command line over the library of the same name.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
 use wasi_http_host::{Config, Host, Inspection, Shutdown, StartError, compile, inspect, raise_open_files};
@@ -77,23 +77,38 @@ fn serve(config: Config) -> Result<ExitCode, StartError> {
 }
 
 fn report_compile(config: &Config) -> Result<ExitCode, StartError> {
-    let report = compile(config)?;
-    let file = report.file.as_deref().map_or("not kept".to_owned(), |file| file.display().to_string());
-    let how = if report.from_cache { "found" } else { "compiled" };
-    println!("{file} ({how} in {} ms)", report.duration.as_millis());
+    for report in compile(config)? {
+        let file = report.file.as_deref().map_or("not kept".to_owned(), |file| file.display().to_string());
+        let how = if report.from_cache { "found" } else { "compiled" };
+        println!("{file} ({}: {how} in {} ms)", report.component, report.duration.as_millis());
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fails when this host cannot serve the component, so that scripts may ask.
+/// Fails when this host cannot serve one of the components, so that scripts may ask.
 fn report_inspect(config: &Config, json: bool) -> Result<ExitCode, StartError> {
-    let inspection = inspect(config)?;
+    let all = inspect(config)?;
     if json {
-        let text = serde_json::to_string_pretty(&inspection).map_err(std::io::Error::other)?;
-        println!("{text}");
+        // One component is shown as itself, several by their names.
+        let text = match &*all {
+            [only] => serde_json::to_string_pretty(&only.inspection),
+            all => {
+                let named: BTreeMap<_, _> =
+                    all.iter().map(|one| (one.component.as_str(), &one.inspection)).collect();
+                serde_json::to_string_pretty(&named)
+            }
+        };
+        println!("{}", text.map_err(std::io::Error::other)?);
     } else {
-        print_inspection(&inspection);
+        for one in &all {
+            if all.len() > 1 {
+                println!("component: {}", one.component);
+            }
+            print_inspection(&one.inspection);
+        }
     }
-    Ok(if inspection.runs() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let runs = all.iter().all(|one| one.inspection.runs());
+    Ok(if runs { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn print_inspection(inspection: &Inspection) {

@@ -59,11 +59,11 @@ impl Cache {
         Some(base.join("wasi-http-host"))
     }
 
-    /// The component in `wasm`, from the cache or compiled and then kept.
+    /// The component `name` in `wasm`, from the cache or compiled and then kept.
     ///
     /// # Errors
     /// When `wasm` is no valid component. A cache that cannot be used is only a warning.
-    pub(crate) fn load(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Compiled> {
+    pub(crate) fn load(&self, engine: &Engine, name: &str, wasm: &[u8]) -> wasmtime::Result<Compiled> {
         let path = self.dir.as_ref().map(|dir| dir.join(file_name(engine, wasm)));
         if let Some(path) = &path {
             match read(engine, path) {
@@ -76,7 +76,7 @@ impl Cache {
                 }
             }
         }
-        let component = compile(engine, wasm)?;
+        let component = compile(engine, name, wasm)?;
         let file = path.filter(|path| match write(path, &component) {
             Ok(()) => true,
             Err(error) => {
@@ -175,18 +175,18 @@ fn ours_alone(metadata: &fs::Metadata) -> Result<(), String> {
     Ok(())
 }
 
-fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
+fn compile(engine: &Engine, name: &str, wasm: &[u8]) -> wasmtime::Result<Component> {
     let started = Instant::now();
     let (done, waiting) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             if waiting.recv_timeout(QUIET_FOR) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                tracing::info!("still compiling; the result is kept for the next start");
+                tracing::info!(component = name, "still compiling; the result is kept for the next start");
             }
         });
         let component = Component::from_binary(engine, wasm);
         drop(done);
-        tracing::debug!(duration_ms = started.elapsed().as_millis(), "compiled");
+        tracing::debug!(component = name, duration_ms = started.elapsed().as_millis(), "compiled");
         component
     })
 }

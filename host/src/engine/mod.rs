@@ -2,7 +2,7 @@
 
 mod cache;
 
-pub(crate) use cache::Cache;
+pub(crate) use cache::{Cache, Compiled};
 
 use std::{io, thread, time::Duration};
 
@@ -45,20 +45,24 @@ pub enum EngineError {
     Ticker(io::Error),
 }
 
-/// Sets up the engine for `config`, and the thread that interrupts guests.
+/// Sets up the engine for so many components under `config`, and the thread that interrupts guests.
 ///
 /// # Errors
 /// When the pool of instances does not fit the address space.
-pub(crate) fn new(config: &Config) -> Result<Engine, EngineError> {
-    let instances = config.max_instances.get();
-    let engine = Engine::new(&settings(config))
+pub(crate) fn new(config: &Config, components: usize) -> Result<Engine, EngineError> {
+    let instances = slots(config, components);
+    let engine = Engine::new(&settings(config, instances))
         .map_err(|cause| EngineError::AddressSpace { instances, cause: format!("{cause:#}") })?;
     tick(&engine).map_err(EngineError::Ticker)?;
     Ok(engine)
 }
 
-fn settings(config: &Config) -> wasmtime::Config {
-    let instances = config.max_instances.get();
+/// Places for instances: each component may fill its own without taking another's.
+fn slots(config: &Config, components: usize) -> u32 {
+    config.max_instances.get().saturating_mul(u32::try_from(components).unwrap_or(u32::MAX).max(1))
+}
+
+fn settings(config: &Config, instances: u32) -> wasmtime::Config {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES_EACH))

@@ -33,6 +33,12 @@ impl Stores {
         self
     }
 
+    /// The same stores for instances on the thread of `runtime`, where a remote one has connections of its own.
+    #[must_use]
+    pub fn on(&self, runtime: &Handle) -> Self {
+        Self(self.0.iter().map(|(name, backend)| (name.clone(), backend.on(runtime))).collect())
+    }
+
     /// Access to the named stores and to no others.
     ///
     /// # Errors
@@ -88,13 +94,6 @@ impl Access {
     #[must_use]
     pub fn has_remote(&self) -> bool {
         self.grants.iter().any(|grant| matches!(grant.backend, Backend::Remote(_)))
-    }
-
-    /// The same stores for instances on the thread of `runtime`, where a remote one has connections of its own.
-    #[must_use]
-    pub fn on(&self, runtime: &Handle) -> Self {
-        let on = |grant: &Grant| Grant { name: grant.name.clone(), backend: grant.backend.on(runtime) };
-        Self { grants: self.grants.iter().map(on).collect() }
     }
 }
 

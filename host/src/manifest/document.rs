@@ -160,6 +160,14 @@ impl<'a> Node<'a> {
         self.value.as_str().map(str::to_owned).ok_or_else(|| self.want("a string"))
     }
 
+    /// A string, or an integer as it is written.
+    pub(super) fn text(&self) -> Result<String, Error> {
+        match self.value.as_integer() {
+            Some(integer) => Ok(integer.as_str().to_owned()),
+            None => self.value.as_str().map(str::to_owned).ok_or_else(|| self.want("a string or an integer")),
+        }
+    }
+
     pub(super) fn boolean(&self) -> Result<bool, Error> {
         self.value.as_bool().ok_or_else(|| self.want("true or false"))
     }
@@ -202,6 +210,11 @@ impl<'a> Node<'a> {
             key: Some(self.path.clone()),
             problem: problem.into(),
         }
+    }
+
+    /// Where it stands, for what is said of another.
+    pub(super) fn place(&self) -> String {
+        format!("{} (line {})", self.path, self.line)
     }
 
     pub(super) fn warning(&self, text: &str) -> String {

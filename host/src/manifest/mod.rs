@@ -5,11 +5,13 @@
 //! served as if a manifest had named it.
 
 mod document;
+mod limits;
 mod read;
 mod resolved;
 mod route;
 
 pub use document::Error;
+pub use limits::OwnLimits;
 pub use resolved::{ResolveError, Resolved};
 pub use route::{InvalidRoute, Route, Routes};
 
@@ -29,7 +31,7 @@ const FILE_NAME: &str = "spin.toml";
 /// How each WebAssembly file begins.
 const WASM_MAGIC: &[u8] = b"\0asm";
 
-/// An application: one component, the routes that lead to it, and what it is given.
+/// An application: its components, the routes that lead to them, and what each is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     /// `application.name`; of a bare component, its file's name.
@@ -38,9 +40,9 @@ pub struct Manifest {
     pub version: Option<String>,
     /// `[variables]`.
     pub variables: BTreeMap<Name, Variable>,
-    /// The component that the HTTP triggers name.
-    pub component: Component,
-    /// Which paths are the component's.
+    /// The components that HTTP triggers name, each once, in the order of their triggers.
+    pub components: Vec<Component>,
+    /// Which paths lead to which of them.
     pub routes: Routes,
     /// What of the manifest has no effect here, each with the path of its key.
     pub warnings: Vec<String>,
@@ -63,6 +65,8 @@ pub struct Component {
     pub files: Vec<Mount>,
     /// Its environment variables.
     pub environment: BTreeMap<String, String>,
+    /// What bounds it more closely than the host's flags do.
+    pub limits: OwnLimits,
 }
 
 /// `{ source = "…", destination = "…" }` in `files`.
@@ -113,7 +117,7 @@ impl Manifest {
             name: name.to_string(),
             version: None,
             variables: BTreeMap::new(),
-            component: Component {
+            components: vec![Component {
                 id: name.to_string(),
                 source: wasm.to_owned(),
                 allowed_outbound_hosts: Vec::new(),
@@ -121,7 +125,8 @@ impl Manifest {
                 variables: BTreeMap::new(),
                 files: Vec::new(),
                 environment: BTreeMap::new(),
-            },
+                limits: OwnLimits::default(),
+            }],
             routes: Routes::all(),
             warnings: Vec::new(),
         }

@@ -1,6 +1,6 @@
 use super::document::{Error, Node, Section, Source};
 use super::route::{Route, Routes};
-use super::{Component, Manifest, Mount};
+use super::{Component, Manifest, Mount, OwnLimits};
 use crate::settings::{Name, Template, Variable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,11 +24,11 @@ pub(super) fn manifest(text: &str, file: &Path) -> Result<Manifest, Error> {
         warnings,
     };
     let triggers = root.require("trigger")?;
-    let (component, routes) = reader.triggers(triggers)?;
+    let (served, routes) = reader.triggers(triggers)?;
     let Reader { components, mut warnings, .. } = reader;
     warnings.extend(components.into_values().map(|node| node.warning("no HTTP trigger names it")));
     root.finish(&mut warnings);
-    Ok(Manifest { name, version, variables, component, routes, warnings })
+    Ok(Manifest { name, version, variables, components: served, routes, warnings })
 }
 
 fn application(
@@ -74,12 +74,12 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn triggers(&mut self, node: Node<'a>) -> Result<(Component, Routes), Error> {
+    fn triggers(&mut self, node: Node<'a>) -> Result<(Vec<Component>, Routes), Error> {
         let mut section = node.section()?;
-        let mut served: Option<Component> = None;
-        let mut routes = Vec::new();
+        let mut served: Vec<Component> = Vec::new();
+        // With where each stands.
+        let mut routes: Vec<(Route, usize, String)> = Vec::new();
         for (n, trigger) in section.list("http")?.into_iter().enumerate() {
-            let warning = trigger.warning("a private route, which nothing here can call");
             let mut trigger = trigger.section()?;
             trigger.ignore(&["id"]);
             if let Some(mut executor) = trigger.section("executor")?
@@ -88,38 +88,50 @@ impl<'a> Reader<'a> {
             {
                 return Err(kind.error("only the executor `http` is served"));
             }
-            let Some(route) = route(trigger.require("route")?)? else {
-                self.warnings.push(warning);
-                continue;
-            };
+            let pattern = trigger.require("route")?;
             let named = trigger.require("component")?;
             trigger.finish(&mut self.warnings);
-            if !named.is_string() {
-                if served.is_some() {
-                    return Err(named.error(ONE_COMPONENT));
-                }
-                served = Some(self.component(format!("{n}"), named)?);
-                routes.push(route);
-                continue;
+            let component = self.named(&mut served, n, named)?;
+            let (place, double) = (pattern.place(), pattern.error(String::new()));
+            let Some(route) = route(pattern)? else { continue };
+            if let Some((_, other, first)) = routes.iter().find(|(known, ..)| known.is_same(&route)) {
+                let leads = served.get(*other).map_or("", |component| &component.id);
+                let problem =
+                    format!("{route} is the route of {first} too, which leads to component {leads}");
+                return Err(Error { problem, ..double });
             }
-            let id = named.string()?;
-            match &served {
-                Some(component) if component.id == id => {}
-                Some(_) => return Err(named.error(ONE_COMPONENT)),
-                None => {
-                    let definition = self.components.remove(&id);
-                    let definition =
-                        definition.ok_or_else(|| named.error(format!("there is no [component.{id}]")))?;
-                    served = Some(self.component(id, definition)?);
-                }
-            }
-            routes.push(route);
+            routes.push((route, component, place));
         }
-        let component = served.ok_or_else(|| section.error("there is no [[trigger.http]] with a route"))?;
+        if routes.is_empty() {
+            return Err(section.error("there is no [[trigger.http]] with a route"));
+        }
         for (_, other) in section.into_entries() {
             self.warnings.push(other.warning("only HTTP triggers are served"));
         }
-        Ok((component, Routes::new(routes)))
+        Ok((
+            served,
+            Routes::new(routes.into_iter().map(|(route, component, _)| (route, component)).collect()),
+        ))
+    }
+
+    /// The index among those `served` of the component that the `n`th trigger names, or defines in its place.
+    fn named(&mut self, served: &mut Vec<Component>, n: usize, named: Node<'a>) -> Result<usize, Error> {
+        let (id, definition) = if named.is_string() {
+            let id = named.string()?;
+            if let Some(known) = served.iter().position(|component| component.id == id) {
+                return Ok(known);
+            }
+            let definition = self.components.remove(&id);
+            let missing = || named.error(format!("there is no [component.{id}]"));
+            (id.clone(), definition.ok_or_else(missing)?)
+        } else {
+            (n.to_string(), named)
+        };
+        if served.len() == MAX_COMPONENTS {
+            return Err(definition.error(format!("more than {MAX_COMPONENTS} components")));
+        }
+        served.push(self.component(id, definition)?);
+        Ok(served.len() - 1)
     }
 
     fn component(&mut self, id: String, node: Node<'a>) -> Result<Component, Error> {
@@ -141,7 +153,8 @@ impl<'a> Reader<'a> {
             environment.insert(key, node.string()?);
         }
         let files = self.files(section.list("files")?)?;
-        section.ignore(&["description", "build", "tool", "targets"]);
+        let limits = OwnLimits::read(section.take("tool"), &mut self.warnings)?;
+        section.ignore(&["description", "build", "targets"]);
         section.unsupported(
             &[
                 "allowed_http_hosts",
@@ -163,6 +176,7 @@ impl<'a> Reader<'a> {
             variables,
             files,
             environment,
+            limits,
         })
     }
 
@@ -212,7 +226,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-const ONE_COMPONENT: &str = "one component a process is served, and another route leads to another one";
+/// Components of a manifest: each has instances, queues and metrics of its own on every thread.
+const MAX_COMPONENTS: usize = 64;
 
 /// `None`: a private route.
 fn route(node: Node<'_>) -> Result<Option<Route>, Error> {

@@ -1,9 +1,9 @@
-use super::Manifest;
+use super::{Component, Manifest};
 use crate::outbound::{AllowList, InvalidEntry};
-use crate::settings::{Name, Snapshot, SourceError, Sources, UnknownVariable};
+use crate::settings::{Name, Snapshot, SourceError, Sources, UnknownVariable, Variables};
 use std::sync::Arc;
 
-/// What becomes of a manifest's templates once the variables have their values.
+/// What becomes of a component's templates once the variables have their values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// The component's `wasi:config`.
@@ -25,18 +25,26 @@ pub enum ResolveError {
 }
 
 impl Manifest {
-    /// Reads the variables and fills them in. `generation` counts the times that this has been done.
+    /// Reads the variables and fills them in, for each component in their order.
     ///
-    /// A name that an assignment gives a value is a key of the component also where the manifest has none for it.
+    /// A name that an assignment gives a value is a key of every component also where the manifest has none for it.
     ///
     /// # Errors
     /// When a variable has no value, or an outbound host with its variables filled in is not valid.
-    pub fn resolve(&self, sources: &Sources, generation: u64) -> Result<Resolved, ResolveError> {
+    pub fn resolve(&self, sources: &Sources) -> Result<Vec<Resolved>, ResolveError> {
         let variables = sources.read(&self.variables)?;
-        let component = &self.component;
+        self.components.iter().map(|component| self.fill(component, sources, &variables)).collect()
+    }
+
+    fn fill(
+        &self,
+        component: &Component,
+        sources: &Sources,
+        variables: &Variables,
+    ) -> Result<Resolved, ResolveError> {
         let mut values = std::collections::BTreeMap::new();
         for (key, template) in &component.variables {
-            values.insert(key.clone(), template.render(&variables)?);
+            values.insert(key.clone(), template.render(variables)?);
         }
         let undeclared = |name: &&Name| !self.variables.contains_key(*name);
         for name in sources.assigned().filter(undeclared) {
@@ -44,11 +52,11 @@ impl Manifest {
                 values.insert(name.clone(), value.clone());
             }
         }
-        let hosts = component.allowed_outbound_hosts.iter().map(|template| template.render(&variables));
+        let hosts = component.allowed_outbound_hosts.iter().map(|template| template.render(variables));
         let hosts = hosts.collect::<Result<Vec<_>, _>>()?;
         let hosts: Vec<&str> = hosts.iter().map(|host| &**host.expose()).collect();
         Ok(Resolved {
-            settings: Arc::new(Snapshot::new(generation, values)),
+            settings: Arc::new(Snapshot::new(values)),
             allowed_outbound_hosts: AllowList::parse(&hosts)?,
         })
     }

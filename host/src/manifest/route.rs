@@ -36,6 +36,11 @@ enum Fit {
 }
 
 impl Route {
+    /// Whether it leads the same paths as `other`, whatever the names of their segments.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.open == other.open && self.segments == other.segments
+    }
+
     fn matches(&self, path: &str) -> bool {
         let mut path = segments(path);
         let fits = self.segments.iter().all(|segment| match (segment, path.next()) {
@@ -89,17 +94,17 @@ impl fmt::Display for Route {
     }
 }
 
-/// The routes of an application, with Spin's precedence: segment by segment a literal goes before `:name`, and
-/// that before `/...`.
+/// The routes of an application, each with the index of its component, with Spin's precedence: segment by segment
+/// a literal goes before `:name`, and that before `/...`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Routes(Vec<Route>);
+pub struct Routes(Vec<(Route, usize)>);
 
 impl Routes {
     /// These routes, in any order.
     #[must_use]
-    pub fn new(mut routes: Vec<Route>) -> Self {
+    pub fn new(mut routes: Vec<(Route, usize)>) -> Self {
         // Stable, and the first that matches wins. The end of a pattern is an exact fit of nothing.
-        routes.sort_by(|a, b| {
+        routes.sort_by(|(a, _), (b, _)| {
             let end = || std::iter::repeat_with(|| Fit::Exact);
             let length = a.segments.len().max(b.segments.len()) + 1;
             a.fits().chain(end()).take(length).cmp(b.fits().chain(end()).take(length))
@@ -107,16 +112,16 @@ impl Routes {
         Self(routes)
     }
 
-    /// Every path.
+    /// Every path, to the first component.
     #[must_use]
     pub fn all() -> Self {
-        Self(vec![Route { text: "/...".into(), segments: Vec::new(), open: true }])
+        Self(vec![(Route { text: "/...".into(), segments: Vec::new(), open: true }, 0)])
     }
 
-    /// The route that `path` (as in the request line, without query) takes.
+    /// The route that `path` (as in the request line, without query) takes, and where it leads.
     #[must_use]
-    pub fn find(&self, path: &str) -> Option<&Route> {
-        self.0.iter().find(|route| route.matches(path))
+    pub fn find(&self, path: &str) -> Option<(&Route, usize)> {
+        self.0.iter().find(|(route, _)| route.matches(path)).map(|(route, component)| (route, *component))
     }
 }
 
@@ -126,8 +131,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn find(routes: &[&str], path: &str) -> Option<String> {
-        let routes = Routes::new(routes.iter().map(|route| route.parse().unwrap()).collect());
-        routes.find(path).map(ToString::to_string)
+        let routes = Routes::new(routes.iter().map(|route| (route.parse().unwrap(), 0)).collect());
+        routes.find(path).map(|(route, _)| route.to_string())
     }
 
     #[test]

@@ -30,12 +30,12 @@ fn sources(environment: &'static [(&'static str, &'static str)], assignments: &[
 fn the_manifest_of_this_repository_is_served_whole() {
     let manifest = Manifest::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../spin.toml"))).unwrap();
     assert_eq!(manifest.warnings, Vec::<String>::new());
-    assert_eq!(manifest.component.id, "gists");
-    assert!(manifest.component.source.ends_with("target/wasm32-wasip2/release/gists.wasm"));
-    assert_eq!(manifest.component.key_value_stores, ["default"]);
+    assert_eq!(manifest.components[0].id, "gists");
+    assert!(manifest.components[0].source.ends_with("target/wasm32-wasip2/release/gists.wasm"));
+    assert_eq!(manifest.components[0].key_value_stores, ["default"]);
     assert!(manifest.routes.find("/octocat").is_some());
 
-    let resolved = manifest.resolve(&sources(&[], &[]), 1).unwrap();
+    let resolved = manifest.resolve(&sources(&[], &[])).unwrap().remove(0);
     assert_eq!(
         resolved.settings.get("github_token").map(|v| (v.is_secret(), &**v.expose())),
         Some((true, ""))
@@ -44,18 +44,17 @@ fn the_manifest_of_this_repository_is_served_whole() {
     assert!(policy.decide(&"https://api.github.com/users/octocat/gists".parse().unwrap()).is_ok());
 
     let elsewhere = &[("GITHUB_API_URL", "http://127.0.0.1:8099"), ("GITHUB_TOKEN", "s3cret")];
-    let resolved = manifest.resolve(&sources(elsewhere, &[]), 2).unwrap();
+    let resolved = manifest.resolve(&sources(elsewhere, &[])).unwrap().remove(0);
     assert!(!format!("{resolved:?}").contains("s3cret"));
-    assert_eq!(resolved.settings.generation(), 2);
     assert_eq!(resolved.allowed_outbound_hosts, AllowList::parse(&["http://127.0.0.1:8099"]).unwrap());
 }
 
 #[test]
 fn a_minimal_manifest() {
     let manifest = parse(MINIMAL).unwrap();
-    assert_eq!((manifest.name.as_str(), manifest.component.id.as_str()), ("app", "one"));
-    assert_eq!(manifest.component.source, Path::new("dir/one.wasm"));
-    assert!(manifest.component.key_value_stores.is_empty() && manifest.warnings.is_empty());
+    assert_eq!((manifest.name.as_str(), manifest.components[0].id.as_str()), ("app", "one"));
+    assert_eq!(manifest.components[0].source, Path::new("dir/one.wasm"));
+    assert!(manifest.components[0].key_value_stores.is_empty() && manifest.warnings.is_empty());
 }
 
 #[test]
@@ -83,7 +82,7 @@ component = "other"
         ]
     );
     let mount = Mount { source: "dir/assets".into(), destination: "/assets".to_owned() };
-    assert_eq!(manifest.component.files, [mount]);
+    assert_eq!(manifest.components[0].files, [mount]);
 }
 
 #[test]
@@ -130,8 +129,13 @@ fn what_cannot_be_served_is_named_with_file_line_and_key() {
         ),
         (
             "[component.one]",
-            "[[trigger.http]]\nroute = \"/b\"\ncomponent = \"two\"\n[component.two]\nsource = \"b\"\n[component.one]",
-            "dir/spin.toml:10: trigger.http[1].component: one component a process is served, and another route leads to another one",
+            "[[trigger.http]]\nroute = \"/*\"\ncomponent = \"two\"\n[component.two]\nsource = \"b\"\n[component.one]",
+            "dir/spin.toml:9: trigger.http[1].route: /* is the route of trigger.http[0].route (line 6) too, which leads to component one",
+        ),
+        (
+            "source =",
+            "tool.wasi-http-host = { max-memory = \"lots\" }\nsource =",
+            "dir/spin.toml:9: component.one.tool.wasi-http-host.max-memory: \"lots\": \"lots\" is no size: write it as 65536, 64KiB or 16MiB",
         ),
     ] {
         let text = MINIMAL.replacen(from, to, 1);
@@ -150,9 +154,43 @@ fn several_routes_may_lead_to_the_component() {
 }
 
 #[test]
+fn several_components_are_told_apart_by_their_routes() {
+    let text = MINIMAL.to_owned()
+        + r#"
+[component.one.tool.wasi-http-host]
+max-instances = 4
+max-memory = "16MiB"
+colour = "blue"
+[[trigger.http]]
+route = "/two/:id"
+component = "two"
+[[trigger.http]]
+route = { private = true }
+component = "three"
+[component.two]
+source = "two.wasm"
+[component.three]
+source = "three.wasm"
+"#;
+    let manifest = parse(&text).unwrap();
+    let ids: Vec<_> = manifest.components.iter().map(|component| component.id.as_str()).collect();
+    assert_eq!(ids, ["one", "two", "three"]);
+    let led = |path| manifest.routes.find(path).map(|(_, component)| component);
+    assert_eq!([led("/"), led("/two"), led("/two/x"), led("/two/x/y")], [Some(0), Some(0), Some(1), Some(0)]);
+    let limits = &manifest.components[0].limits;
+    assert_eq!(limits.max_instances.map(std::num::NonZeroU32::get), Some(4));
+    assert_eq!(limits.max_memory, Some(crate::config::ByteSize::mib(16)));
+    assert_eq!(manifest.components[1].limits, OwnLimits::default());
+    assert_eq!(
+        manifest.warnings,
+        ["dir/spin.toml:14: component.one.tool.wasi-http-host.colour: unknown key"]
+    );
+}
+
+#[test]
 fn a_component_may_stand_in_its_trigger() {
     let text = "spin_manifest_version = 2\n[application]\nname = \"app\"\n[[trigger.http]]\nroute = \"/...\"\ncomponent = { source = \"one.wasm\" }\n";
-    assert_eq!(parse(text).unwrap().component.source, Path::new("dir/one.wasm"));
+    assert_eq!(parse(text).unwrap().components[0].source, Path::new("dir/one.wasm"));
 }
 
 #[test]
@@ -161,7 +199,7 @@ fn later_sources_win() {
         + "[component.one.variables]\nk = \"<{{ v }}>\"\nfixed = \"f\"\n[variables]\nv = { default = \"default\" }\n";
     let manifest = parse(&text).unwrap();
     let value = |environment, assignments: &[&str]| {
-        let resolved = manifest.resolve(&sources(environment, assignments), 1).unwrap();
+        let resolved = manifest.resolve(&sources(environment, assignments)).unwrap().remove(0);
         resolved.settings.get("k").unwrap().expose().to_string()
     };
     assert_eq!(value(&[], &[]), "<default>");
@@ -176,20 +214,20 @@ fn later_sources_win() {
 fn a_required_variable_must_be_set() {
     let text = MINIMAL.to_owned() + "[variables]\nneeded = { required = true }\n";
     let manifest = parse(&text).unwrap();
-    let error = manifest.resolve(&sources(&[], &[]), 1).unwrap_err().to_string();
+    let error = manifest.resolve(&sources(&[], &[])).unwrap_err().to_string();
     assert!(error.contains("needed") && error.contains("NEEDED"), "{error}");
-    assert!(manifest.resolve(&sources(&[("NEEDED", "x")], &[]), 1).is_ok());
+    assert!(manifest.resolve(&sources(&[("NEEDED", "x")], &[])).is_ok());
 }
 
 #[test]
 fn a_bare_component_has_the_settings_that_are_declared_for_it() {
     let manifest = Manifest::bare(Path::new("dir/app.wasm"));
     assert_eq!(
-        (manifest.name.as_str(), manifest.component.source.as_path()),
+        (manifest.name.as_str(), manifest.components[0].source.as_path()),
         ("app", Path::new("dir/app.wasm"))
     );
     let sources = sources(&[("A", "from env"), ("C", "not declared")], &["a", "b=flag", "unset"]);
-    let settings = manifest.resolve(&sources, 1).unwrap().settings;
+    let settings = manifest.resolve(&sources).unwrap().remove(0).settings;
     let get = |key| settings.get(key).map(|value| value.expose().to_string());
     assert_eq!(get("a").as_deref(), Some("from env"));
     assert_eq!(get("b").as_deref(), Some("flag"));

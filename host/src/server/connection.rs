@@ -48,7 +48,7 @@ pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted) {
         worker.shared.metrics.connection_errors.inc();
         tracing::debug!(%error, "a connection broke");
     }
-    worker.metrics.connections.dec();
+    worker.connections.dec();
     // Held until here: their end is what the listener and the shutdown wait for.
     drop((place, hang_up));
 }

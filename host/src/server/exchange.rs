@@ -18,8 +18,9 @@ use super::{
 };
 use crate::{
     admission::Permit,
+    application::Served,
     service::{Call, CallError, Content, Reply},
-    telemetry::AccessLine,
+    telemetry::{AccessLine, WorkerMetrics},
 };
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -49,6 +50,8 @@ pub(super) async fn serve(
 /// What lasts as long as a request; it ends when this is dropped.
 pub(super) struct Exchange {
     worker: Arc<Worker>,
+    /// The component that it is for, if a route leads to one.
+    served: Option<Arc<Served>>,
     activity: Arc<Activity>,
     permit: Option<Permit>,
     started: Instant,
@@ -64,8 +67,8 @@ pub(super) struct Exchange {
 impl Exchange {
     fn begin(worker: Arc<Worker>, activity: Arc<Activity>, request: &Request<Incoming>) -> Self {
         activity.begin();
-        worker.metrics.active.inc();
-        Self {
+        let exchange = Self {
+            served: worker.find(request.uri().path()),
             worker,
             activity,
             permit: None,
@@ -77,21 +80,25 @@ impl Exchange {
             status: None,
             bytes: 0,
             complete: false,
-        }
+        };
+        exchange.metrics().active.inc();
+        exchange
+    }
+
+    fn metrics(&self) -> &WorkerMetrics {
+        self.served.as_ref().map_or(&self.worker.unrouted, |served| &served.metrics)
     }
 
     /// Gets the component's answer.
     async fn run(&mut self, request: Request<Incoming>) -> Result<Reply, Refusal> {
-        if self.worker.shared.routes.find(self.uri.path()).is_none() {
-            return Err(Refusal::NotFound);
-        }
+        let served = self.served.clone().ok_or(Refusal::NotFound)?;
         let limits = &self.worker.shared.limits;
         let request =
             request::prepare(request, self.worker.shared.scheme(), &self.request_id, limits.request_body)?;
-        self.permit = Some(self.worker.shared.admission.admit().await.map_err(Refusal::Overloaded)?);
-        let deadline = self.started + limits.request;
+        self.permit = Some(served.deployment.admission.admit().await.map_err(Refusal::Overloaded)?);
+        let deadline = self.started + served.deployment.bounds.request();
         let (reply, answer) = oneshot::channel();
-        self.worker.dispatch.submit(Call { request, reply, queued: Instant::now(), deadline });
+        served.dispatch.submit(Call { request, reply, queued: Instant::now(), deadline });
         let reply = match answer.await {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => return Err(Refusal::Call(error)),
@@ -106,12 +113,15 @@ impl Exchange {
     }
 
     fn refused(&mut self, refusal: &Refusal) {
-        if let Some(rejection) = refusal.rejection() {
-            self.worker.shared.metrics.rejected.count(rejection);
+        if let Some(rejection) = refusal.rejection()
+            && let Some(served) = &self.served
+        {
+            served.deployment.metrics.rejected.count(rejection);
         }
         if let Refusal::Call(error) = refusal {
             let request_id = self.request_id.to_str().unwrap_or_default();
-            tracing::error!(request_id, status = refusal.status().as_u16(), %error, "a request failed");
+            let component = self.component();
+            tracing::error!(component, request_id, status = refusal.status().as_u16(), %error, "a request failed");
         }
     }
 
@@ -145,20 +155,25 @@ impl Exchange {
     /// The body broke off: so does the connection, as nothing else tells the client that it is not whole.
     pub(super) fn body_failed(&mut self, error: &Error) {
         let request_id = self.request_id.to_str().unwrap_or_default();
-        tracing::error!(request_id, %error, "a response broke off");
+        tracing::error!(component = self.component(), request_id, %error, "a response broke off");
+    }
+
+    fn component(&self) -> Option<&str> {
+        self.served.as_ref().map(|served| &*served.deployment.name)
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.activity.end();
-        let worker = &self.worker;
-        worker.metrics.active.dec();
         let duration = self.started.elapsed();
-        worker.metrics.request(self.status, duration);
-        let log = &worker.shared.access_log;
+        let metrics = self.metrics();
+        metrics.active.dec();
+        metrics.request(self.status, duration);
+        let log = &self.worker.shared.access_log;
         if log.wants(self.status) {
             log.write(&AccessLine {
+                component: self.component(),
                 method: &self.method,
                 path: self.uri.path(),
                 request_id: &self.request_id,

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::worker::{Accepted, Worker};
-use crate::telemetry::Metrics;
+use crate::telemetry::HostMetrics;
 
 /// Connections that the kernel may hold ready; it has a limit of its own (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
@@ -46,7 +46,7 @@ pub(crate) struct Listener {
     socket: TcpListener,
     workers: Vec<Arc<Worker>>,
     places: Arc<Semaphore>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<HostMetrics>,
 }
 
 impl Listener {
@@ -58,7 +58,7 @@ impl Listener {
         listener: TcpListener,
         workers: Vec<Arc<Worker>>,
         max_connections: usize,
-        metrics: Arc<Metrics>,
+        metrics: Arc<HostMetrics>,
     ) -> io::Result<Self> {
         let places = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
         let socket = listener.try_clone()?;
@@ -98,7 +98,7 @@ impl Listener {
 
     fn hand_over(&self, stream: std::net::TcpStream, place: OwnedSemaphorePermit) {
         self.metrics.connections_accepted.inc();
-        let idlest = self.workers.iter().min_by_key(|worker| worker.metrics.connections.get());
+        let idlest = self.workers.iter().min_by_key(|worker| worker.connections.get());
         if let Some(worker) = idlest {
             worker.give(Accepted { stream, place });
         }

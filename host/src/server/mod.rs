@@ -29,20 +29,16 @@ use http::uri::Scheme;
 use tokio::sync::watch;
 
 use crate::{
-    admission::Admission,
     config::Config,
-    manifest::Routes,
-    telemetry::{AccessLog, Metrics},
+    telemetry::{AccessLog, HostMetrics},
 };
 
 /// What all threads share.
 pub(crate) struct Shared {
-    pub(crate) admission: Admission,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<HostMetrics>,
     pub(crate) access_log: AccessLog,
     /// Where the listener speaks TLS.
     pub(crate) tls: Option<Arc<Tls>>,
-    routes: Routes,
     limits: Limits,
     /// Responses close their connections from now on.
     closing: AtomicBool,
@@ -52,7 +48,6 @@ pub(crate) struct Shared {
 
 /// Limits on requests and connections.
 struct Limits {
-    request: Duration,
     /// A request with its response.
     exchange: Duration,
     request_body: request::BodyLimits,
@@ -64,25 +59,16 @@ struct Limits {
 impl Shared {
     pub(crate) fn new(
         config: &Config,
-        routes: Routes,
-        metrics: Arc<Metrics>,
+        metrics: Arc<HostMetrics>,
         access_log: AccessLog,
         tls: Option<Arc<Tls>>,
     ) -> Arc<Self> {
         let idle = config.body_idle_timeout.get();
         Arc::new(Self {
-            admission: Admission::new(
-                config.max_concurrent_requests.get(),
-                config.max_queued_requests,
-                config.queue_timeout.get(),
-                metrics.clone(),
-            ),
             metrics,
             access_log,
             tls,
-            routes,
             limits: Limits {
-                request: config.request_timeout.get(),
                 exchange: config.request_timeout.get() + config.response_timeout.get(),
                 request_body: request::BodyLimits { bytes: config.max_request_body.get(), idle },
                 response_body: response::BodyLimits { total: config.response_timeout.get(), idle },

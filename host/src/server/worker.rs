@@ -2,10 +2,9 @@
 //! shared between threads but the count of places.
 
 use std::{
-    io,
     net::TcpStream,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -19,7 +18,13 @@ use tokio::{
 };
 
 use super::{Shared, connection};
-use crate::{service::Dispatch, telemetry::WorkerMetrics};
+use crate::{
+    application::{Generation, Lineup, Served, Thread},
+    host::StartError,
+    service::Dispatch,
+    sync::lock,
+    telemetry::{Gauge, WorkerMetrics},
+};
 
 /// Connections that may wait for their thread: it is one turn of its loop behind at most.
 const INBOX: usize = 1024;
@@ -29,13 +34,22 @@ const BEAT: Duration = Duration::from_secs(1);
 /// One thread and what belongs to it.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) dispatch: Arc<Dispatch>,
-    pub(crate) metrics: Arc<WorkerMetrics>,
+    /// Open connections.
+    pub(crate) connections: Arc<Gauge>,
+    /// What is counted of requests that are no component's.
+    pub(super) unrouted: Arc<WorkerMetrics>,
+    thread: Thread,
+    lineup: Mutex<Arc<Lineup>>,
+    crew: Arc<Crew>,
     inbox: mpsc::Sender<Accepted>,
     started: Instant,
     /// Milliseconds from the start to the last beat.
     beat_ms: AtomicU64,
 }
+
+/// All that has instances on a thread: what is served, and what finishes its requests.
+#[derive(Default)]
+struct Crew(Mutex<Vec<Arc<Dispatch>>>);
 
 /// A connection on its way from the listener to its thread.
 pub(super) struct Accepted {
@@ -44,47 +58,67 @@ pub(super) struct Accepted {
 }
 
 impl Worker {
-    /// Starts a thread. `dispatch` is given its runtime's handle, and makes what is to live there.
+    /// Starts a thread that serves `generation`. `thread` is given its runtime's handle.
     ///
     /// # Errors
     /// When the system refuses a thread or its event queue.
     pub(crate) fn start(
-        at: usize,
         shared: Arc<Shared>,
-        dispatch: impl FnOnce(Handle, Arc<WorkerMetrics>) -> Arc<Dispatch>,
-    ) -> io::Result<Arc<Self>> {
-        let parked: Arc<OnceLock<Arc<Dispatch>>> = Arc::default();
-        let on_park = parked.clone();
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .on_thread_park(move || {
-                if let Some(dispatch) = on_park.get() {
-                    dispatch.on_park();
-                }
-            })
-            .build()?;
-        let metrics = shared.metrics.worker();
-        let dispatch = dispatch(runtime.handle().clone(), metrics.clone());
-        // Set once, here.
-        let _ = parked.set(dispatch.clone());
+        generation: &Arc<Generation>,
+        thread: impl FnOnce(Handle) -> Thread,
+    ) -> Result<Arc<Self>, StartError> {
+        let crew: Arc<Crew> = Arc::default();
+        let on_park = crew.clone();
+        let runtime =
+            Builder::new_current_thread().enable_all().on_thread_park(move || on_park.on_park()).build()?;
+        let thread = thread(runtime.handle().clone());
+        let lineup = Lineup::new(generation, &thread, None)?;
+        crew.join(&lineup);
         let (inbox, connections) = mpsc::channel(INBOX);
         let worker = Arc::new(Self {
+            connections: shared.metrics.thread(),
+            unrouted: shared.metrics.unrouted().worker(thread.at.0),
             shared,
-            dispatch,
-            metrics,
+            lineup: Mutex::new(Arc::new(lineup)),
+            thread,
+            crew,
             inbox,
             started: Instant::now(),
             beat_ms: AtomicU64::new(0),
         });
         let this = worker.clone();
         thread::Builder::new()
-            .name(format!("worker-{at}"))
+            .name(format!("worker-{}", worker.thread.at.0))
             .spawn(move || runtime.block_on(this.run(connections)))?;
         Ok(worker)
     }
 
+    /// The component that a request for `path` is for.
+    pub(super) fn find(&self, path: &str) -> Option<Arc<Served>> {
+        lock(&self.lineup).find(path).cloned()
+    }
+
+    /// What the thread serves now.
+    pub(crate) fn lineup(&self) -> Arc<Lineup> {
+        lock(&self.lineup).clone()
+    }
+
+    /// Instances go when they have nothing to do.
+    pub(crate) fn drain(&self) {
+        for dispatch in lock(&self.crew.0).iter() {
+            dispatch.drain();
+        }
+    }
+
+    /// Waits until no instance is left.
+    pub(crate) async fn drained(&self) {
+        let all = lock(&self.crew.0).clone();
+        for dispatch in all {
+            dispatch.drained().await;
+        }
+    }
+
     async fn run(self: Arc<Self>, mut connections: mpsc::Receiver<Accepted>) {
-        tokio::spawn(self.dispatch.clone().supervise());
         let mut beat = time::interval(BEAT);
         loop {
             tokio::select! {
@@ -105,9 +139,9 @@ impl Worker {
 
     /// Gives a connection to the thread. One that has no room is closed: its thread does not turn.
     pub(super) fn give(&self, accepted: Accepted) {
-        self.metrics.connections.inc();
+        self.connections.inc();
         if self.inbox.try_send(accepted).is_err() {
-            self.metrics.connections.dec();
+            self.connections.dec();
             self.shared.metrics.accept_errors.inc();
         }
     }
@@ -116,5 +150,18 @@ impl Worker {
     pub(crate) fn silent_for(&self) -> Duration {
         let beat = Duration::from_millis(self.beat_ms.load(Ordering::Relaxed));
         self.started.elapsed().saturating_sub(beat)
+    }
+}
+
+impl Crew {
+    fn join(&self, lineup: &Lineup) {
+        lock(&self.0).extend(lineup.served().iter().map(|served| served.dispatch.clone()));
+    }
+
+    /// To be called when the thread is about to sleep.
+    fn on_park(&self) {
+        for dispatch in lock(&self.0).iter() {
+            dispatch.on_park();
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Waker},
@@ -66,8 +66,8 @@ pub(crate) struct Dispatch {
     draining: AtomicBool,
     /// The thread had nothing to do although calls waited: all instances are blocked or full.
     starved: AtomicBool,
-    /// Rung when calls begin to wait.
-    bell: Notify,
+    /// Rung when calls begin to wait, and at the end.
+    bell: Arc<Notify>,
     /// An instance has been made, or has ended.
     changed: Notify,
 }
@@ -105,7 +105,7 @@ impl Seat {
 }
 
 impl Dispatch {
-    /// For the thread that `runtime` runs on. [`Self::supervise`] must be spawned there.
+    /// For the thread that `runtime` runs on.
     pub(crate) fn new(
         engine: wasmtime::Engine,
         linked: Arc<Linked>,
@@ -115,7 +115,8 @@ impl Dispatch {
         worker: Arc<WorkerMetrics>,
         runtime: Handle,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let bell = Arc::new(Notify::new());
+        let dispatch = Arc::new(Self {
             engine,
             linked,
             template,
@@ -127,9 +128,11 @@ impl Dispatch {
             waiting: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             starved: AtomicBool::new(false),
-            bell: Notify::new(),
+            bell: bell.clone(),
             changed: Notify::new(),
-        })
+        });
+        dispatch.runtime.spawn(Self::supervise(Arc::downgrade(&dispatch), bell));
+        dispatch
     }
 
     /// Queues a call. The queue is bounded by the admission before it.
@@ -201,13 +204,16 @@ impl Dispatch {
         }
     }
 
-    /// Looks after waiting calls, for ever.
-    pub(crate) async fn supervise(self: Arc<Self>) {
+    /// Looks after waiting calls, as long as there can be any.
+    async fn supervise(this: Weak<Self>, bell: Arc<Notify>) {
         loop {
-            self.bell.notified().await;
+            bell.notified().await;
             let mut taken_before = None;
-            while let Some(taken) = self.look(taken_before, Instant::now()) {
+            loop {
+                let Some(dispatch) = this.upgrade() else { return };
+                let Some(taken) = dispatch.look(taken_before, Instant::now()) else { break };
                 taken_before = Some(taken);
+                drop(dispatch);
                 time::sleep(LOOK_EVERY).await;
             }
         }
@@ -291,6 +297,13 @@ impl Dispatch {
     }
 }
 
+impl Drop for Dispatch {
+    fn drop(&mut self) {
+        // Nothing is left to look after.
+        self.bell.notify_one();
+    }
+}
+
 /// An instance's side of the queue; it leaves when dropped, which must be after its store, whose slot it counts.
 pub(super) struct Chair {
     pub(super) dispatch: Arc<Dispatch>,
@@ -333,7 +346,7 @@ impl Chair {
         let now = Instant::now();
         if state.reported.is_none_or(|last| now.duration_since(last) >= REPORT_EVERY) {
             state.reported = Some(now);
-            tracing::error!(%error, "no instance could be made");
+            tracing::error!(component = self.dispatch.metrics.component(), %error, "no instance could be made");
         }
         // A full pool is a matter of time, and calls have theirs; anything else will not get better.
         if matches!(error, CallError::NoInstance) || !state.seats.is_empty() {

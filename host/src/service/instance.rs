@@ -61,6 +61,7 @@ async fn make(dispatch: &Dispatch, on_wait: OnWait) -> Result<(Store<Guest>, Pro
         Ok(Err(error)) if error.is::<PoolConcurrencyLimitError>() => Err(CallError::NoInstance),
         Ok(Err(error)) => {
             tracing::error!(
+                component = dispatch.metrics.component(),
                 error = bounded(&format!("{error:?}"), BACKTRACE_BYTES),
                 "the component's start failed"
             );
@@ -111,6 +112,7 @@ async fn serve(
         End::Quiet(reason) => {
             if reason == EndReason::Abandoned {
                 tracing::warn!(
+                    component = dispatch.metrics.component(),
                     "background tasks of an instance ended: they ran longer than --background-timeout"
                 );
             }
@@ -119,7 +121,11 @@ async fn serve(
         End::Stuck => {
             let siblings = board.fail_all(&CallError::TimedOut);
             dispatch.metrics.siblings.inc_by(siblings as u64);
-            tracing::error!(siblings, "an instance ended: it neither answered in time nor let others go on");
+            tracing::error!(
+                component = dispatch.metrics.component(),
+                siblings,
+                "an instance ended: it neither answered in time nor let others go on"
+            );
             EndReason::TimedOut
         }
         End::Trap(error) => {
@@ -132,6 +138,7 @@ async fn serve(
             let left_out = BACKTRACES.afford();
             let backtrace = left_out.map(|_| format!("{error:?}"));
             tracing::error!(
+                component = dispatch.metrics.component(),
                 kind,
                 calls,
                 backtrace = backtrace.as_deref().map(|text| bounded(text, BACKTRACE_BYTES)),

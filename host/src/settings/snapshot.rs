@@ -3,24 +3,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The settings of one component at one moment. An instance keeps the snapshot that it was made with, so that it
-/// never sees half of a change; whoever swaps a newer one in retires the instances of older generations.
+/// never sees half of a change; whoever swaps a newer one in retires the instances of older ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    generation: u64,
     values: BTreeMap<Name, Value>,
 }
 
 impl Snapshot {
-    /// The settings of `generation`, which the caller counts up with every change.
+    /// These settings.
     #[must_use]
-    pub fn new(generation: u64, values: BTreeMap<Name, Value>) -> Self {
-        Self { generation, values }
-    }
-
-    /// Which in the sequence of changes.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation
+    pub fn new(values: BTreeMap<Name, Value>) -> Self {
+        Self { values }
     }
 
     /// The value of `key`.

@@ -2,7 +2,6 @@
 
 use std::{
     fmt::{self, Write as _},
-    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,11 +20,12 @@ pub(crate) struct AccessLog {
     sink: Option<Sink>,
     format: LogFormat,
     level: Level,
-    component: Arc<str>,
 }
 
 /// What is told of a request.
 pub(crate) struct AccessLine<'a> {
+    /// `None` where no route leads to one.
+    pub(crate) component: Option<&'a str>,
     pub(crate) method: &'a Method,
     /// Without the query, which may hold what nobody wants in a log.
     pub(crate) path: &'a str,
@@ -40,13 +40,8 @@ pub(crate) struct AccessLine<'a> {
 }
 
 impl AccessLog {
-    pub(crate) fn new(log: &Log, enabled: bool, component: &str) -> Self {
-        Self {
-            sink: enabled.then(|| log.sink.clone()),
-            format: log.format,
-            level: log.level,
-            component: component.into(),
-        }
+    pub(crate) fn new(log: &Log, enabled: bool) -> Self {
+        Self { sink: enabled.then(|| log.sink.clone()), format: log.format, level: log.level }
     }
 
     /// Whether a line of this outcome would be written.
@@ -69,8 +64,11 @@ impl AccessLog {
 
     fn json(&self, to: &mut String, line: &AccessLine<'_>) -> fmt::Result {
         write!(to, "{{\"timestamp\":\"{}\",\"level\":\"{}\"", Timestamp::now(), level(line.status))?;
-        to.write_str(",\"message\":\"request\",\"component\":")?;
-        quote(to, &self.component)?;
+        to.write_str(",\"message\":\"request\"")?;
+        if let Some(component) = line.component {
+            to.write_str(",\"component\":")?;
+            quote(to, component)?;
+        }
         write!(to, ",\"request_id\":\"{}\"", line.request_id.to_str().unwrap_or_default())?;
         if let Some(id) = line.trace_id {
             write!(to, ",\"trace_id\":\"{id}\"")?;
@@ -174,10 +172,10 @@ mod tests {
 
     #[test]
     fn a_line_is_json_whatever_the_path() {
-        let log =
-            AccessLog { sink: None, format: LogFormat::Json, level: Level::INFO, component: "a\"b".into() };
+        let log = AccessLog { sink: None, format: LogFormat::Json, level: Level::INFO };
         let mut text = String::new();
         let line = AccessLine {
+            component: Some("a\"b"),
             method: &Method::GET,
             path: "/a\"\\\u{1}ä",
             request_id: &HeaderValue::from_static("id-1"),

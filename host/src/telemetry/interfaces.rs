@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::exposition::{Exposition, Kind};
 use crate::{
+    application::Deployment,
     histogram::HistogramSnapshot,
     keyvalue::{self, MemoryStore},
-    outbound,
 };
 
 /// The statistics of the interfaces that a component imports.
@@ -16,16 +16,15 @@ pub(crate) struct Interfaces {
     /// One a store.
     pub(crate) remote: Vec<Arc<keyvalue::RemoteStats>>,
     pub(crate) memory: Arc<MemoryStore>,
-    pub(crate) outbound: Arc<outbound::Stats>,
 }
 
 impl Interfaces {
     /// Writes all of them.
-    pub(crate) fn expose(&self, to: &mut Exposition) {
+    pub(crate) fn expose(&self, to: &mut Exposition, components: &[Arc<Deployment>]) {
         self.keyvalue(to);
         self.remote(to);
         self.memory(to);
-        self.outbound(to);
+        outbound(to, components);
     }
 
     fn keyvalue(&self, to: &mut Exposition) {
@@ -111,34 +110,45 @@ impl Interfaces {
             usage.evictions,
         );
     }
+}
 
-    /// Outcomes that have not occurred are left out: most entries know two or three of the dozen.
-    fn outbound(&self, to: &mut Exposition) {
-        let entries: Vec<_> = self.outbound.snapshot().collect();
-        let name = "wasi_http_host_outbound_requests_total";
-        to.family(
-            name,
-            Kind::Counter,
-            "Finished requests to others, by the entry that allows them and how they ended.",
-        );
-        for entry in &entries {
+/// Outcomes that have not occurred are left out: most entries know two or three of the dozen.
+fn outbound(to: &mut Exposition, components: &[Arc<Deployment>]) {
+    let all: Vec<_> = components
+        .iter()
+        .map(|one| (("component", &*one.name), &one.outbound_stats, one.outbound_stats.snapshot().collect()))
+        .collect::<Vec<(_, _, Vec<_>)>>();
+    let name = "wasi_http_host_outbound_requests_total";
+    to.family(
+        name,
+        Kind::Counter,
+        "Finished requests to others, by the entry that allows them and how they ended.",
+    );
+    for (component, _, entries) in &all {
+        for entry in entries {
             for (outcome, count) in entry.outcomes.iter().filter(|(_, count)| *count > 0) {
-                to.sample(name, &[("allowed", &entry.entry), ("outcome", outcome.as_str())], count);
+                let labels = [*component, ("allowed", &*entry.entry), ("outcome", outcome.as_str())];
+                to.sample(name, &labels, count);
             }
         }
-        let name = "wasi_http_host_outbound_first_byte_seconds";
-        to.family(name, Kind::Histogram, "From a request to the head of its response.");
+    }
+    let name = "wasi_http_host_outbound_first_byte_seconds";
+    to.family(name, Kind::Histogram, "From a request to the head of its response.");
+    for (component, _, entries) in &all {
         for entry in entries.iter().filter(|entry| entry.latency.count > 0) {
-            let latency = &entry.latency;
-            to.histogram(name, &[("allowed", &entry.entry)], &latency.buckets, latency.sum, latency.count);
+            let (labels, latency) = ([*component, ("allowed", &*entry.entry)], &entry.latency);
+            to.histogram(name, &labels, &latency.buckets, latency.sum, latency.count);
         }
-        let prefix = "wasi_http_host_outbound";
-        to.counter(
-            &format!("{prefix}_denied_total"),
-            "Requests that no entry allows.",
-            self.outbound.denied(),
-        );
-        to.gauge(&format!("{prefix}_requests_active"), "Requests in flight.", self.outbound.in_flight());
+    }
+    let name = "wasi_http_host_outbound_denied_total";
+    to.family(name, Kind::Counter, "Requests that no entry allows.");
+    for (component, stats, _) in &all {
+        to.sample(name, &[*component], stats.denied());
+    }
+    let name = "wasi_http_host_outbound_requests_active";
+    to.family(name, Kind::Gauge, "Requests in flight.");
+    for (component, stats, _) in &all {
+        to.sample(name, &[*component], stats.in_flight());
     }
 }
 

@@ -59,11 +59,15 @@ impl Host {
     /// The value of a metric, as `name` or `name{label="value"}` is its line's beginning.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let metrics = self.admin("/metrics").await;
-        let line = metrics
-            .text()
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
-        line.unwrap_or_else(|| panic!("no {name} in {}", metrics.text())).parse().unwrap()
+        let value = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            // A name without labels stands for all series of it.
+            let rest = if rest.starts_with('{') { rest.rsplit_once('}')?.1 } else { rest };
+            rest.strip_prefix(' ')?.parse::<f64>().ok()
+        };
+        let values: Vec<_> = metrics.text().lines().filter_map(value).collect();
+        assert!(!values.is_empty(), "no {name} in {}", metrics.text());
+        values.iter().sum()
     }
 
     /// Waits until a metric is so.

@@ -13,6 +13,7 @@ mod client;
 mod code_cache;
 mod command_line;
 mod forgery;
+mod components;
 mod harness;
 mod hostile;
 mod http;

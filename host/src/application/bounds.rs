@@ -1,0 +1,151 @@
+//! What bounds a component: the host's flags, and its manifest where that is stricter.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use crate::{
+    component::Kind,
+    config::{ByteSize, Config, Period},
+    manifest::OwnLimits,
+    service,
+};
+
+/// Requests that an instance of a service serves before it is replaced.
+const SERVICE_REQUESTS: usize = 10_000;
+
+/// The bounds of one component in the whole process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) max_memory: ByteSize,
+    pub(crate) request_timeout: Period,
+    pub(crate) places: usize,
+    pub(crate) queue: usize,
+    instances: usize,
+    concurrency: usize,
+}
+
+impl Bounds {
+    /// The flags' values, or those of the manifest where they are less: a manifest comes with the component, and
+    /// cannot widen what whoever runs the host allows. What it asks for beyond that is logged.
+    pub(crate) fn new(config: &Config, name: &str, own: &OwnLimits) -> Self {
+        Self {
+            max_memory: stricter(name, "max-memory", config.max_memory, own.max_memory),
+            request_timeout: stricter(name, "request-timeout", config.request_timeout, own.request_timeout),
+            places: stricter(
+                name,
+                "max-concurrent-requests",
+                config.max_concurrent_requests,
+                own.max_concurrent_requests,
+            )
+            .get(),
+            queue: stricter(name, "max-queued-requests", config.max_queued_requests, own.max_queued_requests),
+            instances: usize::try_from(
+                stricter(name, "max-instances", config.max_instances, own.max_instances).get(),
+            )
+            .unwrap_or(usize::MAX),
+            concurrency: stricter(
+                name,
+                "instance-max-concurrency",
+                config.instance_max_concurrency,
+                own.instance_max_concurrency,
+            )
+            .get(),
+        }
+    }
+
+    /// Instances in the whole process: one a thread at least, as a thread without any could not serve.
+    pub(crate) fn instances(&self, threads: usize) -> usize {
+        self.instances.max(threads)
+    }
+
+    /// The bounds on the thread number `at` of so many, `waiting` where a key-value store is remote.
+    pub(crate) fn on(
+        &self,
+        config: &Config,
+        (at, threads): (usize, usize),
+        kind: Kind,
+        waiting: bool,
+    ) -> service::Limits {
+        // Shared out evenly, the remainder to the first.
+        let instances = self.instances(threads) / threads.max(1);
+        let remainder = self.instances(threads) % threads.max(1);
+        let (concurrency, requests) = match kind {
+            Kind::Service => (self.concurrency, SERVICE_REQUESTS),
+            // A call of `wasi:http@0.2` occupies its instance until it returns, and its tool chains count on a fresh one
+            // for each: StarlingMonkey answers once in its life, others keep what a request left behind.
+            Kind::Proxy => (1, 1),
+        };
+        service::Limits {
+            instances: instances + usize::from(at < remainder),
+            concurrency,
+            at_once: if waiting { 1 } else { concurrency },
+            max_calls: config.instance_max_requests.map_or(requests, NonZeroUsize::get),
+            idle: config.instance_idle_timeout.get(),
+            background: config.background_timeout.get(),
+            request: self.request_timeout.get(),
+            response: config.response_timeout.get(),
+        }
+    }
+
+    pub(crate) fn request(&self) -> Duration {
+        self.request_timeout.get()
+    }
+}
+
+fn stricter<T: PartialOrd + std::fmt::Display>(component: &str, name: &str, flag: T, own: Option<T>) -> T {
+    match own {
+        Some(own) if own <= flag => own,
+        Some(own) => {
+            tracing::warn!(
+                component,
+                "{name} = {own} in the manifest is more than --{name} {flag}, which holds"
+            );
+            flag
+        }
+        None => flag,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroU32;
+
+    #[test]
+    fn a_manifest_can_only_be_stricter_than_the_flags() {
+        let config = Config { max_memory: ByteSize::mib(64), ..Config::default() };
+        let own = OwnLimits {
+            max_memory: Some(ByteSize::mib(128)),
+            max_instances: NonZeroU32::new(3),
+            request_timeout: Some(Period::secs(1)),
+            ..OwnLimits::default()
+        };
+        let bounds = Bounds::new(&config, "one", &own);
+        assert_eq!(bounds.max_memory, ByteSize::mib(64));
+        assert_eq!(bounds.request_timeout, Period::secs(1));
+        assert_eq!(bounds.places, config.max_concurrent_requests.get());
+        assert_eq!(bounds.instances(2), 3);
+    }
+
+    #[test]
+    fn instances_are_shared_out_and_no_thread_is_left_without() {
+        let config = Config::default();
+        let bounds = |instances| {
+            let own = OwnLimits { max_instances: NonZeroU32::new(instances), ..OwnLimits::default() };
+            Bounds::new(&config, "one", &own)
+        };
+        let shares = |instances, threads| -> Vec<_> {
+            let bounds = bounds(instances);
+            (0..threads).map(|at| bounds.on(&config, (at, threads), Kind::Service, false).instances).collect()
+        };
+        assert_eq!(shares(5, 2), [3, 2]);
+        assert_eq!(shares(1, 3), [1, 1, 1]);
+    }
+
+    #[test]
+    fn a_proxy_serves_one_call_at_a_time() {
+        let config = Config::default();
+        let bounds = Bounds::new(&config, "one", &OwnLimits::default());
+        assert_eq!(bounds.on(&config, (0, 1), Kind::Proxy, false).concurrency, 1);
+        assert_eq!(bounds.on(&config, (0, 1), Kind::Service, true).at_once, 1);
+    }
+}

@@ -1,0 +1,65 @@
+use std::sync::Arc;
+
+use super::bounds::Bounds;
+use crate::{
+    admission::Admission,
+    component::Linked,
+    manifest::{Component, Manifest, Mount, Resolved},
+    outbound::{self, Policy},
+    telemetry::{GuestOutput, Metrics},
+};
+
+/// One state of the application: it is served whole, or replaced.
+pub(crate) struct Generation {
+    pub(super) manifest: Manifest,
+    /// In the manifest's order, which its routes count in.
+    pub(super) deployments: Vec<Arc<Deployment>>,
+}
+
+/// A component with all that its instances are to have, on whatever thread.
+pub(crate) struct Deployment {
+    pub(crate) name: Arc<str>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The places that its requests have in the process.
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) bounds: Bounds,
+    pub(crate) outbound_stats: Arc<outbound::Stats>,
+    pub(super) code: Code,
+    /// As the manifest has it.
+    pub(super) component: Component,
+    pub(super) resolved: Resolved,
+    pub(super) stores: Vec<String>,
+    pub(super) waiting: bool,
+    pub(super) policy: Arc<Policy>,
+    pub(super) mounts: Arc<[Mount]>,
+    pub(super) environment: Arc<[(String, String)]>,
+    pub(super) output: Arc<GuestOutput>,
+}
+
+/// A component's code, ready to be instantiated.
+#[derive(Clone)]
+pub(super) struct Code {
+    /// Of the binary.
+    pub(super) digest: [u8; 32],
+    pub(super) linked: Arc<Linked>,
+}
+
+impl Generation {
+    pub(crate) fn deployments(&self) -> &[Arc<Deployment>] {
+        &self.deployments
+    }
+
+    /// The component of this name.
+    pub(super) fn named(&self, name: &str) -> Option<&Arc<Deployment>> {
+        self.deployments.iter().find(|deployment| *deployment.name == *name)
+    }
+}
+
+impl Deployment {
+    /// Whether instances of `self` are what those of the other would be.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.code.digest == other.code.digest
+            && self.component == other.component
+            && self.resolved == other.resolved
+    }
+}

@@ -1,0 +1,258 @@
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::Engine;
+
+use super::{
+    Deployment, Generation,
+    bounds::Bounds,
+    generation::Code,
+    source::{self, AppError},
+};
+use crate::{
+    admission::Admission,
+    component::{self, ComponentError, Inspection, Linked},
+    config::Config,
+    engine::{self, Cache},
+    host::StartError,
+    keyvalue::Stores,
+    manifest::{Component, Manifest, Resolved},
+    outbound::{self, Policy},
+    telemetry::{GuestOutput, HostMetrics},
+};
+
+/// What a loader has of the process.
+pub(crate) struct Resources {
+    pub(crate) config: Arc<Config>,
+    pub(crate) engine: Engine,
+    pub(crate) stores: Stores,
+    /// Stores that every component is given, whatever the manifest says: flags name them.
+    pub(crate) granted: Vec<String>,
+    pub(crate) metrics: Arc<HostMetrics>,
+}
+
+/// Makes generations.
+pub(crate) struct Loader {
+    resources: Resources,
+    cache: Cache,
+}
+
+impl Loader {
+    pub(crate) fn new(resources: Resources) -> Self {
+        let cache = cache(&resources.config);
+        Self { resources, cache }
+    }
+
+    /// Reads, compiles and links all that `manifest` names. What has not changed since `previous` is taken from it.
+    ///
+    /// # Errors
+    /// Names the file, component, store or variable.
+    pub(crate) fn load(
+        &self,
+        manifest: Manifest,
+        previous: Option<&Generation>,
+    ) -> Result<Arc<Generation>, StartError> {
+        let codes = manifest.components.iter().map(|component| self.code(component, previous));
+        let codes = codes.collect::<Result<Vec<_>, _>>()?;
+        self.generation(manifest, codes, previous)
+    }
+
+    fn code(&self, component: &Component, previous: Option<&Generation>) -> Result<Code, StartError> {
+        let wasm = source::binary(&component.source)?;
+        let digest: [u8; 32] = Sha256::digest(&wasm).into();
+        let waiting = self.waiting(component)?;
+        let before = previous.and_then(|previous| previous.named(&component.id));
+        if let Some(before) = before
+            && before.code.digest == digest
+            && before.waiting == waiting
+        {
+            return Ok(before.code.clone());
+        }
+        let failed = |cause| StartError::Component { name: component.id.clone(), cause };
+        let compiled = compiled(&self.resources.engine, &self.cache, component, &wasm)?;
+        let linked = Linked::new(&self.resources.engine, &compiled.component, waiting).map_err(failed)?;
+        Ok(Code { digest, linked: Arc::new(linked) })
+    }
+
+    /// Names of all stores that `component` may open.
+    fn stores(&self, component: &Component) -> Vec<String> {
+        let mut names = component.key_value_stores.clone();
+        names.extend(
+            self.resources.granted.iter().filter(|name| !component.key_value_stores.contains(name)).cloned(),
+        );
+        names
+    }
+
+    /// Whether one of its stores is remote.
+    fn waiting(&self, component: &Component) -> Result<bool, StartError> {
+        Ok(self.resources.stores.grant(&self.stores(component))?.has_remote())
+    }
+
+    fn generation(
+        &self,
+        manifest: Manifest,
+        codes: Vec<Code>,
+        previous: Option<&Generation>,
+    ) -> Result<Arc<Generation>, StartError> {
+        let resolved = manifest.resolve(&source::sources(&self.resources.config)).map_err(AppError::from)?;
+        let parts = manifest.components.iter().zip(codes).zip(resolved);
+        let deployments = parts.map(|((component, code), resolved)| {
+            let before = previous.and_then(|previous| previous.named(&component.id));
+            self.deployment(component, code, resolved, before)
+        });
+        let deployments = deployments.collect::<Result<_, _>>()?;
+        Ok(Arc::new(Generation { manifest, deployments }))
+    }
+
+    fn deployment(
+        &self,
+        component: &Component,
+        code: Code,
+        resolved: Resolved,
+        before: Option<&Arc<Deployment>>,
+    ) -> Result<Arc<Deployment>, StartError> {
+        let Resources { config, metrics, .. } = &self.resources;
+        let metrics = metrics.component(&component.id);
+        let bounds = match before.filter(|before| before.component.limits == component.limits) {
+            Some(before) => before.bounds.clone(),
+            None => Bounds::new(config, &component.id, &component.limits),
+        };
+        for entry in resolved.allowed_outbound_hosts.unsupported() {
+            tracing::warn!(
+                component = component.id,
+                entry,
+                "allowed_outbound_hosts: not supported here, and allows nothing"
+            );
+        }
+        let policy = Policy::new(resolved.allowed_outbound_hosts.clone(), config.outbound_allow_cidr.clone());
+        let outbound = match before.filter(|before| *before.policy == policy) {
+            Some(before) => (before.policy.clone(), before.outbound_stats.clone()),
+            None => {
+                let stats = outbound::Stats::new(&policy);
+                (Arc::new(policy), Arc::new(stats))
+            }
+        };
+        let admission = match before.filter(|before| before.bounds == bounds) {
+            Some(before) => before.admission.clone(),
+            None => Arc::new(Admission::new(
+                bounds.places,
+                bounds.queue,
+                config.queue_timeout.get(),
+                metrics.clone(),
+            )),
+        };
+        let deployment = Deployment {
+            name: component.id.as_str().into(),
+            output: GuestOutput::new(&component.id, metrics.clone()),
+            metrics,
+            admission,
+            bounds,
+            policy: outbound.0,
+            outbound_stats: outbound.1,
+            waiting: self.waiting(component)?,
+            stores: self.stores(component),
+            mounts: component.files.clone().into(),
+            environment: component.environment.clone().into_iter().collect(),
+            component: component.clone(),
+            resolved,
+            code,
+        };
+        Ok(match before.filter(|before| before.is_same(&deployment)) {
+            Some(before) => before.clone(),
+            None => Arc::new(deployment),
+        })
+    }
+}
+
+fn cache(config: &Config) -> Cache {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let dir =
+        config.cache_dir.clone().or_else(|| Cache::default_dir(variable("XDG_CACHE_HOME"), variable("HOME")));
+    match dir {
+        _ if config.no_cache => Cache::none(),
+        Some(dir) => Cache::at(dir),
+        None => {
+            tracing::warn!(
+                "no home directory and no --cache-dir: compiled code is not kept, each start compiles"
+            );
+            Cache::none()
+        }
+    }
+}
+
+fn compiled(
+    engine: &Engine,
+    cache: &Cache,
+    component: &Component,
+    wasm: &[u8],
+) -> Result<engine::Compiled, StartError> {
+    let failed = |cause| StartError::Component { name: component.id.clone(), cause };
+    component::check_binary(wasm).map_err(failed)?;
+    cache.load(engine, &component.id, wasm).map_err(|error| failed(ComponentError::Invalid(error)))
+}
+
+/// What `compile` did with a component.
+#[derive(Debug)]
+pub struct CompileReport {
+    /// Its name.
+    pub component: String,
+    /// The file that holds the code; none without a cache.
+    pub file: Option<PathBuf>,
+    /// It was there already.
+    pub from_cache: bool,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// Compiles each component that `config` names, so that a later start finds the code in the cache.
+///
+/// # Errors
+/// As [`Host::new`](crate::Host::new), for the parts that are needed.
+pub fn compile(config: &Config) -> Result<Vec<CompileReport>, StartError> {
+    let manifest = source::manifest(config)?;
+    let engine = engine::new(config, manifest.components.len())?;
+    let cache = cache(config);
+    let compile = |component: &Component| {
+        let started = Instant::now();
+        let compiled = compiled(&engine, &cache, component, &source::binary(&component.source)?)?;
+        let failed = |cause| StartError::Component { name: component.id.clone(), cause };
+        Linked::new(&engine, &compiled.component, false).map_err(failed)?;
+        Ok(CompileReport {
+            component: component.id.clone(),
+            file: compiled.file,
+            from_cache: compiled.from_cache,
+            duration: started.elapsed(),
+        })
+    };
+    manifest.components.iter().map(compile).collect()
+}
+
+/// A component's name, and what it imports and exports.
+#[derive(Debug)]
+pub struct Inspected {
+    /// Its name.
+    pub component: String,
+    /// What was found.
+    pub inspection: Inspection,
+}
+
+/// What each component that `config` names imports and exports.
+///
+/// # Errors
+/// As [`compile`], but for what a component lacks or needs, which the inspection itself tells.
+pub fn inspect(config: &Config) -> Result<Vec<Inspected>, StartError> {
+    let manifest = source::manifest(config)?;
+    let engine = engine::new(config, manifest.components.len())?;
+    let cache = cache(config);
+    let inspect = |component: &Component| {
+        let compiled = compiled(&engine, &cache, component, &source::binary(&component.source)?)?;
+        let failed = |cause| StartError::Component { name: component.id.clone(), cause };
+        let inspection = Inspection::new(&engine, &compiled.component).map_err(failed)?;
+        Ok(Inspected { component: component.id.clone(), inspection })
+    };
+    manifest.components.iter().map(inspect).collect()
+}

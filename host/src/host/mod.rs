@@ -1,0 +1,248 @@
+//! The host as a whole: put together, run, and taken down in order.
+
+mod drain;
+mod error;
+
+pub use error::StartError;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
+
+use crate::{
+    admin::Admin,
+    application::{self, Loader, Resources, Thread},
+    config::{Config, Switch},
+    descriptors, engine,
+    keyvalue::{self, MemoryStore, RedisStore, Store, Stores},
+    outbound::{self, Outbound, OutboundSettings, Proxies, Resolve, SystemResolver},
+    server::{self, Listener, Shared, Tls, Worker},
+    shutdown::Shutdown,
+    telemetry::{AccessLog, HostMetrics, Interfaces, Log},
+};
+
+/// How long the last log lines may take.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// A host in the making: stores may be added before it is built.
+pub struct Builder {
+    config: Config,
+    stores: Vec<(String, Arc<dyn Store>)>,
+}
+
+/// A host that is bound and loaded.
+pub struct Host {
+    config: Arc<Config>,
+    control: Runtime,
+    listener: std::net::TcpListener,
+    admin_listener: std::net::TcpListener,
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    shared: Arc<Shared>,
+    workers: Vec<Arc<Worker>>,
+    metrics: Arc<HostMetrics>,
+    interfaces: Interfaces,
+    log: Log,
+}
+
+impl Builder {
+    /// Adds a key-value store, or puts one in the place of the one of that name; the manifest grants it by name.
+    #[must_use]
+    pub fn store(mut self, name: &str, store: Arc<dyn Store>) -> Self {
+        self.stores.push((name.to_owned(), store));
+        self
+    }
+
+    /// Reads, compiles, links and binds all that the configuration names.
+    ///
+    /// # Errors
+    /// Says which part failed, and names the setting, file or address.
+    pub fn build(self) -> Result<Host, StartError> {
+        let Self { config, stores } = self;
+        config.validate()?;
+        let config = Arc::new(config);
+        let log = Log::new(&config)?;
+        log.install();
+        let address = config.main_listener(std::env::var("PORT").ok().as_deref())?;
+        let tls = Tls::new(&config.tls)?;
+        // Bound first: a taken address is told before anything is compiled.
+        let listener = bind(address)?;
+        let admin_listener = bind(config.admin_listen)?;
+
+        let manifest = application::manifest(&config)?;
+        let engine = engine::new(&config, manifest.components.len())?;
+        let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
+        let memory = Arc::new(MemoryStore::new(config.keyvalue_max_bytes.get()));
+        let in_memory = memory.clone();
+        let mut stores =
+            stores.into_iter().fold(Stores::new(memory), |all, (name, store)| all.with(&name, store));
+        let (mut granted, mut remote) = (Vec::new(), Vec::new());
+        for (name, address) in config.remote_stores()? {
+            let store = RedisStore::new(&name, address, config.redis_settings(), resolver.clone())?;
+            remote.push(store.stats());
+            stores = stores.with_remote(&name, Arc::new(store));
+            granted.push(name);
+        }
+        let metrics = Arc::new(HostMetrics::default());
+        let loader = Loader::new(Resources {
+            config: config.clone(),
+            engine: engine.clone(),
+            stores: stores.clone(),
+            granted,
+            metrics: metrics.clone(),
+        });
+        let generation = loader.load(manifest, None)?;
+        let outbound = Arc::new(Outbound::new(outbound_settings(&config)?)?.with_resolver(resolver));
+        let access_log = AccessLog::new(&log, config.access_log == Switch::On);
+        let shared = Shared::new(&config, metrics.clone(), access_log, tls);
+        // A set a thread, added up when they are read.
+        let mut keyvalue_stats = Vec::new();
+        let threads = config.thread_count();
+        let workers = (0..threads).map(|at| {
+            let stats = Arc::new(keyvalue::Stats::default());
+            keyvalue_stats.push(stats.clone());
+            Worker::start(shared.clone(), &generation, |runtime| Thread {
+                at: (at, threads),
+                config: config.clone(),
+                engine: engine.clone(),
+                stores: stores.on(&runtime),
+                runtime,
+                keyvalue_stats: stats,
+                outbound: outbound.clone(),
+            })
+        });
+        let workers = workers.collect::<Result<Vec<_>, _>>()?;
+        let interfaces = Interfaces { keyvalue: keyvalue_stats, remote, memory: in_memory };
+        let control = RuntimeBuilder::new_current_thread().enable_all().build()?;
+        Ok(Host {
+            address: listener.local_addr()?,
+            admin_address: admin_listener.local_addr()?,
+            config,
+            control,
+            listener,
+            admin_listener,
+            shared,
+            workers,
+            metrics,
+            interfaces,
+            log,
+        })
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    server::bind(address).map_err(|cause| StartError::Listen { address, cause })
+}
+
+fn outbound_settings(config: &Config) -> Result<OutboundSettings, StartError> {
+    // As curl does: the lower-case names count first.
+    let variable =
+        |lower: &str, upper: &str| std::env::var(lower).or_else(|_| std::env::var(upper)).unwrap_or_default();
+    let proxies = Proxies::new(
+        &variable("https_proxy", "HTTPS_PROXY"),
+        // `HTTP_PROXY` could come from a client's `Proxy` header where CGI is at play; here it cannot.
+        &variable("http_proxy", "HTTP_PROXY"),
+        &variable("no_proxy", "NO_PROXY"),
+    )?;
+    let limits = outbound::Limits {
+        connect: config.outbound_connect_timeout.get(),
+        first_byte: config.outbound_first_byte_timeout.get(),
+        total: config.outbound_total_timeout.get(),
+        max_response_body: config.max_outbound_response_body.get(),
+        max_concurrent: config.outbound_max_concurrency.get(),
+        ..outbound::Limits::default()
+    };
+    Ok(OutboundSettings { limits, proxies, extra_ca_file: config.outbound_ca_file.clone() })
+}
+
+impl Host {
+    /// A host with these settings, not yet built.
+    pub fn builder(config: Config) -> Builder {
+        Builder { config, stores: Vec::new() }
+    }
+
+    /// A host with these settings.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn new(config: Config) -> Result<Self, StartError> {
+        Self::builder(config).build()
+    }
+
+    /// Where requests are answered: with port 0 asked for, the port that was given.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where probes are answered.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Serves until `shutdown`, then finishes what is running.
+    ///
+    /// # Errors
+    /// When the system refuses to watch the listeners or signals.
+    pub fn run(self, shutdown: Shutdown) -> io::Result<()> {
+        let Self {
+            config, control, listener, admin_listener, shared, workers, metrics, interfaces, log, ..
+        } = self;
+        let (address, admin_address) = (self.address, self.admin_address);
+        let result = control.block_on(async {
+            let stop = shutdown.requested()?;
+            let admin = Arc::new(Admin {
+                workers: workers.clone(),
+                metrics: metrics.clone(),
+                interfaces,
+                log: log.clone(),
+                tls: shared.tls.clone(),
+                ready_path: config.ready_path.clone(),
+                metrics_path: config.component_metrics.clone(),
+                warm: false.into(),
+                draining: false.into(),
+            });
+            let connections = descriptors::bounded(&config);
+            let listener = Listener::new(listener, workers.clone(), connections, metrics)?;
+            tracing::info!(listener = "main", address = %address, "listening");
+            tracing::info!(listener = "admin", address = %admin_address, "listening");
+            let serving_admin = tokio::spawn(admin.clone().serve(admin_listener));
+            let warm = tokio::spawn(warm_up(workers.clone(), admin.clone()));
+            // Until the runtime goes: a drained host still makes handshakes.
+            if let Some(tls) = shared.tls.clone() {
+                tokio::spawn(tls.watch());
+            }
+            tokio::pin!(stop);
+            tokio::select! {
+                never = listener.accept() => never,
+                () = stop.as_mut() => {}
+            }
+            warm.abort();
+            admin.draining.store(true, Ordering::Release);
+            drain::drain(&config, listener, &shared, &workers).await;
+            serving_admin.abort();
+            Ok(())
+        });
+        log.sink.flush(FLUSH);
+        result
+    }
+}
+
+/// Makes a first instance of each component on each thread, so that no request waits for one, and says so.
+async fn warm_up(workers: Vec<Arc<Worker>>, admin: Arc<Admin>) {
+    for worker in &workers {
+        for served in worker.lineup().served() {
+            served.dispatch.warm_up();
+        }
+    }
+    let Some(first) = workers.first() else { return };
+    for served in first.lineup().served() {
+        served.dispatch.first_instance().await;
+    }
+    admin.warm.store(true, Ordering::Release);
+    tracing::info!("ready");
+}

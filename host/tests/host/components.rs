@@ -1,0 +1,110 @@
+//! Several components in one process: each by its routes, and none at the others' cost.
+
+use http::StatusCode;
+
+use crate::harness::{Host, guest, run, scratch};
+
+/// A manifest of two services: `front` for all paths but those of `back`.
+fn manifest(test: &str, front: &str, back: &str) -> std::path::PathBuf {
+    let path = scratch(test).join("spin.toml");
+    let (service, proxy) = (guest("service"), guest("proxy"));
+    let text = format!(
+        "spin_manifest_version = 2\n[application]\nname = \"app\"\n\
+         [[trigger.http]]\nroute = \"/...\"\ncomponent = \"front\"\n\
+         [[trigger.http]]\nroute = \"/hello/back\"\ncomponent = \"back\"\n\
+         [[trigger.http]]\nroute = \"/spin/...\"\ncomponent = \"back\"\n\
+         [[trigger.http]]\nroute = \"/sleep/...\"\ncomponent = \"back\"\n\
+         [[trigger.http]]\nroute = \"/chunks/...\"\ncomponent = \"old\"\n\
+         [component.front]\nsource = {service:?}\n{front}\n\
+         [component.back]\nsource = {service:?}\n{back}\n\
+         [component.old]\nsource = {proxy:?}\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn requests(component: &str, status: &str) -> String {
+    format!("wasi_http_host_requests_total{{component=\"{component}\",status=\"{status}\"}}")
+}
+
+#[tokio::test]
+async fn each_is_served_by_its_routes_and_counted_for_itself() {
+    let host = Host::serve(&manifest("components-routes", "", ""), &[], &[]);
+    assert_eq!(host.get("/hello/front").await.text(), "hello front");
+    assert_eq!(host.get("/hello/back").await.text(), "hello back");
+    assert_eq!(host.get("/chunks/2").await.text(), "chunk\nchunk\n");
+    for (component, path) in [("front", "/hello/front"), ("back", "/hello/back"), ("old", "/chunks/2")] {
+        assert_eq!(host.metric(&requests(component, "2xx")).await, 1.0, "{component}");
+        host.wait_for_line(|line| line["component"] == component && line["path"] == path);
+    }
+}
+
+#[tokio::test]
+async fn one_that_traps_spins_or_is_full_leaves_the_others_alone() {
+    let limits = "[component.back.tool.wasi-http-host]\nmax-instances = 1\ninstance-max-concurrency = 1\n\
+                  max-concurrent-requests = 1\nmax-queued-requests = 0\nrequest-timeout = \"5s\"\n";
+    let host = Host::serve(&manifest("components-harm", "", limits), &["--threads", "1"], &[]);
+    assert_eq!(host.get("/served").await.text(), "1");
+    // While one spins, the other is served by the same thread.
+    let (spun, answers) = tokio::join!(host.get("/spin/"), async {
+        host.wait_for_metric("wasi_http_host_requests_active{component=\"back\"}", |n| n == 1.0).await;
+        let mut answers = Vec::new();
+        for _ in 0..5 {
+            answers.push(host.get("/hello/x").await.status);
+        }
+        answers
+    });
+    assert_eq!(spun.status, StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(answers, [StatusCode::OK; 5]);
+    // While one is full, so that it has no place for another request, the other has.
+    let full = "wasi_http_host_requests_rejected_total{component=\"back\",reason=\"queue_full\"}";
+    let (slept, ()) = tokio::join!(host.get("/sleep/60000"), async {
+        host.wait_for_metric("wasi_http_host_requests_active{component=\"back\"}", |n| n == 1.0).await;
+        assert_eq!(host.get("/hello/back").await.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(host.get("/hello/x").await.status, StatusCode::OK);
+        assert_eq!(host.metric(full).await, 1.0);
+    });
+    assert_eq!(slept.status, StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(host.get("/hello/back").await.text(), "hello back", "it has recovered");
+    // A trap of one ends no instance of the other.
+    assert_eq!(host.get("/trap").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let made = "wasi_http_host_instances_ended_total{component=\"back\",reason=\"trap\"}";
+    assert_eq!(host.metric(made).await, 0.0);
+    let line = host.wait_for_line(|line| line["message"] == "an instance trapped, and is not used again");
+    assert_eq!(line["component"], "front");
+}
+
+#[tokio::test]
+async fn a_manifest_bounds_its_component_but_not_beyond_the_flags() {
+    let limits = "[component.front.tool.wasi-http-host]\nmax-memory = \"8MiB\"\nmax-instances = 1000000\n";
+    let host = Host::serve(&manifest("components-limits", limits, ""), &["--max-memory", "32MiB"], &[]);
+    let warning = host.wait_for_line(|line| line["level"] == "WARN" && line["component"] == "front");
+    assert!(warning["message"].as_str().unwrap().contains("max-instances = 1000000"), "{warning}");
+    assert_eq!(host.get("/grow").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let refused = host.metric("wasi_http_host_guest_memory_refused_total{component=\"front\"}").await;
+    assert!(refused > 0.0, "{refused}");
+}
+
+#[test]
+fn compile_and_inspect_see_each() {
+    let path = manifest("components-tools", "", "");
+    let compiled = run(&["compile", path.to_str().unwrap()]);
+    let text = String::from_utf8(compiled.stdout).unwrap();
+    assert_eq!(text.lines().count(), 3, "{text}");
+    for component in ["front", "back", "old"] {
+        assert!(text.contains(&format!("({component}: ")), "{text}");
+    }
+    let inspected = run(&["inspect", "--json", path.to_str().unwrap()]);
+    let found: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    assert_eq!([&found["front"]["kind"], &found["old"]["kind"]], ["service", "proxy"]);
+}
+
+#[test]
+fn two_components_for_one_route_are_an_error_that_names_both() {
+    let path = manifest("components-double", "", "");
+    let text = std::fs::read_to_string(&path).unwrap().replace("/hello/back", "/...");
+    std::fs::write(&path, text).unwrap();
+    let error = String::from_utf8(run(&["inspect", path.to_str().unwrap()]).stderr).unwrap();
+    assert!(error.contains("trigger.http[1].route") && error.contains("trigger.http[0].route"), "{error}");
+    assert!(error.contains("leads to component front"), "{error}");
+}
