@@ -58,7 +58,51 @@ impl Loader {
     ) -> Result<Arc<Generation>, StartError> {
         let codes = manifest.components.iter().map(|component| self.code(component, previous));
         let codes = codes.collect::<Result<Vec<_>, _>>()?;
-        self.generation(manifest, codes, previous)
+        let sources = source::sources(&self.resources.config);
+        let resolved = manifest.resolve(&sources).map_err(AppError::from)?;
+        self.generation(manifest, codes, resolved, previous)
+    }
+
+    /// The same as [`Self::load`] with the manifest as it is now.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn reload(&self, previous: &Generation) -> Result<Arc<Generation>, StartError> {
+        self.load(source::manifest(&self.resources.config)?, Some(previous))
+    }
+
+    /// The same components with their settings as they are now; `None` where nothing has changed.
+    ///
+    /// # Errors
+    /// Names the variable or file.
+    pub(crate) fn resettle(&self, previous: &Generation) -> Result<Option<Arc<Generation>>, StartError> {
+        let sources = source::sources(&self.resources.config);
+        let read = || previous.manifest.resolve(&sources).map_err(AppError::from);
+        let resolved = read()?;
+        let before = previous.deployments.iter().map(|deployment| &deployment.resolved);
+        // What differs from one look to the next is being written: the look after will tell.
+        if before.eq(&resolved) || read()? != resolved {
+            return Ok(None);
+        }
+        let codes = previous.deployments.iter().map(|deployment| deployment.code.clone()).collect();
+        self.generation(previous.manifest.clone(), codes, resolved, Some(previous)).map(Some)
+    }
+
+    /// The files that a generation is made of, as far as they can be told now.
+    pub(crate) fn files(&self, current: &Generation) -> Vec<PathBuf> {
+        let config = &self.resources.config;
+        let named = Manifest::load(&config.app).map(|manifest| manifest.components).unwrap_or_default();
+        let mut files = vec![Manifest::file(&config.app)];
+        for component in named.iter().chain(&current.manifest.components) {
+            if !files.contains(&component.source) {
+                files.push(component.source.clone());
+            }
+        }
+        files
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.resources.config
     }
 
     fn code(&self, component: &Component, previous: Option<&Generation>) -> Result<Code, StartError> {
@@ -96,9 +140,9 @@ impl Loader {
         &self,
         manifest: Manifest,
         codes: Vec<Code>,
+        resolved: Vec<Resolved>,
         previous: Option<&Generation>,
     ) -> Result<Arc<Generation>, StartError> {
-        let resolved = manifest.resolve(&source::sources(&self.resources.config)).map_err(AppError::from)?;
         let parts = manifest.components.iter().zip(codes).zip(resolved);
         let deployments = parts.map(|((component, code), resolved)| {
             let before = previous.and_then(|previous| previous.named(&component.id));

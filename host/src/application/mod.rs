@@ -12,11 +12,14 @@ mod bounds;
 mod generation;
 mod lineup;
 mod loader;
+mod reload;
 mod source;
+mod watch;
 
 pub(crate) use generation::{Deployment, Generation};
 pub(crate) use lineup::{Lineup, Served, Thread};
 pub use loader::{CompileReport, Inspected, compile, inspect};
 pub(crate) use loader::{Loader, Resources};
+pub(crate) use reload::Reloader;
 pub(crate) use source::manifest;
 pub use source::{AppError, MAX_WASM_BYTES};

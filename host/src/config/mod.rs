@@ -67,7 +67,13 @@ pub struct Config {
         help_heading = "Settings of the component"
     )]
     pub settings_dir: Option<PathBuf>,
+    /// How often that directory is looked at: what has changed in it is taken up without a restart; 0 for never
+    #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_SETTINGS_POLL", default_value_t = Config::default().settings_poll, help_heading = "Settings of the component")]
+    pub settings_poll: Period,
 
+    /// Serve what the manifest and the components' files become, as soon as they change
+    #[arg(long, env = "WASI_HTTP_HOST_WATCH", help_heading = "Compiled code")]
+    pub watch: bool,
     /// Where compiled code is kept [default: wasi-http-host under the user's cache directory]
     #[arg(long, value_name = "DIR", env = "WASI_HTTP_HOST_CACHE_DIR", help_heading = "Compiled code")]
     pub cache_dir: Option<PathBuf>,
@@ -286,6 +292,8 @@ impl Default for Config {
             tls: TlsConfig::default(),
             vars: Vec::new(),
             settings_dir: None,
+            settings_poll: Period::secs(5),
+            watch: false,
             cache_dir: None,
             no_cache: false,
             threads: None,

@@ -57,9 +57,12 @@ pub(crate) fn new(config: &Config, components: usize) -> Result<Engine, EngineEr
     Ok(engine)
 }
 
-/// Places for instances: each component may fill its own without taking another's.
+/// Places for instances: each component may fill its own without taking another's, and where a new version of it may
+/// come while it runs, without waiting for the old one's.
 fn slots(config: &Config, components: usize) -> u32 {
-    config.max_instances.get().saturating_mul(u32::try_from(components).unwrap_or(u32::MAX).max(1))
+    let changes = config.watch || config.settings_dir.is_some();
+    let components = u32::try_from(components).unwrap_or(u32::MAX).max(1);
+    config.max_instances.get().saturating_mul(components).saturating_mul(1 + u32::from(changes))
 }
 
 fn settings(config: &Config, instances: u32) -> wasmtime::Config {

@@ -16,7 +16,7 @@ use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 
 use crate::{
     admin::Admin,
-    application::{self, Loader, Resources, Thread},
+    application::{self, Loader, Reloader, Resources, Thread},
     config::{Config, Switch},
     descriptors, engine,
     keyvalue::{self, MemoryStore, RedisStore, Store, Stores},
@@ -47,6 +47,7 @@ pub struct Host {
     workers: Vec<Arc<Worker>>,
     metrics: Arc<HostMetrics>,
     interfaces: Interfaces,
+    reloader: Reloader,
     log: Log,
 }
 
@@ -96,6 +97,7 @@ impl Builder {
             granted,
             metrics: metrics.clone(),
         });
+        let loader = Arc::new(loader);
         let generation = loader.load(manifest, None)?;
         let outbound = Arc::new(Outbound::new(outbound_settings(&config)?)?.with_resolver(resolver));
         let access_log = AccessLog::new(&log, config.access_log == Switch::On);
@@ -117,6 +119,7 @@ impl Builder {
             })
         });
         let workers = workers.collect::<Result<Vec<_>, _>>()?;
+        let reloader = Reloader::new(loader, generation, workers.clone(), metrics.clone());
         let interfaces = Interfaces { keyvalue: keyvalue_stats, remote, memory: in_memory };
         let control = RuntimeBuilder::new_current_thread().enable_all().build()?;
         Ok(Host {
@@ -130,6 +133,7 @@ impl Builder {
             workers,
             metrics,
             interfaces,
+            reloader,
             log,
         })
     }
@@ -190,7 +194,17 @@ impl Host {
     /// When the system refuses to watch the listeners or signals.
     pub fn run(self, shutdown: Shutdown) -> io::Result<()> {
         let Self {
-            config, control, listener, admin_listener, shared, workers, metrics, interfaces, log, ..
+            config,
+            control,
+            listener,
+            admin_listener,
+            shared,
+            workers,
+            metrics,
+            interfaces,
+            reloader,
+            log,
+            ..
         } = self;
         let (address, admin_address) = (self.address, self.admin_address);
         let result = control.block_on(async {
@@ -212,6 +226,7 @@ impl Host {
             tracing::info!(listener = "admin", address = %admin_address, "listening");
             let serving_admin = tokio::spawn(admin.clone().serve(admin_listener));
             let warm = tokio::spawn(warm_up(workers.clone(), admin.clone()));
+            let reloading = tokio::spawn(reloader.run());
             // Until the runtime goes: a drained host still makes handshakes.
             if let Some(tls) = shared.tls.clone() {
                 tokio::spawn(tls.watch());
@@ -222,6 +237,7 @@ impl Host {
                 () = stop.as_mut() => {}
             }
             warm.abort();
+            reloading.abort();
             admin.draining.store(true, Ordering::Release);
             drain::drain(&config, listener, &shared, &workers).await;
             serving_admin.abort();

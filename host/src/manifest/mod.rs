@@ -79,12 +79,18 @@ pub struct Mount {
 }
 
 impl Manifest {
+    /// The file that [`Self::load`] reads for `path`.
+    #[must_use]
+    pub fn file(path: &Path) -> PathBuf {
+        if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() }
+    }
+
     /// Reads a manifest, the manifest in a directory, or a bare WebAssembly file: the content tells, not the name.
     ///
     /// # Errors
     /// When it cannot be read, or cannot be served.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
+        let file = Self::file(path);
         let unreadable = |e: std::io::Error| Error::whole(&file, e.to_string());
         let mut bytes = Vec::new();
         let mut content = File::open(&file).map_err(unreadable)?.take(MAX_BYTES + 1);

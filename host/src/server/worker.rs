@@ -21,6 +21,7 @@ use super::{Shared, connection};
 use crate::{
     application::{Generation, Lineup, Served, Thread},
     host::StartError,
+    keyvalue::UnknownStore,
     service::Dispatch,
     sync::lock,
     telemetry::{Gauge, WorkerMetrics},
@@ -103,6 +104,16 @@ impl Worker {
         lock(&self.lineup).clone()
     }
 
+    /// Makes ready what the thread is to serve of `generation`.
+    ///
+    /// # Errors
+    /// When a component is granted a store that there is not.
+    pub(crate) fn prepare(self: &Arc<Self>, generation: &Arc<Generation>) -> Result<Next, UnknownStore> {
+        let before = self.lineup();
+        let lineup = Arc::new(Lineup::new(generation, &self.thread, Some(&before))?);
+        Ok(Next { worker: self.clone(), before, lineup, adopted: false })
+    }
+
     /// Instances go when they have nothing to do.
     pub(crate) fn drain(&self) {
         for dispatch in lock(&self.crew.0).iter() {
@@ -158,10 +169,56 @@ impl Crew {
         lock(&self.0).extend(lineup.served().iter().map(|served| served.dispatch.clone()));
     }
 
+    /// Waits until nothing of it is left to do.
+    async fn retire(self: Arc<Self>, dispatch: Arc<Dispatch>) {
+        dispatch.drain();
+        dispatch.drained().await;
+        lock(&self.0).retain(|member| !Arc::ptr_eq(member, &dispatch));
+    }
+
     /// To be called when the thread is about to sleep.
     fn on_park(&self) {
         for dispatch in lock(&self.0).iter() {
             dispatch.on_park();
         }
     }
+}
+
+/// What a thread is to serve next; given up when dropped.
+pub(crate) struct Next {
+    worker: Arc<Worker>,
+    before: Arc<Lineup>,
+    lineup: Arc<Lineup>,
+    adopted: bool,
+}
+
+impl Next {
+    /// What is new in it.
+    pub(crate) fn fresh(&self) -> impl Iterator<Item = &Arc<Served>> {
+        only_in(&self.lineup, &self.before)
+    }
+
+    /// Serves it from the next request on. What it replaces finishes its requests, and goes.
+    pub(crate) fn adopt(mut self) {
+        self.adopted = true;
+        let worker = &self.worker;
+        lock(&worker.crew.0).extend(self.fresh().map(|served| served.dispatch.clone()));
+        *lock(&worker.lineup) = self.lineup.clone();
+        for served in only_in(&self.before, &self.lineup) {
+            worker.thread.runtime.spawn(worker.crew.clone().retire(served.dispatch.clone()));
+        }
+    }
+}
+
+impl Drop for Next {
+    fn drop(&mut self) {
+        if !self.adopted {
+            self.fresh().for_each(|served| served.dispatch.drain());
+        }
+    }
+}
+
+/// What one lineup has and the other has not.
+fn only_in<'a>(one: &'a Lineup, other: &'a Lineup) -> impl Iterator<Item = &'a Arc<Served>> {
+    one.served().iter().filter(|served| !other.served().iter().any(|known| Arc::ptr_eq(known, served)))
 }

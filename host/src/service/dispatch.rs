@@ -86,6 +86,8 @@ struct State {
     /// Somebody looks at the queue regularly.
     watched: bool,
     reported: Option<Instant>,
+    /// Why the last attempt to make an instance came to nothing.
+    failed: Option<CallError>,
 }
 
 /// An instance, seen from the queue.
@@ -278,6 +280,16 @@ impl Dispatch {
         self.until(|state| !state.seats.is_empty()).await;
     }
 
+    /// Makes an instance, and waits until it is there, or cannot be made.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub(crate) async fn proven(self: &Arc<Self>) -> Result<(), CallError> {
+        self.warm_up();
+        self.until(|state| !state.seats.is_empty() || state.live == 0).await;
+        lock(&self.state).failed.clone().map_or(Ok(()), Err)
+    }
+
     async fn until(&self, condition: impl Fn(&State) -> bool) {
         loop {
             let changed = self.changed.notified();
@@ -329,6 +341,7 @@ impl Chair {
     pub(super) fn sit(&mut self, waker: &Waker) {
         let mut state = lock(&self.dispatch.state);
         state.starting -= 1;
+        state.failed = None;
         state.seats.push(Seat {
             id: self.id,
             waker: waker.clone(),
@@ -343,6 +356,7 @@ impl Chair {
     /// The instance could not be made. Its waiting calls are answered when no other instance could.
     pub(super) fn give_up(&mut self, error: &CallError) {
         let mut state = lock(&self.dispatch.state);
+        state.failed = Some(error.clone());
         let now = Instant::now();
         if state.reported.is_none_or(|last| now.duration_since(last) >= REPORT_EVERY) {
             state.reported = Some(now);

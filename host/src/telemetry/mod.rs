@@ -14,7 +14,7 @@ pub(crate) use exposition::{Exposition, Kind};
 pub(crate) use guest_output::{GuestOutput, GuestStream};
 pub(crate) use interfaces::Interfaces;
 pub(crate) use log::{Log, Sink};
-pub(crate) use metrics::{EndReason, Gauge, HostMetrics, Metrics, Rejection, WorkerMetrics};
+pub(crate) use metrics::{EndReason, Gauge, HostMetrics, Metrics, Rejection, Reload, WorkerMetrics};
 pub(crate) use process::expose as expose_process;
 pub(crate) use sparing::Sparing;
 

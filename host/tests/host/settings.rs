@@ -1,6 +1,63 @@
 //! Settings for the component.
 
+use std::{os::unix::fs::symlink, path::Path};
+
 use crate::harness::{Host, guest, scratch};
+
+/// Writes files as the kubelet does: into a directory of their own, to which a link is swapped.
+fn mount(dir: &Path, version: &str, files: &[(&str, &str)]) {
+    let data = dir.join(format!("..{version}"));
+    std::fs::create_dir(&data).unwrap();
+    for (name, value) in files {
+        std::fs::write(data.join(name), value).unwrap();
+        let link = dir.join(name);
+        if !link.is_symlink() {
+            symlink(Path::new("..data").join(name), link).unwrap();
+        }
+    }
+    symlink(format!("..{version}"), dir.join("..data_tmp")).unwrap();
+    std::fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
+}
+
+#[tokio::test]
+async fn a_setting_that_is_mounted_anew_is_taken_up_without_a_restart_and_is_not_logged() {
+    let dir = scratch("settings-mounted");
+    mount(&dir, "1", &[("token", "first-secret")]);
+    let flags = ["--var", "token", "--settings-dir", dir.to_str().unwrap(), "--settings-poll", "100ms"];
+    let host = Host::serve(&guest("service"), &flags, &[]);
+    assert_eq!(host.get("/config/token").await.text(), r#"Ok(Some("first-secret"))"#);
+    let (slept, ()) = tokio::join!(host.get("/sleep/2000"), async {
+        host.wait_for_metric("wasi_http_host_requests_active", |active| active == 1.0).await;
+        mount(&dir, "2", &[("token", "second-secret")]);
+        host.wait_for_metric("wasi_http_host_reloads_total{outcome=\"done\"}", |done| done == 1.0).await;
+        assert_eq!(host.get("/config/token").await.text(), r#"Ok(Some("second-secret"))"#);
+    });
+    assert_eq!(slept.text(), "slept", "what was running was let finish");
+    let log = format!("{:?}", host.lines());
+    assert!(!log.contains("first-secret") && !log.contains("second-secret"), "{log}");
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_are_reported_once_and_the_old_ones_stay() {
+    let dir = scratch("settings-unfit");
+    mount(&dir, "1", &[("upstream", "http://127.0.0.1:1")]);
+    let flags = ["--var", "upstream", "--allowed-outbound-host", "{{ upstream }}", "--settings-poll", "50ms"];
+    let flags = [&flags[..], &["--settings-dir", dir.to_str().unwrap()]].concat();
+    let host = Host::serve(&guest("service"), &flags, &[]);
+    assert!(host.get("/fetch?127.0.0.1:1").await.text().contains("ConnectionRefused"));
+    mount(&dir, "2", &[("upstream", "no host at all")]);
+    let refused = |line: &serde_json::Value| {
+        line["message"].as_str().is_some_and(|message| message.contains("what was before still is"))
+    };
+    let line = host.wait_for_line(refused);
+    assert!(line["error"].as_str().unwrap().contains("allowed_outbound_hosts"), "{line}");
+    assert!(host.get("/fetch?127.0.0.1:1").await.text().contains("ConnectionRefused"), "as before");
+    mount(&dir, "3", &[("upstream", "http://127.0.0.1:2")]);
+    host.wait_for_metric("wasi_http_host_reloads_total{outcome=\"done\"}", |done| done == 1.0).await;
+    assert!(host.get("/fetch?127.0.0.1:1").await.text().contains("HttpRequestDenied"), "the policy follows");
+    assert!(host.get("/fetch?127.0.0.1:2").await.text().contains("ConnectionRefused"));
+    assert_eq!(host.lines().iter().filter(|line| refused(line)).count(), 1);
+}
 
 #[tokio::test]
 async fn a_bare_component_has_the_settings_that_flags_declare() {

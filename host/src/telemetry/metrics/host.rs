@@ -5,11 +5,22 @@ use std::sync::{Arc, Mutex, Weak};
 use super::{
     Counter, Gauge,
     component::{BOUNDS_US, Metrics, WorkerMetrics},
+    labels,
 };
 use crate::{
     sync::lock,
     telemetry::exposition::{Exposition, Kind},
 };
+
+labels! {
+    /// What became of a change of the application or its settings.
+    Reload, ReloadCounters {
+        /// It is served.
+        Done = "done",
+        /// It cannot be served, and what was served before still is.
+        Failed = "failed",
+    }
+}
 
 /// What the whole process counts.
 #[derive(Debug, Default)]
@@ -20,6 +31,7 @@ pub(crate) struct HostMetrics {
     threads: Mutex<Vec<Arc<Gauge>>>,
     /// Requests for paths that no route leads from.
     unrouted: Arc<Metrics>,
+    pub(crate) reloads: ReloadCounters,
     pub(crate) connections_accepted: Counter,
     pub(crate) accept_errors: Counter,
     pub(crate) connection_errors: Counter,
@@ -78,6 +90,11 @@ impl HostMetrics {
             "Connections that ended by a malformed head, a limit of time, or a break.",
             self.connection_errors.get(),
         );
+        let name = "wasi_http_host_reloads_total";
+        to.family(name, Kind::Counter, "Changes of the application or its settings that were seen.");
+        for (outcome, count) in self.reloads.all() {
+            to.sample(name, &[("outcome", outcome)], count);
+        }
         let name = "wasi_http_host_build_info";
         to.family(name, Kind::Gauge, "What runs here.");
         to.sample(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);

@@ -5,7 +5,7 @@ mod component;
 mod host;
 
 pub(crate) use component::{EndReason, Metrics, Rejection, WorkerMetrics};
-pub(crate) use host::HostMetrics;
+pub(crate) use host::{HostMetrics, Reload};
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 

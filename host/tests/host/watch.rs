@@ -1,0 +1,154 @@
+//! A changed application is served without a restart, and without losing a request.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use http::StatusCode;
+
+use crate::harness::{Host, guest, scratch};
+
+const DONE: &str = "wasi_http_host_reloads_total{outcome=\"done\"}";
+const FAILED: &str = "wasi_http_host_reloads_total{outcome=\"failed\"}";
+
+/// A manifest beside a copy of the component, with a greeting to tell its versions by.
+fn application(test: &str, greeting: &str) -> (PathBuf, PathBuf) {
+    let dir = scratch(test);
+    let wasm = dir.join("app.wasm");
+    std::fs::copy(guest("service"), &wasm).unwrap();
+    let manifest = dir.join("spin.toml");
+    greet(&manifest, greeting);
+    (manifest, wasm)
+}
+
+fn greet(manifest: &Path, greeting: &str) {
+    let text = format!(
+        "spin_manifest_version = 2\n[application]\nname = \"app\"\n\
+         [[trigger.http]]\nroute = \"/...\"\ncomponent = \"c\"\n\
+         [component.c]\nsource = \"app.wasm\"\n[component.c.variables]\ngreeting = {greeting:?}\n"
+    );
+    std::fs::write(manifest, text).unwrap();
+}
+
+fn is_reloaded(line: &serde_json::Value) -> bool {
+    line["message"].as_str().is_some_and(|message| message.ends_with("changed: reloaded"))
+}
+
+fn is_refused(line: &serde_json::Value) -> bool {
+    line["message"].as_str().is_some_and(|message| message.contains("what was before still is"))
+}
+
+#[tokio::test]
+async fn a_changed_manifest_is_served_and_no_request_under_load_is_lost() {
+    let (manifest, _) = application("watch-load", "old");
+    let host = Arc::new(Host::serve(&manifest, &["--watch"], &[]));
+    let (stop, olds) = (Arc::new(AtomicBool::new(false)), Arc::<AtomicU64>::default());
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (host, stop, olds) = (host.clone(), stop.clone(), olds.clone());
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = host.get("/config/greeting").await;
+                    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+                    match answer.text() {
+                        r#"Ok(Some("new"))"# => {}
+                        other => {
+                            assert_eq!(other, r#"Ok(Some("old"))"#);
+                            olds.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    while olds.load(Ordering::Relaxed) < 20 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    greet(&manifest, "new");
+    host.wait_for_metric(DONE, |done| done == 1.0).await;
+    assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("new"))"#);
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert_eq!(host.metric(FAILED).await, 0.0);
+    host.wait_for_metric("wasi_http_host_requests_active", |active| active == 0.0).await;
+}
+
+#[tokio::test]
+async fn a_request_that_runs_when_the_application_changes_ends_in_the_old_one() {
+    let (manifest, wasm) = application("watch-running", "old");
+    let host = Host::serve(&manifest, &["--watch", "--threads", "1"], &[]);
+    let (slept, ()) = tokio::join!(host.get("/sleep/3000"), async {
+        host.wait_for_metric("wasi_http_host_requests_active", |active| active == 1.0).await;
+        // By another file under its name, as tools do it.
+        let other = wasm.with_extension("new");
+        std::fs::copy(guest("proxy"), &other).unwrap();
+        std::fs::rename(&other, &wasm).unwrap();
+        host.wait_for_metric(DONE, |done| done == 1.0).await;
+        assert_eq!(host.get("/chunks/1").await.text(), "chunk\n", "the new one answers meanwhile");
+    });
+    assert_eq!((slept.status, slept.text()), (StatusCode::OK, "slept"));
+    // The old instance goes: only those of the new one are left.
+    host.wait_for_metric("wasi_http_host_instances_ended_total{component=\"c\",reason=\"finished\"}", |n| {
+        n >= 1.0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_broken_is_reported_and_the_old_one_goes_on() {
+    let (manifest, wasm) = application("watch-broken", "old");
+    let host = Host::serve(&manifest, &["--watch"], &[]);
+    // In place, and half of it only.
+    let whole = std::fs::read(&wasm).unwrap();
+    std::fs::write(&wasm, &whole[..whole.len() / 2]).unwrap();
+    let line = host.wait_for_line(is_refused);
+    assert!(line["error"].as_str().unwrap().contains("component \"c\""), "{line}");
+    assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("old"))"#);
+    assert!(host.metric(FAILED).await >= 1.0);
+    // Then the manifest, with the file and line at fault.
+    std::fs::write(&wasm, &whole).unwrap();
+    std::fs::write(&manifest, "spin_manifest_version = 3\n").unwrap();
+    let line =
+        host.wait_for_line(|line| is_refused(line) && line["error"].to_string().contains("spin.toml:1"));
+    assert!(line["error"].as_str().unwrap().contains("only version 2"), "{line}");
+    assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("old"))"#);
+    greet(&manifest, "repaired");
+    host.wait_for_line(is_reloaded);
+    assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("repaired"))"#);
+}
+
+#[tokio::test]
+async fn sighup_reloads_once_without_watching() {
+    let (manifest, _) = application("watch-signal", "old");
+    let host = Host::serve(&manifest, &[], &[]);
+    greet(&manifest, "new");
+    assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("old"))"#);
+    host.signal("HUP");
+    host.wait_for_line(is_reloaded);
+    assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("new"))"#);
+}
+
+#[tokio::test]
+async fn a_component_may_come_and_go() {
+    let (manifest, _) = application("watch-more", "old");
+    let host = Host::serve(&manifest, &["--watch", "--threads", "1"], &[]);
+    let one = std::fs::read_to_string(&manifest).unwrap();
+    let two = format!(
+        "{one}\n[[trigger.http]]\nroute = \"/chunks/...\"\ncomponent = \"old\"\n[component.old]\nsource = {:?}\n",
+        guest("proxy")
+    );
+    std::fs::write(&manifest, two).unwrap();
+    host.wait_for_metric(DONE, |done| done == 1.0).await;
+    assert_eq!(host.get("/chunks/1").await.text(), "chunk\n");
+    assert_eq!(host.get("/served").await.text(), "1");
+    std::fs::write(&manifest, one).unwrap();
+    host.wait_for_metric(DONE, |done| done == 2.0).await;
+    assert_eq!(host.get("/chunks/1").await.text(), "chunk 0\n", "by the other again");
+    assert_eq!(host.get("/served").await.text().parse::<u32>().unwrap(), 3, "which was not replaced");
+}
