@@ -25,6 +25,7 @@ mod proxy;
 mod redis;
 mod redis_cache;
 mod redis_cas;
+mod redis_limits;
 mod redis_server;
 mod secrets;
 mod serving;

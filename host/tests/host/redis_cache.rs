@@ -173,15 +173,12 @@ async fn a_server_that_does_not_say_what_changes_is_asked_each_time() {
         server.command(&["SET", "k", "changed"]);
         assert_eq!(call(&host, "get/shared/k").await, r#"Ok(Some("changed"))"#, "nothing was remembered");
         assert_eq!((metric(&host, "tracked").await, metric(&host, "cache_entries").await), (0, 0));
-        let told = |line: &&serde_json::Value| {
+        let told = |line: &serde_json::Value| {
             line["message"].as_str().is_some_and(|text| text.contains("does not say what changes"))
         };
-        assert_eq!(
-            host.lines().iter().filter(told).count(),
-            1,
-            "once, not once a thread: {:?}",
-            host.lines()
-        );
+        host.wait_for_line(told);
+        let lines = host.lines();
+        assert_eq!(lines.iter().filter(|line| told(line)).count(), 1, "once, not once a thread: {lines:?}");
     }
 }
 

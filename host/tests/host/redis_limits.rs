@@ -1,0 +1,65 @@
+//! Limits of time, against a server that is none.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+    sync::watch,
+};
+use wasi_http_host::{
+    Config,
+    keyvalue::{RedisStore, RemoteStore as _},
+    outbound::SystemResolver,
+};
+
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Answers what is said first after a while, and `GET`s once it may.
+async fn slow(mut client: TcpStream, mut may: watch::Receiver<bool>) {
+    let (mut buffer, mut greeted) = (vec![0; 4 << 10], false);
+    while let Ok(length @ 1..) = client.read(&mut buffer).await {
+        let commands =
+            buffer[..length].windows(3).filter(|word| *word == b"\n$3" || *word == b"\n$6").count();
+        if !std::mem::replace(&mut greeted, true) {
+            tokio::time::sleep(LIMIT * 3 / 4).await;
+            // `CLIENT SETINFO`, twice.
+            client.write_all(b"+OK\r\n+OK\r\n").await.unwrap();
+        } else if commands > 0 {
+            may.wait_for(|may| *may).await.unwrap();
+            client.write_all(b"$-1\r\n").await.unwrap();
+        }
+    }
+}
+
+/// The first call has used most of its time up before there is a connection: it fails, but knows nothing against that.
+#[tokio::test]
+async fn a_call_that_waited_for_its_connection_does_not_end_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("redis://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let (release, may) = watch::channel(false);
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = accepted.clone();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(slow(client, may.clone()));
+        }
+    });
+    let mut settings = Config::default().redis_settings();
+    (settings.answer, settings.connect, settings.cache_bytes) = (LIMIT, crate::harness::DEADLINE, 0);
+    let store = RedisStore::new("shared", address, settings, Arc::new(SystemResolver::default())).unwrap();
+    let store = store.on(&Handle::current());
+    assert!(store.get("k").await.is_err());
+    release.send_replace(true);
+    let deadline = std::time::Instant::now() + crate::harness::DEADLINE;
+    while store.get("k").await != Ok(None) {
+        assert!(std::time::Instant::now() < deadline, "no answer");
+    }
+    assert_eq!(accepted.load(Ordering::SeqCst), 1, "over the first connection");
+}
