@@ -172,7 +172,7 @@ pub struct Config {
     /// Bytes of a response's body
     #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_MAX_OUTBOUND_RESPONSE_BODY", default_value_t = Config::default().max_outbound_response_body, help_heading = "Outbound")]
     pub max_outbound_response_body: ByteSize,
-    /// Outbound requests that are in flight at once
+    /// Outbound requests of a component that are in flight at once
     #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_OUTBOUND_MAX_CONCURRENCY", default_value_t = Config::default().outbound_max_concurrency, help_heading = "Outbound")]
     pub outbound_max_concurrency: NonZeroUsize,
     /// Certificates (PEM) to trust beside the system's; proxies are taken from HTTPS_PROXY, HTTP_PROXY, NO_PROXY

@@ -18,7 +18,6 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
@@ -40,7 +39,7 @@ pub struct Limits {
     pub max_response_head: usize,
     /// Size of a response's body, in bytes.
     pub max_response_body: u64,
-    /// Requests in flight in the process.
+    /// Requests of a component in flight in the process.
     pub max_concurrent: usize,
     /// Requests that wait for a place among those.
     pub max_waiting: usize,
@@ -90,8 +89,6 @@ pub struct Outbound {
     proxies: Proxies,
     resolver: Arc<dyn Resolve>,
     tls: Tls,
-    in_flight: Arc<Semaphore>,
-    waiting: Semaphore,
 }
 
 impl Outbound {
@@ -102,8 +99,6 @@ impl Outbound {
     pub fn new(settings: OutboundSettings) -> Result<Self, RootsError> {
         Ok(Self {
             tls: Tls::new(settings.extra_ca_file.as_deref())?,
-            in_flight: Arc::new(Semaphore::new(settings.limits.max_concurrent.min(Semaphore::MAX_PERMITS))),
-            waiting: Semaphore::new(settings.limits.max_waiting.min(Semaphore::MAX_PERMITS)),
             limits: settings.limits,
             proxies: settings.proxies,
             resolver: Arc::new(SystemResolver::default()),
@@ -258,7 +253,8 @@ impl Client {
 
     /// Waits for a place among the concurrent requests.
     async fn admit(&self, allowed: &Allowed) -> Result<Exchange, Failure> {
-        let outbound = &self.transport.outbound;
+        let limits = self.transport.outbound.limits();
+        let places = self.stats.places(limits);
         let full = || {
             self.stats.begin();
             self.stats.end(allowed.entry, Outcome::Limit);
@@ -273,11 +269,11 @@ impl Client {
                 _permit: permit,
             }
         };
-        if let Ok(permit) = Arc::clone(&outbound.in_flight).try_acquire_owned() {
+        if let Ok(permit) = Arc::clone(&places.in_flight).try_acquire_owned() {
             return Ok(begin(permit));
         }
-        let _place = outbound.waiting.try_acquire().map_err(|_| full())?;
-        let permit = timeout(outbound.limits.connect, Arc::clone(&outbound.in_flight).acquire_owned()).await;
+        let _place = places.waiting.try_acquire().map_err(|_| full())?;
+        let permit = timeout(limits.connect, Arc::clone(&places.in_flight).acquire_owned()).await;
         permit.ok().and_then(Result::ok).map(begin).ok_or_else(full)
     }
 

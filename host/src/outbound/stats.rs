@@ -1,8 +1,11 @@
+use super::client::Limits;
 use super::policy::Policy;
 use crate::histogram::{BUCKETS, Histogram, HistogramSnapshot};
 use crate::telemetry::Sparing;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 static LATENCY_BOUNDS: [Duration; BUCKETS] = [
     Duration::from_millis(5),
@@ -103,6 +106,14 @@ pub struct Stats {
     in_flight: AtomicU64,
     /// What is said of requests that were denied or failed.
     pub(super) log: Sparing,
+    places: OnceLock<Places>,
+}
+
+/// The places of one component, for all its clients together: one that takes all of them takes nobody else's.
+#[derive(Debug)]
+pub(super) struct Places {
+    pub(super) in_flight: Arc<Semaphore>,
+    pub(super) waiting: Semaphore,
 }
 
 #[derive(Debug)]
@@ -137,6 +148,7 @@ impl Stats {
             denied: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             log: Sparing::new(),
+            places: OnceLock::new(),
         }
     }
 
@@ -158,6 +170,14 @@ impl Stats {
             entry: entry.text.clone(),
             outcomes: Outcome::ALL.into_iter().zip(entry.outcomes.iter().map(|n| n.load(Relaxed))).collect(),
             latency: entry.latency.snapshot(),
+        })
+    }
+
+    /// The component's places, as many as the process's limits say when the first is asked for.
+    pub(super) fn places(&self, limits: &Limits) -> &Places {
+        self.places.get_or_init(|| Places {
+            in_flight: Arc::new(Semaphore::new(limits.max_concurrent.min(Semaphore::MAX_PERMITS))),
+            waiting: Semaphore::new(limits.max_waiting.min(Semaphore::MAX_PERMITS)),
         })
     }
 

@@ -85,3 +85,19 @@ async fn an_address_that_is_listed_is_reached() {
     let host = Host::serve(&listed, &[], &[]);
     assert_eq!(host.get(&format!("/fetch?{address}")).await.text(), "status 204");
 }
+
+#[tokio::test]
+async fn a_component_of_the_generation_before_is_held_to_the_same() {
+    let address = upstream().await;
+    let host = Host::start("proxy", &["--allowed-outbound-host", &format!("http://{address},http://*")]);
+    assert_eq!(host.get(&format!("/fetch/{address}")).await.text(), "status 204");
+    for (authority, error) in [
+        ("example.com:81", "HttpRequestDenied"),
+        ("10.0.0.1", "DestinationIpProhibited"),
+        ("2852039166", "DestinationIpProhibited"),
+        ("me@example.com", "HttpRequestUriInvalid"),
+    ] {
+        let answer = host.get(&format!("/fetch/{authority}")).await;
+        assert!(answer.text().contains(error), "{authority}: {}", answer.text());
+    }
+}

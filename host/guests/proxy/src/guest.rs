@@ -2,7 +2,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use wasip2::{
     clocks::monotonic_clock,
-    http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam},
+    http::{
+        outgoing_handler,
+        types::{
+            Fields, IncomingRequest, OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam,
+            Scheme,
+        },
+    },
 };
 
 wasip2::http::proxy::export!(Proxy);
@@ -43,8 +49,26 @@ impl wasip2::exports::http::incoming_handler::Guest for Proxy {
             "short" => lying(out, 100, b"only this"),
             "long" => lying(out, 4, b"more than was announced"),
             "silent" => drop(out),
+            "fetch" => answer(out, 200, &[fetch(argument).as_bytes()]),
             _ => answer(out, 404, &[b"no such behaviour"]),
         }
+    }
+}
+
+/// Asks `http://{authority}/` and tells what came of it.
+fn fetch(authority: &str) -> String {
+    let request = OutgoingRequest::new(Fields::new());
+    let _ = request.set_scheme(Some(&Scheme::Http));
+    let _ = request.set_authority(Some(authority));
+    let _ = request.set_path_with_query(Some("/"));
+    let response = match outgoing_handler::handle(request, None) {
+        Ok(response) => response,
+        Err(error) => return format!("error {error:?}"),
+    };
+    response.subscribe().block();
+    match response.get() {
+        Some(Ok(Ok(response))) => format!("status {}", response.status()),
+        other => format!("error {other:?}"),
     }
 }
 

@@ -134,3 +134,22 @@ async fn a_response_that_nobody_reads_gives_its_place_back_at_the_total_limit() 
     assert!(matches!(outcomes(&stats)[..], [("timeout", 1..)]), "{:?}", outcomes(&stats));
     assert!(matches!(read(unread).await, Err(Error::HttpResponseTimeout)));
 }
+
+#[tokio::test]
+async fn a_component_that_takes_all_its_places_takes_nobody_elses() {
+    let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
+    let limits = Limits { max_concurrent: 2, max_waiting: 0, ..patient() };
+    let settings = OutboundSettings { limits, ..OutboundSettings::default() };
+    let outbound = Arc::new(Outbound::new(settings).unwrap());
+    let policy =
+        Arc::new(Policy::new(AllowList::parse(&[format!("http://{}", server.address)]).unwrap(), Vec::new()));
+    let client =
+        |stats: &Arc<Stats>| Client::new(Arc::clone(&outbound), Arc::clone(&policy), Arc::clone(stats));
+    let (greedy, other) = (Arc::new(Stats::new(&policy)), Arc::new(Stats::new(&policy)));
+    // Two clients of one component, as on two threads.
+    let held = [get(&client(&greedy), &uri(&server)).await, get(&client(&greedy), &uri(&server)).await];
+    assert!(held.iter().all(Result::is_ok), "{held:?}");
+    let refused = get(&client(&greedy), &uri(&server)).await.unwrap_err();
+    assert!(matches!(refused, Error::ConnectionLimitReached), "{refused:?}");
+    assert!(get(&client(&other), &uri(&server)).await.is_ok());
+}
