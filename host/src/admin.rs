@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
+    keyvalue::MemoryStore,
     server::{Tls, Worker, ask},
     telemetry::{Exposition, HostMetrics, Interfaces, Log, expose_process},
 };
@@ -50,6 +51,21 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
+    /// For as long as there are no threads that serve.
+    pub(crate) fn starting(metrics: Arc<HostMetrics>, memory: Arc<MemoryStore>, log: Log) -> Self {
+        Self {
+            workers: Vec::new(),
+            metrics,
+            interfaces: Interfaces { keyvalue: Vec::new(), remote: Vec::new(), memory },
+            log,
+            tls: None,
+            ready_path: None,
+            metrics_path: None,
+            warm: false.into(),
+            draining: false.into(),
+        }
+    }
+
     /// Serves for ever.
     ///
     /// # Errors
@@ -108,6 +124,9 @@ impl Admin {
     async fn ready(&self) -> Result<(), String> {
         if self.draining.load(Ordering::Acquire) {
             return Err("shutting down".to_owned());
+        }
+        if self.workers.is_empty() {
+            return Err("the application is being compiled".to_owned());
         }
         if !self.warm.load(Ordering::Acquire) {
             return Err("no instance has been made yet".to_owned());

@@ -7,6 +7,7 @@ use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
+    chain::{Chain, Links},
     keyvalue,
     manifest::Mount,
     outbound, settings,
@@ -40,6 +41,8 @@ pub(crate) struct Template {
     pub(crate) outbound: outbound::Client,
     pub(crate) output: Arc<GuestOutput>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Where the component may ask others of its application.
+    pub(crate) chain: Option<Chain>,
 }
 
 /// The data of an instance's store.
@@ -51,6 +54,7 @@ pub(crate) struct Guest {
     settings: settings::Client,
     keyvalue: keyvalue::Client,
     limits: Limits,
+    links: Option<Arc<Links>>,
 }
 
 impl Guest {
@@ -75,11 +79,13 @@ impl Guest {
                 tracing::error!(directory = %source.display(), %error, "a directory cannot be mounted");
             }
         }
+        let chain = template.chain.as_ref().map(Chain::again);
         let guest = Self {
+            links: chain.as_ref().map(|chain| chain.links().clone()),
             table,
             wasi: wasi.build(),
             http,
-            hooks: outbound::Hooks::new(template.outbound.clone()),
+            hooks: outbound::Hooks::new(template.outbound.clone()).chained(chain),
             settings: settings::Client::new(template.settings.clone()),
             keyvalue: keyvalue::Client::new(template.keyvalue.clone(), template.keyvalue_stats.clone())
                 .on_wait(on_wait),
@@ -96,6 +102,11 @@ impl Guest {
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         store
+    }
+
+    /// Which requests the instance serves, where they may cause others.
+    pub(crate) fn links(&self) -> Option<&Arc<Links>> {
+        self.links.as_ref()
     }
 
     /// Adds what this host provides beyond WASI itself. `waiting` where a key-value store is remote.

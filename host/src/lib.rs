@@ -12,6 +12,7 @@
 mod admin;
 mod admission;
 mod application;
+mod chain;
 mod component;
 pub mod config;
 mod descriptors;

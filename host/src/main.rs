@@ -42,6 +42,10 @@ fn main() -> ExitCode {
             };
         }
     };
+    if !matches!(cli, Cli::Serve(_)) {
+        // What there is to say while it takes its time, beside the result.
+        tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).without_time().init();
+    }
     let done = match cli {
         Cli::Serve(config) => serve(*config),
         Cli::Compile(config) => report_compile(&config),

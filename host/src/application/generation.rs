@@ -10,6 +10,7 @@ use crate::{
 };
 
 /// One state of the application: it is served whole, or replaced.
+#[derive(Default)]
 pub(crate) struct Generation {
     pub(super) manifest: Manifest,
     /// In the manifest's order, which its routes count in.

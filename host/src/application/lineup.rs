@@ -1,17 +1,19 @@
 //! The application as one thread serves it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Handle;
 use wasmtime::Engine;
 
 use super::{Deployment, Generation};
 use crate::{
+    chain::Chain,
     config::Config,
     guest::Template,
     keyvalue::{self, Stores, UnknownStore},
     outbound::{self, Outbound},
     service::Dispatch,
+    sync::lock,
     telemetry::WorkerMetrics,
 };
 
@@ -26,9 +28,32 @@ pub(crate) struct Thread {
     pub(crate) stores: Stores,
     pub(crate) keyvalue_stats: Arc<keyvalue::Stats>,
     pub(crate) outbound: Arc<Outbound>,
+    pub(crate) current: Arc<Current>,
+}
+
+/// What a thread serves now.
+#[derive(Default)]
+pub(crate) struct Current(Mutex<Arc<Lineup>>);
+
+impl Current {
+    pub(crate) fn get(&self) -> Arc<Lineup> {
+        lock(&self.0).clone()
+    }
+
+    /// The component that a request for `path` is for.
+    pub(crate) fn find(&self, path: &str) -> Option<Arc<Served>> {
+        lock(&self.0).find(path).cloned()
+    }
+
+    pub(crate) fn set(&self, lineup: Arc<Lineup>) {
+        let before = std::mem::replace(&mut *lock(&self.0), lineup);
+        // Not under the lock: it may be the last of its kind.
+        drop(before);
+    }
 }
 
 /// All components as one thread serves them. Requests find theirs here.
+#[derive(Default)]
 pub(crate) struct Lineup {
     generation: Arc<Generation>,
     served: Vec<Arc<Served>>,
@@ -92,6 +117,11 @@ impl Lineup {
 }
 
 impl Served {
+    /// Whether it may ask other components.
+    pub(crate) fn chains(&self) -> bool {
+        self.deployment.policy.chains()
+    }
+
     fn new(
         deployment: &Arc<Deployment>,
         thread: &Thread,
@@ -116,6 +146,10 @@ impl Served {
             outbound: outbound.clone(),
             output: deployment.output.clone(),
             metrics: deployment.metrics.clone(),
+            chain: deployment
+                .policy
+                .chains()
+                .then(|| Chain::new(thread.current.clone(), deployment.policy.clone())),
         };
         let metrics = deployment.metrics.worker(thread.at.0);
         let linked = deployment.code.linked.clone();

@@ -4,7 +4,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
 use super::{
@@ -17,7 +16,7 @@ use crate::{
     admission::Admission,
     component::{self, ComponentError, Inspection, Linked},
     config::Config,
-    engine::{self, Cache},
+    engine::{self, Binary, Cache},
     host::StartError,
     keyvalue::Stores,
     manifest::{Component, Manifest, Resolved},
@@ -47,7 +46,8 @@ impl Loader {
         Self { resources, cache }
     }
 
-    /// Reads, compiles and links all that `manifest` names. What has not changed since `previous` is taken from it.
+    /// Reads, compiles and links all that `manifest` names. What has not changed since `previous` is taken from it;
+    /// before something is compiled, `compiles` is told.
     ///
     /// # Errors
     /// Names the file, component, store or variable.
@@ -55,8 +55,9 @@ impl Loader {
         &self,
         manifest: Manifest,
         previous: Option<&Generation>,
+        compiles: &dyn Fn(),
     ) -> Result<Arc<Generation>, StartError> {
-        let codes = manifest.components.iter().map(|component| self.code(component, previous));
+        let codes = manifest.components.iter().map(|component| self.code(component, previous, compiles));
         let codes = codes.collect::<Result<Vec<_>, _>>()?;
         let sources = source::sources(&self.resources.config);
         let resolved = manifest.resolve(&sources).map_err(AppError::from)?;
@@ -68,7 +69,7 @@ impl Loader {
     /// # Errors
     /// As there.
     pub(crate) fn reload(&self, previous: &Generation) -> Result<Arc<Generation>, StartError> {
-        self.load(source::manifest(&self.resources.config)?, Some(previous))
+        self.load(source::manifest(&self.resources.config)?, Some(previous), &|| {})
     }
 
     /// The same components with their settings as they are now; `None` where nothing has changed.
@@ -105,21 +106,25 @@ impl Loader {
         &self.resources.config
     }
 
-    fn code(&self, component: &Component, previous: Option<&Generation>) -> Result<Code, StartError> {
+    fn code(
+        &self,
+        component: &Component,
+        previous: Option<&Generation>,
+        compiles: &dyn Fn(),
+    ) -> Result<Code, StartError> {
         let wasm = source::binary(&component.source)?;
-        let digest: [u8; 32] = Sha256::digest(&wasm).into();
         let waiting = self.waiting(component)?;
         let before = previous.and_then(|previous| previous.named(&component.id));
         if let Some(before) = before
-            && before.code.digest == digest
+            && before.code.digest == wasm.digest
             && before.waiting == waiting
         {
             return Ok(before.code.clone());
         }
         let failed = |cause| StartError::Component { name: component.id.clone(), cause };
-        let compiled = compiled(&self.resources.engine, &self.cache, component, &wasm)?;
+        let compiled = compiled(&self.resources.engine, &self.cache, component, &wasm, compiles)?;
         let linked = Linked::new(&self.resources.engine, &compiled.component, waiting).map_err(failed)?;
-        Ok(Code { digest, linked: Arc::new(linked) })
+        Ok(Code { digest: wasm.digest, linked: Arc::new(linked) })
     }
 
     /// Names of all stores that `component` may open.
@@ -232,11 +237,12 @@ fn compiled(
     engine: &Engine,
     cache: &Cache,
     component: &Component,
-    wasm: &[u8],
+    wasm: &Binary,
+    compiles: &dyn Fn(),
 ) -> Result<engine::Compiled, StartError> {
     let failed = |cause| StartError::Component { name: component.id.clone(), cause };
-    component::check_binary(wasm).map_err(failed)?;
-    cache.load(engine, &component.id, wasm).map_err(|error| failed(ComponentError::Invalid(error)))
+    component::check_binary(&wasm.bytes).map_err(failed)?;
+    cache.load(engine, &component.id, wasm, compiles).map_err(|error| failed(ComponentError::Invalid(error)))
 }
 
 /// What `compile` did with a component.
@@ -262,7 +268,7 @@ pub fn compile(config: &Config) -> Result<Vec<CompileReport>, StartError> {
     let cache = cache(config);
     let compile = |component: &Component| {
         let started = Instant::now();
-        let compiled = compiled(&engine, &cache, component, &source::binary(&component.source)?)?;
+        let compiled = compiled(&engine, &cache, component, &source::binary(&component.source)?, &|| {})?;
         let failed = |cause| StartError::Component { name: component.id.clone(), cause };
         Linked::new(&engine, &compiled.component, false).map_err(failed)?;
         Ok(CompileReport {
@@ -293,7 +299,7 @@ pub fn inspect(config: &Config) -> Result<Vec<Inspected>, StartError> {
     let engine = engine::new(config, manifest.components.len())?;
     let cache = cache(config);
     let inspect = |component: &Component| {
-        let compiled = compiled(&engine, &cache, component, &source::binary(&component.source)?)?;
+        let compiled = compiled(&engine, &cache, component, &source::binary(&component.source)?, &|| {})?;
         let failed = |cause| StartError::Component { name: component.id.clone(), cause };
         let inspection = Inspection::new(&engine, &compiled.component).map_err(failed)?;
         Ok(Inspected { component: component.id.clone(), inspection })

@@ -17,7 +17,7 @@ mod source;
 mod watch;
 
 pub(crate) use generation::{Deployment, Generation};
-pub(crate) use lineup::{Lineup, Served, Thread};
+pub(crate) use lineup::{Current, Lineup, Served, Thread};
 pub use loader::{CompileReport, Inspected, compile, inspect};
 pub(crate) use loader::{Loader, Resources};
 pub(crate) use reload::Reloader;

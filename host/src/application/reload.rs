@@ -190,5 +190,5 @@ async fn hung_up(signal: &mut Option<Signal>) {
         return;
     }
     // Nothing is heard, or nothing more.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

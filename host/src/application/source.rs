@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     config::Config,
+    engine::Binary,
     manifest::{self, Manifest, ResolveError},
     settings::Sources,
 };
@@ -56,7 +57,7 @@ pub(crate) fn manifest(config: &Config) -> Result<Manifest, AppError> {
 ///
 /// # Errors
 /// Names the file.
-pub(crate) fn binary(path: &Path) -> Result<Vec<u8>, AppError> {
+pub(crate) fn binary(path: &Path) -> Result<Binary, AppError> {
     let failed = |cause| AppError::Read { path: path.to_owned(), cause };
     let mut wasm = Vec::new();
     let file = File::open(path).map_err(failed)?;
@@ -64,7 +65,7 @@ pub(crate) fn binary(path: &Path) -> Result<Vec<u8>, AppError> {
     if wasm.len() as u64 > MAX_WASM_BYTES {
         return Err(AppError::TooLarge(path.to_owned()));
     }
-    Ok(wasm)
+    Ok(Binary::new(wasm))
 }
 
 /// Where the values of the manifest's variables come from.

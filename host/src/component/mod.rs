@@ -1,5 +1,6 @@
 //! A component, loaded: told by its exports, linked, and ready to be instantiated.
 
+mod client;
 mod imports;
 
 pub use imports::{Import, Inspection};
@@ -9,6 +10,7 @@ use wasmtime::{
     component::{Component, Linker},
 };
 use wasmtime_wasi_http::{
+    WasiHttp, WasiHttpView as _,
     handler::{Proxy, ProxyPre},
     p2, p3,
 };
@@ -141,7 +143,8 @@ pub(crate) fn linker(engine: &Engine, waiting: bool) -> wasmtime::Result<Linker<
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     p2::add_only_http_to_linker_async(&mut linker)?;
-    p3::add_to_linker(&mut linker)?;
+    client::add_to_linker(&mut linker)?;
+    p3::bindings::http::types::add_to_linker::<_, WasiHttp>(&mut linker, Guest::http)?;
     Guest::link(&mut linker, waiting)?;
     Ok(linker)
 }

@@ -23,12 +23,25 @@ use wasmtime::{Engine, component::Component};
 /// Ends every file, after the digest: another layout needs another mark.
 const MARK: &[u8; 16] = b"wasi-http-host/1";
 const DIGEST_LEN: usize = 32;
-/// A compilation that takes longer is announced, so that nobody takes it for a hang.
-const QUIET_FOR: Duration = Duration::from_secs(2);
+/// How often it is said that a compilation goes on.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 
 /// A directory of compiled components; or none, where every start compiles.
 pub(crate) struct Cache {
     dir: Option<PathBuf>,
+}
+
+/// A component as it is distributed.
+pub(crate) struct Binary {
+    pub(crate) bytes: Vec<u8>,
+    /// SHA-256.
+    pub(crate) digest: [u8; 32],
+}
+
+impl Binary {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self { digest: Sha256::digest(&bytes).into(), bytes }
+    }
 }
 
 /// A component's code, and where it is from.
@@ -59,11 +72,17 @@ impl Cache {
         Some(base.join("wasi-http-host"))
     }
 
-    /// The component `name` in `wasm`, from the cache or compiled and then kept.
+    /// The component `name` in `wasm`, from the cache, or compiled, of which `compiles` is told, and then kept.
     ///
     /// # Errors
     /// When `wasm` is no valid component. A cache that cannot be used is only a warning.
-    pub(crate) fn load(&self, engine: &Engine, name: &str, wasm: &[u8]) -> wasmtime::Result<Compiled> {
+    pub(crate) fn load(
+        &self,
+        engine: &Engine,
+        name: &str,
+        wasm: &Binary,
+        compiles: &dyn Fn(),
+    ) -> wasmtime::Result<Compiled> {
         let path = self.dir.as_ref().map(|dir| dir.join(file_name(engine, wasm)));
         if let Some(path) = &path {
             match read(engine, path) {
@@ -76,7 +95,8 @@ impl Cache {
                 }
             }
         }
-        let component = compile(engine, name, wasm)?;
+        compiles();
+        let component = compile(engine, name, &wasm.bytes)?;
         let file = path.filter(|path| match write(path, &component) {
             Ok(()) => true,
             Err(error) => {
@@ -88,7 +108,7 @@ impl Cache {
     }
 }
 
-fn file_name(engine: &Engine, wasm: &[u8]) -> String {
+fn file_name(engine: &Engine, wasm: &Binary) -> String {
     /// wasmtime offers what its code depends on as a `Hash` only: collect the bytes.
     struct Bytes(Sha256);
     impl Hasher for Bytes {
@@ -101,7 +121,7 @@ fn file_name(engine: &Engine, wasm: &[u8]) -> String {
     }
     let mut environment = Bytes(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut environment);
-    let mut name = hex(&Sha256::digest(wasm));
+    let mut name = hex(&wasm.digest);
     name.push('-');
     name.extend(hex(&environment.0.finalize()).chars().take(16));
     name.push_str(".cwasm");
@@ -175,18 +195,22 @@ fn ours_alone(metadata: &fs::Metadata) -> Result<(), String> {
     Ok(())
 }
 
+/// Says that it begins, now and then that it goes on, and how long it took: nobody is to take it for a hang.
 fn compile(engine: &Engine, name: &str, wasm: &[u8]) -> wasmtime::Result<Component> {
     let started = Instant::now();
+    tracing::info!(component = name, bytes = wasm.len(), "compiling");
     let (done, waiting) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            if waiting.recv_timeout(QUIET_FOR) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                tracing::info!(component = name, "still compiling; the result is kept for the next start");
+            while waiting.recv_timeout(TELL_EVERY) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                tracing::info!(component = name, seconds = started.elapsed().as_secs(), "still compiling");
             }
         });
         let component = Component::from_binary(engine, wasm);
         drop(done);
-        tracing::debug!(component = name, duration_ms = started.elapsed().as_millis(), "compiled");
+        if component.is_ok() {
+            tracing::info!(component = name, duration_ms = started.elapsed().as_millis(), "compiled");
+        }
         component
     })
 }

@@ -2,7 +2,7 @@
 
 mod cache;
 
-pub(crate) use cache::{Cache, Compiled};
+pub(crate) use cache::{Binary, Cache, Compiled};
 
 use std::{io, thread, time::Duration};
 

@@ -2,16 +2,18 @@
 
 mod drain;
 mod error;
+mod starting;
 
 pub use error::StartError;
 
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
+use starting::Starting;
 use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 
 use crate::{
@@ -98,7 +100,17 @@ impl Builder {
             metrics: metrics.clone(),
         });
         let loader = Arc::new(loader);
-        let generation = loader.load(manifest, None)?;
+        let generation = {
+            // Begun by the first component that has to be compiled, and over when all are there.
+            let starting = OnceLock::new();
+            let begin = || {
+                starting.get_or_init(|| {
+                    let admin = Admin::starting(metrics.clone(), in_memory.clone(), log.clone());
+                    Starting::answer(admin_listener.try_clone().ok()?, Arc::new(admin))
+                });
+            };
+            loader.load(manifest, None, &begin)?
+        };
         let outbound = Arc::new(Outbound::new(outbound_settings(&config)?)?.with_resolver(resolver));
         let access_log = AccessLog::new(&log, config.access_log == Switch::On);
         let shared = Shared::new(&config, metrics.clone(), access_log, tls);
@@ -116,6 +128,7 @@ impl Builder {
                 runtime,
                 keyvalue_stats: stats,
                 outbound: outbound.clone(),
+                current: Arc::default(),
             })
         });
         let workers = workers.collect::<Result<Vec<_>, _>>()?;

@@ -32,7 +32,7 @@ const FILE_NAME: &str = "spin.toml";
 const WASM_MAGIC: &[u8] = b"\0asm";
 
 /// An application: its components, the routes that lead to them, and what each is given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Manifest {
     /// `application.name`; of a bare component, its file's name.
     pub name: String,

@@ -4,6 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 
+/// What the names of an application's components end in.
+pub(crate) const COMPONENTS: &str = ".spin.internal";
+
 /// `allowed_outbound_hosts`, in Spin's syntax: `scheme://host[:port]`.
 ///
 /// - scheme: `http`, `https`, or `*` for both
@@ -11,11 +14,14 @@ use std::ops::Range;
 ///   (IPv6 in brackets, the prefix length after them)
 /// - port: a number, `8000..9000` (the end excluded) or `*`; without one the scheme's own, which `*://` lacks
 ///
-/// Entries that this host has no use for are kept by name in [`AllowList::unsupported`] and allow nothing: other
-/// schemes (`redis://…`), `self` and `*.spin.internal` (service chaining).
+/// `http://{id}.spin.internal` and `http://*.spin.internal` list components of the same application. Entries that this
+/// host has no use for are kept by name in [`AllowList::unsupported`] and allow nothing: other schemes (`redis://…`)
+/// and `self`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowList {
     entries: Vec<Entry>,
+    /// Names of components, or `*`.
+    components: Vec<Box<str>>,
     unsupported: Vec<String>,
 }
 
@@ -63,6 +69,10 @@ impl AllowList {
         let mut list = Self::default();
         for entry in entries.iter().map(AsRef::as_ref) {
             let invalid = |reason| InvalidEntry { entry: without_password(entry), reason };
+            if let Some(component) = component(entry) {
+                list.components.push(component.into());
+                continue;
+            }
             match Entry::parse(entry).map_err(invalid)? {
                 Some(entry) => list.entries.push(entry),
                 None => list.unsupported.push(without_password(entry)),
@@ -75,6 +85,16 @@ impl AllowList {
     #[must_use]
     pub fn unsupported(&self) -> &[String] {
         &self.unsupported
+    }
+
+    /// Whether requests may go to components of the same application.
+    pub(super) fn has_components(&self) -> bool {
+        !self.components.is_empty()
+    }
+
+    /// Whether requests may go to the component `id` of the same application: no other wildcard means components.
+    pub(super) fn lists_component(&self, id: &str) -> bool {
+        self.components.iter().any(|listed| **listed == *"*" || listed.eq_ignore_ascii_case(id))
     }
 
     /// The texts of the entries that can match, by index.
@@ -99,6 +119,15 @@ impl AllowList {
             }
         })
     }
+}
+
+/// The component, or `*`, that an entry `http://{id}.spin.internal` names.
+fn component(entry: &str) -> Option<&str> {
+    let (scheme, host) = entry.trim().split_once("://")?;
+    let host = host.strip_suffix('/').unwrap_or(host);
+    let id = host.strip_suffix(COMPONENTS)?;
+    (matches!(scheme, "http" | "*") && !id.is_empty() && (id == "*" || !id.contains(['*', '.', ':'])))
+        .then_some(id)
 }
 
 /// `entry` without what may be somebody's password.
@@ -150,7 +179,7 @@ impl Entry {
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = split_port(rest)?;
-        if host == "self" || host == "self.alt" || host.ends_with(".spin.internal") {
+        if host == "self" || host == "self.alt" || host.ends_with(COMPONENTS) {
             return Ok(None);
         }
         let host = HostPattern::parse(host)?;

@@ -1,5 +1,7 @@
 use super::Client;
+use crate::chain::{self, Chain};
 use http::HeaderName;
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
@@ -9,14 +11,29 @@ type SentRequest =
     Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
 
 /// The way of a guest's outbound requests, for the instance's store data: all of them go through its [`Client`].
-#[derive(Debug, Clone)]
-pub struct Hooks(Client);
+#[derive(Clone)]
+pub struct Hooks {
+    client: Client,
+    /// Where the component may ask others of its application.
+    chain: Option<Chain>,
+}
 
 impl Hooks {
     /// Hooks that send with `client`.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self(client)
+        Self { client, chain: None }
+    }
+
+    /// The same, with a way to other components of the application.
+    pub(crate) fn chained(self, chain: Option<Chain>) -> Self {
+        Self { chain, ..self }
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks").field("client", &self.client).finish_non_exhaustive()
     }
 }
 
@@ -43,7 +60,16 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = SentRequest> + Send> {
-        let client = self.0.clone();
+        if let Some(chain) = &self.chain
+            && chain::component(request.uri()).is_some()
+        {
+            let response = chain.begin(request, options.unwrap_or_default());
+            return Box::new(async move {
+                let sent: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
+                Ok((response.await?, sent))
+            });
+        }
+        let client = self.client.clone();
         Box::new(async move {
             let response = client.send(request, options.unwrap_or_default()).await?;
             // A request body that fails shows in the response, which is all that there is to report.

@@ -28,6 +28,7 @@ mod tls;
 mod transport;
 
 pub use address::Reach;
+pub(crate) use allow::COMPONENTS;
 pub(crate) use allow::without_password;
 pub use allow::{AllowList, InvalidEntry};
 pub use client::{Client, Limits, Outbound, OutboundSettings};

@@ -64,6 +64,18 @@ impl Policy {
         self.list.texts()
     }
 
+    /// Whether requests may go to components of the same application.
+    #[must_use]
+    pub fn chains(&self) -> bool {
+        self.list.has_components()
+    }
+
+    /// Whether requests may go to the component `id` of the same application.
+    #[must_use]
+    pub fn permits_component(&self, id: &str) -> bool {
+        self.list.lists_component(id)
+    }
+
     /// Whether `uri` may be asked for.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     admission::Permit,
     application::Served,
+    chain::Link,
     service::{Call, CallError, Content, Reply},
     telemetry::{AccessLine, WorkerMetrics},
 };
@@ -98,7 +99,8 @@ impl Exchange {
         self.permit = Some(served.deployment.admission.admit().await.map_err(Refusal::Overloaded)?);
         let deadline = self.started + served.deployment.bounds.request();
         let (reply, answer) = oneshot::channel();
-        served.dispatch.submit(Call { request, reply, queued: Instant::now(), deadline });
+        let link = served.chains().then(|| Link::first(request.headers(), deadline));
+        served.dispatch.submit(Call { request, reply, queued: Instant::now(), deadline, link });
         let reply = match answer.await {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => return Err(Refusal::Call(error)),
@@ -203,7 +205,7 @@ pub(crate) async fn ask(
         .map_err(|error| CallError::InvalidResponse(error.to_string()))?;
     let now = Instant::now();
     let (reply, answer) = oneshot::channel();
-    dispatch.submit(Call { request, reply, queued: now, deadline: now + patience });
+    dispatch.submit(Call { request, reply, queued: now, deadline: now + patience, link: None });
     let whole = async {
         let Reply { head, content } = answer.await.map_err(|_| CallError::Trapped)??;
         let bytes = match content {

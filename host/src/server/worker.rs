@@ -40,7 +40,6 @@ pub(crate) struct Worker {
     /// What is counted of requests that are no component's.
     pub(super) unrouted: Arc<WorkerMetrics>,
     thread: Thread,
-    lineup: Mutex<Arc<Lineup>>,
     crew: Arc<Crew>,
     inbox: mpsc::Sender<Accepted>,
     started: Instant,
@@ -75,12 +74,12 @@ impl Worker {
         let thread = thread(runtime.handle().clone());
         let lineup = Lineup::new(generation, &thread, None)?;
         crew.join(&lineup);
+        thread.current.set(Arc::new(lineup));
         let (inbox, connections) = mpsc::channel(INBOX);
         let worker = Arc::new(Self {
             connections: shared.metrics.thread(),
             unrouted: shared.metrics.unrouted().worker(thread.at.0),
             shared,
-            lineup: Mutex::new(Arc::new(lineup)),
             thread,
             crew,
             inbox,
@@ -96,12 +95,12 @@ impl Worker {
 
     /// The component that a request for `path` is for.
     pub(super) fn find(&self, path: &str) -> Option<Arc<Served>> {
-        lock(&self.lineup).find(path).cloned()
+        self.thread.current.find(path)
     }
 
     /// What the thread serves now.
     pub(crate) fn lineup(&self) -> Arc<Lineup> {
-        lock(&self.lineup).clone()
+        self.thread.current.get()
     }
 
     /// Makes ready what the thread is to serve of `generation`.
@@ -203,7 +202,7 @@ impl Next {
         self.adopted = true;
         let worker = &self.worker;
         lock(&worker.crew.0).extend(self.fresh().map(|served| served.dispatch.clone()));
-        *lock(&worker.lineup) = self.lineup.clone();
+        worker.thread.current.set(self.lineup.clone());
         for served in only_in(&self.before, &self.lineup) {
             worker.thread.runtime.spawn(worker.crew.clone().retire(served.dispatch.clone()));
         }

@@ -1,12 +1,13 @@
 //! A call: one request on its way to an instance, and what comes back.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures::channel::oneshot;
 use wasmtime_wasi_http::WasiBody;
 
 use super::GuestBody;
+use crate::chain::Link;
 
 /// One request that waits for an instance to take it.
 pub(crate) struct Call {
@@ -16,6 +17,8 @@ pub(crate) struct Call {
     pub(crate) queued: Instant,
     /// When the head of its response must be there.
     pub(crate) deadline: Instant,
+    /// Set where the component may ask others of its application.
+    pub(crate) link: Option<Arc<Link>>,
 }
 
 impl Call {

@@ -18,7 +18,7 @@ use super::{
     CallError, Content, Reply,
     body::{Bond, GuestBody},
 };
-use crate::{guest::Guest, sync::lock};
+use crate::{chain::Link, guest::Guest, sync::lock};
 
 pub(super) type ReplySender = oneshot::Sender<Result<Reply, CallError>>;
 /// Where a proxy's answer goes: to be taken once, by whoever answers first.
@@ -64,11 +64,16 @@ pub(super) fn start_service<'a>(
     mut store: StoreContextMut<'_, Guest>,
     guest: &'a p3::bindings::Service,
     request: http::Request<WasiBody>,
+    link: Option<Arc<Link>>,
 ) -> wasmtime::Result<Flight<'a>> {
     let view = store.data_mut().http();
     let (request, request_io) = p3::Request::from_http(view.hooks, request);
     let request = view.table.push(request)?;
-    let call = guest.wasi_http_handler().func_handle().start_call_concurrent(store, (request,))?;
+    let handler = guest.wasi_http_handler();
+    let call = handler.func_handle().start_call_concurrent(store.as_context_mut(), (request,))?;
+    if let Some(links) = store.data().links() {
+        links.enter(call.task(), link);
+    }
     Ok(Flight::Service { guest, call, request_io: Box::pin(request_io) })
 }
 
@@ -79,7 +84,11 @@ pub(super) fn start_proxy<'a>(
     request: http::Request<WasiBody>,
     reply: SharedSender,
     bond: Arc<Bond>,
+    link: Option<Arc<Link>>,
 ) -> wasmtime::Result<Flight<'a>> {
+    if let Some(links) = store.data().links() {
+        links.enter_only(link);
+    }
     let mut view = store.data_mut().http();
     let scheme = match request.uri().scheme() {
         Some(scheme) if *scheme == http::uri::Scheme::HTTPS => p2_types::Scheme::Https,

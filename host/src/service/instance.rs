@@ -266,19 +266,19 @@ fn begin<'a>(
     board: &Board,
     bond: &Arc<Bond>,
 ) -> wasmtime::Result<(usize, flight::Flight<'a>)> {
-    let Call { request, reply, deadline, .. } = call;
+    let Call { request, reply, deadline, link, .. } = call;
     match proxy {
         Proxy::P3(guest) => {
             let slot = board.enter(deadline, Reply::Own(reply));
-            let flight =
-                accessor.with(|mut store| flight::start_service(store.as_context_mut(), guest, request))?;
+            let flight = accessor
+                .with(|mut store| flight::start_service(store.as_context_mut(), guest, request, link))?;
             Ok((slot, flight))
         }
         Proxy::P2(guest) => {
             let reply = board::shared(reply);
             let slot = board.enter(deadline, Reply::Shared(reply.clone()));
             let flight = accessor.with(|mut store| {
-                flight::start_proxy(store.as_context_mut(), guest, request, reply, bond.clone())
+                flight::start_proxy(store.as_context_mut(), guest, request, reply, bond.clone(), link)
             })?;
             Ok((slot, flight))
         }

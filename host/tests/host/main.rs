@@ -9,6 +9,7 @@
 
 mod admin;
 mod background;
+mod chaining;
 mod client;
 mod code_cache;
 mod command_line;

@@ -135,6 +135,10 @@ impl wasip3::exports::http::handler::Guest for Service {
             "keyvalue" => Ok(text(keyvalue_call(argument, query))),
             "config" => Ok(text(format!("{:?}", config::get(argument)))),
             "fetch" => Ok(text(fetch(query).await)),
+            // What another answers: `/ask?{authority}/{path}`.
+            "ask" => Ok(text(ask(query).await)),
+            // Asks itself again and again, by the name `argument`.
+            "loop" => Ok(text(ask(&format!("{argument}/loop/{argument}")).await)),
             "hostile" => Ok(text(hostile::act(argument, query).await)),
             _ => {
                 let response = text(format!("no behaviour {behaviour:?}"));
@@ -344,6 +348,32 @@ fn grow() -> ! {
     let mut hoard = Vec::new();
     loop {
         hoard.push(std::hint::black_box(vec![1u8; 1 << 20]));
+    }
+}
+
+/// Asks `http://{target}` and gives the answer's status and text, or what came of it instead.
+async fn ask(target: &str) -> String {
+    let (authority, path) = target.split_once('/').unwrap_or((target, ""));
+    let (_, trailers) = wasip3::wit_future::new(|| Ok(None));
+    let (request, _sent) = Request::new(Fields::new(), None, trailers, None);
+    let _ = request.set_method(&Method::Get);
+    let _ = request.set_scheme(Some(&Scheme::Http));
+    let _ = request.set_authority(Some(authority));
+    let _ = request.set_path_with_query(Some(&format!("/{path}")));
+    let response = match client::send(request).await {
+        Ok(response) => response,
+        Err(error) => return format!("error {error:?}"),
+    };
+    let status = response.get_status_code();
+    let (_, result) = wasip3::wit_future::new(|| Ok(()));
+    let (mut body, _trailers) = Response::consume_body(response, result);
+    let mut all = Vec::new();
+    loop {
+        let (state, bytes) = body.read(Vec::with_capacity(16 << 10)).await;
+        all.extend(bytes);
+        if matches!(state, wit_bindgen::StreamResult::Dropped) {
+            return format!("{status} {}", String::from_utf8_lossy(&all));
+        }
     }
 }
 

@@ -123,7 +123,7 @@ fn a_password_in_an_entry_is_not_repeated() {
 
 #[test]
 fn what_has_no_use_here_is_kept_apart() {
-    let entries = ["redis://127.0.0.1:6379", "http://self", "http://other.spin.internal"];
+    let entries = ["redis://127.0.0.1:6379", "http://self", "https://other.spin.internal"];
     let list = AllowList::parse(&entries).unwrap();
     assert_eq!(list.unsupported(), entries);
     assert!(!allows(&Policy::new(list, Vec::new()), "http://other.spin.internal/"));
@@ -228,5 +228,19 @@ proptest! {
     #[test]
     fn anything_near_an_entry_is_an_entry_or_an_error(entry in "(http|https|\\*)://[a-z0-9.*:/\\[\\]@-]{0,30}") {
         let _ = AllowList::parse(&[entry]);
+    }
+}
+
+#[test]
+fn components_are_listed_by_their_names_and_by_no_other_pattern() {
+    let permits = |entries: &[&str], id| {
+        Policy::new(AllowList::parse(entries).unwrap(), Vec::new()).permits_component(id)
+    };
+    assert!(
+        permits(&["http://back.spin.internal"], "back") && permits(&["http://back.spin.internal/"], "Back")
+    );
+    assert!(permits(&["http://*.spin.internal"], "back"));
+    for entry in ["http://other.spin.internal", "http://*:*", "*://*:*", "https://back.spin.internal"] {
+        assert!(!permits(&[entry], "back"), "{entry}");
     }
 }

@@ -1,0 +1,298 @@
+//! Service chaining: a component's request to `http://{id}.spin.internal` is answered by the component of that name, on
+//! the same thread, without a socket.
+//!
+//! The request passes the other component's admission and limits as any other does. It has nine tenths of the time that
+//! is left to the one that caused it, so that the caller can still answer when the called does not; and a chain is at
+//! most [`MAX_DEPTH`] long, so that a loop ends. Which request causes which is known by the task that asks.
+
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use futures::channel::oneshot;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use wasmtime::{StoreContextMut, component::GuestTaskId};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
+
+use crate::{
+    admission::Permit,
+    application::{Current, Served},
+    outbound::{COMPONENTS, Policy},
+    service::{Call, CallError, Content, Reply},
+    sync::lock,
+};
+
+/// How long a chain may be: requests that wait for one another.
+pub(crate) const MAX_DEPTH: usize = 16;
+/// What is passed on from one request to those that it causes, unless the component sets it itself.
+const PASSED_ON: [HeaderName; 3] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+];
+
+/// A request that may cause others.
+#[derive(Debug)]
+pub(crate) struct Link {
+    depth: usize,
+    deadline: Instant,
+    passed_on: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Link {
+    /// A client's request with these headers.
+    pub(crate) fn first(headers: &HeaderMap, deadline: Instant) -> Arc<Self> {
+        Self::new(0, headers, deadline)
+    }
+
+    fn new(depth: usize, headers: &HeaderMap, deadline: Instant) -> Arc<Self> {
+        let value = |name: HeaderName| headers.get(&name).map(|value| (name, value.clone()));
+        Arc::new(Self { depth, deadline, passed_on: PASSED_ON.into_iter().filter_map(value).collect() })
+    }
+}
+
+/// The requests of one instance, by their tasks.
+#[derive(Default)]
+pub(crate) struct Links {
+    /// A task may outlive its response, and nobody is told of its end; but the engine uses its number again, so there are
+    /// never more of them than the instance had tasks at once.
+    tasks: Mutex<BTreeMap<GuestTaskId, Arc<Link>>>,
+    sender: Mutex<Sender>,
+}
+
+/// Whose the next outbound request is.
+#[derive(Default)]
+struct Sender {
+    /// Of a service: noted just before it is sent.
+    next: Option<Arc<Link>>,
+    /// Of a proxy, which serves one request after the other.
+    only: Option<Arc<Link>>,
+}
+
+impl Links {
+    /// A task begins a request.
+    pub(crate) fn enter(&self, task: GuestTaskId, link: Option<Arc<Link>>) {
+        let mut tasks = lock(&self.tasks);
+        match link {
+            Some(link) => drop(tasks.insert(task, link)),
+            None => drop(tasks.remove(&task)),
+        }
+    }
+
+    /// The same where no other request is served meanwhile.
+    pub(crate) fn enter_only(&self, link: Option<Arc<Link>>) {
+        lock(&self.sender).only = link;
+    }
+
+    /// Notes whose outbound request comes next.
+    pub(crate) fn note_sender<T>(&self, mut store: StoreContextMut<'_, T>) {
+        // Components within components have tasks of their own, below the one that the request began.
+        let task = store.async_call_stack().ok().and_then(Iterator::last);
+        let link = task.and_then(|task| lock(&self.tasks).get(&task).cloned());
+        lock(&self.sender).next = link;
+    }
+
+    fn sender(&self) -> Option<Arc<Link>> {
+        let mut sender = lock(&self.sender);
+        sender.next.take().or_else(|| sender.only.clone())
+    }
+}
+
+/// An instance's way to the other components of its application.
+#[derive(Clone)]
+pub(crate) struct Chain {
+    current: Arc<Current>,
+    policy: Arc<Policy>,
+    links: Arc<Links>,
+}
+
+impl Chain {
+    /// For an instance of a component with this policy, on the thread that serves `current`.
+    pub(crate) fn new(current: Arc<Current>, policy: Arc<Policy>) -> Self {
+        Self { current, policy, links: Arc::default() }
+    }
+
+    /// The same for another instance.
+    pub(crate) fn again(&self) -> Self {
+        Self { links: Arc::default(), ..self.clone() }
+    }
+
+    pub(crate) fn links(&self) -> &Arc<Links> {
+        &self.links
+    }
+
+    /// Begins a request that the instance sends to a component; to be called where it is sent.
+    pub(crate) fn begin(
+        &self,
+        request: http::Request<WasiBody>,
+        options: RequestOptions,
+    ) -> impl Future<Output = Result<http::Response<WasiBody>, Error>> + Send + use<> {
+        let (link, this) = (self.links.sender(), self.clone());
+        async move { this.send(request, options, link).await }
+    }
+
+    async fn send(
+        self,
+        mut request: http::Request<WasiBody>,
+        options: RequestOptions,
+        cause: Option<Arc<Link>>,
+    ) -> Result<http::Response<WasiBody>, Error> {
+        let id = component(request.uri()).unwrap_or_default().to_owned();
+        if !self.policy.permits_component(&id) {
+            tracing::warn!(component = id, "a request to another component is not in allowed_outbound_hosts");
+            return Err(Error::HttpRequestDenied);
+        }
+        let depth = cause.as_ref().map_or(0, |cause| cause.depth) + 1;
+        if depth > MAX_DEPTH {
+            tracing::warn!(component = id, depth, "a chain of requests is too long: it is taken for a loop");
+            return Err(Error::LoopDetected);
+        }
+        let Some(served) = self.current.get().named(&id).cloned() else {
+            tracing::warn!(component = id, "a request to a component that the application does not have");
+            return Err(Error::DnsError { rcode: Some(format!("no component {id:?}")), info_code: None });
+        };
+        let now = Instant::now();
+        let mut patience = served.deployment.bounds.request();
+        if let Some(cause) = &cause {
+            patience = patience.min(cause.deadline.saturating_duration_since(now) / 10 * 9);
+            for (name, value) in &cause.passed_on {
+                request.headers_mut().entry(name).or_insert_with(|| value.clone());
+            }
+        }
+        patience = options.first_byte_timeout.map_or(patience, |asked| patience.min(asked));
+        let deadline = now + patience;
+        if let Ok(host) = HeaderValue::try_from(format!("{id}{COMPONENTS}")) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        let link = Link::new(depth, request.headers(), deadline);
+        let asked = Exchange::begin(served, now).ask(request, link, deadline);
+        tokio::time::timeout_at(deadline.into(), asked).await.unwrap_or(Err(Error::HttpResponseTimeout))
+    }
+}
+
+/// The component that `uri` names, if it names one and not a host elsewhere.
+pub(crate) fn component(uri: &Uri) -> Option<&str> {
+    let host = uri.host()?;
+    let at = host.len().checked_sub(COMPONENTS.len())?;
+    let (id, suffix) = host.split_at_checked(at)?;
+    suffix.eq_ignore_ascii_case(COMPONENTS).then_some(id)
+}
+
+/// A request from one component to another; counted as the other's when this is dropped.
+struct Exchange {
+    served: Arc<Served>,
+    started: Instant,
+    status: Option<http::StatusCode>,
+    permit: Option<Permit>,
+}
+
+impl Exchange {
+    fn begin(served: Arc<Served>, started: Instant) -> Self {
+        served.metrics.active.inc();
+        Self { served, started, status: None, permit: None }
+    }
+
+    async fn ask(
+        mut self,
+        request: http::Request<WasiBody>,
+        link: Arc<Link>,
+        deadline: Instant,
+    ) -> Result<http::Response<WasiBody>, Error> {
+        let served = self.served.clone();
+        let permit = served.deployment.admission.admit().await;
+        self.permit = Some(permit.map_err(|rejection| {
+            served.deployment.metrics.rejected.count(rejection);
+            Error::ConnectionLimitReached
+        })?);
+        let (reply, answer) = oneshot::channel();
+        let call = Call { request, reply, queued: Instant::now(), deadline, link: Some(link) };
+        served.dispatch.submit(call);
+        let answer = answer.await.unwrap_or(Err(CallError::Trapped));
+        let Reply { head, content } = answer.map_err(|error| {
+            let component = &*served.deployment.name;
+            tracing::warn!(component, %error, "a request from another component failed");
+            told(&error)
+        })?;
+        self.status = Some(head.status);
+        let body = ChainedBody { content, _exchange: self };
+        Ok(http::Response::from_parts(head, body.boxed_unsync()))
+    }
+}
+
+/// What the calling component is told.
+fn told(error: &CallError) -> Error {
+    match error {
+        CallError::TimedOut => Error::HttpResponseTimeout,
+        CallError::NoInstance => Error::ConnectionLimitReached,
+        CallError::ErrorCode { internal: false, .. } => Error::DestinationUnavailable,
+        CallError::InvalidResponse(_) => Error::HttpProtocolError,
+        CallError::Trapped | CallError::Instantiation(_) | CallError::ErrorCode { internal: true, .. } => {
+            Error::ConnectionTerminated
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.served.metrics.active.dec();
+        self.served.metrics.request(self.status, self.started.elapsed());
+    }
+}
+
+/// A response's body; its end is the request's.
+struct ChainedBody {
+    content: Content,
+    _exchange: Exchange,
+}
+
+impl Body for ChainedBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut self.content {
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Stream(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.is_empty(),
+            Content::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_told_from_a_host() {
+        let of = |uri: &'static str| component(&Uri::from_static(uri));
+        assert_eq!(of("http://back.spin.internal/path"), Some("back"));
+        assert_eq!(of("http://back.SPIN.internal:80/"), Some("back"));
+        for other in ["http://spin.internal/", "http://back.spin.internal.example/", "/path", "http://x/"] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The admin port while code is compiled: the process lives, and is not ready, and says why.
+
+use std::{net::TcpListener, sync::Arc, thread};
+
+use tokio::{runtime::Builder, sync::oneshot};
+
+use crate::admin::Admin;
+
+/// Answers until it is dropped.
+pub(super) struct Starting {
+    /// Its end is the thread's.
+    _stop: oneshot::Sender<()>,
+}
+
+impl Starting {
+    /// On a thread of its own. Without one, probes wait until the start is over, which is no reason to give it up.
+    pub(super) fn answer(listener: TcpListener, admin: Arc<Admin>) -> Option<Self> {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let runtime = Builder::new_current_thread().enable_all().build().ok()?;
+        let serve = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    served = admin.serve(listener) => drop(served),
+                    _ = stopped => {}
+                }
+            });
+        };
+        thread::Builder::new().name("starting".to_owned()).spawn(serve).ok()?;
+        Some(Self { _stop: stop })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Config,
+        keyvalue::MemoryStore,
+        telemetry::{HostMetrics, Log},
+    };
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpStream,
+    };
+
+    #[test]
+    fn who_asks_meanwhile_is_told_that_it_lives_and_is_not_ready() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let log = Log::new(&Config::default()).unwrap();
+        let admin = Admin::starting(Arc::new(HostMetrics::default()), Arc::new(MemoryStore::new(1024)), log);
+        let starting = Starting::answer(listener, Arc::new(admin)).unwrap();
+        let ask = |path| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        assert!(ask("/live").starts_with("HTTP/1.1 200 "));
+        let ready = ask("/ready");
+        assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains("is being compiled"), "{ready}");
+        assert!(ask("/metrics").contains("wasi_http_host_build_info"));
+        drop(starting);
+    }
+}

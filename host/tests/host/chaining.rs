@@ -1,0 +1,85 @@
+//! Components that ask one another, without a socket and within bounds.
+
+use http::StatusCode;
+
+use crate::harness::{Host, guest, scratch};
+
+/// A `front` that may ask `allowed`, and a `back` that only it can reach.
+fn manifest(test: &str, allowed: &str, limits: &str) -> std::path::PathBuf {
+    let path = scratch(test).join("spin.toml");
+    let (service, proxy) = (guest("service"), guest("proxy"));
+    let text = format!(
+        "spin_manifest_version = 2\n[application]\nname = \"app\"\n\
+         [[trigger.http]]\nroute = \"/...\"\ncomponent = \"front\"\n\
+         [[trigger.http]]\nroute = {{ private = true }}\ncomponent = \"back\"\n\
+         [[trigger.http]]\nroute = {{ private = true }}\ncomponent = \"old\"\n\
+         [component.front]\nsource = {service:?}\nallowed_outbound_hosts = [{allowed}]\n{limits}\n\
+         [component.back]\nsource = {service:?}\nallowed_outbound_hosts = [\"http://front.spin.internal\"]\n\
+         [component.old]\nsource = {proxy:?}\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+const ALL: &str = "\"http://*.spin.internal\"";
+
+#[tokio::test]
+async fn another_component_answers_and_sees_whose_request_it_is() {
+    let host = Host::serve(&manifest("chaining-answer", ALL, ""), &[], &[]);
+    assert_eq!(host.get("/ask?back.spin.internal/hello/x").await.text(), "200 hello x");
+    assert_eq!(host.get("/ask?old.spin.internal/chunks/2").await.text(), "200 chunk\nchunk\n");
+    let target = host.get("/ask?back.spin.internal/target").await;
+    assert!(target.text().contains("back.spin.internal"), "{}", target.text());
+    // The identity of the client's request goes along.
+    let seen = host.get("/ask?back.spin.internal/headers").await;
+    let identity = format!("x-request-id: {}", seen.header("x-request-id"));
+    assert!(seen.text().contains(&identity), "{identity} in {}", seen.text());
+    let of_back = "wasi_http_host_requests_total{component=\"back\",status=\"2xx\"}";
+    assert_eq!(host.metric(of_back).await, 3.0, "it is counted as any other");
+}
+
+#[tokio::test]
+async fn only_what_is_listed_may_be_asked_and_what_is_not_there_is_named() {
+    let listed = "\"http://back.spin.internal\", \"http://none.spin.internal\", \"http://*:*\"";
+    let host = Host::serve(&manifest("chaining-listed", listed, ""), &[], &[]);
+    assert_eq!(host.get("/ask?back.spin.internal/hello/x").await.text(), "200 hello x");
+    assert!(host.get("/ask?old.spin.internal/hello/x").await.text().contains("HttpRequestDenied"));
+    let unknown = host.get("/ask?none.spin.internal/").await;
+    assert!(unknown.text().contains("DnsError") && unknown.text().contains("none"), "{}", unknown.text());
+    // `back` may not ask its own like.
+    let denied = host.get("/ask?back.spin.internal/ask?back.spin.internal/hello/x").await;
+    assert!(denied.text().contains("HttpRequestDenied"), "{}", denied.text());
+}
+
+#[tokio::test]
+async fn a_loop_ends_and_who_asks_once_is_not_taken_for_one() {
+    let host = Host::serve(&manifest("chaining-loop", ALL, ""), &["--threads", "1"], &[]);
+    let answer = host.get("/loop/front.spin.internal").await;
+    assert!(answer.text().contains("LoopDetected"), "{}", answer.text());
+    assert_eq!(host.metric("wasi_http_host_requests_total{component=\"front\",status=\"2xx\"}").await, 17.0);
+    // Many short chains at once, in one instance, are no long one.
+    let many = (0..64).map(|_| host.get("/ask?front.spin.internal/ask?back.spin.internal/hello/x"));
+    for answer in futures::future::join_all(many).await {
+        assert_eq!(answer.text(), "200 200 hello x");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_itself_without_a_second_instance_gets_an_error_in_time_to_tell_it() {
+    let limits = "[component.front.tool.wasi-http-host]\nmax-instances = 1\ninstance-max-concurrency = 1\n\
+                  request-timeout = \"3s\"\n";
+    let host = Host::serve(&manifest("chaining-alone", ALL, limits), &["--threads", "1"], &[]);
+    let answer = host.get("/ask?front.spin.internal/hello/x").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.text().starts_with("error "), "{}", answer.text());
+    assert_eq!(host.get("/hello/after").await.text(), "hello after");
+}
+
+#[tokio::test]
+async fn a_trap_of_the_other_is_an_error_and_costs_the_asking_one_nothing() {
+    let host = Host::serve(&manifest("chaining-trap", ALL, ""), &["--threads", "1"], &[]);
+    assert!(host.get("/ask?back.spin.internal/trap").await.text().starts_with("error "));
+    let ended = "wasi_http_host_instances_ended_total{component=\"front\",reason=\"trap\"}";
+    assert_eq!(host.metric(ended).await, 0.0);
+    assert_eq!(host.get("/ask?back.spin.internal/hello/x").await.text(), "200 hello x");
+}
