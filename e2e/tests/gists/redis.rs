@@ -35,6 +35,9 @@ fn options(instances: Instances, github: &FakeGitHub, redis: &Redis) -> Options 
         .setting("cache_store", "shared")
         .setting("metrics_store", "shared")
         .setting("upstream_timeout", "25")
+        // A busy machine's silence is not Redis's.
+        .flag("--keyvalue-timeout", "30s")
+        .flag("--keyvalue-connect-timeout", "30s")
         .flag("--keyvalue-store", &format!("shared=redis://{}", redis.address()))
 }
 

@@ -10,7 +10,10 @@ use crate::{
 pub(crate) fn serve(address: &str, flags: &[&str], environment: &[(&str, &str)]) -> Host {
     let store = format!("shared=redis://{address}");
     let flags = [&["--keyvalue-store", &store][..], flags].concat();
-    Host::serve(&guest("service"), &flags, environment)
+    // A busy machine's silence is not Redis's; flags may say otherwise.
+    let patient =
+        [("WASI_HTTP_HOST_KEYVALUE_TIMEOUT", "60s"), ("WASI_HTTP_HOST_KEYVALUE_CONNECT_TIMEOUT", "60s")];
+    Host::serve(&guest("service"), &flags, &[&patient, environment].concat())
 }
 
 pub(crate) async fn call(host: &Host, call: &str) -> String {

@@ -293,7 +293,9 @@ async fn a_connection_is_encrypted_and_both_sides_show_who_they_are() {
     let host = |store: &str, flags: &[&str]| {
         let flags =
             [&["--threads", "1", "--keyvalue-prefix", "app:", "--keyvalue-store", store], flags].concat();
-        Host::serve(&guest("service"), &flags, &[("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush-hush")])
+        let environment =
+            [("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush-hush"), ("WASI_HTTP_HOST_KEYVALUE_TIMEOUT", "60s")];
+        Host::serve(&guest("service"), &flags, &environment)
     };
     let trusting = [&["--keyvalue-ca-file", &*ca], &client[..]].concat();
     let good = host(&right, &trusting);
