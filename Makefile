@@ -51,7 +51,7 @@ faults-build: build
 	@$(CARGO) build --locked --release --package guest-service --target wasm32-wasip2
 	@# A development build as the tests have it: libfaketime wants a host that is not linked statically.
 	@$(CARGO) test --locked --package wasi-http-host --test host --no-run
-	@$(CARGO) build --locked --package faults
+	@$(CARGO) test --quiet --locked --package faults
 
 faults: faults-build ## what goes wrong around the host, a line each (docs/faults.md); FAULTS='--only redis-killed'
 	@$(CARGO) run --quiet --locked --package faults -- $(FAULTS)

@@ -112,3 +112,19 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_the_fault_is_no_reason_for_is_a_loss() {
+        let mut tally = Tally::default();
+        tally.count("/", Grade::Refused(504), &[504]);
+        assert_eq!((tally.lost, tally.degraded()), (0, 1));
+        tally.count("/", Grade::Refused(502), &[504]);
+        tally.count("/", Grade::Wrong("500".to_owned()), &[504]);
+        assert_eq!((tally.lost, tally.degraded(), tally.normal_run), (2, 1, 0));
+        assert!(tally.last_abnormal.is_some() && tally.reasons.len() == 2);
+    }
+}

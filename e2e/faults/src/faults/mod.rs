@@ -26,6 +26,7 @@ macro_rules! faults {
 faults! {
     "redis-killed": "Redis is killed under load and comes back empty" => redis::killed,
     "redis-silent": "Redis stops answering (SIGSTOP) and goes on" => redis::silent,
+    "redis-flapping": "Redis cuts all connections, again and again" => redis::flapping,
     "redis-full": "Redis has no memory left, and refuses to write" => redis::full,
     "redis-readonly": "Redis has become a replica, and refuses to write" => redis::readonly,
     "upstream-slow": "GitHub answers late, or a byte at a time" => upstream::slow,

@@ -124,3 +124,20 @@ fn reply(query: &[u8], manner: Manner) -> Option<Vec<u8>> {
     }
     Some(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_answers_the_question_it_was_asked() {
+        let query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x06github\x04test\x00\x00\x01\x00\x01";
+        let answer = reply(query, Manner::Truth).unwrap();
+        assert!(
+            answer.starts_with(b"\x12\x34\x81\x80\x00\x01\x00\x01")
+                && answer.ends_with(&[0, 4, 127, 0, 0, 1])
+        );
+        assert_eq!(reply(query, Manner::Error(3)).unwrap()[3], 0x83);
+        assert!(reply(query, Manner::Silence).is_none() && reply(b"short", Manner::Truth).is_none());
+    }
+}

@@ -1,8 +1,8 @@
 //! What becomes of a shared cache's server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use e2e::harness::Redis;
+use e2e::harness::{Redis, Reply, until};
 use nix::sys::signal::Signal;
 
 use crate::fault::{Outcome, Shown, ensure};
@@ -12,6 +12,8 @@ use crate::traffic::Mix;
 
 /// Answers while the fault lasts: long enough for every thread of both hosts to meet it.
 const DURING: u64 = 400;
+/// How often connections are cut.
+const BREAKS: u32 = 12;
 
 pub(super) async fn killed() -> Outcome {
     let redis = Redis::start();
@@ -47,6 +49,49 @@ pub(super) async fn silent() -> Outcome {
         tally,
         normal_after,
     })
+}
+
+/// Connections break again and again; what a host keeps of Redis in its memory must not outlive them.
+pub(super) async fn flapping() -> Outcome {
+    let redis = Redis::start();
+    let mut site = Site::pair(&redis, |options| options).await?;
+    let (load, counted) = site.load(Mix::ALL, &[]).await?;
+    for _ in 0..BREAKS {
+        redis.command("CLIENT KILL TYPE normal").map_err(|error| error.to_string())?;
+        load.more(40).await?;
+    }
+    let normal_after = load.normal_again().await?;
+    let tally = load.finish().await;
+    counted.all(&site, &tally, 0).await?;
+    let (cleared, newer) = renewed(&mut site).await?;
+    let done = format!("{BREAKS} times all connections cut; an emptied cache seen elsewhere in {newer:.0?}");
+    ensure!(cleared == 200, "the cache cannot be emptied afterwards: {cleared}");
+    Ok(Shown { done, tally, normal_after })
+}
+
+/// GitHub's answer changes, one host empties the cache, and the other shows the new answer: how soon.
+async fn renewed(site: &mut Site) -> Result<(u16, Duration), String> {
+    const SOMEBODY: &str = "somebody";
+    let count = |reply: &Reply| reply.json().pointer("/pagination/count").and_then(serde_json::Value::as_u64);
+    site.github.add_user(SOMEBODY, 1, 0);
+    let target = format!("/{SOMEBODY}");
+    for host in &site.hosts {
+        let before = count(&host.get(&target).await);
+        if before != Some(1) {
+            return Err(format!("{SOMEBODY} has one gist, and is shown with {before:?}"));
+        }
+    }
+    site.github.add_user(SOMEBODY, 2, 0);
+    let (Some(first), Some(second)) = (site.hosts.first(), site.hosts.get(1)) else {
+        return Err("two hosts are needed".to_owned());
+    };
+    let cleared = first.ask("DELETE", "/cache").send().await.status;
+    let begun = Instant::now();
+    until("the other host shows the new answer", async || {
+        (count(&second.get(&target).await) == Some(2)).then_some(())
+    })
+    .await;
+    Ok((cleared, begun.elapsed()))
 }
 
 pub(super) async fn full() -> Outcome {

@@ -255,3 +255,17 @@ fn summary(arguments: &Arguments, besides: &Besides, verdict: &Verdict) {
         println!("  FAILED: {fault}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_with_their_unit() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        for wrong in ["", "5", "m", "5d", "-5s", "1.5m"] {
+            assert!(duration(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

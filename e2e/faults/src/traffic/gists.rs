@@ -169,3 +169,44 @@ fn exact(target: &str, status: u16, body: Value) -> Task {
     };
     Task { target: target.to_owned(), judge: Box::new(judge) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, body: &str) -> Reply {
+        Reply { status, headers: Vec::new(), body: body.as_bytes().to_vec() }
+    }
+
+    fn listed(login: &str, hit: bool) -> String {
+        let ids: Vec<_> = user(login).gists.iter().map(|gist| json!({ "id": gist.id })).collect();
+        json!({ "data": ids, "cache": { "hit": hit } }).to_string()
+    }
+
+    #[test]
+    fn another_s_gists_or_too_few_of_them_are_wrong() {
+        let judge = page(popular(1), 30, true);
+        assert_eq!(judge(&reply(200, &listed("popular-1", true))), Grade::Right);
+        assert_eq!(judge(&reply(200, &listed("popular-1", false))), Grade::Uncached);
+        assert!(matches!(judge(&reply(200, &listed("popular-2", true))), Grade::Wrong(_)));
+        assert!(matches!(
+            page(popular(1), 3, true)(&reply(200, &listed("popular-1", true))),
+            Grade::Wrong(_)
+        ));
+        assert!(matches!(judge(&reply(200, "{\"data\":[")), Grade::Wrong(_)));
+    }
+
+    #[test]
+    fn errors_are_documented_to_the_word() {
+        let judge = page(popular(1), 30, true);
+        assert_eq!(judge(&reply(504, r#"{"detail":"GitHub API timeout"}"#)), Grade::Refused(504));
+        for (status, body) in [
+            (504, r#"{"detail":"timed out"}"#),
+            (500, r#"{"detail":"GitHub API timeout"}"#),
+            (503, r#"{"detail":"later"}"#),
+            (502, ""),
+        ] {
+            assert!(matches!(judge(&reply(status, body)), Grade::Wrong(_)), "{status} {body}");
+        }
+    }
+}
