@@ -9,7 +9,7 @@ use crate::tally::Tally;
 
 /// The widths of the columns before the last.
 const NAME: usize = 22;
-const DONE: usize = 68;
+const DONE: usize = 70;
 const ANSWERS: usize = 7;
 const DEGRADED: usize = 30;
 const LOST: usize = 7;
