@@ -56,7 +56,7 @@ impl Admin {
         Self {
             workers: Vec::new(),
             metrics,
-            interfaces: Interfaces { keyvalue: Vec::new(), remote: Vec::new(), memory },
+            interfaces: Interfaces { keyvalue: Vec::new(), remote: Vec::new(), memory, tracer: None },
             log,
             tls: None,
             ready_path: None,

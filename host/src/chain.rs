@@ -27,6 +27,7 @@ use crate::{
     outbound::{COMPONENTS, Policy},
     service::{Call, CallError, Content, Reply},
     sync::lock,
+    telemetry::trace::Origin,
 };
 
 /// How long a chain may be: requests that wait for one another.
@@ -133,9 +134,10 @@ impl Chain {
         &self,
         request: http::Request<WasiBody>,
         options: RequestOptions,
+        origin: Option<Arc<Origin>>,
     ) -> impl Future<Output = Result<http::Response<WasiBody>, Error>> + Send + use<> {
         let (link, this) = (self.links.sender(), self.clone());
-        async move { this.send(request, options, link).await }
+        async move { this.send(request, options, link, origin).await }
     }
 
     async fn send(
@@ -143,6 +145,7 @@ impl Chain {
         mut request: http::Request<WasiBody>,
         options: RequestOptions,
         cause: Option<Arc<Link>>,
+        origin: Option<Arc<Origin>>,
     ) -> Result<http::Response<WasiBody>, Error> {
         let id = component(request.uri()).unwrap_or_default().to_owned();
         if !self.policy.permits_component(&id) {
@@ -172,7 +175,7 @@ impl Chain {
             request.headers_mut().insert(header::HOST, host);
         }
         let link = Link::new(depth, request.headers(), deadline);
-        let asked = Exchange::begin(served, now).ask(request, link, deadline);
+        let asked = Exchange::begin(served, now).ask(request, link, deadline, origin);
         tokio::time::timeout_at(deadline.into(), asked).await.unwrap_or(Err(Error::HttpResponseTimeout))
     }
 }
@@ -204,6 +207,7 @@ impl Exchange {
         request: http::Request<WasiBody>,
         link: Arc<Link>,
         deadline: Instant,
+        origin: Option<Arc<Origin>>,
     ) -> Result<http::Response<WasiBody>, Error> {
         let served = self.served.clone();
         let permit = served.deployment.admission.admit().await;
@@ -212,7 +216,7 @@ impl Exchange {
             Error::ConnectionLimitReached
         })?);
         let (reply, answer) = oneshot::channel();
-        let call = Call { request, reply, queued: Instant::now(), deadline, link: Some(link) };
+        let call = Call { request, reply, queued: Instant::now(), deadline, link: Some(link), origin };
         served.dispatch.submit(call);
         let answer = answer.await.unwrap_or(Err(CallError::Trapped));
         let Reply { head, content } = answer.map_err(|error| {

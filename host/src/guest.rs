@@ -11,7 +11,10 @@ use crate::{
     keyvalue,
     manifest::Mount,
     outbound, settings,
-    telemetry::{GuestOutput, GuestStream, Metrics},
+    telemetry::{
+        GuestOutput, GuestStream, Metrics,
+        trace::{Calls, Tracer},
+    },
 };
 
 /// Core instances that a component may consist of, and tables and memories that they may have.
@@ -43,6 +46,10 @@ pub(crate) struct Template {
     pub(crate) metrics: Arc<Metrics>,
     /// Where the component may ask others of its application.
     pub(crate) chain: Option<Chain>,
+    /// In traces.
+    pub(crate) component: Arc<str>,
+    /// None where nobody asks for traces.
+    pub(crate) tracer: Option<Arc<Tracer>>,
 }
 
 /// The data of an instance's store.
@@ -55,6 +62,7 @@ pub(crate) struct Guest {
     keyvalue: keyvalue::Client,
     limits: Limits,
     links: Option<Arc<Links>>,
+    calls: Option<Arc<Calls>>,
 }
 
 impl Guest {
@@ -80,21 +88,25 @@ impl Guest {
             }
         }
         let chain = template.chain.as_ref().map(Chain::again);
+        let calls = template.tracer.as_ref();
+        let calls = calls.map(|tracer| Arc::new(Calls::new(tracer.clone(), template.component.clone())));
         let guest = Self {
             links: chain.as_ref().map(|chain| chain.links().clone()),
             table,
             wasi: wasi.build(),
             http,
-            hooks: outbound::Hooks::new(template.outbound.clone()).chained(chain),
+            hooks: outbound::Hooks::new(template.outbound.clone()).chained(chain).traced(calls.clone()),
             settings: settings::Client::new(template.settings.clone()),
             keyvalue: keyvalue::Client::new(template.keyvalue.clone(), template.keyvalue_stats.clone())
-                .on_wait(on_wait),
+                .on_wait(on_wait)
+                .traced(calls.clone()),
             limits: Limits {
                 max_memory: template.max_memory,
                 memory: 0,
                 table_elements: 0,
                 metrics: template.metrics.clone(),
             },
+            calls,
         };
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.limits);
@@ -107,6 +119,11 @@ impl Guest {
     /// Which requests the instance serves, where they may cause others.
     pub(crate) fn links(&self) -> Option<&Arc<Links>> {
         self.links.as_ref()
+    }
+
+    /// Which requests the instance is serving; none where nobody asks for traces.
+    pub(crate) fn calls(&self) -> Option<&Arc<Calls>> {
+        self.calls.as_ref()
     }
 
     /// Adds what this host provides beyond WASI itself. `waiting` where a key-value store is remote.

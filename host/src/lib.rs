@@ -23,6 +23,7 @@ mod host;
 pub mod keyvalue;
 pub mod manifest;
 pub mod outbound;
+mod random;
 mod server;
 mod service;
 pub mod settings;

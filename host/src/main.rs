@@ -11,11 +11,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Wrong usage, as `sysexits.h` numbers it.
 const USAGE: u8 = 64;
 
+/// The settings that are no flags.
+const TRACES: &str = "Traces: by the variables of OpenTelemetry, off until OTEL_EXPORTER_OTLP_ENDPOINT (or \
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) says where they go: OTEL_EXPORTER_OTLP_PROTOCOL (http/protobuf, grpc), _HEADERS, \
+    _TIMEOUT, _CERTIFICATE, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER and _ARG, OTEL_PROPAGATORS \
+    (tracecontext, none), OTEL_BSP_*, OTEL_TRACES_EXPORTER (otlp, none), OTEL_SDK_DISABLED";
+
 /// Runs WASI HTTP components.
 #[derive(Parser)]
 #[command(name = "wasi-http-host", version, about, max_term_width = 110)]
 enum Cli {
     /// Serve a component until SIGTERM or SIGINT
+    #[command(after_help = TRACES)]
     Serve(Box<Config>),
     /// Compile a component into the cache, so that serve starts at once
     Compile(Box<Config>),

@@ -32,5 +32,6 @@ mod shutdown;
 mod spin_store;
 mod stale;
 mod stats;
+mod traces;
 mod upstream;
 mod validation;

@@ -14,7 +14,7 @@ use crate::{
     outbound::{self, Outbound},
     service::Dispatch,
     sync::lock,
-    telemetry::WorkerMetrics,
+    telemetry::{WorkerMetrics, trace::Tracer},
 };
 
 /// What a thread gives to all components that it serves.
@@ -29,6 +29,8 @@ pub(crate) struct Thread {
     pub(crate) keyvalue_stats: Arc<keyvalue::Stats>,
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) current: Arc<Current>,
+    /// None where nobody asks for traces.
+    pub(crate) tracer: Option<Arc<Tracer>>,
 }
 
 /// What a thread serves now.
@@ -94,6 +96,11 @@ impl Lineup {
         self.served.get(component)
     }
 
+    /// The route that it takes, as the manifest has it.
+    pub(crate) fn route(&self, path: &str) -> Option<String> {
+        self.generation.manifest.routes.find(path).map(|(route, _)| route.to_string())
+    }
+
     /// The component of this name.
     pub(crate) fn named(&self, name: &str) -> Option<&Arc<Served>> {
         self.served.iter().find(|served| *served.deployment.name == *name)
@@ -150,6 +157,8 @@ impl Served {
                 .policy
                 .chains()
                 .then(|| Chain::new(thread.current.clone(), deployment.policy.clone())),
+            component: deployment.name.clone(),
+            tracer: thread.tracer.clone(),
         };
         let metrics = deployment.metrics.worker(thread.at.0);
         let linked = deployment.code.linked.clone();

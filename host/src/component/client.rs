@@ -31,8 +31,13 @@ impl HostWithStore<Guest> for Noted {
         request: Resource<Request>,
     ) -> Result<Resource<Response>, TrappableError<ErrorCode>> {
         store.with(|mut store| {
-            if let Some(links) = store.data_mut().links().cloned() {
+            let guest = store.data_mut();
+            let (links, calls) = (guest.links().cloned(), guest.calls().cloned());
+            if let Some(links) = links {
                 links.note_sender(store.as_context_mut());
+            }
+            if let Some(calls) = calls {
+                calls.note_sender(store.as_context_mut());
             }
         });
         // Hands the request over before anything else gets a turn.

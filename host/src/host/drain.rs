@@ -7,13 +7,23 @@ use tokio::time::{sleep, timeout, timeout_at};
 use crate::{
     config::Config,
     server::{Listener, Shared, Worker},
+    telemetry::trace::Exporting,
 };
 
 /// How long clients with an idle connection get to send a request that is on its way, before it is closed.
 const LINGER: Duration = Duration::from_millis(500);
 
+/// How long the last spans get when all of the time is over.
+const LAST_SPANS: Duration = Duration::from_secs(1);
+
 /// Stops accepting, and waits for requests, connections and background tasks, each within its limit.
-pub(super) async fn drain(config: &Config, listener: Listener, shared: &Shared, workers: &[Arc<Worker>]) {
+pub(super) async fn drain(
+    config: &Config,
+    listener: Listener,
+    shared: &Shared,
+    workers: &[Arc<Worker>],
+    exporting: Option<Exporting>,
+) {
     let grace = config.shutdown_grace.get();
     // Others still send here until they have seen that this host is not ready.
     let _ = timeout(grace, listener.accept()).await;
@@ -40,6 +50,10 @@ pub(super) async fn drain(config: &Config, listener: Listener, shared: &Shared, 
     };
     if timeout_at(deadline, ended).await.is_err() {
         tracing::warn!("--drain-timeout is over: background tasks are cut off");
+    }
+    if let Some(exporting) = exporting {
+        // Of requests that took all of the time there are spans too.
+        exporting.finish(deadline.max(tokio::time::Instant::now() + LAST_SPANS)).await;
     }
     tracing::info!("stopped");
     // The log's last lines are on their way while the runtime unwinds.

@@ -22,10 +22,14 @@ use crate::{
     config::{Config, Switch},
     descriptors, engine,
     keyvalue::{self, MemoryStore, RedisStore, Store, Stores},
+    manifest::Manifest,
     outbound::{self, Outbound, OutboundSettings, Proxies, Resolve, SystemResolver},
     server::{self, Listener, Shared, Tls, Worker},
     shutdown::Shutdown,
-    telemetry::{AccessLog, HostMetrics, Interfaces, Log},
+    telemetry::{
+        AccessLog, HostMetrics, Interfaces, Log,
+        trace::{self, Traces},
+    },
 };
 
 /// How long the last log lines may take.
@@ -51,6 +55,7 @@ pub struct Host {
     interfaces: Interfaces,
     reloader: Reloader,
     log: Log,
+    traces: Option<Traces>,
 }
 
 impl Builder {
@@ -78,8 +83,10 @@ impl Builder {
         let admin_listener = bind(config.admin_listen)?;
 
         let manifest = application::manifest(&config)?;
-        let engine = engine::new(&config, manifest.components.len())?;
         let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
+        let traces = traces(&config, &manifest, &resolver)?;
+        let tracer = traces.as_ref().map(Traces::tracer);
+        let engine = engine::new(&config, manifest.components.len())?;
         let memory = Arc::new(MemoryStore::new(config.keyvalue_max_bytes.get()));
         let in_memory = memory.clone();
         let mut stores =
@@ -113,7 +120,7 @@ impl Builder {
         };
         let outbound = Arc::new(Outbound::new(outbound_settings(&config)?)?.with_resolver(resolver));
         let access_log = AccessLog::new(&log, config.access_log == Switch::On);
-        let shared = Shared::new(&config, metrics.clone(), access_log, tls);
+        let shared = Shared::new(&config, metrics.clone(), access_log, tls, tracer.clone());
         // A set a thread, added up when they are read.
         let mut keyvalue_stats = Vec::new();
         let threads = config.thread_count();
@@ -129,11 +136,12 @@ impl Builder {
                 keyvalue_stats: stats,
                 outbound: outbound.clone(),
                 current: Arc::default(),
+                tracer: tracer.clone(),
             })
         });
         let workers = workers.collect::<Result<Vec<_>, _>>()?;
         let reloader = Reloader::new(loader, generation, workers.clone(), metrics.clone());
-        let interfaces = Interfaces { keyvalue: keyvalue_stats, remote, memory: in_memory };
+        let interfaces = Interfaces { keyvalue: keyvalue_stats, remote, memory: in_memory, tracer };
         let control = RuntimeBuilder::new_current_thread().enable_all().build()?;
         Ok(Host {
             address: listener.local_addr()?,
@@ -148,6 +156,7 @@ impl Builder {
             interfaces,
             reloader,
             log,
+            traces,
         })
     }
 }
@@ -175,6 +184,20 @@ fn outbound_settings(config: &Config) -> Result<OutboundSettings, StartError> {
         ..outbound::Limits::default()
     };
     Ok(OutboundSettings { limits, proxies, extra_ca_file: config.outbound_ca_file.clone() })
+}
+
+/// Where spans go, if anywhere: by the same proxies and roots as requests of guests.
+fn traces(
+    config: &Config,
+    manifest: &Manifest,
+    resolver: &Arc<dyn Resolve>,
+) -> Result<Option<Traces>, StartError> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let Some(settings) = trace::Settings::read(&manifest.name, &variable)? else { return Ok(None) };
+    let mut outbound = outbound_settings(config)?;
+    outbound.extra_ca_file = settings.ca_file.clone().or(outbound.extra_ca_file);
+    let outbound = Outbound::new(outbound)?.with_resolver(resolver.clone());
+    Ok(Some(Traces::new(settings, outbound)))
 }
 
 impl Host {
@@ -217,6 +240,7 @@ impl Host {
             interfaces,
             reloader,
             log,
+            traces,
             ..
         } = self;
         let (address, admin_address) = (self.address, self.admin_address);
@@ -238,6 +262,7 @@ impl Host {
             tracing::info!(listener = "main", address = %address, "listening");
             tracing::info!(listener = "admin", address = %admin_address, "listening");
             let serving_admin = tokio::spawn(admin.clone().serve(admin_listener));
+            let exporting = traces.map(Traces::export);
             let warm = tokio::spawn(warm_up(workers.clone(), admin.clone()));
             let reloading = tokio::spawn(reloader.run());
             // Until the runtime goes: a drained host still makes handshakes.
@@ -252,7 +277,7 @@ impl Host {
             warm.abort();
             reloading.abort();
             admin.draining.store(true, Ordering::Release);
-            drain::drain(&config, listener, &shared, &workers).await;
+            drain::drain(&config, listener, &shared, &workers, exporting).await;
             serving_admin.abort();
             Ok(())
         });

@@ -90,6 +90,12 @@ impl Access {
         self.grants.get(usize::try_from(index).ok()?).map(|grant| &grant.backend)
     }
 
+    /// A store's name, and whether it is remote.
+    pub(crate) fn describe(&self, index: u32) -> Option<(&str, bool)> {
+        let grant = self.grants.get(usize::try_from(index).ok()?)?;
+        Some((&grant.name, matches!(grant.backend, Backend::Remote(_))))
+    }
+
     /// Whether one of the stores has to wait for others, so that the asynchronous link is needed.
     #[must_use]
     pub fn has_remote(&self) -> bool {

@@ -1,5 +1,6 @@
 use super::backend::Backend;
 use super::{Access, Error, KeyPage, Operation, Snapshot, Stats, Store, Swap};
+use crate::telemetry::trace::{Calls, KeyValueSpan};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::fmt;
@@ -7,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use wasmtime::component::{Resource, ResourceTable};
+use wasmtime::{AsContextMut as _, StoreContextMut};
 
 /// Longest key, in bytes of UTF-8.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -42,6 +44,18 @@ impl Cas {
     }
 }
 
+/// The span of an operation that begins; `None` where nobody looks.
+pub(super) fn span<T>(
+    cx: &mut StoreContextMut<'_, T>,
+    get: fn(&T) -> &Client,
+    operation: Operation,
+    bucket: u32,
+) -> Option<KeyValueSpan> {
+    let client = get(cx.data());
+    let (calls, access) = (client.calls.clone()?, client.access.clone());
+    KeyValueSpan::begin(&calls, cx.as_context_mut(), operation, access, bucket)
+}
+
 /// Told when an instance begins (`true`) and ends (`false`) to stand still in a call.
 pub(crate) type OnWait = Arc<dyn Fn(bool) + Send + Sync>;
 
@@ -51,6 +65,7 @@ pub struct Client {
     stats: Arc<Stats>,
     cas: RefCell<CasTable>,
     on_wait: OnWait,
+    calls: Option<Arc<Calls>>,
 }
 
 #[derive(Debug)]
@@ -75,12 +90,17 @@ impl Client {
         let mut handles = ResourceTable::new();
         handles.set_max_capacity(MAX_CAS_HANDLES);
         let cas = RefCell::new(CasTable { handles, pinned_bytes: 0 });
-        Self { access, stats, cas, on_wait: Arc::new(|_| {}) }
+        Self { access, stats, cas, on_wait: Arc::new(|_| {}), calls: None }
     }
 
     /// The same, saying when it waits.
     pub(crate) fn on_wait(self, on_wait: OnWait) -> Self {
         Self { on_wait, ..self }
+    }
+
+    /// The same, telling traces of each operation.
+    pub(crate) fn traced(self, calls: Option<Arc<Calls>>) -> Self {
+        Self { calls, ..self }
     }
 
     fn backend(&self, index: u32) -> wasmtime::Result<&Backend> {
@@ -93,8 +113,13 @@ impl Client {
     }
 
     /// A call that may have to wait, and the store that it is for.
-    pub(super) fn task(&self, operation: Operation, store: u32) -> wasmtime::Result<(Task, Backend)> {
-        let task = Task { operation, stats: self.stats.clone(), on_wait: self.on_wait.clone() };
+    pub(super) fn task(
+        &self,
+        operation: Operation,
+        store: u32,
+        span: Option<KeyValueSpan>,
+    ) -> wasmtime::Result<(Task, Backend)> {
+        let task = Task { operation, stats: self.stats.clone(), on_wait: self.on_wait.clone(), span };
         Ok((task, self.backend(store)?.clone()))
     }
 
@@ -192,6 +217,11 @@ impl Client {
         })
     }
 
+    /// The store of one that has begun.
+    pub(super) fn cas_store(&self, cas: &Resource<Cas>) -> wasmtime::Result<u32> {
+        Ok(self.cas.borrow().handles.get(cas)?.store)
+    }
+
     pub(super) fn cas_current(&self, cas: &Resource<Cas>) -> wasmtime::Result<Option<Bytes>> {
         Ok(self.cas.borrow().handles.get(cas)?.seen.value.clone())
     }
@@ -232,12 +262,13 @@ pub(super) struct Task {
     operation: Operation,
     stats: Arc<Stats>,
     on_wait: OnWait,
+    span: Option<KeyValueSpan>,
 }
 
 impl Task {
     /// Counts `call`, and makes it unless its arguments are wrong.
     pub(super) async fn run<R>(
-        self,
+        mut self,
         check: Result<(), Error>,
         call: impl Future<Output = Result<R, Error>>,
     ) -> Result<R, Error> {
@@ -250,7 +281,11 @@ impl Task {
             let _standstill = Standstill::begin(&self.on_wait);
             call.await
         };
-        self.stats.observe_waiting(self.operation, call).await
+        let result = self.stats.observe_waiting(self.operation, call).await;
+        if let (Err(_), Some(span)) = (&result, &mut self.span) {
+            span.set_failed();
+        }
+        result
     }
 }
 

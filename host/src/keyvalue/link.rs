@@ -1,5 +1,5 @@
-use super::Error;
-use super::client::{Bucket, Cas, CasError as Lost, Client};
+use super::client::{Bucket, Cas, CasError as Lost, Client, span};
+use super::{Error, Operation};
 use bytes::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Linker, Lower, Resource, ResourceType, WasmList, WasmStr};
@@ -58,24 +58,29 @@ fn add_store<T: 'static>(linker: &mut Linker<T>, get: fn(&T) -> &Client) -> wasm
     store.func_wrap("open", move |cx: Cx<'_, T>, (name,): (WasmStr,)| {
         Ok((get(cx.data()).open(&name.to_str(&cx)?),))
     })?;
-    store.func_wrap("[method]bucket.get", move |cx: Cx<'_, T>, (bucket, key): KeyArgs| {
+    store.func_wrap("[method]bucket.get", move |mut cx: Cx<'_, T>, (bucket, key): KeyArgs| {
+        let _span = span(&mut cx, get, Operation::Get, bucket.rep());
         Ok((get(cx.data()).get(&bucket, &key.to_str(&cx)?)?,))
     })?;
     store.func_wrap(
         "[method]bucket.set",
-        move |cx: Cx<'_, T>, (bucket, key, value): (Resource<Bucket>, WasmStr, WasmList<u8>)| {
+        move |mut cx: Cx<'_, T>, (bucket, key, value): (Resource<Bucket>, WasmStr, WasmList<u8>)| {
+            let _span = span(&mut cx, get, Operation::Set, bucket.rep());
             Ok((get(cx.data()).set(&bucket, &key.to_str(&cx)?, value.as_le_slice(&cx))?,))
         },
     )?;
-    store.func_wrap("[method]bucket.delete", move |cx: Cx<'_, T>, (bucket, key): KeyArgs| {
+    store.func_wrap("[method]bucket.delete", move |mut cx: Cx<'_, T>, (bucket, key): KeyArgs| {
+        let _span = span(&mut cx, get, Operation::Delete, bucket.rep());
         Ok((get(cx.data()).delete(&bucket, &key.to_str(&cx)?)?,))
     })?;
-    store.func_wrap("[method]bucket.exists", move |cx: Cx<'_, T>, (bucket, key): KeyArgs| {
+    store.func_wrap("[method]bucket.exists", move |mut cx: Cx<'_, T>, (bucket, key): KeyArgs| {
+        let _span = span(&mut cx, get, Operation::Exists, bucket.rep());
         Ok((get(cx.data()).exists(&bucket, &key.to_str(&cx)?)?,))
     })?;
     store.func_wrap(
         "[method]bucket.list-keys",
-        move |cx: Cx<'_, T>, (bucket, cursor): (Resource<Bucket>, Option<WasmStr>)| {
+        move |mut cx: Cx<'_, T>, (bucket, cursor): (Resource<Bucket>, Option<WasmStr>)| {
+            let _span = span(&mut cx, get, Operation::ListKeys, bucket.rep());
             let cursor = cursor.map(|cursor| cursor.to_str(&cx)).transpose()?;
             Ok((get(cx.data()).list_keys(&bucket, cursor.as_deref())?,))
         },
@@ -89,7 +94,8 @@ fn add_atomics<T: 'static>(linker: &mut Linker<T>, get: fn(&T) -> &Client) -> wa
     atomics.resource("cas", cas, move |cx, rep| get(cx.data()).cas_drop(rep))?;
     atomics.func_wrap(
         "[static]cas.new",
-        move |cx: Cx<'_, T>, (bucket, key): (Resource<Bucket>, WasmStr)| {
+        move |mut cx: Cx<'_, T>, (bucket, key): (Resource<Bucket>, WasmStr)| {
+            let _span = span(&mut cx, get, Operation::CasNew, bucket.rep());
             Ok((get(cx.data()).cas_new(&bucket, &key.to_str(&cx)?)?,))
         },
     )?;
@@ -98,11 +104,14 @@ fn add_atomics<T: 'static>(linker: &mut Linker<T>, get: fn(&T) -> &Client) -> wa
     })?;
     atomics.func_wrap(
         "increment",
-        move |cx: Cx<'_, T>, (bucket, key, delta): (Resource<Bucket>, WasmStr, i64)| {
+        move |mut cx: Cx<'_, T>, (bucket, key, delta): (Resource<Bucket>, WasmStr, i64)| {
+            let _span = span(&mut cx, get, Operation::Increment, bucket.rep());
             Ok((get(cx.data()).increment(&bucket, &key.to_str(&cx)?, delta)?,))
         },
     )?;
-    atomics.func_wrap("swap", move |cx: Cx<'_, T>, (cas, value): (Resource<Cas>, WasmList<u8>)| {
+    atomics.func_wrap("swap", move |mut cx: Cx<'_, T>, (cas, value): (Resource<Cas>, WasmList<u8>)| {
+        let store = get(cx.data()).cas_store(&cas)?;
+        let _span = span(&mut cx, get, Operation::Swap, store);
         let swapped = get(cx.data()).swap(cas, value.as_le_slice(&cx))?;
         Ok((swapped.map_err(CasError::from),))
     })
@@ -111,16 +120,25 @@ fn add_atomics<T: 'static>(linker: &mut Linker<T>, get: fn(&T) -> &Client) -> wa
 fn add_batch<T: 'static>(linker: &mut Linker<T>, get: fn(&T) -> &Client) -> wasmtime::Result<()> {
     type Cx<'a, T> = StoreContextMut<'a, T>;
     let mut batch = linker.instance(BATCH)?;
-    batch.func_wrap("get-many", move |cx: Cx<'_, T>, (bucket, keys): (Resource<Bucket>, Vec<String>)| {
-        Ok((get(cx.data()).get_many(&bucket, keys)?,))
-    })?;
+    batch.func_wrap(
+        "get-many",
+        move |mut cx: Cx<'_, T>, (bucket, keys): (Resource<Bucket>, Vec<String>)| {
+            let _span = span(&mut cx, get, Operation::GetMany, bucket.rep());
+            Ok((get(cx.data()).get_many(&bucket, keys)?,))
+        },
+    )?;
     batch.func_wrap(
         "set-many",
-        move |cx: Cx<'_, T>, (bucket, pairs): (Resource<Bucket>, Vec<(String, Bytes)>)| {
+        move |mut cx: Cx<'_, T>, (bucket, pairs): (Resource<Bucket>, Vec<(String, Bytes)>)| {
+            let _span = span(&mut cx, get, Operation::SetMany, bucket.rep());
             Ok((get(cx.data()).set_many(&bucket, pairs)?,))
         },
     )?;
-    batch.func_wrap("delete-many", move |cx: Cx<'_, T>, (bucket, keys): (Resource<Bucket>, Vec<String>)| {
-        Ok((get(cx.data()).delete_many(&bucket, keys)?,))
-    })
+    batch.func_wrap(
+        "delete-many",
+        move |mut cx: Cx<'_, T>, (bucket, keys): (Resource<Bucket>, Vec<String>)| {
+            let _span = span(&mut cx, get, Operation::DeleteMany, bucket.rep());
+            Ok((get(cx.data()).delete_many(&bucket, keys)?,))
+        },
+    )
 }

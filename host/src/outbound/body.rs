@@ -1,6 +1,7 @@
 use super::error::Failure;
 use super::stats::{Outcome, Stats};
 use crate::sync::lock;
+use crate::telemetry::trace::ClientSpan;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -19,12 +20,16 @@ pub(super) struct Exchange {
     pub(super) stats: Arc<Stats>,
     pub(super) entry: usize,
     pub(super) outcome: Outcome,
+    pub(super) span: Option<Box<ClientSpan>>,
     pub(super) _permit: OwnedSemaphorePermit,
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.stats.end(self.entry, self.outcome);
+        if let Some(span) = &mut self.span {
+            span.set_outcome(self.outcome);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::resolve::{Resolve, SystemResolver};
 use super::stats::{Outcome, Stats};
 use super::tls::{RootsError, Tls};
 use super::transport::{Connector, Transport};
+use crate::telemetry::trace::ClientSpan;
 use http::{HeaderValue, Method, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -174,18 +175,36 @@ impl Client {
         request: http::Request<WasiBody>,
         options: RequestOptions,
     ) -> Result<http::Response<WasiBody>, Error> {
-        self.exchange(request, options).await.map_err(|failure| failure.error)
+        self.send_traced(request, options, None).await
+    }
+
+    /// The same, told by a span, which ends with the response's body.
+    pub(crate) async fn send_traced(
+        &self,
+        request: http::Request<WasiBody>,
+        options: RequestOptions,
+        mut span: Option<Box<ClientSpan>>,
+    ) -> Result<http::Response<WasiBody>, Error> {
+        let result = self.exchange(request, options, &mut span).await;
+        result.map_err(|failure| {
+            if let Some(span) = &mut span {
+                span.set_outcome(failure.outcome);
+            }
+            failure.error
+        })
     }
 
     async fn exchange(
         &self,
         mut request: http::Request<WasiBody>,
         options: RequestOptions,
+        span: &mut Option<Box<ClientSpan>>,
     ) -> Result<http::Response<WasiBody>, Failure> {
         let start = Instant::now();
         let limits = self.transport.outbound.limits();
         let allowed = self.allow(&mut request)?;
         let mut exchange = self.admit(&allowed).await?;
+        exchange.span = span.take();
         let deadline = start + limits.total;
         let connect = shorter(limits.connect, options.connect_timeout);
         let first_byte = shorter(limits.first_byte, options.first_byte_timeout);
@@ -198,6 +217,9 @@ impl Client {
         let response = head.inspect_err(|failure| exchange.outcome = failure.outcome)?;
         exchange.outcome = Outcome::of(response.status());
         self.stats.head(allowed.entry, start.elapsed());
+        if let Some(span) = &mut exchange.span {
+            span.set_head(response.status(), response.version());
+        }
 
         let (mut head, body) = response.into_parts();
         // The connection's own business, which the guest could only pass on by mistake.
@@ -266,6 +288,7 @@ impl Client {
                 stats: Arc::clone(&self.stats),
                 entry: allowed.entry,
                 outcome: Outcome::Abandoned,
+                span: None,
                 _permit: permit,
             }
         };
@@ -320,7 +343,7 @@ fn shorter(limit: Duration, asked: Option<Duration>) -> Duration {
 }
 
 /// An error with its causes.
-struct Chain<'a>(&'a dyn std::error::Error);
+pub(super) struct Chain<'a>(pub(super) &'a dyn std::error::Error);
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

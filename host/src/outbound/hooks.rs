@@ -1,5 +1,6 @@
 use super::Client;
 use crate::chain::{self, Chain};
+use crate::telemetry::trace::{Calls, ClientSpan};
 use http::HeaderName;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -16,18 +17,24 @@ pub struct Hooks {
     client: Client,
     /// Where the component may ask others of its application.
     chain: Option<Chain>,
+    calls: Option<Arc<Calls>>,
 }
 
 impl Hooks {
     /// Hooks that send with `client`.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, chain: None }
+        Self { client, chain: None, calls: None }
     }
 
     /// The same, with a way to other components of the application.
     pub(crate) fn chained(self, chain: Option<Chain>) -> Self {
         Self { chain, ..self }
+    }
+
+    /// The same, telling traces of each request.
+    pub(crate) fn traced(self, calls: Option<Arc<Calls>>) -> Self {
+        Self { calls, ..self }
     }
 }
 
@@ -56,22 +63,28 @@ impl WasiHttpHooks for Hooks {
 
     fn send_request(
         &mut self,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = SentRequest> + Send> {
+        let begun = self.calls.as_ref().map(|calls| ClientSpan::begin(calls, &mut request));
+        let (origin, mut span) = begun.map_or((None, None), |(origin, span)| (Some(origin), span));
         if let Some(chain) = &self.chain
             && chain::component(request.uri()).is_some()
         {
-            let response = chain.begin(request, options.unwrap_or_default());
+            let response = chain.begin(request, options.unwrap_or_default(), origin);
             return Box::new(async move {
+                let response = response.await;
+                if let Some(span) = &mut span {
+                    span.set_chained(response.as_ref().ok());
+                }
                 let sent: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
-                Ok((response.await?, sent))
+                Ok((response?, sent))
             });
         }
         let client = self.client.clone();
         Box::new(async move {
-            let response = client.send(request, options.unwrap_or_default()).await?;
+            let response = client.send_traced(request, options.unwrap_or_default(), span).await?;
             // A request body that fails shows in the response, which is all that there is to report.
             let sent: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
             Ok((response, sent))

@@ -87,7 +87,7 @@ impl Outcome {
         }
     }
 
-    pub(super) fn of(status: http::StatusCode) -> Self {
+    pub(crate) fn of(status: http::StatusCode) -> Self {
         match status.as_u16() {
             ..300 => Self::Success,
             300..400 => Self::Redirection,

@@ -21,7 +21,10 @@ use crate::{
     application::Served,
     chain::Link,
     service::{Call, CallError, Content, Reply},
-    telemetry::{AccessLine, WorkerMetrics},
+    telemetry::{
+        AccessLine, WorkerMetrics,
+        trace::{Ended, ServerSpan},
+    },
 };
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -60,6 +63,8 @@ pub(super) struct Exchange {
     uri: Uri,
     request_id: HeaderValue,
     trace_id: Option<Box<str>>,
+    /// None where nobody asks for traces.
+    span: Option<Box<ServerSpan>>,
     status: Option<StatusCode>,
     bytes: u64,
     complete: bool,
@@ -68,6 +73,13 @@ pub(super) struct Exchange {
 impl Exchange {
     fn begin(worker: Arc<Worker>, activity: Arc<Activity>, request: &Request<Incoming>) -> Self {
         activity.begin();
+        let span = worker.shared.tracer.as_ref().map(|tracer| {
+            Box::new(ServerSpan::begin(tracer, request, || worker.route(request.uri().path())))
+        });
+        let trace_id = match &span {
+            Some(span) => Some(span.trace_id()),
+            None => request::trace_id(request.headers()).map(Box::from),
+        };
         let exchange = Self {
             served: worker.find(request.uri().path()),
             worker,
@@ -77,7 +89,8 @@ impl Exchange {
             method: request.method().clone(),
             uri: request.uri().clone(),
             request_id: request::request_id(request.headers()),
-            trace_id: request::trace_id(request.headers()).map(Box::from),
+            trace_id,
+            span,
             status: None,
             bytes: 0,
             complete: false,
@@ -94,13 +107,17 @@ impl Exchange {
     async fn run(&mut self, request: Request<Incoming>) -> Result<Reply, Refusal> {
         let served = self.served.clone().ok_or(Refusal::NotFound)?;
         let limits = &self.worker.shared.limits;
-        let request =
+        let mut request =
             request::prepare(request, self.worker.shared.scheme(), &self.request_id, limits.request_body)?;
+        let origin = self.span.as_ref().map(|span| {
+            span.inject(request.headers_mut());
+            span.origin()
+        });
         self.permit = Some(served.deployment.admission.admit().await.map_err(Refusal::Overloaded)?);
         let deadline = self.started + served.deployment.bounds.request();
         let (reply, answer) = oneshot::channel();
         let link = served.chains().then(|| Link::first(request.headers(), deadline));
-        served.dispatch.submit(Call { request, reply, queued: Instant::now(), deadline, link });
+        served.dispatch.submit(Call { request, reply, queued: Instant::now(), deadline, link, origin });
         let reply = match answer.await {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => return Err(Refusal::Call(error)),
@@ -119,6 +136,9 @@ impl Exchange {
             && let Some(served) = &self.served
         {
             served.deployment.metrics.rejected.count(rejection);
+        }
+        if let (Some(span), Some(kind)) = (&mut self.span, refusal.kind()) {
+            span.set_error(kind);
         }
         if let Refusal::Call(error) = refusal {
             let request_id = self.request_id.to_str().unwrap_or_default();
@@ -158,6 +178,9 @@ impl Exchange {
     pub(super) fn body_failed(&mut self, error: &Error) {
         let request_id = self.request_id.to_str().unwrap_or_default();
         tracing::error!(component = self.component(), request_id, %error, "a response broke off");
+        if let Some(span) = &mut self.span {
+            span.set_error("response_broke_off");
+        }
     }
 
     fn component(&self) -> Option<&str> {
@@ -172,6 +195,17 @@ impl Drop for Exchange {
         let metrics = self.metrics();
         metrics.active.dec();
         metrics.request(self.status, duration);
+        if let Some(span) = self.span.take() {
+            span.end(Ended {
+                component: self.served.as_ref().map(|served| served.deployment.name.clone()),
+                method: &self.method,
+                scheme: self.worker.shared.scheme(),
+                path: self.uri.path(),
+                request_id: &self.request_id,
+                status: self.status,
+                complete: self.complete,
+            });
+        }
         let log = &self.worker.shared.access_log;
         if log.wants(self.status) {
             log.write(&AccessLine {
@@ -205,7 +239,7 @@ pub(crate) async fn ask(
         .map_err(|error| CallError::InvalidResponse(error.to_string()))?;
     let now = Instant::now();
     let (reply, answer) = oneshot::channel();
-    dispatch.submit(Call { request, reply, queued: now, deadline: now + patience, link: None });
+    dispatch.submit(Call { request, reply, queued: now, deadline: now + patience, link: None, origin: None });
     let whole = async {
         let Reply { head, content } = answer.await.map_err(|_| CallError::Trapped)??;
         let bytes = match content {

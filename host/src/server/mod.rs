@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 use crate::{
     config::Config,
-    telemetry::{AccessLog, HostMetrics},
+    telemetry::{AccessLog, HostMetrics, trace::Tracer},
 };
 
 /// What all threads share.
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) access_log: AccessLog,
     /// Where the listener speaks TLS.
     pub(crate) tls: Option<Arc<Tls>>,
+    /// None where nobody asks for traces.
+    pub(crate) tracer: Option<Arc<Tracer>>,
     limits: Limits,
     /// Responses close their connections from now on.
     closing: AtomicBool,
@@ -62,12 +64,14 @@ impl Shared {
         metrics: Arc<HostMetrics>,
         access_log: AccessLog,
         tls: Option<Arc<Tls>>,
+        tracer: Option<Arc<Tracer>>,
     ) -> Arc<Self> {
         let idle = config.body_idle_timeout.get();
         Arc::new(Self {
             metrics,
             access_log,
             tls,
+            tracer,
             limits: Limits {
                 exchange: config.request_timeout.get() + config.response_timeout.get(),
                 request_body: request::BodyLimits { bytes: config.max_request_body.get(), idle },

@@ -51,6 +51,19 @@ impl Refusal {
         matches!(self, Self::BadRequest(_) | Self::NotImplemented)
     }
 
+    /// What a trace says of it beyond the status.
+    pub(crate) fn kind(&self) -> Option<&'static str> {
+        let Self::Call(error) = self else { return None };
+        Some(match error {
+            CallError::Trapped => "trap",
+            CallError::TimedOut => "timeout",
+            CallError::NoInstance => "no_instance",
+            CallError::Instantiation(_) => "instantiation",
+            CallError::ErrorCode { .. } => "component_error",
+            CallError::InvalidResponse(_) => "invalid_response",
+        })
+    }
+
     /// What is counted of it.
     pub(crate) fn rejection(&self) -> Option<Rejection> {
         match self {

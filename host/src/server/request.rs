@@ -1,8 +1,6 @@
 //! What a request must be before a component sees it, and the identity that it gets.
 
 use std::{
-    cell::Cell,
-    hash::{BuildHasher as _, RandomState},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -20,6 +18,7 @@ use tokio::time::{Sleep, sleep};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::refusal::Refusal;
+use crate::random;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -151,18 +150,8 @@ fn is_well_formed(id: &[u8]) -> bool {
         })
 }
 
-/// Unique, not secret: 128 bits of a generator that each thread seeds for itself.
 fn fresh_id() -> HeaderValue {
-    thread_local! {
-        static STATE: Cell<[u64; 2]> = Cell::new([RandomState::new().hash_one(0), RandomState::new().hash_one(1) | 1]);
-    }
-    let words = STATE.with(|state| {
-        let [a, b] = state.get();
-        // xoroshiro128+'s step (Blackman and Vigna, https://prng.di.unimi.it).
-        let mixed = a ^ b;
-        state.set([a.rotate_left(24) ^ mixed ^ (mixed << 16), mixed.rotate_left(37)]);
-        [a.wrapping_add(b), a.rotate_left(32) ^ b.wrapping_mul(0x9e37_79b9_7f4a_7c15)]
-    });
+    let words = random::unique();
     let mut text = [0u8; 32];
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let nibbles = words.iter().flat_map(|word| (0..16).map(move |at| (word >> (at * 4)) & 15));

@@ -98,6 +98,11 @@ impl Worker {
         self.thread.current.find(path)
     }
 
+    /// The route that a request for `path` takes.
+    pub(super) fn route(&self, path: &str) -> Option<String> {
+        self.lineup().route(path)
+    }
+
     /// What the thread serves now.
     pub(crate) fn lineup(&self) -> Arc<Lineup> {
         self.thread.current.get()

@@ -8,6 +8,7 @@ use wasmtime_wasi_http::WasiBody;
 
 use super::GuestBody;
 use crate::chain::Link;
+use crate::telemetry::trace::Origin;
 
 /// One request that waits for an instance to take it.
 pub(crate) struct Call {
@@ -19,6 +20,8 @@ pub(crate) struct Call {
     pub(crate) deadline: Instant,
     /// Set where the component may ask others of its application.
     pub(crate) link: Option<Arc<Link>>,
+    /// Its place in a trace; none where nobody asks for traces.
+    pub(crate) origin: Option<Arc<Origin>>,
 }
 
 impl Call {

@@ -18,7 +18,7 @@ use super::{
     CallError, Content, Reply,
     body::{Bond, GuestBody},
 };
-use crate::{chain::Link, guest::Guest, sync::lock};
+use crate::{chain::Link, guest::Guest, sync::lock, telemetry::trace::Origin};
 
 pub(super) type ReplySender = oneshot::Sender<Result<Reply, CallError>>;
 /// Where a proxy's answer goes: to be taken once, by whoever answers first.
@@ -65,6 +65,7 @@ pub(super) fn start_service<'a>(
     guest: &'a p3::bindings::Service,
     request: http::Request<WasiBody>,
     link: Option<Arc<Link>>,
+    origin: Option<Arc<Origin>>,
 ) -> wasmtime::Result<Flight<'a>> {
     let view = store.data_mut().http();
     let (request, request_io) = p3::Request::from_http(view.hooks, request);
@@ -73,6 +74,9 @@ pub(super) fn start_service<'a>(
     let call = handler.func_handle().start_call_concurrent(store.as_context_mut(), (request,))?;
     if let Some(links) = store.data().links() {
         links.enter(call.task(), link);
+    }
+    if let Some(calls) = store.data().calls() {
+        calls.enter(call.task(), origin);
     }
     Ok(Flight::Service { guest, call, request_io: Box::pin(request_io) })
 }
@@ -85,6 +89,7 @@ pub(super) fn start_proxy<'a>(
     reply: SharedSender,
     bond: Arc<Bond>,
     link: Option<Arc<Link>>,
+    origin: Option<Arc<Origin>>,
 ) -> wasmtime::Result<Flight<'a>> {
     if let Some(links) = store.data().links() {
         links.enter_only(link);
@@ -110,8 +115,11 @@ pub(super) fn start_proxy<'a>(
         // Nobody waiting is nobody's fault.
         let _ = reply.send(answer);
     })?;
-    let call =
-        guest.wasi_http_incoming_handler().func_handle().start_call_concurrent(store, (request, out))?;
+    let handler = guest.wasi_http_incoming_handler();
+    let call = handler.func_handle().start_call_concurrent(store.as_context_mut(), (request, out))?;
+    if let Some(calls) = store.data().calls() {
+        calls.enter_only(call.task(), origin);
+    }
     Ok(Flight::Proxy { guest, call })
 }
 

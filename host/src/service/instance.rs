@@ -266,19 +266,20 @@ fn begin<'a>(
     board: &Board,
     bond: &Arc<Bond>,
 ) -> wasmtime::Result<(usize, flight::Flight<'a>)> {
-    let Call { request, reply, deadline, link, .. } = call;
+    let Call { request, reply, deadline, link, origin, .. } = call;
     match proxy {
         Proxy::P3(guest) => {
             let slot = board.enter(deadline, Reply::Own(reply));
-            let flight = accessor
-                .with(|mut store| flight::start_service(store.as_context_mut(), guest, request, link))?;
+            let flight = accessor.with(|mut store| {
+                flight::start_service(store.as_context_mut(), guest, request, link, origin)
+            })?;
             Ok((slot, flight))
         }
         Proxy::P2(guest) => {
             let reply = board::shared(reply);
             let slot = board.enter(deadline, Reply::Shared(reply.clone()));
             let flight = accessor.with(|mut store| {
-                flight::start_proxy(store.as_context_mut(), guest, request, reply, bond.clone(), link)
+                flight::start_proxy(store.as_context_mut(), guest, request, reply, bond.clone(), link, origin)
             })?;
             Ok((slot, flight))
         }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::exposition::{Exposition, Kind};
+use super::{
+    exposition::{Exposition, Kind},
+    trace::Tracer,
+};
 use crate::{
     application::Deployment,
     histogram::HistogramSnapshot,
@@ -16,6 +19,8 @@ pub(crate) struct Interfaces {
     /// One a store.
     pub(crate) remote: Vec<Arc<keyvalue::RemoteStats>>,
     pub(crate) memory: Arc<MemoryStore>,
+    /// None where nobody asks for traces.
+    pub(crate) tracer: Option<Arc<Tracer>>,
 }
 
 impl Interfaces {
@@ -25,6 +30,9 @@ impl Interfaces {
         self.remote(to);
         self.memory(to);
         outbound(to, components);
+        if let Some(tracer) = &self.tracer {
+            tracer.expose(to);
+        }
     }
 
     fn keyvalue(&self, to: &mut Exposition) {

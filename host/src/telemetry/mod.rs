@@ -8,6 +8,7 @@ mod log;
 mod metrics;
 mod process;
 mod sparing;
+pub(crate) mod trace;
 
 pub(crate) use access::{AccessLine, AccessLog};
 pub(crate) use exposition::{Exposition, Kind};

@@ -50,7 +50,12 @@ pub(crate) fn scratch(test: &str) -> PathBuf {
 
 /// The program with these arguments, to its end.
 pub(crate) fn run(args: &[&str]) -> Output {
-    command().args(args).output().expect("the program starts")
+    run_in(args, &[])
+}
+
+/// The same in an environment.
+pub(crate) fn run_in(args: &[&str], environment: &[(&str, &str)]) -> Output {
+    command().args(args).envs(environment.iter().copied()).output().expect("the program starts")
 }
 
 /// The program, in an environment of its own.

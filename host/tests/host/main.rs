@@ -35,5 +35,6 @@ mod shutdown;
 mod smuggling;
 mod time_limits;
 mod tls;
+mod traces;
 mod traps;
 mod watch;

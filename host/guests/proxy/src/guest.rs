@@ -22,6 +22,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Proxy {
         let path = request.path_with_query().unwrap_or_default();
         let (behaviour, argument) =
             path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
+        let (argument, query) = argument.split_once('?').unwrap_or((argument, ""));
         let number: u64 = argument.parse().unwrap_or(0);
         match behaviour {
             "hello" => answer(out, 200, &[format!("hello {argument}").as_bytes()]),
@@ -50,17 +51,22 @@ impl wasip2::exports::http::incoming_handler::Guest for Proxy {
             "long" => lying(out, 4, b"more than was announced"),
             "silent" => drop(out),
             "fetch" => answer(out, 200, &[fetch(argument).as_bytes()]),
+            "fetch-after" => {
+                monotonic_clock::subscribe_duration(number * 1_000_000).block();
+                answer(out, 200, &[fetch(query).as_bytes()]);
+            }
             _ => answer(out, 404, &[b"no such behaviour"]),
         }
     }
 }
 
-/// Asks `http://{authority}/` and tells what came of it.
-fn fetch(authority: &str) -> String {
+/// Asks `http://{authority}/{path}` and tells what came of it.
+fn fetch(target: &str) -> String {
+    let (authority, path) = target.split_once('/').unwrap_or((target, ""));
     let request = OutgoingRequest::new(Fields::new());
     let _ = request.set_scheme(Some(&Scheme::Http));
     let _ = request.set_authority(Some(authority));
-    let _ = request.set_path_with_query(Some("/"));
+    let _ = request.set_path_with_query(Some(&format!("/{path}")));
     let response = match outgoing_handler::handle(request, None) {
         Ok(response) => response,
         Err(error) => return format!("error {error:?}"),

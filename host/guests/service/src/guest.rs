@@ -134,11 +134,23 @@ impl wasip3::exports::http::handler::Guest for Service {
             }
             "keyvalue" => Ok(text(keyvalue_call(argument, query))),
             "config" => Ok(text(format!("{:?}", config::get(argument)))),
-            "fetch" => Ok(text(fetch(query).await)),
             // What another answers: `/ask?{authority}/{path}`.
             "ask" => Ok(text(ask(query).await)),
             // Asks itself again and again, by the name `argument`.
             "loop" => Ok(text(ask(&format!("{argument}/loop/{argument}")).await)),
+            "fetch" => {
+                wait(number as u64).await;
+                Ok(text(fetch(query, None).await))
+            }
+            "fetch-as" => Ok(text(fetch(query, Some(argument)).await)),
+            "fetch-later" => {
+                let target = query.to_owned();
+                wit_bindgen::spawn(async move {
+                    wait(number as u64).await;
+                    fetch(&target, None).await;
+                });
+                Ok(text("started"))
+            }
             "hostile" => Ok(text(hostile::act(argument, query).await)),
             _ => {
                 let response = text(format!("no behaviour {behaviour:?}"));
@@ -377,14 +389,19 @@ async fn ask(target: &str) -> String {
     }
 }
 
-/// Asks `http://{authority}/` and tells what came of it.
-async fn fetch(authority: &str) -> String {
+/// Asks `http://{authority}/{path}`, as a child of `parent` if there is one, and tells what came of it.
+async fn fetch(target: &str, parent: Option<&str>) -> String {
+    let (authority, path) = target.split_once('/').unwrap_or((target, ""));
     let (_, trailers) = wasip3::wit_future::new(|| Ok(None));
-    let (request, _sent) = Request::new(Fields::new(), None, trailers, None);
+    let headers = Fields::new();
+    if let Some(parent) = parent {
+        headers.append("traceparent", parent.as_bytes()).expect("the header is valid");
+    }
+    let (request, _sent) = Request::new(headers, None, trailers, None);
     let _ = request.set_method(&Method::Get);
     let _ = request.set_scheme(Some(&Scheme::Http));
     let _ = request.set_authority(Some(authority));
-    let _ = request.set_path_with_query(Some("/"));
+    let _ = request.set_path_with_query(Some(&format!("/{path}")));
     match client::send(request).await {
         Ok(response) => format!("status {}", response.get_status_code()),
         Err(error) => format!("error {error:?}"),

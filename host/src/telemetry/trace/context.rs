@@ -1,0 +1,236 @@
+//! Who a span is, and how headers say so: W3C Trace Context (<https://www.w3.org/TR/trace-context/>).
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::random;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// What has to be passed on of `tracestate` (3.3.1.5); a longer one is not.
+const MAX_STATE: usize = 512;
+/// The length of `traceparent` in the one version that there is.
+const PARENT_LENGTH: usize = 55;
+
+/// A span's identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Context {
+    pub(super) trace: [u8; 16],
+    pub(super) span: [u8; 8],
+    /// It is recorded.
+    pub(super) sampled: bool,
+}
+
+/// A span's identity, and what other tracing systems have to say to its children.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(super) context: Context,
+    pub(super) state: Option<HeaderValue>,
+}
+
+impl Context {
+    /// The beginning of a trace, not sampled so far.
+    pub(super) fn root() -> Self {
+        // All zeros are no identity; such a draw will not be seen.
+        let [high, low] = random::unique();
+        let trace = (u128::from(high) << 64 | u128::from(low)).max(1);
+        Self { trace: trace.to_be_bytes(), span: fresh_span(), sampled: false }
+    }
+
+    /// Another span of the same trace.
+    pub(super) fn child(self) -> Self {
+        Self { span: fresh_span(), ..self }
+    }
+
+    /// The value of a `traceparent`, if it is well-formed (3.2).
+    fn parse(text: &[u8]) -> Option<Self> {
+        let (known, more) = text.split_at_checked(PARENT_LENGTH)?;
+        let mut fields = known.split(|byte| *byte == b'-');
+        let [version] = hex(fields.next()?)?;
+        // A later version may say more, behind another hyphen.
+        let fits = match version {
+            0 => more.is_empty(),
+            0xff => false,
+            _ => more.first().is_none_or(|byte| *byte == b'-'),
+        };
+        let (trace, span) = (hex(fields.next()?)?, hex(fields.next()?)?);
+        let [flags] = hex(fields.next()?)?;
+        let is_one = trace != [0; 16] && span != [0; 8] && fields.next().is_none();
+        (fits && is_one).then_some(Self { trace, span, sampled: flags & 1 == 1 })
+    }
+
+    /// As `traceparent` says it.
+    fn header(self) -> HeaderValue {
+        let mut text = Vec::with_capacity(PARENT_LENGTH);
+        text.extend_from_slice(b"00-");
+        push_hex(&mut text, &self.trace);
+        text.push(b'-');
+        push_hex(&mut text, &self.span);
+        text.extend_from_slice(if self.sampled { b"-01" } else { b"-00" });
+        // Hexadecimal digits and hyphens are a header's value.
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+            .unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+
+    /// The trace's identity, for people.
+    pub(super) fn trace_id(&self) -> Box<str> {
+        let mut text = Vec::with_capacity(32);
+        push_hex(&mut text, &self.trace);
+        String::from_utf8(text).unwrap_or_default().into()
+    }
+}
+
+impl Origin {
+    /// What headers say, if they say it well: one `traceparent`, and then `tracestate`.
+    pub(super) fn extract(headers: &HeaderMap) -> Option<Self> {
+        let mut parents = headers.get_all(TRACEPARENT).iter();
+        let context = parents.next().and_then(|value| Context::parse(value.as_bytes()))?;
+        parents.next().is_none().then(|| Self { context, state: state(headers) })
+    }
+
+    /// Puts this in the place of what headers say.
+    pub(super) fn inject(&self, headers: &mut HeaderMap) {
+        headers.insert(TRACEPARENT, self.context.header());
+        match &self.state {
+            Some(state) => drop(headers.insert(TRACESTATE, state.clone())),
+            None => drop(headers.remove(TRACESTATE)),
+        }
+    }
+}
+
+/// `tracestate`, in one line (3.3.1), if it is text and not too long.
+fn state(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(TRACESTATE).iter();
+    let first = lines.next()?;
+    let fits = |value: &HeaderValue| (1..=MAX_STATE).contains(&value.len()) && value.to_str().is_ok();
+    let Some(second) = lines.next() else { return Some(first.clone()).filter(fits) };
+    let all = [first, second].into_iter().chain(lines).map(HeaderValue::as_bytes);
+    let all: Vec<&[u8]> = all.filter(|line| !line.is_empty()).collect();
+    HeaderValue::from_bytes(&all.join(&b","[..])).ok().filter(fits)
+}
+
+fn fresh_span() -> [u8; 8] {
+    let [word, _] = random::unique();
+    word.max(1).to_be_bytes()
+}
+
+fn push_hex(to: &mut Vec<u8>, bytes: &[u8]) {
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    to.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+}
+
+/// Lower-case digits only, as the standard has them.
+fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    if text.len() != 2 * N {
+        return None;
+    }
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        let [high, low] = pair else { return None };
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn parse(text: &str) -> Option<Context> {
+        Context::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn a_parent_is_read_and_written() {
+        let context = parse(PARENT).unwrap();
+        assert!(context.sampled);
+        assert_eq!(context.header(), PARENT);
+        assert_eq!(&*context.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        let not_sampled = format!("{}00", &PARENT[..53]);
+        assert!(!parse(&not_sampled).unwrap().sampled);
+        // Other flags are not ours to pass on.
+        assert_eq!(parse(&format!("{}03", &PARENT[..53])).unwrap().header(), PARENT);
+    }
+
+    #[test]
+    fn a_later_version_may_say_more() {
+        let later = format!("01{}", &PARENT[2..]);
+        assert!(parse(&later).is_some());
+        assert!(parse(&format!("{later}-what-the-future-will-be-like")).is_some());
+        assert!(parse(&format!("{later}.what")).is_none());
+        assert!(parse(&format!("{PARENT}-more")).is_none());
+    }
+
+    #[test]
+    fn what_is_malformed_is_none() {
+        for text in [
+            "",
+            "00",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0g",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
+            "00_4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7_01",
+            "00-4bf92f3577b34da6a3ce929d0e0e47-3600f067aa0ba902b7-01-",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn the_state_goes_with_the_parent_alone() {
+        let extract = |pairs: &[_]| Origin::extract(&headers(pairs));
+        assert_eq!(extract(&[("tracestate", "a=1")]), None);
+        assert_eq!(extract(&[("traceparent", PARENT), ("traceparent", PARENT)]), None);
+        let origin =
+            extract(&[("traceparent", PARENT), ("tracestate", "a=1"), ("tracestate", "b=2")]).unwrap();
+        assert_eq!(origin.state.clone().unwrap(), "a=1,b=2");
+        let long = "a".repeat(MAX_STATE + 1);
+        assert_eq!(extract(&[("traceparent", PARENT), ("tracestate", &long)]).unwrap().state, None);
+
+        let mut theirs = headers(&[("traceparent", "nonsense"), ("traceparent", "x"), ("tracestate", "z=9")]);
+        origin.inject(&mut theirs);
+        assert_eq!(Origin::extract(&theirs), Some(origin.clone()));
+        Origin { state: None, ..origin }.inject(&mut theirs);
+        assert!(!theirs.contains_key("tracestate"));
+    }
+
+    #[test]
+    fn identities_differ() {
+        let root = Context::root();
+        assert_ne!(root.trace, Context::root().trace);
+        let child = root.child();
+        assert_eq!(child.trace, root.trace);
+        assert_ne!(child.span, root.span);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_sent_is_read_or_refused(text in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Context::parse(&text);
+        }
+
+        #[test]
+        fn what_is_written_is_read(trace in 1u128.., span in 1u64.., sampled: bool) {
+            let context = Context { trace: trace.to_be_bytes(), span: span.to_be_bytes(), sampled };
+            prop_assert_eq!(Context::parse(context.header().as_bytes()), Some(context));
+        }
+    }
+}
