@@ -44,7 +44,7 @@ async fn a_host_in_trouble_tells_no_secret() {
     let (store, proxy) =
         (format!("shared=redis://{}", redis.address()), format!("http://user:{CANARY}-proxy@{}", nobody()));
     let collector = format!("http://{}", nobody());
-    let headers = format!("authorization=Bearer {CANARY}-collector");
+    let headers = format!("authorization=Bearer%20{CANARY}-collector");
     let password = format!("{CANARY}-redis");
     let environment = [
         ("FROM_ENVIRONMENT", &*format!("{CANARY}-environment")),
