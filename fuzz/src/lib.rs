@@ -12,6 +12,11 @@ pub mod outbound;
 pub mod redis;
 #[expect(dead_code, reason = "what guests read settings by is not here")]
 pub mod settings;
+#[path = "../../host/src/random.rs"]
+#[expect(dead_code, reason = "nothing is drawn here")]
+mod random;
+#[expect(dead_code, reason = "spans are not begun here")]
+pub mod trace;
 #[path = "../../host/src/config/units.rs"]
 pub mod units;
 /// Where the host has them.
