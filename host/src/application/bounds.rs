@@ -74,11 +74,12 @@ impl Bounds {
             // for each: StarlingMonkey answers once in its life, others keep what a request left behind.
             Kind::Proxy => (1, 1),
         };
+        let max_calls = config.instance_max_requests.map_or(requests, NonZeroUsize::get);
         service::Limits {
             instances: instances + usize::from(at < remainder),
             concurrency,
-            at_once: if waiting { 1 } else { concurrency },
-            max_calls: config.instance_max_requests.map_or(requests, NonZeroUsize::get),
+            at_once: if waiting { 1 } else { concurrency.min(max_calls) },
+            max_calls,
             idle: config.instance_idle_timeout.get(),
             background: config.background_timeout.get(),
             request: self.request_timeout.get(),
@@ -147,5 +148,14 @@ mod tests {
         let bounds = Bounds::new(&config, "one", &OwnLimits::default());
         assert_eq!(bounds.on(&config, (0, 1), Kind::Proxy, false).concurrency, 1);
         assert_eq!(bounds.on(&config, (0, 1), Kind::Service, true).at_once, 1);
+    }
+
+    #[test]
+    fn an_instance_is_counted_on_for_no_more_calls_than_it_serves_in_its_life() {
+        let config = Config { instance_max_requests: Some(NonZeroUsize::MIN), ..Config::default() };
+        let bounds = Bounds::new(&config, "one", &OwnLimits::default());
+        let limits = bounds.on(&config, (0, 1), Kind::Service, false);
+        assert_eq!((limits.max_calls, limits.at_once), (1, 1));
+        assert!(limits.concurrency > 1);
     }
 }

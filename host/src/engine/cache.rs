@@ -1,7 +1,7 @@
 //! Compiled code on disk, so that only a component's first start pays for its compilation.
 //!
 //! A file is named by the hash of the component and the hash of all that wasmtime's code depends on (version,
-//! target, settings), ends in a digest of its own content, and is written under another name first. What does
+//! target, settings), ends in a checksum of its own content, and is written under another name first. What does
 //! not match in any of these is compiled again. Files are trusted only where nobody but us and root can write.
 
 use std::{
@@ -20,9 +20,10 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, component::Component};
 
-/// Ends every file, after the digest: another layout needs another mark.
-const MARK: &[u8; 16] = b"wasi-http-host/1";
-const DIGEST_LEN: usize = 32;
+use super::checksum;
+
+/// Ends every file, after the checksum: another layout needs another mark.
+const MARK: &[u8; 16] = b"wasi-http-host/2";
 /// How often it is said that a compilation goes on.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
@@ -156,7 +157,7 @@ fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
     #[expect(unsafe_code, reason = "compiled code can only be loaded on trust")]
     // SAFETY: the file must hold what `Component::serialize` made, for as long as it is mapped. It lies in a directory
     // and a file that only this user or root could have written, under the name of this very component and of this
-    // engine's settings, and carries a digest of itself, which rules out truncated and decayed files. This program
+    // engine's settings, and carries a checksum of itself, which rules out truncated and decayed files. This program
     // never writes into such a file: it renames a whole one over it. wasmtime checks its own version and settings
     // besides, and does not mind what follows the code. It is mapped rather than read so that all processes of a node
     // that run the component share its memory.
@@ -164,23 +165,15 @@ fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
     component.map(Some).map_err(|error| format!("{error:#}"))
 }
 
-/// Whether the file's digest and mark are right.
+/// Whether the file's checksum and mark are right.
 fn is_whole(mut file: &File) -> io::Result<bool> {
-    const TRAILER: usize = DIGEST_LEN + MARK.len();
-    let Some(mut left) = file.metadata()?.len().checked_sub(TRAILER as u64) else { return Ok(false) };
-    let mut digest = Sha256::new();
-    let mut buffer = vec![0; 64 << 10];
-    while left > 0 {
-        let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let Some(piece) = buffer.get_mut(..want) else { return Ok(false) };
-        file.read_exact(piece)?;
-        digest.update(&*piece);
-        left -= piece.len() as u64;
-    }
+    const TRAILER: usize = checksum::BYTES + MARK.len();
+    let Some(length) = file.metadata()?.len().checked_sub(TRAILER as u64) else { return Ok(false) };
+    let checksum = checksum::of(file, length)?;
     let mut trailer = [0; TRAILER];
     file.read_exact(&mut trailer)?;
-    let (told, mark) = trailer.split_at(DIGEST_LEN);
-    Ok(digest.finalize().as_slice() == told && mark == MARK)
+    let (told, mark) = trailer.split_at(checksum::BYTES);
+    Ok(checksum == told && mark == MARK)
 }
 
 /// Owned by this user or root, and writable by nobody else.
@@ -224,7 +217,7 @@ fn write(path: &Path, component: &Component) -> io::Result<()> {
     let written = (|| {
         let mut file = File::create(&temporary)?;
         file.write_all(&code)?;
-        file.write_all(&Sha256::digest(&code))?;
+        file.write_all(&checksum::of(&*code, code.len() as u64)?)?;
         file.write_all(MARK)?;
         file.sync_all()?;
         fs::rename(&temporary, path)

@@ -1,12 +1,13 @@
 //! The WebAssembly engine: how code is compiled, where instances live, and what stops them.
 
 mod cache;
+mod checksum;
 
 pub(crate) use cache::{Binary, Cache, Compiled};
 
 use std::{io, thread, time::Duration};
 
-use wasmtime::{Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::config::Config;
 
@@ -75,7 +76,9 @@ fn settings(config: &Config, instances: u32) -> wasmtime::Config {
         .max_memory_size(config.max_memory.as_usize())
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT_TABLE)
-        .max_unused_warm_slots(WARM_SLOTS.min(instances));
+        .max_unused_warm_slots(WARM_SLOTS.min(instances))
+        // Where the kernel can tell (6.7 and later), only pages that a guest has written are put back.
+        .pagemap_scan(Enabled::Auto);
 
     let mut settings = wasmtime::Config::new();
     settings
