@@ -9,7 +9,7 @@ PORT ?= 8080
 # Not in a configuration file: what is set there would hold for procedural macros too, which cannot be static.
 HOST_FLAGS := $(if $(filter Linux,$(shell uname -s)),-C target-feature=+crt-static)
 
-.PHONY: help setup build run demo test test-component test-host test-e2e test-cluster lint fmt bench clean
+.PHONY: help setup build run demo test test-component test-host test-e2e test-cluster lint fmt bench bench-scale clean release
 .PHONY: image image-cluster image-installer programs test-image test-installer kind-up kind-deploy kind-down test-shim
 .PHONY: test-monitoring fuzz
 
@@ -23,6 +23,9 @@ build: setup ## build the component and the host, optimised
 	@echo "==> building gists.wasm and wasi-http-host (the first time takes some minutes)"
 	@$(CARGO) build --release --locked --package gists --target wasm32-wasip2
 	@$(CARGO) rustc --release --locked --package wasi-http-host --bin wasi-http-host -- $(HOST_FLAGS)
+
+release: build ## the host once more, by a profile of its load: target/dist/wasi-http-host
+	@CARGO="$(CARGO)" scripts/release
 
 run: build ## serve the API on http://localhost:8080 (reads .env)
 	@PORT=$(PORT) scripts/run
@@ -83,6 +86,9 @@ fmt: setup ## format the code
 
 bench: build ## measure beside native axum, FastAPI, and Spin where it is on the PATH
 	@bench/run
+
+bench-scale: build ## how cost grows: body size, cached users, open connections; native beside this host
+	@bench/scale
 
 image: build ## container images of the service under target/image, without Docker
 	@scripts/image service

@@ -19,7 +19,10 @@ BENCH = ROOT / "bench"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 WASM = Path(os.environ.get("GISTS_WASM", TARGET / "wasm32-wasip2/release/gists.wasm"))
 HOST = Path(os.environ.get("WASI_HTTP_HOST_BIN", TARGET / "release/wasi-http-host"))
+GUIDED = TARGET / "dist/wasi-http-host"  # what `make release` leaves
+HELLO = TARGET / "wasm32-wasip2/release/bench_hello.wasm"
 NATIVE = TARGET / "release/bench-native"
+LOAD = TARGET / "release/bench-load"
 FAKE = TARGET / "release/fake-github"
 VENV = TARGET / "bench-venv"
 
@@ -138,12 +141,38 @@ def fake_github() -> Contender:
     return Contender("fake GitHub", [str(part) for part in command], announces=r"on http://([\d.:]+) with", probe="/_fake")
 
 
+def upstream() -> Contender:
+    """A GitHub whose user `s{bytes}-{anything}` has one gist of about that length."""
+    return Contender("upstream", [str(LOAD), "upstream"], announces=r"on http://([\d.:]+)", probe="/users/s0-0/gists")
+
+
+def best_host() -> Path:
+    """The guided build where there is one."""
+    return GUIDED if GUIDED.exists() and "WASI_HTTP_HOST_BIN" not in os.environ else HOST
+
+
+def hello(binary: Path) -> Contender:
+    """This host with a component that needs no store."""
+    return serve("this host", HELLO, binary, {}, "/")
+
+
+def wasmtime() -> Contender:
+    """`wasmtime serve` with the same component, as it comes: 128 requests an instance, 16 at once."""
+    command = ["wasmtime", "serve", "-Sp3,cli", "-Wcomponent-model-async", "--addr", "127.0.0.1:{port}", str(HELLO)]
+    return Contender("wasmtime serve", command, probe="/")
+
+
 def host(name: str, github: str, binary: Path, wasm: Path, *flags: str) -> Contender:
+    """This host with the API."""
+    return serve(name, manifest(wasm), binary, settings(github), "/health", *flags)
+
+
+def serve(name: str, app: Path, binary: Path, environment: dict[str, str], probe: str, *flags: str) -> Contender:
     """This host; no access log, as in the others."""
-    command = [str(binary), "serve", str(manifest(wasm)), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+    command = [str(binary), "serve", str(app), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
     command += ["--log-format", "json", "--access-log", "off", *flags]
     announces = r'"listener":"main".*"address":"([\d.:]+)"'
-    return Contender(name, command, settings(github), announces)
+    return Contender(name, command, environment, announces, probe)
 
 
 def manifest(wasm: Path) -> Path:
@@ -184,8 +213,9 @@ def prepare(names: set[str]) -> None:
         if names & {"reused", "fresh"} and not path.exists():
             fail(f"{path} is missing: `make build` makes it")
     print("==> building the yardsticks", flush=True)
-    build = ["cargo", "build", "--release", "--locked", "--quiet", "-p", "bench-native", "-p", "e2e", "--bins"]
-    subprocess.run(build, cwd=ROOT, check=True)
+    build = ["cargo", "build", "--release", "--locked", "--quiet"]
+    subprocess.run([*build, "-p", "bench-native", "-p", "bench-load", "-p", "e2e", "--bins"], cwd=ROOT, check=True)
+    subprocess.run([*build, "-p", "bench-hello", "--target", "wasm32-wasip2"], cwd=ROOT, check=True)
     stamp, wanted = VENV / "requirements.txt", (BENCH / "fastapi/requirements.txt").read_text()
     if "fastapi" in names and not (stamp.exists() and stamp.read_text() == wanted):
         print(f"==> installing FastAPI in {VENV.relative_to(ROOT)}", flush=True)

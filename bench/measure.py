@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
@@ -9,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from contenders import Contender, fail
+from contenders import LOAD, Contender, fail
 
 CONNECTIONS = 32
 ANSWER_BYTES = 20_000
@@ -88,6 +89,30 @@ def wrk(contender: Contender, path: str, seconds: float) -> Sample:
     percentile = {p: milliseconds(re.search(rf"^\s+{p}%\s+(\S+)", out, re.MULTILINE)[1]) for p in (50, 99)}
     per_second = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])
     return Sample(requests, per_second, cpu / requests * 1e6, percentile[50], percentile[99])
+
+
+def load(contender: Contender, path: str, *arguments: str, timeout: float = 3600) -> dict:
+    """What `bench-load run` says of one turn."""
+    command = [str(LOAD), "run", "--address", contender.address, "--path", path, *arguments]
+    before = contender.cpu_seconds()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    if done.returncode != 0:
+        fail(f"{contender.name} on {path}: {done.stderr.strip()}\n{contender.tail()}")
+    result = json.loads(done.stdout)
+    if result["failed"] or not result["requests"]:
+        fail(f"{contender.name} on {path}: {result['failed']} of {result['requests']} failed: {result['first_failure']}\n{contender.tail()}")
+    return result | {"cpu_micros": (contender.cpu_seconds() - before) / result["asked"] * 1e6}
+
+
+def at_rate(contenders: list[Contender], path: str, rate: int, count: int, seconds: int) -> dict[str, dict]:
+    """Latencies where all get the same number of requests a second; medians over the rounds."""
+    taken = {contender.name: [] for contender in contenders}
+    for number in range(count):
+        turn = number % len(contenders)
+        for contender in contenders[turn:] + contenders[:turn]:
+            taken[contender.name].append(load(contender, path, "--rate", str(rate), "--seconds", str(seconds)))
+    keys = ("per_second", "p50_ms", "p99_ms", "p999_ms", "cpu_micros")
+    return {name: {key: median(turn[key] for turn in turns) for key in keys} for name, turns in taken.items()}
 
 
 def milliseconds(text: str) -> float:

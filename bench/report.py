@@ -39,6 +39,7 @@ def markdown(result: dict) -> str:
             figures = [number(cell["per_second"], 0), *(number(cell[key], 2) for key in ("cpu_micros", "p50_ms", "p99_ms"))]
             lines.append("| " + " | ".join([name, *ratios, *figures]) + " |")
         lines.append("")
+    lines += equal_load(result["equal_load"]) + hello(result["hello"])
     lines += ["## Start, memory, size", "", "| | first answer ms | RSS idle MiB | RSS after load MiB |", "| --- | --- | --- | --- |"]
     for name, cells in result["processes"].items():
         lines.append("| " + " | ".join([name, *(number(cells.get(key), 1) for key in ("first_answer_ms", "idle_mib", "loaded_mib"))]) + " |")
@@ -47,6 +48,28 @@ def markdown(result: dict) -> str:
     lines += [f"- {note}" for note in result["notes"]] + [""] * bool(result["notes"])
     lines += [f"{result['date']}: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in result["machine"].items()) + ".", ""]
     return "\n".join(lines)
+
+
+def equal_load(routes: dict) -> list[str]:
+    lines = []
+    for route, cells in routes.items():
+        lines += [f"## {route}, {cells['rate']:,} requests a second for each", "", "| | req/s | CPU µs a request | p50 ms | p99 ms | p99.9 ms |", "| --- | --- | --- | --- | --- | --- |"]
+        for name, cell in cells.items():
+            if name != "rate":
+                figures = [number(cell["per_second"], 0), *(number(cell[key], 2) for key in ("cpu_micros", "p50_ms", "p99_ms", "p999_ms"))]
+                lines.append("| " + " | ".join([name, *figures]) + " |")
+        lines.append("")
+    return lines
+
+
+def hello(result: dict) -> list[str]:
+    if not result:
+        return ["`wasmtime serve` was not measured: no `wasmtime` on the PATH.", ""]
+    lines = [f"## A component without a store, beside {result['version']}", "", "| | times wasmtime serve | req/s | CPU µs a request | p50 ms | p99 ms |", "| --- | --- | --- | --- | --- | --- |"]
+    for name, cell in result["cells"].items():
+        figures = [number(cell["times_wasmtime"], 2), number(cell["per_second"], 0), *(number(cell[key], 2) for key in ("cpu_micros", "p50_ms", "p99_ms"))]
+        lines.append("| " + " | ".join([name, *figures]) + " |")
+    return [*lines, ""]
 
 
 def number(value: float | None, digits: int) -> str:

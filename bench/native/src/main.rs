@@ -34,6 +34,9 @@ struct Arguments {
     /// Seconds that an entry is fresh.
     #[arg(long, env = "CACHE_TTL", default_value_t = 300)]
     cache_ttl: u64,
+    /// Entries that are kept.
+    #[arg(long, env = "CACHE_ENTRIES", default_value_t = 10_000)]
+    cache_entries: u64,
     /// Runtimes, each on a thread of its own [default: one a core].
     #[arg(long)]
     threads: Option<NonZeroUsize>,
@@ -41,7 +44,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let service = service::Gists::new(arguments.github_api_url, arguments.cache_ttl);
+    let service = service::Gists::new(arguments.github_api_url, arguments.cache_ttl, arguments.cache_entries);
     let count = arguments.threads.or_else(|| std::thread::available_parallelism().ok());
     match threads::serve(arguments.listen, count.map_or(1, NonZeroUsize::get), &service.router()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,8 +18,6 @@ use crate::metrics::Metrics;
 use crate::request_id::{self, X_REQUEST_ID};
 use crate::upstream::{Failure, GitHub};
 
-/// Entries that are kept.
-const ENTRIES: u64 = 10_000;
 const HEALTHY: &[u8] = br#"{"status":"healthy","service":"github-gists-api"}"#;
 
 /// The gists API.
@@ -48,8 +46,8 @@ impl Default for Asked {
 }
 
 impl Gists {
-    pub(crate) fn new(github: Uri, ttl: u64) -> Self {
-        let cache = Cache::new(ENTRIES);
+    pub(crate) fn new(github: Uri, ttl: u64, entries: u64) -> Self {
+        let cache = Cache::new(entries);
         Self(Arc::new(Inner { cache, github: GitHub::new(github), metrics: Metrics::default(), ttl }))
     }
 
