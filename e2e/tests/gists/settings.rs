@@ -8,7 +8,8 @@ suite!(
     a_bad_setting_is_named_and_unready,
     an_empty_setting_is_unset,
     readiness_tells_where_it_runs,
-    a_settings_directory_overrides
+    a_settings_directory_overrides,
+    a_rotated_token_is_used_without_a_restart_and_no_request_is_lost
 );
 
 async fn a_bad_setting_is_named_and_unready(instances: Instances) {
@@ -83,5 +84,44 @@ async fn a_settings_directory_overrides(instances: Instances) {
     .await;
     assert_eq!(service.host.get("/octocat").await.is(200).json()["cache"]["ttl_seconds"], 41);
     assert_eq!(service.github.journal().calls()[0].header("authorization"), Some("Bearer ghp_from_a_file"));
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+async fn a_rotated_token_is_used_without_a_restart_and_no_request_is_lost(instances: Instances) {
+    let directory =
+        std::env::temp_dir().join(format!("gists-e2e-rotated-{}-{instances:?}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    // A whole file takes the other's place, as a mounted Secret's does.
+    let rotate = |token: &str| {
+        std::fs::write(directory.join(".next"), token).unwrap();
+        std::fs::rename(directory.join(".next"), directory.join("github_token")).unwrap();
+    };
+    rotate("ghp_first");
+    let service = Service::with(instances, |options| {
+        options
+            .setting("cache_ttl", "1")
+            .flag("--settings-dir", &directory.to_string_lossy())
+            .flag("--settings-poll", "100ms")
+    })
+    .await;
+    let used = |token: &str| {
+        let header = format!("Bearer {token}");
+        let calls = service.github.journal().calls();
+        calls.last().is_some_and(|call| call.header("authorization") == Some(&*header)).then_some(())
+    };
+    until("the first token is used", async || {
+        service.host.get("/octocat").await.is(200);
+        used("ghp_first")
+    })
+    .await;
+    rotate("ghp_second");
+    until("the second one is used", async || {
+        service.host.get("/octocat").await.is(200);
+        used("ghp_second")
+    })
+    .await;
+    let reloaded = "wasi_http_host_reloads_total{outcome=\"done\"} 1";
+    assert!(service.host.admin("/metrics").await.text().contains(reloaded));
+    assert!(!service.host.log().contains("ghp_"), "no token in the log");
     std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -13,7 +13,7 @@ use crate::{
 
 #[tokio::test]
 async fn a_guest_that_spins_is_stopped_and_others_are_served_meanwhile() {
-    let host = Host::start("service", &["--threads", "1", "--request-timeout", "1s"]);
+    let host = Host::start("service", &["--threads", "1", "--request-timeout", "5s"]);
     let (spun, others) = tokio::join!(host.get("/spin"), async {
         sleep(Duration::from_millis(100)).await;
         let mut answers = Vec::new();
@@ -62,12 +62,12 @@ async fn a_body_that_never_ends_is_broken_off() {
 
 #[tokio::test]
 async fn a_body_that_stands_still_is_broken_off() {
-    let host = Host::start("service", &["--body-idle-timeout", "300ms"]);
+    let host = Host::start("service", &["--body-idle-timeout", "2s"]);
     let answer = host.get("/stall").await;
     assert!(!answer.whole && answer.text() == "begun", "{answer:?}");
     // One that goes on slowly is not.
-    let answer = host.get("/drip/30").await;
-    assert!(answer.whole && answer.text().lines().count() == 30);
+    let answer = host.get("/drip/150").await;
+    assert!(answer.whole && answer.text().lines().count() == 150);
 }
 
 #[tokio::test]
