@@ -1,6 +1,10 @@
 //! `wasi-http-host`: the command line over the library of the same name.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use clap::{Parser, error::ErrorKind};
 use wasi_http_host::{Config, Host, Inspection, Shutdown, StartError, compile, inspect, raise_open_files};
@@ -38,6 +42,7 @@ enum Cli {
 
 fn main() -> ExitCode {
     save_memory();
+    bear_full_files();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -80,6 +85,13 @@ fn save_memory() {
 
 #[cfg(not(target_os = "linux"))]
 fn save_memory() {}
+
+/// A file that may not grow (`ulimit -f`) is an error of that write, as on a full disk: not the process's end, which is
+/// what the signal alone would mean.
+fn bear_full_files() {
+    // Where that is refused, it ends as it would have.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::<AtomicBool>::default());
+}
 
 fn serve(config: Config) -> Result<ExitCode, StartError> {
     raise_open_files();

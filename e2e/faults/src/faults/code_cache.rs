@@ -24,6 +24,19 @@ pub(super) async fn full() -> Outcome {
     Ok(Shown { done, tally, normal_after: std::time::Duration::ZERO })
 }
 
+/// As [`full`], by a limit of the process's own: it comes with a signal.
+pub(super) async fn limited() -> Outcome {
+    let dir = scratch()?;
+    let under = ["prlimit", "--fsize=1048576"];
+    let site = Site::alone(|options| at(options, dir.path()).under(under)).await?;
+    let tally = served(&site).await?;
+    said(&site, "compiled code not kept", 1)?;
+    let left = fs::read_dir(dir.path()).map_err(|error| error.to_string())?.count();
+    ensure!(left == 0, "{left} files are left of what was not kept");
+    let done = format!("files may not grow beyond a MiB (ulimit -f); started in {}", started(&site));
+    Ok(Shown { done, tally, normal_after: std::time::Duration::ZERO })
+}
+
 pub(super) async fn read_only() -> Outcome {
     let home = scratch()?;
     let script = "mount -t tmpfs -o ro none \"$1\"; mount --bind /tmp /tmp; mount -o remount,bind,ro /tmp";

@@ -34,6 +34,7 @@ faults! {
     "upstream-gone": "GitHub is gone, and returns" => upstream::gone,
     "dns-failing": "the name server fails, lies and falls silent" => names::failing,
     "code-cache-full": "the disk for compiled code is full" => code_cache::full,
+    "code-cache-limited": "files of compiled code may not grow (ulimit -f)" => code_cache::limited,
     "code-cache-damaged": "files of compiled code are damaged" => code_cache::damaged,
     "read-only-files": "no home directory, no /tmp that can be written" => code_cache::read_only,
     "descriptors": "the process may open no more files" => descriptors::exhausted,
