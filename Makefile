@@ -62,6 +62,14 @@ faults: faults-build ## what goes wrong around the host, a line each (docs/fault
 soak: faults-build ## minutes of everything at once; memory, files, instances, permits must come back; SOAK=60s
 	@$(CARGO) run --quiet --locked --package faults -- soak --for $(SOAK)
 
+examples: setup ## components of other tool chains, with Node.js' npm and Python: examples/README.md
+	@examples/build
+
+test-examples: build examples ## each of them in the real host
+	@echo "==> examples"
+	@$(CARGO) test --locked --package examples -- --skip figures
+	@$(CARGO) test --quiet --locked --package examples figures -- --nocapture
+
 test-cluster: setup ## the manifests on the cluster that KUBECONFIG names (e2e/cluster/README.md)
 	@echo "==> on the cluster"
 	@CARGO="$(CARGO)" scripts/test-cluster

@@ -40,19 +40,23 @@ impl Options {
     /// The repository's manifest, on free ports.
     #[must_use]
     pub fn new(instances: Instances) -> Self {
-        let cache = paths::target().join("e2e-cache");
-        let served = paths::manifest().into();
-        let nothing =
-            Self { served, flags: Vec::new(), environment: Vec::new(), program: None, under: Vec::new() };
-        let mut options = nothing
-            .flag("--listen", "127.0.0.1:0")
-            .flag("--admin-listen", "127.0.0.1:0")
-            .flag("--log-format", "json")
-            .flag("--cache-dir", &cache.to_string_lossy());
+        let mut options = Self::of(paths::manifest());
         if instances == Instances::Fresh {
             options = options.flag("--instance-max-requests", "1");
         }
         options
+    }
+
+    /// Any manifest or component, on free ports, with the host's own defaults.
+    #[must_use]
+    pub fn of(app: impl Into<OsString>) -> Self {
+        let cache = paths::target().join("e2e-cache");
+        let served = app.into();
+        Self { served, flags: Vec::new(), environment: Vec::new(), program: None, under: Vec::new() }
+            .flag("--listen", "127.0.0.1:0")
+            .flag("--admin-listen", "127.0.0.1:0")
+            .flag("--log-format", "json")
+            .flag("--cache-dir", &cache.to_string_lossy())
     }
 
     /// Adds a command-line flag, in place of one of the same name.
