@@ -105,12 +105,18 @@ fn unsatisfied(engine: &Engine, component: &Component, linker: &Linker<Guest>) -
     found
 }
 
-/// The innermost cause says it best: "a matching implementation was not found", or which function differs.
+/// The innermost cause says it best: "a matching implementation was not found", or which function differs. An interface
+/// that is not there at all is reported as one that lacks the first of its functions.
 fn reason(error: &wasmtime::Error) -> String {
-    let innermost = error.chain().last().map(ToString::to_string).unwrap_or_default();
-    match innermost.contains("not found in the linker") {
-        true => "no such interface here".to_owned(),
-        false => innermost,
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let innermost = causes.last().cloned().unwrap_or_default();
+    if innermost.contains("not found in the linker") {
+        return "no such interface here".to_owned();
+    }
+    let export = causes.iter().find_map(|cause| cause.strip_prefix("instance export `")?.split('`').next());
+    match export {
+        Some(export) if innermost.ends_with("implementation is missing") => format!("no `{export}` here"),
+        _ => innermost,
     }
 }
 

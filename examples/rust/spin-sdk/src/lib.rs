@@ -6,10 +6,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use spin_sdk::{
     http::{Headers, IncomingRequest, OutgoingResponse, Request, Response, ResponseOutparam, send},
     http_component,
-    wit::wasi::{
-        config::store as config,
-        keyvalue::{atomics, store as keyvalue},
-    },
+    wit::wasi::keyvalue::{atomics, store as keyvalue},
 };
 
 #[http_component]
@@ -103,7 +100,7 @@ async fn relay(out: ResponseOutparam, url: &str) {
 
 #[cfg(not(feature = "spin-only"))]
 fn setting() -> String {
-    config::get("greeting").ok().flatten().unwrap_or_default()
+    spin_sdk::wit::wasi::config::store::get("greeting").ok().flatten().unwrap_or_default()
 }
 
 #[cfg(feature = "spin-only")]
