@@ -42,9 +42,12 @@ fn has_test(source: &str, name: &str) -> bool {
             attributed &= line.starts_with("//") || line.is_empty();
         }
     }
-    // Of those for the real component, `suite!` makes one for each way of running instances.
-    let suite = source.split_once("suite!(").and_then(|(_, rest)| rest.split_once(");"));
-    suite.is_some_and(|(names, _)| names.split(',').any(|listed| listed.trim() == name))
+    // Of those for the real component, `suite!` makes one for each way of running instances; of those for the examples,
+    // `each_example!` one for each.
+    ["suite!(", "each_example!("].iter().any(|made_by| {
+        let suite = source.split_once(made_by).and_then(|(_, rest)| rest.split_once(");"));
+        suite.is_some_and(|(names, _)| names.split(',').any(|listed| listed.trim() == name))
+    })
 }
 
 /// The document's links, each of which leads somewhere; those to tests by name.
