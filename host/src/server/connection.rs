@@ -16,13 +16,14 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio::{net::TcpStream, sync::watch};
 
 use super::{
     exchange,
     io::{Activity, Patience, TimedStream},
     protocol::{self, Protocol},
     stream::Stream,
+    streams::Streams,
     worker::{Accepted, Worker},
 };
 
@@ -97,14 +98,15 @@ async fn run(
             // Between frames of HTTP/2 there is no telling a head that begins from a ping.
             let patience = Patience { head: limits.patience.idle, ..limits.patience };
             let io = TokioIo::new(TimedStream::new(stream, prefix, activity, patience));
-            let connection = http2::Builder::new(Streams { limit: limits.exchange })
-                .timer(TokioTimer::new())
-                .max_concurrent_streams(MAX_STREAMS)
-                .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
-                .max_send_buf_size(WRITE_BUFFER)
-                .keep_alive_interval(PING_EVERY)
-                .keep_alive_timeout(PONG_WITHIN)
-                .serve_connection(io, service);
+            let connection =
+                http2::Builder::new(Streams { total: limits.exchange, idle: limits.patience.write })
+                    .timer(TokioTimer::new())
+                    .max_concurrent_streams(MAX_STREAMS)
+                    .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+                    .max_send_buf_size(WRITE_BUFFER)
+                    .keep_alive_interval(PING_EVERY)
+                    .keep_alive_timeout(PONG_WITHIN)
+                    .serve_connection(io, service);
             drive(connection, http2::Connection::graceful_shutdown, closing).await?;
         }
     }
@@ -144,19 +146,6 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
         }
     })
     .await
-}
-
-/// Runs the streams of HTTP/2 connections, none for longer than a request and its response may take: a client that
-/// takes nothing off a stream stalls only that one, which no limit on the connection notices.
-#[derive(Clone)]
-struct Streams {
-    limit: Duration,
-}
-
-impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Streams {
-    fn execute(&self, stream: F) {
-        tokio::spawn(timeout(self.limit, stream));
-    }
 }
 
 /// Resolves when connections without a request are to close.

@@ -157,7 +157,7 @@ impl Exchange {
             head.headers.insert(header::CONNECTION, CLOSE);
         }
         let limits = self.worker.shared.limits.response_body;
-        Response::from_parts(head, ServedBody::new(content, self, limits))
+        Response::from_parts(head, ServedBody::new(content, version == Version::HTTP_2, self, limits))
     }
 
     /// The response has a body in no case (RFC 9110, 6.4.1).

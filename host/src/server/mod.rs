@@ -9,6 +9,7 @@ mod refusal;
 mod request;
 mod response;
 mod stream;
+mod streams;
 mod tls;
 mod worker;
 

@@ -12,8 +12,12 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 use wasmtime_wasi_http::Error;
 
-use super::exchange::Exchange;
+use super::{exchange::Exchange, streams};
 use crate::service::{Content, GuestBody};
+
+/// What the connection takes at once where it carries several streams: as much as a frame of HTTP/2 holds at most. It
+/// takes a piece whole, whether the client has room for it or not.
+const PIECE: usize = 16 << 10;
 
 /// Limits on a body that is still being made.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +29,10 @@ pub(super) struct BodyLimits {
 /// What hyper holds until the client has all of it, or has gone.
 pub(super) struct ServedBody {
     content: Served,
+    /// What is left of a frame that is larger than a piece.
+    rest: Bytes,
+    /// It is one stream of several on its connection.
+    multiplexed: bool,
     exchange: Exchange,
 }
 
@@ -43,7 +51,7 @@ struct Stream {
 }
 
 impl ServedBody {
-    pub(super) fn new(content: Content, exchange: Exchange, limits: BodyLimits) -> Self {
+    pub(super) fn new(content: Content, multiplexed: bool, exchange: Exchange, limits: BodyLimits) -> Self {
         let content = match content {
             Content::Whole(bytes) => Served::Whole(bytes),
             Content::Stream(body) => {
@@ -51,11 +59,29 @@ impl ServedBody {
                 Served::Stream(Box::new(Stream { body, limits, deadline, timer: None }))
             }
         };
-        let mut body = Self { content, exchange };
+        let mut body = Self { content, rest: Bytes::new(), multiplexed, exchange };
         if body.content.is_empty() || body.exchange.is_bodiless() {
             body.exchange.complete();
+        } else if multiplexed {
+            // The head counts as the first piece.
+            streams::taken();
         }
         body
+    }
+}
+
+impl ServedBody {
+    /// As much of a frame as the connection takes at once; the rest of it comes next.
+    fn piece(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.into_data() {
+            Ok(mut bytes) if bytes.len() > PIECE => {
+                let piece = bytes.split_to(PIECE);
+                self.rest = bytes;
+                Frame::data(piece)
+            }
+            Ok(bytes) => Frame::data(bytes),
+            Err(trailers) => trailers,
+        }
     }
 }
 
@@ -97,17 +123,25 @@ impl Body for ServedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
+        if this.multiplexed {
+            streams::asked();
+        }
         let frame = match &mut this.content {
+            _ if !this.rest.is_empty() => Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest))))),
             Served::Ended => Poll::Ready(None),
             Served::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Served::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Served::Stream(stream) => stream.poll(cx),
         };
+        let frame = if this.multiplexed { frame.map_ok(|frame| this.piece(frame)) } else { frame };
         match &frame {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(frame))) => {
+                if this.multiplexed {
+                    streams::taken();
+                }
                 this.exchange.sent(frame.data_ref().map_or(0, Bytes::len));
-                if this.content.is_empty() {
+                if this.is_end_stream() {
                     this.exchange.complete();
                 }
             }
@@ -124,14 +158,22 @@ impl Body for ServedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.content.is_empty()
+        self.rest.is_empty() && self.content.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
+        let mut hint = match &self.content {
             Served::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Served::Stream(stream) => stream.body.size_hint(),
             Served::Ended => SizeHint::with_exact(0),
+        };
+        if !self.rest.is_empty() {
+            let rest = self.rest.len() as u64;
+            if let Some(upper) = hint.upper() {
+                hint.set_upper(upper.saturating_add(rest));
+            }
+            hint.set_lower(hint.lower().saturating_add(rest));
         }
+        hint
     }
 }

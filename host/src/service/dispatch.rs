@@ -226,9 +226,11 @@ impl Dispatch {
     fn look(self: &Arc<Self>, taken_before: Option<u64>, now: Instant) -> Option<u64> {
         let mut state = lock(&self.state);
         let mut late = Vec::new();
-        while let Some(call) = state.queue.pop_front_if(|call| call.is_abandoned() || call.deadline <= now) {
+        while let Some(call) = state.queue.pop_front_if(|call| call.deadline <= now) {
             late.push(call);
         }
+        // Behind one that waits, too: a client that takes its requests back has given up their places, and may make others.
+        state.queue.retain(|call| !call.is_abandoned());
         self.waiting.store(state.queue.len(), Ordering::Release);
         let starved = self.starved.swap(false, Ordering::Relaxed);
         let mut wakers = Vec::new();
@@ -252,7 +254,7 @@ impl Dispatch {
         };
         drop(state);
         for call in late {
-            // An abandoned call's receiver is gone, and nobody minds.
+            // One that was abandoned just now has nobody who minds.
             let _ = call.reply.send(Err(CallError::NoInstance));
         }
         wakers.into_iter().for_each(Waker::wake);

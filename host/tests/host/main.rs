@@ -15,6 +15,8 @@ mod code_cache;
 mod command_line;
 mod components;
 mod forgery;
+mod frames;
+mod h2;
 mod harness;
 mod hostile;
 mod http;

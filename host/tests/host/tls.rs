@@ -31,6 +31,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     client::{Answer, raw, read, until_closed},
+    frames::{SETTINGS, WINDOW_UPDATE, frame, get as get_frame},
     harness::{DEADLINE, Host, run, scratch},
 };
 
@@ -402,11 +403,21 @@ async fn handshakes_at_once_are_bounded_and_others_wait() {
 async fn a_client_that_takes_nothing_is_let_go_under_tls_too() {
     let pair = made();
     let host = Files::new("tls-stalled", &pair).serve("service", &["--body-idle-timeout", "300ms"]);
-    let mut stream = connect(&host, &trusting(&[&pair], &[b"http/1.1"])).await;
-    stream.write_all(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    assert_eq!(stream.read_u8().await.unwrap(), b'H');
-    host.wait_for_metric("wasi_http_host_connections_open", |open| open == 0.0).await;
-    assert_eq!(host.metric("wasi_http_host_connection_errors_total").await, 1.0);
+    // As much as it likes to send of HTTP/2 as well: only the connection holds it up.
+    let windows = [
+        frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]),
+        frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xf0, 0, 0]),
+    ];
+    let h2 =
+        [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &windows.concat(), &get_frame(1, "/endless")].concat();
+    let h1 = b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
+    for (closed, alpn, asking) in [(1.0, &b"http/1.1"[..], h1), (2.0, b"h2", h2)] {
+        let mut stream = connect(&host, &trusting(&[&pair], &[alpn])).await;
+        stream.write_all(&asking).await.unwrap();
+        stream.read_u8().await.unwrap();
+        host.wait_for_metric("wasi_http_host_connection_errors_total", |errors| errors == closed).await;
+        host.wait_for_metric("wasi_http_host_connections_open", |open| open == 0.0).await;
+    }
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@ impl wasip3::exports::http::handler::Guest for Service {
             "count-body" => {
                 Ok(text(read_all(request).await.map_or_else(|e| format!("error {e:?}"), |n| n.to_string())))
             }
+            "trailers" => Ok(trailers(request).await),
             "sleep" => {
                 wait(number as u64).await;
                 Ok(text("slept"))
@@ -353,6 +354,27 @@ async fn read_all(request: Request) -> Result<usize, ErrorCode> {
         }
     }
     trailers.await.map(|_| length)
+}
+
+/// Tells the request's trailers, and sends them back as its own.
+async fn trailers(request: Request) -> Response {
+    let (_, result) = wasip3::wit_future::new(|| Ok(()));
+    let (mut body, trailers) = Request::consume_body(request, result);
+    while !matches!(body.read(Vec::with_capacity(16 << 10)).await.0, wit_bindgen::StreamResult::Dropped) {}
+    let received = match trailers.await {
+        Ok(received) => received.map(|fields| fields.copy_all()).unwrap_or_default(),
+        Err(error) => return text(format!("error {error:?}")),
+    };
+    let (mut writer, reader) = wasip3::wit_stream::new();
+    let (trailers, trailers_reader) = wasip3::wit_future::new(|| Ok(None));
+    let (response, _sent) = Response::new(Fields::new(), Some(reader), trailers_reader);
+    wit_bindgen::spawn(async move {
+        writer.write_all(format!("{} received", received.len()).into_bytes()).await;
+        drop(writer);
+        let fields = Fields::from_list(&received).expect("they were fields before");
+        let _ = trailers.write(Ok(Some(fields))).await;
+    });
+    response
 }
 
 /// Takes memory until there is none.
