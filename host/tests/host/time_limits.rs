@@ -32,6 +32,18 @@ async fn a_guest_that_spins_is_stopped_and_others_are_served_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_guest_that_spins_is_stopped_although_a_body_is_being_read_from_it() {
+    // No other limit ends it: nobody who waits for the body gives up before the test does.
+    let flags = ["--threads", "1", "--request-timeout", "1s", "--body-idle-timeout", "10m"];
+    let host = Host::start("service", &flags);
+    let head = begin(host.address, Request::get("/stall").body(Full::default()).unwrap()).await;
+    assert_eq!(host.get("/spin").await.status, StatusCode::GATEWAY_TIMEOUT);
+    let cut = read(head).await;
+    assert!(!cut.whole && cut.text() == "begun", "{cut:?}");
+    assert_eq!(host.get("/served").await.text(), "1");
+}
+
+#[tokio::test]
 async fn a_guest_that_never_answers_is_given_up() {
     let host = Host::start("service", &["--threads", "1", "--request-timeout", "300ms"]);
     let started = Instant::now();
