@@ -1,11 +1,8 @@
 //! What belongs to one instance: its WASI, its limits, and its view of the host.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
-use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline, component::Linker};
+use wasmtime::{Engine, ResourceLimiter, Store, component::Linker};
 use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -66,7 +63,6 @@ pub(crate) struct Guest {
     limits: Limits,
     links: Option<Arc<Links>>,
     calls: Option<Arc<Calls>>,
-    interrupts: Arc<AtomicU64>,
 }
 
 impl Guest {
@@ -111,16 +107,12 @@ impl Guest {
                 metrics: template.metrics.clone(),
             },
             calls,
-            interrupts: Arc::default(),
         };
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.limits);
         // Each tick of the epoch is a yield: others of the thread get their turn, and limits are looked at.
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|store| {
-            store.data().interrupts.fetch_add(1, Ordering::Relaxed);
-            Ok(UpdateDeadline::Yield(1))
-        });
+        store.epoch_deadline_async_yield_and_update(1);
         store
     }
 
@@ -132,11 +124,6 @@ impl Guest {
     /// Which requests the instance is serving; none where nobody asks for traces.
     pub(crate) fn calls(&self) -> Option<&Arc<Calls>> {
         self.calls.as_ref()
-    }
-
-    /// How often a tick of the epoch has found the guest running.
-    pub(crate) fn interrupts(&self) -> &Arc<AtomicU64> {
-        &self.interrupts
     }
 
     /// Adds what this host provides beyond WASI itself. `waiting` where a key-value store is remote.

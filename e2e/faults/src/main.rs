@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use e2e::harness::raise_open_files;
 
 use crate::fault::{Failure, Fault};
 
@@ -50,7 +51,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    system::raise_open_files();
+    raise_open_files();
     match arguments.command {
         Some(Command::Soak(ref soak)) => soak::run(soak).await,
         None => bring_about(&arguments).await,

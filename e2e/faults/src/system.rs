@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
@@ -16,14 +15,6 @@ use nix::unistd::{Pid, geteuid};
 pub(crate) fn signal(pid: u32, signal: Signal) -> Result<(), String> {
     let pid = Pid::from_raw(i32::try_from(pid).map_err(|error| error.to_string())?);
     kill(pid, signal).map_err(|error| format!("{signal} to {pid}: {error}"))
-}
-
-/// Lets this process open as many files as it may.
-pub(crate) fn raise_open_files() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // Where that fails there are as many as before; what needs more says so.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
 }
 
 /// Changes how many files a running process may open.

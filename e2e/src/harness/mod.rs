@@ -3,6 +3,7 @@
 //! It serves tests alone, so it fails by panicking, with the host's log.
 
 mod connection;
+mod files;
 mod host;
 mod log;
 mod paths;
@@ -12,6 +13,7 @@ mod redis;
 use std::time::Duration;
 
 pub use connection::{Ask, Connection, Reply};
+pub use files::raise_open_files;
 pub use host::{Host, Options, Reading};
 pub use log::{Line, Log};
 pub use paths::{component, host_program, manifest, target, workspace};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::fake::FakeGitHub;
-use e2e::harness::{Host, Instances, Options, Redis, fake, until};
+use e2e::harness::{Host, Instances, Options, Redis, fake, raise_open_files, until};
 
 use super::expect::Expect as _;
 use super::upstream::join_all;
@@ -120,6 +120,7 @@ async fn without_redis_github_is_asked_until_it_is_back(instances: Instances) {
 
 async fn a_thousand_misses_over_two_hosts_are_one_call(instances: Instances) {
     const MISSES: usize = 1000;
+    raise_open_files();
     let (github, redis) = (fake().await, Redis::start());
     // A request that waits for an instance waits for the whole of GitHub's answer.
     let options =

@@ -282,6 +282,8 @@ impl Host {
             Ok(())
         });
         log.sink.flush(FLUSH);
+        // Not waited for: what still compiles for a reload that nobody wants any more.
+        control.shutdown_background();
         result
     }
 }

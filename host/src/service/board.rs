@@ -58,6 +58,8 @@ pub(super) enum Reply {
 struct Slot {
     deadline: Instant,
     reply: Reply,
+    /// It was answered for, with a timeout: nothing that the guest still does for it counts.
+    late: bool,
 }
 
 impl Slot {
@@ -108,7 +110,7 @@ impl Board {
     pub(super) fn enter(&self, deadline: Instant, reply: Reply) -> usize {
         let mut state = lock(&self.state);
         state.phase = Phase::Serving;
-        let slot = Some(Slot { deadline, reply });
+        let slot = Some(Slot { deadline, reply, late: false });
         match state.slots.iter().position(Option::is_none) {
             Some(free) => {
                 if let Some(place) = state.slots.get_mut(free) {
@@ -169,13 +171,17 @@ impl Board {
             since: state.since,
         };
         for slot in state.slots.iter_mut().flatten() {
-            let due = if slot.is_answered() { slot.deadline + response } else { slot.deadline };
+            let answered = slot.is_answered() && !slot.late;
+            let due = if answered { slot.deadline + response } else { slot.deadline };
             if due > now {
                 survey.unanswered += usize::from(!slot.is_answered());
                 survey.next = Some(survey.next.map_or(due, |next| next.min(due)));
             } else {
                 survey.overrun += 1;
-                late.extend(slot.take());
+                if let Some(reply) = slot.take() {
+                    slot.late = true;
+                    late.push(reply);
+                }
             }
         }
         drop(state);

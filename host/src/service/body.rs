@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -22,8 +22,6 @@ pub(crate) struct Bond {
     /// The guest will not run again: what it has not written by now never comes.
     silent: AtomicBool,
     open: AtomicUsize,
-    /// Pieces of bodies that have come.
-    pieces: AtomicU64,
     instance: Mutex<Option<Waker>>,
     /// Who waits for what a proxy writes.
     reader: Mutex<Option<Waker>>,
@@ -57,11 +55,6 @@ impl Bond {
     /// Whether somebody still reads a body.
     pub(super) fn has_readers(&self) -> bool {
         self.open.load(Ordering::Acquire) != 0
-    }
-
-    /// How many pieces of bodies have come so far.
-    pub(super) fn pieces(&self) -> u64 {
-        self.pieces.load(Ordering::Relaxed)
     }
 
     /// Whether somebody still reads a body; if so, `waker` is woken when the last one is closed.
@@ -123,10 +116,6 @@ impl Body for GuestBody {
         // Before the look at the body: what was written before the guest fell silent is seen then.
         let silent = self.within_call && self.bond.is_silent(cx.waker());
         match Pin::new(&mut self.rest).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.bond.pieces.fetch_add(1, Ordering::Relaxed);
-                Poll::Ready(Some(Ok(frame)))
-            }
             Poll::Pending if silent => Poll::Ready(Some(Err(Error::HttpResponseIncomplete))),
             // When an instance is dropped its streams just end. Without a length to compare with, a body that is
             // cut off would look complete.

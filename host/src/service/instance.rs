@@ -3,10 +3,7 @@
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -32,8 +29,7 @@ use crate::{
 
 /// After a timeout, how long the event loop may take to turn before the guest counts as spinning or blocked.
 const TURN_GRACE: Duration = Duration::from_millis(100);
-/// After a timeout, how long the other tasks of the instance may take to end, and how long the guest may compute
-/// without anything coming of it.
+/// After a timeout, how long the other tasks of the instance may take to end.
 const RETIRE_GRACE: Duration = Duration::from_secs(2);
 /// Limits of time are looked at no more often.
 const LOOK_AFTER: Duration = Duration::from_millis(5);
@@ -86,7 +82,7 @@ async fn serve(
 ) -> EndReason {
     let board = Board::new(Instant::now());
     let bond = Arc::new(Bond::default());
-    let mut keeper = Keeper::new(&dispatch.limits, store.data().interrupts().clone());
+    let mut keeper = Keeper::new(&dispatch.limits);
     let ended = {
         let event_loop =
             async |accessor: &Accessor<Guest>| turn(chair, dispatch, accessor, proxy, &board, &bond).await;
@@ -128,7 +124,7 @@ async fn serve(
             tracing::error!(
                 component = dispatch.metrics.component(),
                 siblings,
-                "an instance ended: it neither answered in time nor let others go on"
+                "an instance ended: a call neither was answered nor ended in time"
             );
             EndReason::TimedOut
         }
@@ -309,8 +305,6 @@ fn land(slot: usize, landing: Landing, board: &Board, heads: &mut Heads) {
 /// after that is never due before it fires.
 struct Keeper {
     limits: Limits,
-    /// How often a tick has found the guest running.
-    interrupts: Arc<AtomicU64>,
     timer: Option<Pin<Box<Sleep>>>,
     watch: Watch,
 }
@@ -324,19 +318,6 @@ struct Watch {
     looked: Option<Instant>,
     /// Since when it has not.
     blocked: Option<Instant>,
-    /// Since when the guest has been found running on each look, and nothing has come of it.
-    fruitless: Option<Instant>,
-    /// What there was at the last look.
-    seen: Work,
-}
-
-/// What a guest has done so far, as far as it shows.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Work {
-    /// Ticks that found it running.
-    interrupts: u64,
-    /// Pieces of bodies that it has written.
-    pieces: u64,
 }
 
 enum Verdict {
@@ -345,8 +326,8 @@ enum Verdict {
 }
 
 impl Keeper {
-    fn new(limits: &Limits, interrupts: Arc<AtomicU64>) -> Self {
-        Self { limits: limits.clone(), interrupts, timer: None, watch: Watch::default() }
+    fn new(limits: &Limits) -> Self {
+        Self { limits: limits.clone(), timer: None, watch: Watch::default() }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, board: &Board, bond: &Bond) -> Poll<End> {
@@ -355,8 +336,7 @@ impl Keeper {
         loop {
             ready!(timer.as_mut().poll(cx));
             let now = Instant::now();
-            let work = Work { interrupts: self.interrupts.load(Relaxed), pieces: bond.pieces() };
-            match self.watch.look(&self.limits, board, bond, work, now) {
+            match self.watch.look(&self.limits, board, bond, now) {
                 Verdict::End(end) => return Poll::Ready(end),
                 Verdict::Keep(next) => {
                     let next = next.unwrap_or(now + shortest).min(now + shortest);
@@ -370,13 +350,8 @@ impl Keeper {
 }
 
 impl Watch {
-    fn look(&mut self, limits: &Limits, board: &Board, bond: &Bond, work: Work, now: Instant) -> Verdict {
+    fn look(&mut self, limits: &Limits, board: &Board, bond: &Bond, now: Instant) -> Verdict {
         let looked = self.looked.replace(now);
-        let seen = std::mem::replace(&mut self.seen, work);
-        self.fruitless = match work.interrupts != seen.interrupts && work.pieces == seen.pieces {
-            true => self.fruitless.or(Some(now)),
-            false => None,
-        };
         self.blocked = if board.has_turned() { None } else { self.blocked.or(looked) };
         let survey = board.survey(now, limits.response);
         if survey.overrun > 0 {
@@ -389,9 +364,7 @@ impl Watch {
             self.retired.get_or_insert(now);
         }
         if let Some(since) = self.retired {
-            // A guest that yields at each tick lets the loop turn, and holds up who reads from it all the same.
-            let spins = survey.overrun > 0 && self.fruitless.is_some_and(|since| now >= since + RETIRE_GRACE);
-            let others = survey.unanswered > 0 || bond.has_readers() && !spins;
+            let others = survey.unanswered > 0 || bond.has_readers();
             return match !others && now >= since + RETIRE_GRACE {
                 true if survey.overrun > 0 => Verdict::End(End::Stuck),
                 true => Verdict::End(End::Quiet(EndReason::TimedOut)),

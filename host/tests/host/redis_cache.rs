@@ -156,14 +156,15 @@ async fn nothing_is_answered_from_memory_without_redis() {
 
 #[tokio::test]
 async fn a_server_that_does_not_say_what_changes_is_asked_each_time() {
-    let without_hello = ["--rename-command", "HELLO", ""];
-    let without_tracking = ["--user", "limited", "on", ">hush", "~*", "&*", "+@all", "-client|tracking"];
-    for (arguments, user) in [(&without_hello[..], ""), (&without_tracking, "limited@")] {
-        let server = Server::start(arguments);
-        let address = format!("{user}{}", server.address());
-        let password =
-            if user.is_empty() { &[][..] } else { &[("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush")] };
-        let host = serve(&address, &["--threads", "2"], password);
+    let user = ["--user", "limited", "on", ">hush", "~*", "&*", "+@all"];
+    // It answers what it does not know with all that came with it.
+    let without_hello = [&user[..], &["--rename-command", "HELLO", ""]].concat();
+    let without_tracking = [&user[..], &["-client|tracking"]].concat();
+    for arguments in [without_hello, without_tracking] {
+        let server = Server::start(&arguments);
+        let address = format!("limited@{}", server.address());
+        let password = [("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush")];
+        let host = serve(&address, &["--threads", "2"], &password);
         eventually(&host, "set/shared/k?v", "Ok(())").await;
         let before = server.calls("get");
         for _ in 0..20 {
@@ -179,6 +180,7 @@ async fn a_server_that_does_not_say_what_changes_is_asked_each_time() {
         host.wait_for_line(told);
         let lines = host.lines();
         assert_eq!(lines.iter().filter(|line| told(line)).count(), 1, "once, not once a thread: {lines:?}");
+        assert!(!format!("{lines:?}").contains("hush"), "the password is told: {lines:?}");
     }
 }
 

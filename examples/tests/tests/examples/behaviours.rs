@@ -58,7 +58,8 @@ async fn fetches_what_it_is_granted_and_nothing_else(example: &Example) {
     for url in [other, "http://169.254.169.254/latest/meta-data/".to_owned()] {
         let reply = host.get(&format!("/relay?url={url}")).await;
         assert_eq!(reply.status, 502, "{url}: {}", reply.text());
-        assert!(reply.text().contains(example.denied), "{url}: {}", reply.text());
+        let said = reply.text();
+        assert!(example.denied.iter().any(|denied| said.contains(denied)), "{url}: {said}");
         let line = until("the log says so", async || {
             host.log().find(|line| line.get("reason").is_some_and(|reason| reason.contains(origin(&url))))
         });

@@ -64,7 +64,7 @@ pub(super) async fn connect(
     };
     let first = attempt.checked_rem(addresses.len()).unwrap_or_default();
     addresses.rotate_left(first);
-    let described = |error: RedisError| format!("{address}: {error}");
+    let described = |error: RedisError| format!("{address}: {}", refusal(&error));
     let info = identity(shared).await?;
     let Some(cache) = cache else {
         let stream = stream(shared, &addresses).await?;
@@ -80,7 +80,7 @@ pub(super) async fn connect(
                 let untracked = track(connection.clone(), &mut driver).await.map_err(described)?;
                 return Ok(Connected { connection, driver, untracked });
             }
-            Err(error) if is_unknown(&error) => untracked = error.to_string(),
+            Err(error) if is_unknown(&error) => untracked = refusal(&error),
             Err(error) => {
                 greeting.hung_up = error.is_connection_dropped();
                 return Err(described(error));
@@ -90,6 +90,16 @@ pub(super) async fn connect(
     let stream = stream(shared, &addresses).await?;
     let (connection, driver) = greet(info, stream, None).await.map_err(described)?;
     Ok(Connected { connection, driver, untracked: Some(untracked) })
+}
+
+/// What may be said of a greeting that failed: a server that does not know one of its commands repeats what came with
+/// it, the password included.
+fn refusal(error: &RedisError) -> String {
+    match error.code() {
+        Some(code) => format!("it answered {code}"),
+        None if error.is_io_error() => error.to_string(),
+        None => format!("{:?}", error.kind()),
+    }
 }
 
 /// Whether the server does not know the newer protocol, or not for us.
@@ -113,7 +123,7 @@ async fn track(
     match answer {
         Ok(()) => Ok(None),
         Err(error) if error.is_io_error() => Err(error),
-        Err(refused) => Ok(Some(refused.to_string())),
+        Err(refused) => Ok(Some(refusal(&refused))),
     }
 }
 
