@@ -3,13 +3,14 @@
 //!
 //! The request passes the other component's admission and limits as any other does. It has nine tenths of the time that
 //! is left to the one that caused it, so that the caller can still answer when the called does not; and a chain is at
-//! most [`MAX_DEPTH`] long, so that a loop ends. Which request causes which is known by the task that asks.
+//! most [`MAX_DEPTH`] long, so that a loop ends. A body is the caller's for as long as the called may take to write it.
+//! Which request causes which is known by the task that asks.
 
 use std::{
     collections::BTreeMap,
     pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
@@ -17,17 +18,19 @@ use bytes::Bytes;
 use futures::channel::oneshot;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
+use tokio::time::{Sleep, sleep_until};
 use wasmtime::{StoreContextMut, component::GuestTaskId};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use crate::{
     admission::Permit,
     application::{Current, Served},
+    held::Held,
     outbound::{COMPONENTS, Policy},
-    service::{Call, CallError, Content, Reply},
+    service::{Call, CallError, Content, GuestBody, Reply},
     sync::lock,
-    telemetry::trace::Origin,
+    telemetry::{Sparing, trace::Origin},
 };
 
 /// How long a chain may be: requests that wait for one another.
@@ -149,16 +152,16 @@ impl Chain {
     ) -> Result<http::Response<WasiBody>, Error> {
         let id = component(request.uri()).unwrap_or_default().to_owned();
         if !self.policy.permits_component(&id) {
-            tracing::warn!(component = id, "a request to another component is not in allowed_outbound_hosts");
+            warn(&id, "a request to another component is not in allowed_outbound_hosts");
             return Err(Error::HttpRequestDenied);
         }
         let depth = cause.as_ref().map_or(0, |cause| cause.depth) + 1;
         if depth > MAX_DEPTH {
-            tracing::warn!(component = id, depth, "a chain of requests is too long: it is taken for a loop");
+            warn(&id, "a chain of requests is too long: it is taken for a loop");
             return Err(Error::LoopDetected);
         }
         let Some(served) = self.current.get().named(&id).cloned() else {
-            tracing::warn!(component = id, "a request to a component that the application does not have");
+            warn(&id, "a request to a component that the application does not have");
             return Err(Error::DnsError { rcode: Some(format!("no component {id:?}")), info_code: None });
         };
         let now = Instant::now();
@@ -220,13 +223,28 @@ impl Exchange {
         served.dispatch.submit(call);
         let answer = answer.await.unwrap_or(Err(CallError::Trapped));
         let Reply { head, content } = answer.map_err(|error| {
-            let component = &*served.deployment.name;
-            tracing::warn!(component, %error, "a request from another component failed");
+            warn(&served.deployment.name, &format!("a request from another component failed: {error}"));
             told(&error)
         })?;
         self.status = Some(head.status);
-        let body = ChainedBody { content, _exchange: self };
-        Ok(http::Response::from_parts(head, body.boxed_unsync()))
+        let body = match content {
+            // All there: the other has done its part.
+            Content::Whole(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
+            Content::Stream(body) => {
+                let deadline = tokio::time::Instant::now() + served.deployment.bounds.response();
+                let held = Held::until(deadline, (body, self), |_| {});
+                ChainedBody { held, deadline, timer: None }.boxed_unsync()
+            }
+        };
+        Ok(http::Response::from_parts(head, body))
+    }
+}
+
+/// Says of a request to `component` what was wrong with it; of many, not of each.
+fn warn(component: &str, message: &str) {
+    static SAID: Sparing = Sparing::new();
+    if let Some(left_out) = SAID.afford() {
+        tracing::warn!(component, left_out, "{message}");
     }
 }
 
@@ -250,10 +268,13 @@ impl Drop for Exchange {
     }
 }
 
-/// A response's body; its end is the request's.
+/// A response's body that is still being written; its end is the request's.
 struct ChainedBody {
-    content: Content,
-    _exchange: Exchange,
+    held: Held<(GuestBody, Exchange)>,
+    /// When it is no longer held.
+    deadline: tokio::time::Instant,
+    /// Set while more is waited for.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Body for ChainedBody {
@@ -264,25 +285,23 @@ impl Body for ChainedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match &mut self.content {
-            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Content::Stream(body) => Pin::new(body).poll_frame(cx),
+        let polled = self.held.with(|(body, _)| Pin::new(body).poll_frame(cx));
+        let Some(polled) = polled else { return Poll::Ready(Some(Err(Error::HttpResponseTimeout))) };
+        if polled.is_pending() {
+            let deadline = self.deadline;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            ready!(timer.as_mut().poll(cx));
+            return Poll::Ready(Some(Err(Error::HttpResponseTimeout)));
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Whole(bytes) => bytes.is_empty(),
-            Content::Stream(body) => body.is_end_stream(),
-        }
+        self.held.with(|(body, _)| body.is_end_stream()).unwrap_or_default()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Stream(body) => body.size_hint(),
-        }
+        self.held.with(|(body, _)| body.size_hint()).unwrap_or_default()
     }
 }
 

@@ -18,6 +18,7 @@ pub mod config;
 mod descriptors;
 mod engine;
 mod guest;
+mod held;
 pub mod histogram;
 mod host;
 pub mod keyvalue;

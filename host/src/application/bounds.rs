@@ -17,6 +17,7 @@ const SERVICE_REQUESTS: usize = 10_000;
 pub(crate) struct Bounds {
     pub(crate) max_memory: ByteSize,
     pub(crate) request_timeout: Period,
+    response_timeout: Period,
     pub(crate) places: usize,
     pub(crate) queue: usize,
     instances: usize,
@@ -30,6 +31,7 @@ impl Bounds {
         Self {
             max_memory: stricter(name, "max-memory", config.max_memory, own.max_memory),
             request_timeout: stricter(name, "request-timeout", config.request_timeout, own.request_timeout),
+            response_timeout: config.response_timeout,
             places: stricter(
                 name,
                 "max-concurrent-requests",
@@ -82,13 +84,19 @@ impl Bounds {
             max_calls,
             idle: config.instance_idle_timeout.get(),
             background: config.background_timeout.get(),
-            request: self.request_timeout.get(),
-            response: config.response_timeout.get(),
+            request: self.request(),
+            response: self.response(),
         }
     }
 
+    /// From a request to the head of its response.
     pub(crate) fn request(&self) -> Duration {
         self.request_timeout.get()
+    }
+
+    /// From there to the end of its body.
+    pub(crate) fn response(&self) -> Duration {
+        self.response_timeout.get()
     }
 }
 

@@ -14,7 +14,10 @@ use std::{
 };
 
 use starting::Starting;
-use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
+use tokio::{
+    runtime::{Builder as RuntimeBuilder, Runtime},
+    time::timeout,
+};
 
 use crate::{
     admin::Admin,
@@ -32,6 +35,8 @@ use crate::{
     },
 };
 
+/// How long first instances may take before they are tried for again; then twice as long, up to half a minute.
+const FIRST_INSTANCE_PAUSE: Duration = Duration::from_secs(1);
 /// How long the last log lines may take.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -288,16 +293,26 @@ impl Host {
     }
 }
 
-/// Makes a first instance of each component on each thread, so that no request waits for one, and says so.
+/// Makes a first instance of each component on each thread, so that no request waits for one, and says so. What cannot
+/// be made is tried again, for it may be mended meanwhile: a host that is not ready is sent nothing that would try.
 async fn warm_up(workers: Vec<Arc<Worker>>, admin: Arc<Admin>) {
-    for worker in &workers {
-        for served in worker.lineup().served() {
-            served.dispatch.warm_up();
-        }
-    }
     let Some(first) = workers.first() else { return };
-    for served in first.lineup().served() {
-        served.dispatch.first_instance().await;
+    for attempt in 0u32.. {
+        for worker in &workers {
+            for served in worker.lineup().served() {
+                served.dispatch.warm_up();
+            }
+        }
+        let lineup = first.lineup();
+        let made = async {
+            for served in lineup.served() {
+                served.dispatch.first_instance().await;
+            }
+        };
+        let pause = FIRST_INSTANCE_PAUSE.saturating_mul(1 << attempt.min(5));
+        if timeout(pause, made).await.is_ok() {
+            break;
+        }
     }
     admin.warm.store(true, Ordering::Release);
     tracing::info!("ready");

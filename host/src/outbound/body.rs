@@ -1,16 +1,15 @@
 use super::error::Failure;
 use super::stats::{Outcome, Stats};
-use crate::sync::lock;
+use crate::held::Held;
 use crate::telemetry::trace::ClientSpan;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::Error;
 
@@ -33,39 +32,10 @@ impl Drop for Exchange {
     }
 }
 
-/// A response's connection and place, which its body shares with a watch that takes them away at the deadline: a
-/// guest that never reads, or forgets what it was given, keeps neither.
-pub(super) struct Held {
-    shared: Arc<Mutex<Option<(Incoming, Exchange)>>>,
-    watch: AbortHandle,
-}
-
-impl Held {
-    pub(super) fn until(deadline: Instant, body: Incoming, exchange: Exchange) -> Self {
-        let shared = Arc::new(Mutex::new(Some((body, exchange))));
-        let watched = Arc::clone(&shared);
-        let watch = tokio::spawn(async move {
-            tokio::time::sleep_until(deadline).await;
-            if let Some((_, exchange)) = &mut *lock(&watched) {
-                exchange.outcome = Outcome::Timeout;
-            }
-            drop(lock(&watched).take());
-        });
-        Self { shared, watch: watch.abort_handle() }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.watch.abort();
-        // Now, not when the runtime comes to the watch.
-        drop(lock(&self.shared).take());
-    }
-}
-
 /// A response's body within its limits of size and time.
 pub(super) struct ResponseBody {
-    pub(super) held: Held,
+    /// The response's connection, and its place among the concurrent ones.
+    pub(super) held: Held<(Incoming, Exchange)>,
     /// Bytes that may still come.
     pub(super) left: u64,
     pub(super) limit: u64,
@@ -78,9 +48,7 @@ pub(super) struct ResponseBody {
 
 impl ResponseBody {
     fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if let Some((_, exchange)) = &mut *lock(&self.held.shared) {
-            exchange.outcome = failure.outcome;
-        }
+        self.held.with(|(_, exchange)| exchange.outcome = failure.outcome);
         Poll::Ready(Some(Err(failure.error)))
     }
 
@@ -101,7 +69,7 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let held = lock(&self.held.shared).as_mut().map(|(body, _)| Pin::new(body).poll_frame(cx));
+        let held = self.held.with(|(body, _)| Pin::new(body).poll_frame(cx));
         let Some(polled) = held else {
             let failure = self.late();
             return self.fail(failure);
@@ -137,10 +105,10 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        lock(&self.held.shared).as_ref().is_some_and(|(body, _)| body.is_end_stream())
+        self.held.with(|(body, _)| body.is_end_stream()).unwrap_or_default()
     }
 
     fn size_hint(&self) -> SizeHint {
-        lock(&self.held.shared).as_ref().map_or_else(SizeHint::default, |(body, _)| body.size_hint())
+        self.held.with(|(body, _)| body.size_hint()).unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-use super::body::{Exchange, Held, ResponseBody};
+use super::body::{Exchange, ResponseBody};
 use super::error::Failure;
 use super::hooks::is_forbidden;
 use super::policy::{Allowed, Policy};
@@ -7,6 +7,7 @@ use super::resolve::{Resolve, SystemResolver};
 use super::stats::{Outcome, Stats};
 use super::tls::{RootsError, Tls};
 use super::transport::{Connector, Transport};
+use crate::held::Held;
 use crate::telemetry::trace::ClientSpan;
 use http::{HeaderValue, Method, header};
 use http_body_util::BodyExt as _;
@@ -233,7 +234,9 @@ impl Client {
         }
         let between_bytes = shorter(limits.between_bytes, options.between_bytes_timeout);
         let body = ResponseBody {
-            held: Held::until(deadline, body, exchange),
+            held: Held::until(deadline, (body, exchange), |(_, exchange)| {
+                exchange.outcome = Outcome::Timeout;
+            }),
             left: limit,
             limit,
             deadline,

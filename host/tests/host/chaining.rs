@@ -83,3 +83,21 @@ async fn a_trap_of_the_other_is_an_error_and_costs_the_asking_one_nothing() {
     assert_eq!(host.metric(ended).await, 0.0);
     assert_eq!(host.get("/ask?back.spin.internal/hello/x").await.text(), "200 hello x");
 }
+
+#[tokio::test]
+async fn a_response_that_is_never_read_gives_the_place_back() {
+    let limits =
+        "[component.back.tool.wasi-http-host]\nmax-concurrent-requests = 1\nmax-queued-requests = 0\n";
+    let host = Host::serve(&manifest("chaining-forgotten", ALL, limits), &["--response-timeout", "2s"], &[]);
+    assert_eq!(host.get("/forget?back.spin.internal/endless").await.text(), "forgotten");
+    let deadline = std::time::Instant::now() + crate::harness::DEADLINE;
+    loop {
+        let answer = host.get("/ask?back.spin.internal/hello/x").await;
+        if answer.text() == "200 hello x" {
+            break;
+        }
+        assert!(answer.text().contains("ConnectionLimitReached"), "{}", answer.text());
+        assert!(std::time::Instant::now() < deadline, "its place is still taken");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}

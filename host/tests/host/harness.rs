@@ -99,6 +99,18 @@ impl Host {
         environment: &[(&str, &str)],
         complaints: Stdio,
     ) -> Self {
+        let host = Self::launch(app, flags, environment, complaints);
+        host.wait_for_line(|line| line["message"] == "ready");
+        host
+    }
+
+    /// The same, and does not wait until it is ready.
+    pub(crate) fn launch(
+        app: &Path,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+        complaints: Stdio,
+    ) -> Self {
         let mut child = command()
             .arg("serve")
             .arg(app)
@@ -128,7 +140,6 @@ impl Host {
         };
         host.address = address(&host.wait_for_line(listening("main"))).expect("an address");
         host.admin = address(&host.wait_for_line(listening("admin"))).expect("an address");
-        host.wait_for_line(|line| line["message"] == "ready");
         host
     }
 

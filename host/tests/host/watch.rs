@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -151,4 +152,20 @@ async fn a_component_may_come_and_go() {
     host.wait_for_metric(DONE, |done| done == 2.0).await;
     assert_eq!(host.get("/chunks/1").await.text(), "chunk 0\n", "by the other again");
     assert_eq!(host.get("/served").await.text().parse::<u32>().unwrap(), 3, "which was not replaced");
+}
+
+#[tokio::test]
+async fn what_did_not_start_at_first_is_ready_once_it_is_mended() {
+    let (manifest, _) = application("watch-mended", "mended");
+    let mended = std::fs::read_to_string(&manifest).unwrap();
+    let starved = format!("{mended}[component.c.tool.wasi-http-host]\nmax-memory = \"64KiB\"\n");
+    std::fs::write(&manifest, starved).unwrap();
+    let host = Host::launch(&manifest, &["--watch"], &[], Stdio::inherit());
+    host.wait_for_line(|line| line["message"] == "no instance could be made");
+    let answer = host.admin("/ready").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text());
+    std::fs::write(&manifest, mended).unwrap();
+    host.wait_for_line(|line| line["message"] == "ready");
+    assert_eq!(host.admin("/ready").await.status, StatusCode::OK);
+    assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("mended"))"#);
 }

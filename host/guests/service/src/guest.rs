@@ -137,6 +137,17 @@ impl wasip3::exports::http::handler::Guest for Service {
             "config" => Ok(text(format!("{:?}", config::get(argument)))),
             // What another answers: `/ask?{authority}/{path}`.
             "ask" => Ok(text(ask(query).await)),
+            // Takes a response, and never looks at it.
+            "forget" => {
+                let response = client::send(question(query)).await;
+                Ok(text(response.map_or_else(
+                    |error| format!("error {error:?}"),
+                    |response| {
+                        std::mem::forget(response);
+                        "forgotten".to_owned()
+                    },
+                )))
+            }
             // Asks itself again and again, by the name `argument`.
             "loop" => Ok(text(ask(&format!("{argument}/loop/{argument}")).await)),
             "fetch" => {
@@ -385,8 +396,8 @@ fn grow() -> ! {
     }
 }
 
-/// Asks `http://{target}` and gives the answer's status and text, or what came of it instead.
-async fn ask(target: &str) -> String {
+/// A request of `http://{authority}/{path}`.
+fn question(target: &str) -> Request {
     let (authority, path) = target.split_once('/').unwrap_or((target, ""));
     let (_, trailers) = wasip3::wit_future::new(|| Ok(None));
     let (request, _sent) = Request::new(Fields::new(), None, trailers, None);
@@ -394,7 +405,12 @@ async fn ask(target: &str) -> String {
     let _ = request.set_scheme(Some(&Scheme::Http));
     let _ = request.set_authority(Some(authority));
     let _ = request.set_path_with_query(Some(&format!("/{path}")));
-    let response = match client::send(request).await {
+    request
+}
+
+/// Asks `http://{target}` and gives the answer's status and text, or what came of it instead.
+async fn ask(target: &str) -> String {
+    let response = match client::send(question(target)).await {
         Ok(response) => response,
         Err(error) => return format!("error {error:?}"),
     };
