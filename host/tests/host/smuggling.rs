@@ -9,7 +9,7 @@ use crate::{client::raw, harness::Host};
 const HIDDEN: &str = "GET /hello/hidden HTTP/1.1\r\nHost: a\r\n\r\n";
 
 enum Expected {
-    /// A refusal by one of these, or none at all where the connection just ends. The component sees nothing.
+    /// One refusal, by one of these. The component sees nothing.
     Refused(&'static [u16]),
     /// One request, whose body has this length, and one answer.
     Body(usize),
