@@ -72,6 +72,11 @@ pub(crate) fn sharing(options: Options, redis: &Redis) -> Options {
         .flag("--keyvalue-store", &format!("shared=redis://{}", redis.address()))
 }
 
+/// The same where nothing is wrong with Redis: what a busy machine keeps waiting is not to look like it.
+pub(crate) fn sharing_patiently(options: Options, redis: &Redis) -> Options {
+    sharing(options, redis).flag("--keyvalue-timeout", "10s").flag("--keyvalue-connect-timeout", "10s")
+}
+
 impl Site {
     /// One host with a store of its own.
     pub(crate) async fn alone(change: impl FnOnce(Options) -> Options) -> Result<Self, String> {

@@ -109,7 +109,7 @@ async fn a_draining_host_finishes_every_stream() {
     let sender = connect(&host).await;
     let running = join_all((0..40).map(|_| {
         let mut sender = sender.clone();
-        async move { read(sender.send_request(request("/sleep/1500")).await.unwrap()).await }
+        async move { read(sender.send_request(request("/sleep/5000")).await.unwrap()).await }
     }));
     let running = tokio::spawn(running);
     host.wait_for_metric("wasi_http_host_requests_active", |active| active == 40.0).await;

@@ -430,7 +430,7 @@ async fn a_draining_host_finishes_what_runs_under_tls() {
     ];
     let [h2, h1] = streams;
     let (one, other) =
-        (tokio::spawn(over_h2(h2, get("/sleep/1500"))), tokio::spawn(over_h1(h1, get("/sleep/1500"))));
+        (tokio::spawn(over_h2(h2, get("/sleep/5000"))), tokio::spawn(over_h1(h1, get("/sleep/5000"))));
     host.wait_for_metric("wasi_http_host_requests_active", |active| active == 2.0).await;
     host.signal("TERM");
     assert_eq!(one.await.unwrap().text(), "slept");

@@ -412,7 +412,7 @@ async fn what_is_left_is_sent_at_the_end() {
         host.get("/hello/x").await;
     }
     // One is still running when the end is asked for.
-    let (_, ()) = tokio::join!(host.get("/sleep/300"), async {
+    let (_, ()) = tokio::join!(host.get("/sleep/5000"), async {
         host.wait_for_metric("wasi_http_host_requests_active", |active| active == 1.0).await;
         assert!(collector.spans().is_empty());
         host.signal("TERM");

@@ -6,7 +6,7 @@ use e2e::harness::{Host, Redis, until};
 
 use crate::fault::{Outcome, Shown, ensure};
 use crate::load::Load;
-use crate::site::{Site, free_address, github, options, sharing};
+use crate::site::{Site, free_address, github, options, sharing_patiently};
 use crate::traffic::Mix;
 
 /// Who waits for what the lease's holder was to bring.
@@ -114,7 +114,7 @@ async fn start(site: &Site, redis: &Redis, at: std::net::SocketAddr, grace: &str
         .setting("github_api_url", &site.github.url())
         .flag("--listen", &at.to_string())
         .flag("--shutdown-grace", grace);
-    Host::start(sharing(options, redis)).await
+    Host::start(sharing_patiently(options, redis)).await
 }
 
 /// The host that came back answers as any other. From the fault until the last client had turned to another host.

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::load::{Load, Plan};
-use crate::site::{github, options, sharing};
+use crate::site::{github, options, sharing_patiently};
 use crate::tally::Tally;
 use crate::traffic::{Gists, Mix};
 use figures::{Course, Verdict};
@@ -109,7 +109,7 @@ async fn soak(arguments: &Arguments) -> Result<bool, String> {
             .flag("--instance-max-requests", requests)
             .flag("--instance-idle-timeout", "2s")
             .flag("--keep-alive-timeout", "5s");
-        let host = Host::start(sharing(options, &redis)).await;
+        let host = Host::start(sharing_patiently(options, &redis)).await;
         patients.push(Patient { name, host, course: Course::new(github.address().port()), load: None });
     }
     // A little of everything, so that what is made once is made; then the idle level.

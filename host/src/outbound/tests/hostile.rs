@@ -123,7 +123,7 @@ async fn a_redirect_that_leads_to_itself_is_one_answer() {
 async fn a_response_that_nobody_reads_gives_its_place_back_at_the_total_limit() {
     let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
     let limits = |limits: &mut Limits| {
-        (limits.total, limits.max_concurrent) = (4 * SHORT, 1);
+        (limits.total, limits.max_concurrent) = (40 * SHORT, 1);
     };
     let (client, stats) = Setup::open().limits(limits).client();
     let unread = get(&client, &uri(&server)).await.unwrap();
