@@ -222,9 +222,10 @@ fn a_pod_that_is_deleted_answers_what_it_has_begun_and_ends_with_0() {
 #[test]
 fn a_container_over_its_memory_limit_is_killed_named_so_and_started_again() {
     let namespace = Namespace::new("memory");
-    // Less than the host itself needs.
+    // It starts in so much, but not with a first instance on each of so many threads.
     one(&json!({ "spec": { "containers": [{
-        "name": NAME, "resources": { "requests": { "memory": "6Mi" }, "limits": { "memory": "6Mi" } }
+        "name": NAME, "resources": { "requests": { "memory": "6Mi" }, "limits": { "memory": "6Mi" } },
+        "env": [{ "name": "WASI_HTTP_HOST_THREADS", "value": "64" }]
     }] } }))
     .apply(&namespace);
     eventually_within(LONG, "its end is put down to memory", || {
