@@ -7,9 +7,8 @@
 //! Which request causes which is known by the task that asks.
 
 use std::{
-    collections::BTreeMap,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Instant,
 };
@@ -20,7 +19,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use tokio::time::{Sleep, sleep_until};
-use wasmtime::{StoreContextMut, component::GuestTaskId};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use crate::{
@@ -29,7 +27,7 @@ use crate::{
     held::Held,
     outbound::{COMPONENTS, Policy},
     service::{Call, CallError, Content, GuestBody, Reply},
-    sync::lock,
+    tasks::Tasks,
     telemetry::{Sparing, trace::Origin},
 };
 
@@ -62,52 +60,8 @@ impl Link {
     }
 }
 
-/// The requests of one instance, by their tasks.
-#[derive(Default)]
-pub(crate) struct Links {
-    /// A task may outlive its response, and nobody is told of its end; but the engine uses its number again, so there are
-    /// never more of them than the instance had tasks at once.
-    tasks: Mutex<BTreeMap<GuestTaskId, Arc<Link>>>,
-    sender: Mutex<Sender>,
-}
-
-/// Whose the next outbound request is.
-#[derive(Default)]
-struct Sender {
-    /// Of a service: noted just before it is sent.
-    next: Option<Arc<Link>>,
-    /// Of a proxy, which serves one request after the other.
-    only: Option<Arc<Link>>,
-}
-
-impl Links {
-    /// A task begins a request.
-    pub(crate) fn enter(&self, task: GuestTaskId, link: Option<Arc<Link>>) {
-        let mut tasks = lock(&self.tasks);
-        match link {
-            Some(link) => drop(tasks.insert(task, link)),
-            None => drop(tasks.remove(&task)),
-        }
-    }
-
-    /// The same where no other request is served meanwhile.
-    pub(crate) fn enter_only(&self, link: Option<Arc<Link>>) {
-        lock(&self.sender).only = link;
-    }
-
-    /// Notes whose outbound request comes next.
-    pub(crate) fn note_sender<T>(&self, mut store: StoreContextMut<'_, T>) {
-        // Components within components have tasks of their own, below the one that the request began.
-        let task = store.async_call_stack().ok().and_then(Iterator::last);
-        let link = task.and_then(|task| lock(&self.tasks).get(&task).cloned());
-        lock(&self.sender).next = link;
-    }
-
-    fn sender(&self) -> Option<Arc<Link>> {
-        let mut sender = lock(&self.sender);
-        sender.next.take().or_else(|| sender.only.clone())
-    }
-}
+/// The requests of one instance.
+pub(crate) type Links = Tasks<Link>;
 
 /// An instance's way to the other components of its application.
 #[derive(Clone)]

@@ -30,6 +30,7 @@ mod service;
 pub mod settings;
 mod shutdown;
 mod sync;
+mod tasks;
 mod telemetry;
 
 pub use application::{AppError, CompileReport, Inspected, MAX_WASM_BYTES, compile, inspect};

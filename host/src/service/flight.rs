@@ -91,9 +91,6 @@ pub(super) fn start_proxy<'a>(
     link: Option<Arc<Link>>,
     origin: Option<Arc<Origin>>,
 ) -> wasmtime::Result<Flight<'a>> {
-    if let Some(links) = store.data().links() {
-        links.enter_only(link);
-    }
     let mut view = store.data_mut().http();
     let scheme = match request.uri().scheme() {
         Some(scheme) if *scheme == http::uri::Scheme::HTTPS => p2_types::Scheme::Https,
@@ -117,6 +114,9 @@ pub(super) fn start_proxy<'a>(
     })?;
     let handler = guest.wasi_http_incoming_handler();
     let call = handler.func_handle().start_call_concurrent(store.as_context_mut(), (request, out))?;
+    if let Some(links) = store.data().links() {
+        links.enter_only(call.task(), link);
+    }
     if let Some(calls) = store.data().calls() {
         calls.enter_only(call.task(), origin);
     }
