@@ -67,7 +67,7 @@ def main(work: Path, schemas: Path) -> int:
     if shutil.which("kube-linter"):
         report.check("kube-linter", linters.plain("kube-linter", "lint", *(r.file for r in manifests if r.is_overlay)))
     else:
-        print("lint-k8s: no kube-linter on the PATH, so it did not run; kube-score and the rules of k8s/lint/policies.py did")
+        print("lint-k8s: NOT RUN: kube-linter, which is not on the PATH; kube-score and the rules of k8s/lint/policies.py did")
 
     overlays = sum(r.is_overlay for r in manifests)
     print(
