@@ -21,9 +21,10 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked --mount=type=cache,target=/src/target,sharing=locked \
     mkdir /out \
-    && cargo rustc --release --locked --package wasi-http-host --bin wasi-http-host -- -C target-feature=+crt-static \
-    && cargo rustc --release --locked --package containerd-shim-wasi-http --bin containerd-shim-wasi-http-v1 -- -C target-feature=+crt-static \
-    && cargo rustc --release --locked --package wasi-http-installer --bin wasi-http-installer -- -C target-feature=+crt-static \
+    && scripts/host-flags > /tmp/flags \
+    && xargs --arg-file=/tmp/flags cargo rustc --release --locked --package wasi-http-host --bin wasi-http-host -- \
+    && xargs --arg-file=/tmp/flags cargo rustc --release --locked --package containerd-shim-wasi-http --bin containerd-shim-wasi-http-v1 -- \
+    && xargs --arg-file=/tmp/flags cargo rustc --release --locked --package wasi-http-installer --bin wasi-http-installer -- \
     && cp target/release/wasi-http-host target/release/containerd-shim-wasi-http-v1 target/release/wasi-http-installer /out/
 
 # What the host would compile at the first start; for the processor of the builder.

@@ -5,9 +5,8 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 PORT ?= 8080
-# The host is one file that needs nothing of the system it runs on, not even a C library: the same for people, images and nodes.
-# Not in a configuration file: what is set there would hold for procedural macros too, which cannot be static.
-HOST_FLAGS := $(if $(filter Linux,$(shell uname -s)),-C target-feature=+crt-static)
+# The same for people, images and nodes.
+HOST_FLAGS := $(shell scripts/host-flags)
 
 .PHONY: help setup build run demo test test-component test-host test-e2e test-cluster lint fmt bench bench-scale clean release
 .PHONY: image image-cluster image-installer programs test-image test-installer kind-up kind-deploy kind-down test-shim
