@@ -153,7 +153,7 @@ def best_host() -> Path:
 
 def hello(binary: Path) -> Contender:
     """This host with a component that needs no store."""
-    return serve("this host", HELLO, binary, {}, "/")
+    return serve("this host, guided build" if binary == GUIDED else "this host", HELLO, binary, {}, "/")
 
 
 def wasmtime() -> Contender:
@@ -169,10 +169,9 @@ def host(name: str, github: str, binary: Path, wasm: Path, *flags: str) -> Conte
 
 def serve(name: str, app: Path, binary: Path, environment: dict[str, str], probe: str, *flags: str) -> Contender:
     """This host; no access log, as in the others."""
-    command = [str(binary), "serve", str(app), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+    command = [str(binary), "serve", str(app), "--listen", "127.0.0.1:{port}", "--admin-listen", "127.0.0.1:0"]
     command += ["--log-format", "json", "--access-log", "off", *flags]
-    announces = r'"listener":"main".*"address":"([\d.:]+)"'
-    return Contender(name, command, environment, announces, probe)
+    return Contender(name, command, environment, probe=probe)
 
 
 def manifest(wasm: Path) -> Path:
@@ -186,14 +185,13 @@ def manifest(wasm: Path) -> Path:
 
 
 def native(github: str) -> Contender:
-    command = [str(NATIVE), "--listen", "127.0.0.1:0"]
-    return Contender("native axum", command, settings(github), r"listening on http://([\d.:]+)")
+    return Contender("native axum", [str(NATIVE), "--listen", "127.0.0.1:{port}"], settings(github))
 
 
 def fastapi(github: str) -> Contender:
     # As a module: the programs of an environment name the path that it was made at, and `target` may be a cache that moves.
     command = [str(VENV / "bin/python"), "-m", "uvicorn", "main:app", "--app-dir", str(BENCH / "fastapi"), "--no-access-log"]
-    return Contender("FastAPI", [*command, "--port", "0"], settings(github), r"running on http://([\d.:]+)")
+    return Contender("FastAPI", [*command, "--port", "{port}"], settings(github))
 
 
 def spin(github: str) -> Contender:

@@ -11,6 +11,11 @@ import subprocess
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results"
+PERFORMANCE = RESULTS.parents[1] / "docs/performance.md"
+BEGIN, END = "<!-- written by make bench -->", "<!-- to here -->"
+
+# What this host is to reach, and by which of the builds that were measured.
+BEST = ("this host, guided build", "this host")
 
 
 def machine() -> dict[str, str]:
@@ -31,6 +36,7 @@ def version(program: str) -> str:
 
 def markdown(result: dict) -> str:
     lines = ["# Results of `make bench`", "", "Ratios first: they hold from machine to machine, the figures do not.", ""]
+    lines += [*goals(result), "", *everyone(result), ""]
     for route, cells in result["routes"].items():
         title = f"{route} ({result['answer_bytes']:,} bytes)" if route == "cached" else route
         lines += [f"## {title}", "", "| | of native | times FastAPI | CPU of native | req/s | CPU µs a request | p50 ms | p99 ms |", "| --- | --- | --- | --- | --- | --- | --- | --- |"]
@@ -40,14 +46,67 @@ def markdown(result: dict) -> str:
             lines.append("| " + " | ".join([name, *ratios, *figures]) + " |")
         lines.append("")
     lines += equal_load(result["equal_load"]) + hello(result["hello"])
-    lines += ["## Start, memory, size", "", "| | first answer ms | RSS idle MiB | RSS after load MiB |", "| --- | --- | --- | --- |"]
-    for name, cells in result["processes"].items():
-        lines.append("| " + " | ".join([name, *(number(cells.get(key), 1) for key in ("first_answer_ms", "idle_mib", "loaded_mib"))]) + " |")
-    lines += ["", "; ".join(f"{name} {size / 1e6:.2f} MB" for name, size in result["sizes"].items()) + ".", ""]
+    lines += ["; ".join(f"{name} {size / 1e6:.2f} MB" for name, size in result["sizes"].items()) + ".", ""]
     lines += ["## How", "", result["how"], ""]
     lines += [f"- {note}" for note in result["notes"]] + [""] * bool(result["notes"])
-    lines += [f"{result['date']}: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in result["machine"].items()) + ".", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, when(result), ""])
+
+
+def when(result: dict) -> str:
+    machine = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in result["machine"].items())
+    return f"{result['date']}: {machine}."
+
+
+def everyone(result: dict) -> list[str]:
+    """One row a contender: all that was measured of it in this run."""
+    cached, health = (result["routes"].get(route, {}) for route in ("cached", "/health"))
+    hello_cells = result["hello"].get("cells", {})
+    equal = result["equal_load"].get("cached", {})
+    rate = f" at {equal['rate']:,} req/s" if equal else ""
+    lines = [
+        f"| | cached: of native | req/s | CPU µs | p99 ms{rate} | `/health`: of native | req/s | CPU µs | first answer ms | idle MiB | after load MiB | no store: req/s |",
+        "| --- " * 12 + "|",
+    ]
+    for name in [*cached, *(name for name in hello_cells if name not in cached)]:
+        row = [name]
+        for cells in (cached, health):
+            cell = cells.get(name, {})
+            row += [number(cell.get("of_native"), 2), number(cell.get("per_second"), 0), number(cell.get("cpu_micros"), 1)]
+            if cells is cached:
+                row.append(number(equal.get(name, {}).get("p99_ms"), 2))
+        process = result["processes"].get(name, {})
+        row += [number(process.get(key), 1) for key in ("first_answer_ms", "idle_mib", "loaded_mib")]
+        row.append(number(hello_cells.get(name, {}).get("per_second"), 0))
+        lines.append("| " + " | ".join(row) + " |")
+    return lines
+
+
+def goals(result: dict) -> list[str]:
+    """What was to be reached, what was, and whether that is enough. What was not measured has no verdict."""
+    cached, health = (result["routes"].get(route, {}) for route in ("cached", "/health"))
+    processes = result["processes"]
+    host = next((name for name in BEST if name in cached), BEST[-1])
+    beside = next((cell for name, cell in result["hello"].get("cells", {}).items() if name != "wasmtime serve"), {})
+    rows = []
+
+    def goal(what: str, value: float | None, bound: float, digits: int = 2, most: bool = False) -> None:
+        met = value is not None and (value <= bound if most else value >= bound)
+        limit = f"{'at most' if most else 'at least'} {bound:g}"
+        rows.append(f"| {what} | {limit} | {number(value, digits)} | {'–' if value is None else 'yes' if met else 'no'} |")
+
+    def ratio(cells: dict, one: str, other: str, key: str) -> float | None:
+        return cells[one][key] / cells[other][key] if one in cells and other in cells else None
+
+    goal("cached answer, of native's throughput", cached.get(host, {}).get("of_native"), 0.9)
+    goal("its p99 at an equal rate, of native's", ratio(result["equal_load"].get("cached", {}), host, "native axum", "p99_ms"), 1, most=True)
+    goal("`/health`, of native's throughput", health.get(host, {}).get("of_native"), 0.85)
+    goal("a component without a store, times `wasmtime serve`", beside.get("times_wasmtime"), 1.5)
+    goal("cached answer, times Spin", ratio(cached, host, "Spin", "per_second"), 5, 1)
+    goal("cached answer, times FastAPI with one worker", cached.get(host, {}).get("times_fastapi"), 50, 1)
+    goal("the same, a fresh instance a request", cached.get("this host, fresh instances", {}).get("times_fastapi"), 10, 1)
+    goal("idle memory of the process, MiB", processes.get(host, {}).get("idle_mib"), 20, 1, most=True)
+    goal("exec to first answer, compiled code cached, ms", processes.get(host, {}).get("first_answer_ms"), 8, 1, most=True)
+    return [f"| {host} | goal | measured | met |", "| --- | --- | --- | --- |", *rows]
 
 
 def equal_load(routes: dict) -> list[str]:
@@ -82,4 +141,9 @@ def write(result: dict, directory: Path) -> None:
     text = markdown(result)
     (directory / "latest.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     (directory / "latest.md").write_text(text)
+    if directory == RESULTS:
+        tables = "\n".join([BEGIN, "", *goals(result), "", *everyone(result), "", when(result), "", END])
+        document = PERFORMANCE.read_text()
+        before, rest = document.split(BEGIN, 1)
+        PERFORMANCE.write_text(before + tables + rest.split(END, 1)[1])
     print("\n" + text)

@@ -1,7 +1,8 @@
-//! What `wrk` lacks: an equal rate for all, many users and many idle connections; and an upstream for it.
+//! What `wrk` lacks: an equal rate for all, many users and many idle connections, an upstream for it; and the time to a first answer.
 
 mod http;
 mod load;
+mod start;
 mod upstream;
 
 use std::io;
@@ -15,6 +16,8 @@ use clap::Parser;
 enum Arguments {
     /// Sends requests, and prints what came of them as JSON
     Run(load::Plan),
+    /// Starts a program several times, and prints how long each first answer took, as JSON in milliseconds
+    Start(start::Plan),
     /// A GitHub whose user `s{bytes}-{anything}` has one gist, with so many bytes of description
     Upstream {
         /// Where to listen; port 0 takes a free one.
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match Arguments::parse() {
                 Arguments::Run(plan) => load::run(plan).await,
+                Arguments::Start(plan) => start::run(&plan),
                 Arguments::Upstream { listen } => upstream::serve(listen).await,
             }
         })
