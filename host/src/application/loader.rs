@@ -181,7 +181,10 @@ impl Loader {
         let outbound = match before.filter(|before| *before.policy == policy) {
             Some(before) => (before.policy.clone(), before.outbound_stats.clone()),
             None => {
-                let stats = outbound::Stats::new(&policy);
+                let stats = match before {
+                    Some(before) => before.outbound_stats.under(&policy),
+                    None => outbound::Stats::new(&policy),
+                };
                 (Arc::new(policy), Arc::new(stats))
             }
         };

@@ -254,7 +254,7 @@ impl Client {
         }
         let allowed = self.transport.policy.decide(request.uri()).map_err(|denied| {
             self.stats.count_denied();
-            if let Some(left_out) = self.stats.log.afford() {
+            if let Some(left_out) = self.stats.log().afford() {
                 tracing::warn!(reason = %denied, left_out, "outbound request denied");
             }
             Failure::from(denied)
@@ -315,7 +315,7 @@ impl Client {
         let mut response = pin!(self.pool.request(request));
         let failed = |error: legacy::Error| {
             let failure = Failure::from(&error);
-            if let Some(left_out) = self.stats.log.afford() {
+            if let Some(left_out) = self.stats.log().afford() {
                 tracing::warn!(
                     scheme = uri.scheme_str(),
                     host = uri.host(),

@@ -101,11 +101,17 @@ impl Outcome {
 /// and no host name can grow.
 #[derive(Debug)]
 pub struct Stats {
-    entries: Vec<Entry>,
+    /// By the policy's number of each.
+    entries: Vec<Arc<Entry>>,
+    whole: Arc<Whole>,
+}
+
+/// What is counted of the component as a whole.
+#[derive(Debug)]
+struct Whole {
     denied: AtomicU64,
     in_flight: AtomicU64,
-    /// What is said of requests that were denied or failed.
-    pub(super) log: Sparing,
+    log: Sparing,
     places: OnceLock<Places>,
 }
 
@@ -138,30 +144,39 @@ impl Stats {
     /// Zeros, for the entries of this policy.
     #[must_use]
     pub fn new(policy: &Policy) -> Self {
-        let entry = |text: &str| Entry {
-            text: text.into(),
-            outcomes: Default::default(),
-            latency: Histogram::new(&LATENCY_BOUNDS),
-        };
-        Self {
-            entries: policy.entries().map(entry).collect(),
+        let whole = Whole {
             denied: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             log: Sparing::new(),
             places: OnceLock::new(),
-        }
+        };
+        Self { entries: policy.entries().map(Entry::new).collect(), whole: Arc::new(whole) }
+    }
+
+    /// The same for another policy: counting goes on for the entries that it has too, and for the component as a whole,
+    /// whose requests under the old policy and under the new one have their places in common.
+    #[must_use]
+    pub fn under(&self, policy: &Policy) -> Self {
+        let known = |text: &str| self.entries.iter().find(|entry| *entry.text == *text).cloned();
+        let entries = policy.entries().map(|text| known(text).unwrap_or_else(|| Entry::new(text)));
+        Self { entries: entries.collect(), whole: self.whole.clone() }
     }
 
     /// Requests that no entry allows.
     #[must_use]
     pub fn denied(&self) -> u64 {
-        self.denied.load(Relaxed)
+        self.whole.denied.load(Relaxed)
+    }
+
+    /// What is said of requests that were denied or failed.
+    pub(super) fn log(&self) -> &Sparing {
+        &self.whole.log
     }
 
     /// Requests whose response has not been read to its end, nor dropped.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(Relaxed)
+        self.whole.in_flight.load(Relaxed)
     }
 
     /// What was counted so far, by entry.
@@ -175,18 +190,18 @@ impl Stats {
 
     /// The component's places, as many as the process's limits say when the first is asked for.
     pub(super) fn places(&self, limits: &Limits) -> &Places {
-        self.places.get_or_init(|| Places {
+        self.whole.places.get_or_init(|| Places {
             in_flight: Arc::new(Semaphore::new(limits.max_concurrent.min(Semaphore::MAX_PERMITS))),
             waiting: Semaphore::new(limits.max_waiting.min(Semaphore::MAX_PERMITS)),
         })
     }
 
     pub(super) fn count_denied(&self) {
-        self.denied.fetch_add(1, Relaxed);
+        self.whole.denied.fetch_add(1, Relaxed);
     }
 
     pub(super) fn begin(&self) {
-        self.in_flight.fetch_add(1, Relaxed);
+        self.whole.in_flight.fetch_add(1, Relaxed);
     }
 
     pub(super) fn head(&self, entry: usize, elapsed: Duration) {
@@ -196,10 +211,47 @@ impl Stats {
     }
 
     pub(super) fn end(&self, entry: usize, outcome: Outcome) {
-        self.in_flight.fetch_sub(1, Relaxed);
+        self.whole.in_flight.fetch_sub(1, Relaxed);
         let counter = self.entries.get(entry).and_then(|entry| entry.outcomes.get(outcome as usize));
         if let Some(counter) = counter {
             counter.fetch_add(1, Relaxed);
         }
+    }
+}
+
+impl Entry {
+    fn new(text: &str) -> Arc<Self> {
+        Arc::new(Self {
+            text: text.into(),
+            outcomes: Default::default(),
+            latency: Histogram::new(&LATENCY_BOUNDS),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbound::AllowList;
+
+    fn policy(entries: &[&str]) -> Policy {
+        Policy::new(AllowList::parse(entries).unwrap(), Vec::new())
+    }
+
+    #[test]
+    fn another_policy_does_not_set_counters_back() {
+        let (kept, gone, new) = ("https://kept.example", "https://gone.example", "https://new.example");
+        let before = Stats::new(&policy(&[gone, kept]));
+        before.begin();
+        before.begin();
+        before.end(1, Outcome::Success);
+        before.count_denied();
+        let after = before.under(&policy(&[kept, new]));
+        // One that began under the old policy.
+        before.end(1, Outcome::Success);
+        let successes: Vec<_> = after.snapshot().map(|entry| (entry.entry, entry.outcomes[0].1)).collect();
+        let entries: Vec<Box<str>> = policy(&[kept, new]).entries().map(Box::from).collect();
+        assert_eq!(successes, entries.into_iter().zip([2, 0]).collect::<Vec<_>>());
+        assert_eq!((after.denied(), after.in_flight()), (1, 0));
     }
 }
