@@ -67,10 +67,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("wasi-http-host: {error}");
-            match error {
-                StartError::Config(_) => ExitCode::from(USAGE),
-                _ => ExitCode::FAILURE,
-            }
+            if error.is_setting() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -24,6 +24,11 @@ use crate::{
     settings::{Assignments, Template},
 };
 
+/// The least that an instance may be bounded to: one page of WebAssembly.
+pub(crate) const LEAST_MEMORY: ByteSize = ByteSize::kib(64);
+/// The least time for a request: a guest is looked at every few milliseconds.
+pub(crate) const LEAST_REQUEST_TIMEOUT: Period = Period::millis(10);
+
 /// What `serve` needs to know. [`Config::default`] has every default; the flags take theirs from it.
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = true)]
@@ -391,11 +396,14 @@ impl Config {
             }
             Ok(())
         };
-        at_least("--request-timeout", self.request_timeout, Period::millis(10))?;
+        at_least("--request-timeout", self.request_timeout, LEAST_REQUEST_TIMEOUT)?;
         at_least("--response-timeout", self.response_timeout, Period::millis(10))?;
         at_least("--header-timeout", self.header_timeout, Period::millis(10))?;
         at_least("--keep-alive-timeout", self.keep_alive_timeout, Period::millis(10))?;
         at_least("--body-idle-timeout", self.body_idle_timeout, Period::millis(10))?;
+        at_least("--outbound-connect-timeout", self.outbound_connect_timeout, Period::millis(1))?;
+        at_least("--outbound-first-byte-timeout", self.outbound_first_byte_timeout, Period::millis(1))?;
+        at_least("--outbound-total-timeout", self.outbound_total_timeout, Period::millis(1))?;
         at_least("--keyvalue-ttl", self.keyvalue_ttl, Period::secs(1))?;
         at_least("--keyvalue-timeout", self.keyvalue_timeout, Period::millis(10))?;
         at_least("--keyvalue-connect-timeout", self.keyvalue_connect_timeout, Period::millis(10))?;
@@ -419,10 +427,10 @@ impl Config {
                 reason: format!("{} is not between 256 and 1MiB", self.max_header_bytes),
             });
         }
-        if self.max_memory < ByteSize::kib(64) {
+        if self.max_memory < LEAST_MEMORY {
             return Err(Invalid {
                 name: "--max-memory",
-                reason: format!("{} is less than one page (64KiB)", self.max_memory),
+                reason: format!("{} is less than one page ({LEAST_MEMORY})", self.max_memory),
             });
         }
         Ok(())

@@ -50,3 +50,15 @@ pub enum StartError {
     #[error("the system refused a thread or an event queue: {0}")]
     System(#[from] io::Error),
 }
+
+impl StartError {
+    /// Whether a setting's value is at fault, be it a flag's or one that the manifest has for this host.
+    #[must_use]
+    pub fn is_setting(&self) -> bool {
+        match self {
+            Self::Config(_) => true,
+            Self::App(AppError::Manifest(error)) => error.is_setting(),
+            _ => false,
+        }
+    }
+}

@@ -1,5 +1,5 @@
 use super::document::{Error, Node, Section};
-use crate::config::{ByteSize, Period};
+use crate::config::{ByteSize, LEAST_MEMORY, LEAST_REQUEST_TIMEOUT, Period};
 use std::fmt::Display;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
@@ -31,11 +31,11 @@ impl OwnLimits {
         let mut own: Section<'_> = own.section()?;
         let limits = Self {
             max_instances: value(&mut own, "max-instances")?,
-            max_memory: value(&mut own, "max-memory")?,
+            max_memory: at_least(&mut own, "max-memory", LEAST_MEMORY)?,
             instance_max_concurrency: value(&mut own, "instance-max-concurrency")?,
             max_concurrent_requests: value(&mut own, "max-concurrent-requests")?,
             max_queued_requests: value(&mut own, "max-queued-requests")?,
-            request_timeout: value(&mut own, "request-timeout")?,
+            request_timeout: at_least(&mut own, "request-timeout", LEAST_REQUEST_TIMEOUT)?,
         };
         own.finish(warnings);
         Ok(limits)
@@ -44,8 +44,32 @@ impl OwnLimits {
 
 const TABLE: &str = "wasi-http-host";
 
+impl Error {
+    /// Whether it is about a setting of this host, rather than one of Spin's.
+    #[must_use]
+    pub fn is_setting(&self) -> bool {
+        self.key.as_ref().is_some_and(|key| key.contains(&format!(".tool.{TABLE}")))
+    }
+}
+
 fn value<T: FromStr<Err: Display>>(section: &mut Section<'_>, key: &str) -> Result<Option<T>, Error> {
+    section.take(key).map(|node| parse(&node)).transpose()
+}
+
+/// The same where less than `least` could never work: it holds for the flag of that name too.
+fn at_least<T: FromStr<Err: Display> + PartialOrd + Display>(
+    section: &mut Section<'_>,
+    key: &str,
+    least: T,
+) -> Result<Option<T>, Error> {
     let Some(node) = section.take(key) else { return Ok(None) };
+    match parse::<T>(&node)? {
+        value if value < least => Err(node.error(format!("{value} is less than {least}"))),
+        value => Ok(Some(value)),
+    }
+}
+
+fn parse<T: FromStr<Err: Display>>(node: &Node<'_>) -> Result<T, Error> {
     let text = node.text()?;
-    text.parse().map(Some).map_err(|error: T::Err| node.error(format!("{text:?}: {error}")))
+    text.parse().map_err(|error: T::Err| node.error(format!("{text:?}: {error}")))
 }

@@ -137,6 +137,16 @@ fn what_cannot_be_served_is_named_with_file_line_and_key() {
             "tool.wasi-http-host = { max-memory = \"lots\" }\nsource =",
             "dir/spin.toml:9: component.one.tool.wasi-http-host.max-memory: \"lots\": \"lots\" is no size: write it as 65536, 64KiB or 16MiB",
         ),
+        (
+            "source =",
+            "tool.wasi-http-host = { max-memory = 1 }\nsource =",
+            "dir/spin.toml:9: component.one.tool.wasi-http-host.max-memory: 1 is less than 64KiB",
+        ),
+        (
+            "source =",
+            "tool.wasi-http-host = { request-timeout = \"0\" }\nsource =",
+            "dir/spin.toml:9: component.one.tool.wasi-http-host.request-timeout: 0s is less than 10ms",
+        ),
     ] {
         let text = MINIMAL.replacen(from, to, 1);
         assert_eq!(parse(&text).unwrap_err().to_string(), error);

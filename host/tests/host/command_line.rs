@@ -36,6 +36,8 @@ fn a_bad_setting_is_named_with_code_64() {
     for (args, named) in [
         (&["serve", "--max-memory", "lots"][..], "--max-memory"),
         (&["serve", "--request-timeout", "1ms"], "--request-timeout"),
+        (&["serve", "--max-memory", "1"], "--max-memory"),
+        (&["serve", "--outbound-connect-timeout", "0"], "--outbound-connect-timeout"),
         (&["serve", "--no-such-flag"], "--no-such-flag"),
         (&["explode"], "explode"),
     ] {
@@ -46,6 +48,20 @@ fn a_bad_setting_is_named_with_code_64() {
     }
     assert_eq!(run(&["--help"]).status.code(), Some(0));
     assert_eq!(run(&["--version"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_bad_setting_of_the_manifest_is_named_with_its_line_and_code_64() {
+    let path = scratch("bad-own-limit").join("spin.toml");
+    let text = "spin_manifest_version = 2\n[application]\nname = \"app\"\n\
+                [[trigger.http]]\nroute = \"/...\"\ncomponent = \"c\"\n\
+                [component.c]\nsource = \"app.wasm\"\n[component.c.tool.wasi-http-host]\nmax-memory = 1\n";
+    fs::write(&path, text).unwrap();
+    let output =
+        run(&["serve", path.to_str().unwrap(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(64), "{message}");
+    assert!(message.contains("spin.toml:10") && message.contains("max-memory"), "{message}");
 }
 
 #[test]
