@@ -7,6 +7,10 @@ use std::{
 };
 
 use clap::{Parser, error::ErrorKind};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM, SIGXFSZ},
+    flag,
+};
 use wasi_http_host::{Config, Host, Inspection, Shutdown, StartError, compile, inspect, raise_open_files};
 
 #[global_allocator]
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         }
     };
     if !matches!(cli, Cli::Serve(_)) {
+        end_by_signals();
         // What there is to say while it takes its time, beside the result.
         tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).without_time().init();
     }
@@ -87,12 +92,23 @@ fn save_memory() {}
 /// what the signal alone would mean.
 fn bear_full_files() {
     // Where that is refused, it ends as it would have.
-    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::<AtomicBool>::default());
+    let _ = flag::register(SIGXFSZ, Arc::<AtomicBool>::default());
+}
+
+/// What ends without ado does so as process 1 too, where the kernel ignores what has no handler.
+fn end_by_signals() {
+    for signal in [SIGTERM, SIGINT] {
+        let always = Arc::new(AtomicBool::new(true));
+        // Where that is refused, the kernel's default is what there is.
+        let _ = flag::register_conditional_shutdown(signal, 128 + signal, always);
+    }
 }
 
 fn serve(config: Config) -> Result<ExitCode, StartError> {
     raise_open_files();
-    Host::new(config)?.run(Shutdown::on_signals())?;
+    // Before anything is compiled, which takes seconds.
+    let shutdown = Shutdown::on_signals()?;
+    Host::new(config)?.run(shutdown)?;
     Ok(ExitCode::SUCCESS)
 }
 

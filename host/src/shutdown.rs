@@ -1,8 +1,24 @@
 //! When to stop: signals for a process, a handle for what embeds the host.
 
-use std::io;
+use std::{
+    io::{self, Write as _},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
 use tokio::sync::watch;
+
+use crate::engine;
+
+/// What SIGINT alone would have ended with.
+const INTERRUPTED: i32 = 130;
 
 /// Asks a host to stop.
 #[derive(Clone, Debug)]
@@ -11,13 +27,9 @@ pub struct Trigger(watch::Sender<bool>);
 /// Tells a host when it is asked to stop.
 #[derive(Debug)]
 pub struct Shutdown {
-    source: Source,
-}
-
-#[derive(Debug)]
-enum Source {
-    Signals,
-    Handle(watch::Receiver<bool>),
+    asked: watch::Receiver<bool>,
+    /// Somebody listens.
+    heard: Arc<AtomicBool>,
 }
 
 impl Trigger {
@@ -28,60 +40,60 @@ impl Trigger {
 }
 
 impl Shutdown {
-    /// On SIGTERM or SIGINT; a second one ends the process at once.
-    pub fn on_signals() -> Self {
-        Self { source: Source::Signals }
+    /// On SIGTERM or SIGINT, from now on. Before a host runs there is nothing to finish: the process ends at once, with
+    /// code 0. Then the first asks, and the second ends the process at once.
+    ///
+    /// The signals have handlers and a thread of their own, so that they work as process 1 too, where the kernel has no
+    /// defaults, and whatever the other threads are at.
+    ///
+    /// # Errors
+    /// When the system refuses handlers or a thread.
+    pub fn on_signals() -> io::Result<Self> {
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let (trigger, shutdown) = Self::on_trigger();
+        let heard = shutdown.heard.clone();
+        let listen = move || {
+            let mut asked = false;
+            for signal in signals.forever() {
+                let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
+                if !heard.load(Ordering::Acquire) {
+                    // The log's thread would not get to it.
+                    let _ = writeln!(io::stderr(), "wasi-http-host: {name} before the start was over");
+                    end(0);
+                }
+                if std::mem::replace(&mut asked, true) {
+                    tracing::warn!(signal = name, "ending at once");
+                    end(INTERRUPTED);
+                }
+                tracing::info!(signal = name, "shutting down");
+                trigger.stop();
+            }
+        };
+        thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
+        Ok(shutdown)
     }
 
     /// When the trigger says so.
     pub fn on_trigger() -> (Trigger, Self) {
-        let (sender, receiver) = watch::channel(false);
-        (Trigger(sender), Self { source: Source::Handle(receiver) })
+        let (sender, asked) = watch::channel(false);
+        (Trigger(sender), Self { asked, heard: Arc::default() })
     }
 
-    /// Resolves when the host is to stop. To be called within a runtime, early: signals that come before are lost.
-    pub(crate) fn requested(self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let (signals, handle) = match self.source {
-            Source::Signals => (Some(Signals::new()?), None),
-            Source::Handle(receiver) => (None, Some(receiver)),
-        };
-        Ok(async move {
-            if let Some(mut signals) = signals {
-                let name = signals.next().await;
-                tracing::info!(signal = name, "shutting down");
-                tokio::spawn(async move {
-                    let name = signals.next().await;
-                    tracing::warn!(signal = name, "ending at once");
-                    // What SIGINT alone would have ended with.
-                    std::process::exit(130);
-                });
+    /// Resolves when the host is to stop.
+    pub(crate) fn requested(self) -> impl Future<Output = ()> + Send + 'static {
+        let Self { mut asked, heard } = self;
+        heard.store(true, Ordering::Release);
+        async move {
+            // A trigger that is gone can ask no more, and leaves the host running.
+            if asked.wait_for(|stop| *stop).await.is_err() {
+                std::future::pending::<()>().await;
             }
-            if let Some(mut handle) = handle {
-                // A trigger that is gone can ask no more, and leaves the host running.
-                if handle.wait_for(|stop| *stop).await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
-        })
-    }
-}
-
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    /// Handlers of our own, so that signals work as process 1 too, where the kernel has no defaults.
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
         }
     }
+}
+
+/// Ends the process, and leaves nothing half written.
+fn end(code: i32) -> ! {
+    let _abandoned = engine::abandon();
+    std::process::exit(code);
 }

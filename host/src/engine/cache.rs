@@ -10,22 +10,44 @@ use std::{
     io::{self, Read as _, Write as _},
     os::{
         fd::AsRawFd as _,
-        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+        unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
-    process,
-    time::{Duration, Instant},
+    sync::{Mutex, MutexGuard},
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, component::Component};
 
 use super::checksum;
+use crate::{random, sync::lock};
 
 /// Ends every file, after the checksum: another layout needs another mark.
 const MARK: &[u8; 16] = b"wasi-http-host/2";
+/// Ends the name of a file that is not whole yet.
+const UNFINISHED: &str = ".tmp";
+/// Nobody writes for as long: what is still unfinished then is left over from a crash.
+const LEFT_OVER: Duration = Duration::from_secs(3600);
+/// Most entries of the directory that are looked at for what is left over.
+const MAX_ENTRIES: usize = 4096;
 /// How often it is said that a compilation goes on.
 const TELL_EVERY: Duration = Duration::from_secs(2);
+
+/// The files that this process has not finished.
+static WRITING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes what this process has not finished writing. Nothing is begun until the result is dropped, which is meant to
+/// be the process's end.
+pub(crate) fn abandon() -> MutexGuard<'static, Vec<PathBuf>> {
+    let writing = lock(&WRITING);
+    for unfinished in &*writing {
+        // Best effort: what stays is removed when it is old.
+        let _ = fs::remove_file(unfinished);
+    }
+    writing
+}
 
 /// A directory of compiled components; or none, where every start compiles.
 pub(crate) struct Cache {
@@ -193,12 +215,14 @@ fn compile(engine: &Engine, name: &str, wasm: &[u8]) -> wasmtime::Result<Compone
     let started = Instant::now();
     tracing::info!(component = name, bytes = wasm.len(), "compiling");
     let (done, waiting) = std::sync::mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
+    thread::scope(|scope| {
+        let telling = move || {
             while waiting.recv_timeout(TELL_EVERY) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 tracing::info!(component = name, seconds = started.elapsed().as_secs(), "still compiling");
             }
-        });
+        };
+        // Without a thread nobody tells, which is no reason not to compile.
+        let _ = thread::Builder::new().name("telling".to_owned()).spawn_scoped(scope, telling);
         let component = Component::from_binary(engine, wasm);
         drop(done);
         if component.is_ok() {
@@ -213,18 +237,55 @@ fn write(path: &Path, component: &Component) -> io::Result<()> {
     let code = component.serialize().map_err(io::Error::other)?;
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let temporary = path.with_extension(format!("{}.tmp", process::id()));
+    remove_left_over(dir);
+    // Not by the process's number, which each has in common with those of other pods.
+    let [a, b] = random::unique();
+    let temporary = path.with_extension(format!("{a:016x}{b:016x}{UNFINISHED}"));
     let written = (|| {
-        let mut file = File::create(&temporary)?;
+        let mut file = begin(&temporary)?;
         file.write_all(&code)?;
         file.write_all(&checksum::of(&*code, code.len() as u64)?)?;
         file.write_all(MARK)?;
         file.sync_all()?;
         fs::rename(&temporary, path)
     })();
+    let mut writing = lock(&WRITING);
+    writing.retain(|unfinished| *unfinished != temporary);
     if written.is_err() {
         // Best effort: the error that counts is the one that is returned.
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+/// A new file, which is either seen by [`abandon`] or not made.
+fn begin(path: &Path) -> io::Result<File> {
+    let mut writing = lock(&WRITING);
+    // Whatever the umask: one that others could write would not be trusted.
+    let file = File::options().write(true).create_new(true).mode(0o644).open(path)?;
+    writing.push(path.to_owned());
+    Ok(file)
+}
+
+/// Removes what crashed processes have not finished. Of other files in the directory, nothing.
+fn remove_left_over(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    let now = SystemTime::now();
+    for entry in entries.take(MAX_ENTRIES).flatten() {
+        let is_ours = entry.file_name().to_str().is_some_and(is_unfinished);
+        let age = || now.duration_since(entry.metadata().ok()?.modified().ok()?).ok();
+        if is_ours && age().is_some_and(|age| age > LEFT_OVER) {
+            // Best effort: the next to write tries again.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a file of this name is one of [`file_name`]'s that was not finished.
+fn is_unfinished(name: &str) -> bool {
+    let Some(name) = name.strip_suffix(UNFINISHED) else { return false };
+    let is_hex = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
+    name.split_once('.').is_some_and(|(name, _)| {
+        name.split_once('-').is_some_and(|(binary, engine)| is_hex(binary, 64) && is_hex(engine, 16))
+    })
 }

@@ -3,7 +3,7 @@
 mod cache;
 mod checksum;
 
-pub(crate) use cache::{Binary, Cache, Compiled};
+pub(crate) use cache::{Binary, Cache, Compiled, abandon};
 
 use std::{io, thread, time::Duration};
 

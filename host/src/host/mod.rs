@@ -232,7 +232,7 @@ impl Host {
     /// Serves until `shutdown`, then finishes what is running.
     ///
     /// # Errors
-    /// When the system refuses to watch the listeners or signals.
+    /// When the system refuses to watch the listeners.
     pub fn run(self, shutdown: Shutdown) -> io::Result<()> {
         let Self {
             config,
@@ -250,7 +250,7 @@ impl Host {
         } = self;
         let (address, admin_address) = (self.address, self.admin_address);
         let result = control.block_on(async {
-            let stop = shutdown.requested()?;
+            let stop = shutdown.requested();
             let admin = Arc::new(Admin {
                 workers: workers.clone(),
                 metrics: metrics.clone(),

@@ -1,15 +1,19 @@
 //! The admin port while code is compiled: the process lives, and is not ready, and says why.
 
-use std::{net::TcpListener, sync::Arc, thread};
+use std::{
+    net::TcpListener,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
 
 use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::admin::Admin;
 
-/// Answers until it is dropped.
+/// Answers until it is dropped, and not a connection longer: those after it are the host's.
 pub(super) struct Starting {
-    /// Its end is the thread's.
-    _stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Starting {
@@ -25,8 +29,16 @@ impl Starting {
                 }
             });
         };
-        thread::Builder::new().name("starting".to_owned()).spawn(serve).ok()?;
-        Some(Self { _stop: stop })
+        let thread = thread::Builder::new().name("starting".to_owned()).spawn(serve).ok()?;
+        Some(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // It waits for nothing but its clients and this.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
@@ -49,7 +61,8 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let log = Log::new(&Config::default()).unwrap();
-        let admin = Admin::starting(Arc::new(HostMetrics::default()), Arc::new(MemoryStore::new(1024)), log);
+        let metrics = Arc::new(HostMetrics::default());
+        let admin = Admin::starting(metrics.clone(), Arc::new(MemoryStore::new(1024)), log);
         let starting = Starting::answer(listener, Arc::new(admin)).unwrap();
         let ask = |path| {
             let mut stream = TcpStream::connect(address).unwrap();
@@ -62,6 +75,8 @@ mod tests {
         let ready = ask("/ready");
         assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains("is being compiled"), "{ready}");
         assert!(ask("/metrics").contains("wasi_http_host_build_info"));
-        drop(starting);
+        let held = Arc::downgrade(&metrics);
+        drop((starting, metrics));
+        assert_eq!(held.strong_count(), 0, "its thread is gone");
     }
 }

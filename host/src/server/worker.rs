@@ -174,10 +174,15 @@ impl Crew {
     }
 
     /// Waits until nothing of it is left to do.
-    async fn retire(self: Arc<Self>, dispatch: Arc<Dispatch>) {
-        dispatch.drain();
-        dispatch.drained().await;
-        lock(&self.0).retain(|member| !Arc::ptr_eq(member, &dispatch));
+    async fn retire(self: Arc<Self>, served: Arc<Served>) {
+        served.dispatch.drain();
+        served.dispatch.drained().await;
+        // Requests that were on their way to it before the swap, and wait for a place, still make it instances.
+        while Arc::strong_count(&served) > 1 {
+            time::sleep(BEAT).await;
+            served.dispatch.drained().await;
+        }
+        lock(&self.0).retain(|member| !Arc::ptr_eq(member, &served.dispatch));
     }
 
     /// To be called when the thread is about to sleep.
@@ -209,7 +214,7 @@ impl Next {
         lock(&worker.crew.0).extend(self.fresh().map(|served| served.dispatch.clone()));
         worker.thread.current.set(self.lineup.clone());
         for served in only_in(&self.before, &self.lineup) {
-            worker.thread.runtime.spawn(worker.crew.clone().retire(served.dispatch.clone()));
+            worker.thread.runtime.spawn(worker.crew.clone().retire(served.clone()));
         }
     }
 }

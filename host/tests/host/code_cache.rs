@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, SystemTime},
 };
 
 use crate::harness::{Host, guest, run, scratch};
@@ -109,4 +110,41 @@ fn a_file_that_others_can_write_is_not_trusted() {
     assert!(compile(&cache).0.contains("compiled in"));
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).unwrap();
     assert!(compile(&cache).0.contains("compiled in"));
+}
+
+#[test]
+fn what_a_crash_left_half_written_goes_some_time_later() {
+    let cache = scratch("code-left-over").join("made");
+    compile(&cache);
+    let file = only_file(&cache);
+    let [old, young] = ["1.tmp", "2.tmp"].map(|extension| file.with_extension(extension));
+    let foreign = cache.join("theirs.tmp");
+    for path in [&old, &young, &foreign] {
+        fs::write(path, "half").unwrap();
+    }
+    let days_ago = SystemTime::now() - Duration::from_secs(48 * 3600);
+    for path in [&old, &foreign] {
+        fs::File::options().write(true).open(path).unwrap().set_modified(days_ago).unwrap();
+    }
+    // The next that is written.
+    fs::remove_file(&file).unwrap();
+    assert!(compile(&cache).0.contains("compiled in"));
+    assert!(file.exists() && !old.exists());
+    assert!(young.exists(), "somebody may be writing it");
+    assert!(foreign.exists(), "it is none of ours");
+}
+
+/// Where files are writable by the group by default, what was written must be trusted all the same.
+#[test]
+fn the_umask_makes_no_file_that_is_not_trusted() {
+    let cache = scratch("code-umask").join("made");
+    let script = r#"umask 0 && exec "$0" compile "$1" --cache-dir "$2""#;
+    for expected in ["compiled in", "found in"] {
+        let program = env!("CARGO_BIN_EXE_wasi-http-host");
+        let mut command = Command::new("/bin/sh");
+        command.env_clear().args(["-c", script, program]).arg(guest("proxy")).arg(&cache);
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains(expected), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    }
 }

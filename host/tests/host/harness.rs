@@ -1,11 +1,12 @@
 //! Starts the program, reads its log, and ends it.
 
 use std::{
+    fs::File,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::{Arc, Condvar, Mutex, OnceLock},
+    sync::{Arc, Condvar, Mutex, OnceLock, mpsc},
     time::{Duration, Instant},
 };
 
@@ -46,6 +47,25 @@ pub(crate) fn scratch(test: &str) -> PathBuf {
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).expect("the target directory can be written");
     dir
+}
+
+/// A pipe in the place of a file: whoever reads the file waits for whoever writes it.
+pub(crate) struct Fifo(PathBuf);
+
+impl Fifo {
+    pub(crate) fn new(path: &Path) -> Self {
+        let made = Command::new("mkfifo").arg(path).status().expect("mkfifo runs");
+        assert!(made.success());
+        Self(path.to_owned())
+    }
+
+    /// Waits until somebody reads it, who then waits for what is written to the result.
+    pub(crate) fn wait_for_reader(&self) -> File {
+        let path = self.0.clone();
+        let (sender, opened) = mpsc::channel();
+        std::thread::spawn(move || sender.send(File::options().write(true).open(path)));
+        opened.recv_timeout(DEADLINE).expect("somebody reads it").expect("it can be written")
+    }
 }
 
 /// The program with these arguments, to its end.
@@ -111,6 +131,13 @@ impl Host {
         environment: &[(&str, &str)],
         complaints: Stdio,
     ) -> Self {
+        let mut host = Self::begin(app, flags, environment, complaints);
+        host.wait_until_it_listens();
+        host
+    }
+
+    /// The same, and does not even wait until it listens.
+    pub(crate) fn begin(app: &Path, flags: &[&str], environment: &[(&str, &str)], complaints: Stdio) -> Self {
         let mut child = command()
             .arg("serve")
             .arg(app)
@@ -133,14 +160,17 @@ impl Host {
             }
         });
         let unknown = SocketAddr::from(([0; 4], 0));
-        let mut host = Self { child, log, address: unknown, admin: unknown };
+        Self { child, log, address: unknown, admin: unknown }
+    }
+
+    /// Where it does is known from then on.
+    pub(crate) fn wait_until_it_listens(&mut self) {
         let address = |line: &Value| line["address"].as_str().and_then(|text| text.parse().ok());
         let listening = |name: &'static str| {
             move |line: &Value| line["message"] == "listening" && line["listener"] == name
         };
-        host.address = address(&host.wait_for_line(listening("main"))).expect("an address");
-        host.admin = address(&host.wait_for_line(listening("admin"))).expect("an address");
-        host
+        self.address = address(&self.wait_for_line(listening("main"))).expect("an address");
+        self.admin = address(&self.wait_for_line(listening("admin"))).expect("an address");
     }
 
     /// The first line of the log, past or to come, that is so.

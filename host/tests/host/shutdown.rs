@@ -1,10 +1,13 @@
 //! The end: nobody is cut off who was let in.
 
-use std::time::Duration;
+use std::{process::Stdio, time::Duration};
 
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
-use crate::{client::until_closed, harness::Host};
+use crate::{
+    client::until_closed,
+    harness::{Fifo, Host, guest, scratch},
+};
 
 #[tokio::test]
 async fn running_requests_are_finished_and_the_exit_code_is_0() {
@@ -81,4 +84,31 @@ async fn a_second_signal_ends_it_at_once() {
     host.wait_for_line(|line| line["message"] == "shutting down");
     host.signal("TERM");
     assert_eq!(host.wait().code(), Some(130));
+}
+
+/// As process 1 it has no defaults to rely on: the code shows that the handlers are its own.
+#[test]
+fn who_is_still_loading_ends_at_once_with_code_0() {
+    let dir = scratch("shutdown-loading");
+    let fifo = Fifo::new(&dir.join("app.wasm"));
+    for signal in ["TERM", "INT"] {
+        let mut host = Host::begin(&dir.join("app.wasm"), &[], &[], Stdio::null());
+        let _unwritten = fifo.wait_for_reader();
+        host.signal(signal);
+        assert_eq!(host.wait().code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn who_is_still_compiling_ends_with_code_0_and_leaves_nothing_half_written() {
+    let cache = scratch("shutdown-compiling");
+    let flags = ["--cache-dir", cache.to_str().unwrap()];
+    let mut host = Host::begin(&guest("service"), &flags, &[], Stdio::null());
+    host.wait_for_line(|line| line["message"] == "compiling");
+    host.signal("TERM");
+    assert_eq!(host.wait().code(), Some(0));
+    for entry in std::fs::read_dir(&cache).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(path.extension(), Some("cwasm".as_ref()), "{path:?}");
+    }
 }
