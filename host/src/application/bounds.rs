@@ -4,8 +4,9 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use crate::{
     component::Kind,
-    config::{ByteSize, Config, Period},
-    manifest::OwnLimits,
+    config::{ByteSize, Config, Invalid, Period},
+    engine::Room,
+    manifest::{Manifest, OwnLimits},
     service,
 };
 
@@ -100,6 +101,32 @@ impl Bounds {
     }
 }
 
+/// The room that instances of `manifest` are to have: each component may fill its own without taking another's.
+///
+/// # Errors
+/// When that is more than a process has room for.
+pub(crate) fn room(config: &Config, manifest: &Manifest) -> Result<Room, Invalid> {
+    let flag = config.max_instances.get();
+    let threads = u32::try_from(config.thread_count()).unwrap_or(u32::MAX);
+    let own = manifest.components.iter().map(|component| component.limits.max_instances);
+    let each = own.map(|own| own.map_or(flag, |own| own.get().min(flag)).max(threads));
+    let least = each.fold(0, u32::saturating_add).max(1);
+    let components = u32::try_from(manifest.components.len()).unwrap_or(u32::MAX).max(1);
+    if least > Room::MAX {
+        return Err(Invalid {
+            name: "--max-instances",
+            reason: format!(
+                "{components} component(s) may have {least} instances together, and a process has room for {}: \
+                 lower it, or the components' own max-instances",
+                Room::MAX
+            ),
+        });
+    }
+    // By the flag: a manifest that is loaded later may have other bounds.
+    let wanted = flag.saturating_mul(components);
+    Ok(Room { least, wanted: wanted.clamp(least, Room::MAX) })
+}
+
 fn stricter<T: PartialOrd + std::fmt::Display>(component: &str, name: &str, flag: T, own: Option<T>) -> T {
     match own {
         Some(own) if own <= flag => own,
@@ -148,6 +175,30 @@ mod tests {
         };
         assert_eq!(shares(5, 2), [3, 2]);
         assert_eq!(shares(1, 3), [1, 1, 1]);
+    }
+
+    #[test]
+    fn there_is_room_for_what_each_component_may_have_or_the_setting_is_named() {
+        let manifest = |components, own: &[u32]| {
+            let mut manifest = Manifest::bare("app.wasm".as_ref());
+            manifest.components = vec![manifest.components[0].clone(); components];
+            for (component, own) in manifest.components.iter_mut().zip(own) {
+                component.limits.max_instances = NonZeroU32::new(*own);
+            }
+            manifest
+        };
+        let room = |flag, manifest| {
+            let max_instances = NonZeroU32::new(flag).unwrap();
+            room(&Config { max_instances, threads: NonZeroUsize::new(2), ..Config::default() }, &manifest)
+        };
+        assert_eq!(room(256, manifest(1, &[])), Ok(Room { least: 256, wanted: 256 }));
+        // One a thread at least, and not beyond the flag.
+        assert_eq!(room(10, manifest(3, &[1, 5, 50])), Ok(Room { least: 17, wanted: 30 }));
+        assert_eq!(room(256, manifest(31, &[])).unwrap().least, 31 * 256);
+        let error = room(256, manifest(64, &[])).unwrap_err();
+        assert_eq!(error.name, "--max-instances");
+        assert!(error.reason.contains("64 component(s) may have 16384 instances"), "{error}");
+        assert_eq!(room(256, manifest(64, &[8; 64])).unwrap(), Room { least: 512, wanted: Room::MAX });
     }
 
     #[test]

@@ -30,7 +30,6 @@ pub(crate) struct Deployment {
     pub(super) component: Component,
     pub(super) resolved: Resolved,
     pub(super) stores: Vec<String>,
-    pub(super) waiting: bool,
     pub(super) policy: Arc<Policy>,
     pub(super) mounts: Arc<[Mount]>,
     pub(super) environment: Arc<[(String, String)]>,
@@ -42,6 +41,8 @@ pub(crate) struct Deployment {
 pub(super) struct Code {
     /// Of the binary.
     pub(super) digest: [u8; 32],
+    /// It is linked for stores of which one is remote.
+    pub(super) remote: bool,
     pub(super) linked: Arc<Linked>,
 }
 

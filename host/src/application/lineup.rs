@@ -162,7 +162,7 @@ impl Served {
         };
         let metrics = deployment.metrics.worker(thread.at.0);
         let linked = deployment.code.linked.clone();
-        let limits = deployment.bounds.on(&thread.config, thread.at, linked.kind(), deployment.waiting);
+        let limits = deployment.bounds.on(&thread.config, thread.at, linked.kind(), linked.waits());
         let dispatch = Dispatch::new(
             thread.engine.clone(),
             linked,

@@ -8,7 +8,7 @@ use wasmtime::Engine;
 
 use super::{
     Deployment, Generation,
-    bounds::Bounds,
+    bounds::{Bounds, room},
     generation::Code,
     source::{self, AppError},
 };
@@ -113,18 +113,18 @@ impl Loader {
         compiles: &dyn Fn(),
     ) -> Result<Code, StartError> {
         let wasm = source::binary(&component.source)?;
-        let waiting = self.waiting(component)?;
+        let remote = self.resources.stores.grant(&self.stores(component))?.has_remote();
         let before = previous.and_then(|previous| previous.named(&component.id));
         if let Some(before) = before
             && before.code.digest == wasm.digest
-            && before.waiting == waiting
+            && before.code.remote == remote
         {
             return Ok(before.code.clone());
         }
         let failed = |cause| StartError::Component { name: component.id.clone(), cause };
         let compiled = compiled(&self.resources.engine, &self.cache, component, &wasm, compiles)?;
-        let linked = Linked::new(&self.resources.engine, &compiled.component, waiting).map_err(failed)?;
-        Ok(Code { digest: wasm.digest, linked: Arc::new(linked) })
+        let linked = Linked::new(&self.resources.engine, &compiled.component, remote).map_err(failed)?;
+        Ok(Code { digest: wasm.digest, remote, linked: Arc::new(linked) })
     }
 
     /// Names of all stores that `component` may open.
@@ -134,11 +134,6 @@ impl Loader {
             self.resources.granted.iter().filter(|name| !component.key_value_stores.contains(name)).cloned(),
         );
         names
-    }
-
-    /// Whether one of its stores is remote.
-    fn waiting(&self, component: &Component) -> Result<bool, StartError> {
-        Ok(self.resources.stores.grant(&self.stores(component))?.has_remote())
     }
 
     fn generation(
@@ -205,7 +200,6 @@ impl Loader {
             bounds,
             policy: outbound.0,
             outbound_stats: outbound.1,
-            waiting: self.waiting(component)?,
             stores: self.stores(component),
             mounts: component.files.clone().into(),
             environment: component.environment.clone().into_iter().collect(),
@@ -267,7 +261,7 @@ pub struct CompileReport {
 /// As [`Host::new`](crate::Host::new), for the parts that are needed.
 pub fn compile(config: &Config) -> Result<Vec<CompileReport>, StartError> {
     let manifest = source::manifest(config)?;
-    let engine = engine::new(config, manifest.components.len())?;
+    let engine = engine::new(config, room(config, &manifest)?)?;
     let cache = cache(config);
     let compile = |component: &Component| {
         let started = Instant::now();
@@ -299,7 +293,7 @@ pub struct Inspected {
 /// As [`compile`], but for what a component lacks or needs, which the inspection itself tells.
 pub fn inspect(config: &Config) -> Result<Vec<Inspected>, StartError> {
     let manifest = source::manifest(config)?;
-    let engine = engine::new(config, manifest.components.len())?;
+    let engine = engine::new(config, room(config, &manifest)?)?;
     let cache = cache(config);
     let inspect = |component: &Component| {
         let compiled = compiled(&engine, &cache, component, &source::binary(&component.source)?, &|| {})?;

@@ -18,6 +18,7 @@ mod watch;
 
 pub(crate) use generation::{Deployment, Generation};
 pub(crate) use lineup::{Current, Lineup, Served, Thread};
+pub(crate) use bounds::room;
 pub use loader::{CompileReport, Inspected, compile, inspect};
 pub(crate) use loader::{Loader, Resources};
 pub(crate) use reload::Reloader;

@@ -86,16 +86,18 @@ pub(crate) fn check_binary(bytes: &[u8]) -> Result<(), ComponentError> {
 pub(crate) struct Linked {
     pre: ProxyPre<Guest>,
     kind: Kind,
+    waits: bool,
 }
 
 impl Linked {
-    /// Links `component` against everything that the host provides, `waiting` where a key-value store is remote.
+    /// Links `component` against everything that the host provides, `remote` where one of its key-value stores is.
     ///
     /// # Errors
     /// When it exports no handler, or imports what the host lacks: all of it is named.
-    pub(crate) fn new(engine: &Engine, component: &Component, waiting: bool) -> Result<Self, ComponentError> {
+    pub(crate) fn new(engine: &Engine, component: &Component, remote: bool) -> Result<Self, ComponentError> {
         let kind = kind(engine, component)?;
-        let linker = linker(engine, waiting).map_err(ComponentError::Invalid)?;
+        let waits = remote && opens_stores(engine, component);
+        let linker = linker(engine, waits).map_err(ComponentError::Invalid)?;
         let pre = match linker.instantiate_pre(component) {
             Ok(pre) => pre,
             Err(error) => {
@@ -110,7 +112,7 @@ impl Linked {
             Kind::Service => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),
             Kind::Proxy => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
         };
-        Ok(Self { pre: pre.map_err(ComponentError::Invalid)?, kind })
+        Ok(Self { pre: pre.map_err(ComponentError::Invalid)?, kind, waits })
     }
 
     /// Makes an instance in `store`.
@@ -121,6 +123,15 @@ impl Linked {
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
+
+    /// Whether its instances may stand still for a remote store: where one is granted, and it asks for any.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
+    }
+}
+
+fn opens_stores(engine: &Engine, component: &Component) -> bool {
+    component.component_type().imports(engine).any(|(name, _)| name.starts_with("wasi:keyvalue/"))
 }
 
 /// Tells what a component serves by its exports.
@@ -147,4 +158,32 @@ pub(crate) fn linker(engine: &Engine, waiting: bool) -> wasmtime::Result<Linker<
     p3::bindings::http::types::add_to_linker::<_, WasiHttp>(&mut linker, Guest::http)?;
     Guest::link(&mut linker, waiting)?;
     Ok(linker)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A component that imports an empty interface of this name.
+    fn importing(name: &str) -> Vec<u8> {
+        let length = u8::try_from(name.len()).unwrap();
+        let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
+        // A type: an instance without exports. Then an import of that type.
+        bytes.extend([7, 3, 1, 0x42, 0]);
+        bytes.extend([10, length + 5, 1, 0, length]);
+        bytes.extend(name.as_bytes());
+        bytes.extend([5, 0]);
+        bytes
+    }
+
+    #[test]
+    fn only_what_imports_stores_waits_for_one() {
+        let engine = Engine::default();
+        let opens = |name| {
+            let component = Component::from_binary(&engine, &importing(name)).unwrap();
+            opens_stores(&engine, &component)
+        };
+        assert!(opens("wasi:keyvalue/store@0.2.0-draft2"));
+        assert!(!opens("wasi:clocks/monotonic-clock@0.2.6"));
+    }
 }

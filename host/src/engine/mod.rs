@@ -20,6 +20,10 @@ const CORE_INSTANCES_EACH: u32 = 8;
 const TABLES_EACH: u32 = 8;
 const MEMORIES_EACH: u32 = 2;
 const STACKS_EACH: u32 = 4;
+/// With the memories of as many, of 4 GiB and a guard each, three quarters of the 128 TiB that a process has.
+const MAX_INSTANCES: u32 = 12_000;
+/// Each is two mappings from the start, of which Linux allows a process 65,530; memories and code need some too.
+const MAX_STACKS: u32 = 24_000;
 
 /// Bytes of a pool slot that are cleared rather than given back to the kernel when an instance ends, which is
 /// faster for the small instances that most are, and costs as much resident memory a free slot.
@@ -33,10 +37,10 @@ const WARM_SLOTS: u32 = 64;
 pub enum EngineError {
     /// The operating system refused the address space.
     #[error(
-        "no room in the address space for {instances} instances ({cause}): lower --max-instances, or raise the limit (ulimit -v)"
+        "no room in the address space for {instances} instances ({cause}): lower --max-instances or --max-memory, or raise the limit (ulimit -v)"
     )]
     AddressSpace {
-        /// `--max-instances`.
+        /// Of all components together.
         instances: u32,
         /// What it said.
         cause: String,
@@ -46,33 +50,62 @@ pub enum EngineError {
     Ticker(io::Error),
 }
 
-/// Sets up the engine for so many components under `config`, and the thread that interrupts guests.
+/// For how many instances there is to be room, those left out that come in the place of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Without which there is no start.
+    pub(crate) least: u32,
+    /// Where the system allows it, and for as many again.
+    pub(crate) wanted: u32,
+}
+
+impl Room {
+    /// The most for which there is, whatever is asked for.
+    pub(crate) const MAX: u32 = 8_000;
+
+    fn ample(self) -> Pool {
+        Pool { instances: self.wanted.saturating_mul(2).min(MAX_INSTANCES), ..Pool::new(self.wanted) }
+    }
+
+    fn scant(self) -> Pool {
+        Pool::new(self.least)
+    }
+}
+
+/// The engine's places.
+#[derive(Clone, Copy)]
+struct Pool {
+    instances: u32,
+    stacks: u32,
+}
+
+impl Pool {
+    fn new(instances: u32) -> Self {
+        Self { instances, stacks: instances.saturating_mul(STACKS_EACH).min(MAX_STACKS) }
+    }
+}
+
+/// Sets up the engine under `config`, and the thread that interrupts guests.
 ///
 /// # Errors
 /// When the pool of instances does not fit the address space.
-pub(crate) fn new(config: &Config, components: usize) -> Result<Engine, EngineError> {
-    let instances = slots(config, components);
-    let engine = Engine::new(&settings(config, instances))
-        .map_err(|cause| EngineError::AddressSpace { instances, cause: format!("{cause:#}") })?;
+pub(crate) fn new(config: &Config, room: Room) -> Result<Engine, EngineError> {
+    let engine = Engine::new(&settings(config, room.ample())).or_else(|_| {
+        let instances = room.least;
+        Engine::new(&settings(config, room.scant()))
+            .map_err(|cause| EngineError::AddressSpace { instances, cause: format!("{cause:#}") })
+    })?;
     tick(&engine).map_err(EngineError::Ticker)?;
     Ok(engine)
 }
 
-/// Places for instances: each component may fill its own without taking another's, and where a new version of it may
-/// come while it runs, without waiting for the old one's.
-fn slots(config: &Config, components: usize) -> u32 {
-    let changes = config.watch || config.settings_dir.is_some();
-    let components = u32::try_from(components).unwrap_or(u32::MAX).max(1);
-    config.max_instances.get().saturating_mul(components).saturating_mul(1 + u32::from(changes))
-}
-
-fn settings(config: &Config, instances: u32) -> wasmtime::Config {
+fn settings(config: &Config, Pool { instances, stacks }: Pool) -> wasmtime::Config {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES_EACH))
         .total_memories(instances.saturating_mul(MEMORIES_EACH))
         .total_tables(instances.saturating_mul(TABLES_EACH))
-        .total_stacks(instances.saturating_mul(STACKS_EACH))
+        .total_stacks(stacks)
         .max_memory_size(config.max_memory.as_usize())
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT_TABLE)

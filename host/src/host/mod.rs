@@ -91,7 +91,7 @@ impl Builder {
         let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
         let traces = traces(&config, &manifest, &resolver)?;
         let tracer = traces.as_ref().map(Traces::tracer);
-        let engine = engine::new(&config, manifest.components.len())?;
+        let engine = engine::new(&config, application::room(&config, &manifest)?)?;
         let memory = Arc::new(MemoryStore::new(config.keyvalue_max_bytes.get()));
         let in_memory = memory.clone();
         let mut stores =

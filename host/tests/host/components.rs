@@ -1,5 +1,7 @@
 //! Several components in one process: each by its routes, and none at the others' cost.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 
 use crate::harness::{Host, guest, run, scratch};
@@ -107,4 +109,69 @@ fn two_components_for_one_route_are_an_error_that_names_both() {
     let error = String::from_utf8(run(&["inspect", path.to_str().unwrap()]).stderr).unwrap();
     assert!(error.contains("trigger.http[1].route") && error.contains("trigger.http[0].route"), "{error}");
     assert!(error.contains("leads to component front"), "{error}");
+}
+
+#[tokio::test]
+async fn a_change_is_served_while_all_instances_of_all_components_are_taken() {
+    let path = scratch("components-full").join("spin.toml");
+    let names = ["one", "two", "three"];
+    let write = |greeting: &str| {
+        let mut text = "spin_manifest_version = 2\n[application]\nname = \"app\"\n".to_owned();
+        let routes = ["/...", "/sleep/50002", "/sleep/50003"];
+        for (name, route) in names.iter().zip(routes) {
+            text += &format!(
+                "[[trigger.http]]\nroute = {route:?}\ncomponent = {name:?}\n\
+                 [component.{name}]\nsource = {:?}\n[component.{name}.variables]\ngreeting = {greeting:?}\n",
+                guest("service")
+            );
+        }
+        std::fs::write(&path, text).unwrap();
+    };
+    write("old");
+    let flags = ["--threads", "1", "--max-instances", "2", "--instance-max-concurrency", "1"];
+    let host = Arc::new(Host::serve(&path, &[&flags[..], &["--request-timeout", "60s"]].concat(), &[]));
+    let sleeping: Vec<_> = [50_001, 50_002, 50_003, 50_001, 50_002, 50_003]
+        .into_iter()
+        .map(|ms| {
+            let host = host.clone();
+            tokio::spawn(async move { host.get(&format!("/sleep/{ms}")).await.status })
+        })
+        .collect();
+    for name in names {
+        for metric in ["requests_active", "instances_live"] {
+            let metric = format!("wasi_http_host_{metric}{{component={name:?}}}");
+            host.wait_for_metric(&metric, |n| n == 2.0).await;
+        }
+    }
+    write("new");
+    host.signal("HUP");
+    host.wait_for_line(|line| {
+        line["message"].as_str().is_some_and(|text| text.contains("the application changed"))
+    });
+    assert_eq!(
+        host.metric("wasi_http_host_reloads_total{outcome=\"done\"}").await,
+        1.0,
+        "{:?}",
+        host.lines()
+    );
+    assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("new"))"#);
+    sleeping.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[test]
+fn more_instances_than_an_address_space_holds_are_a_setting_that_cannot_be() {
+    let path = scratch("components-many").join("spin.toml");
+    let mut text = "spin_manifest_version = 2\n[application]\nname = \"app\"\n".to_owned();
+    for n in 0..64 {
+        text += &format!(
+            "[[trigger.http]]\nroute = \"/{n}\"\ncomponent = \"c{n}\"\n[component.c{n}]\nsource = {:?}\n",
+            guest("proxy")
+        );
+    }
+    std::fs::write(&path, text).unwrap();
+    let addresses = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let output = run(&[&["serve", path.to_str().unwrap()][..], &addresses].concat());
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(64), "{message}");
+    assert!(message.contains("--max-instances") && message.contains("64 component(s)"), "{message}");
 }
