@@ -72,21 +72,28 @@ impl Loader {
         self.load(source::manifest(&self.resources.config)?, Some(previous), &|| {})
     }
 
-    /// The same components with their settings as they are now; `None` where nothing has changed.
+    /// The settings of the same components as they are now; `None` where nothing has changed.
     ///
     /// # Errors
     /// Names the variable or file.
-    pub(crate) fn resettle(&self, previous: &Generation) -> Result<Option<Arc<Generation>>, StartError> {
+    pub(crate) fn settings(&self, previous: &Generation) -> Result<Option<Vec<Resolved>>, StartError> {
         let sources = source::sources(&self.resources.config);
-        let read = || previous.manifest.resolve(&sources).map_err(AppError::from);
-        let resolved = read()?;
+        let resolved = previous.manifest.resolve(&sources).map_err(AppError::from)?;
         let before = previous.deployments.iter().map(|deployment| &deployment.resolved);
-        // What differs from one look to the next is being written: the look after will tell.
-        if before.eq(&resolved) || read()? != resolved {
-            return Ok(None);
-        }
+        Ok(if before.eq(&resolved) { None } else { Some(resolved) })
+    }
+
+    /// The same components with these settings.
+    ///
+    /// # Errors
+    /// When a store that is granted is not there.
+    pub(crate) fn resettle(
+        &self,
+        previous: &Generation,
+        settings: Vec<Resolved>,
+    ) -> Result<Arc<Generation>, StartError> {
         let codes = previous.deployments.iter().map(|deployment| deployment.code.clone()).collect();
-        self.generation(previous.manifest.clone(), codes, resolved, Some(previous)).map(Some)
+        self.generation(previous.manifest.clone(), codes, settings, Some(previous))
     }
 
     /// The files that a generation is made of, as far as they can be told now.

@@ -13,14 +13,17 @@ mod generation;
 mod lineup;
 mod loader;
 mod reload;
+mod retry;
+mod settling;
 mod source;
 mod watch;
 
+pub(crate) use bounds::room;
 pub(crate) use generation::{Deployment, Generation};
 pub(crate) use lineup::{Current, Lineup, Served, Thread};
-pub(crate) use bounds::room;
 pub use loader::{CompileReport, Inspected, compile, inspect};
 pub(crate) use loader::{Loader, Resources};
 pub(crate) use reload::Reloader;
 pub(crate) use source::manifest;
 pub use source::{AppError, MAX_WASM_BYTES};
+pub(crate) use watch::Watch;

@@ -1,6 +1,10 @@
 //! Changes while requests run: what is served now is replaced by what the files have become.
 
-use std::{io::IsTerminal as _, sync::Arc, time::Duration};
+use std::{
+    io::IsTerminal as _,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -8,14 +12,18 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::{Generation, Loader, watch::Watch};
+use super::{Generation, Loader, Watch, retry::Retry, settling::Settling};
 use crate::{
     host::StartError,
+    manifest::Resolved,
     server::Worker,
+    service::CallError,
+    sync::lock,
     telemetry::{HostMetrics, Reload},
 };
 
-/// How often files are looked at; what has changed is loaded when it has stood still for as long.
+/// How often files are looked at; what has changed is loaded when it has stood still for as long. All looks are on other
+/// threads, one after the other: a file system that hangs holds up reloads, and neither probes nor the end.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Looks for changes, and brings them to the threads.
@@ -24,7 +32,14 @@ pub(crate) struct Reloader {
     workers: Vec<Arc<Worker>>,
     metrics: Arc<HostMetrics>,
     current: Arc<Generation>,
-    /// The last failure of the settings, so that it is told once.
+    /// None where files are not watched.
+    watch: Option<Arc<Mutex<Watch>>>,
+    /// Why the application could not be served at the last try, so that it is told once.
+    failed: Option<String>,
+    retry: Retry,
+    /// The settings where they are not those that are served, or what is wrong with them.
+    settings: Settling<Result<Vec<Resolved>, String>>,
+    /// Their last failure, so that it is told once.
     unfit: Option<String>,
 }
 
@@ -34,9 +49,21 @@ enum ReloadError {
     #[error(transparent)]
     Load(#[from] StartError),
     #[error("component {name:?}: {cause}")]
-    Instance { name: Arc<str>, cause: crate::service::CallError },
+    Instance { name: Arc<str>, cause: CallError },
     #[error("loading it broke down: {0}")]
     Panic(#[from] JoinError),
+}
+
+impl ReloadError {
+    /// Whether another try may do better although nothing changes.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Load(error) => error.may_pass(),
+            // A full pool, until requests of before are over.
+            Self::Instance { cause, .. } => matches!(cause, CallError::NoInstance),
+            Self::Panic(_) => false,
+        }
+    }
 }
 
 /// What may have changed.
@@ -48,6 +75,8 @@ enum Change {
     Setting,
     /// Whatever it is: somebody asks.
     Signal,
+    /// What was in the way of the last change.
+    Obstacle,
 }
 
 impl Reloader {
@@ -56,16 +85,27 @@ impl Reloader {
         current: Arc<Generation>,
         workers: Vec<Arc<Worker>>,
         metrics: Arc<HostMetrics>,
+        watch: Option<Watch>,
     ) -> Self {
-        Self { loader, workers, metrics, current, unfit: None }
+        let watch = watch.map(|watch| Arc::new(Mutex::new(watch)));
+        Self {
+            loader,
+            workers,
+            metrics,
+            current,
+            watch,
+            failed: None,
+            retry: Retry::default(),
+            settings: Settling::new(),
+            unfit: None,
+        }
     }
 
     /// Looks for ever. To be called within a runtime.
     pub(crate) async fn run(mut self) {
         let config = self.loader.config();
-        let (watches, poll) = (config.watch, config.settings_poll.get());
-        let mut files = watches.then(|| Watch::new(self.loader.files(&self.current)));
-        let mut look = watches.then(|| ticks(LOOK_EVERY));
+        let poll = config.settings_poll.get();
+        let mut look = self.watch.is_some().then(|| ticks(LOOK_EVERY));
         let polls = config.settings_dir.is_some() && !poll.is_zero();
         let mut settings = polls.then(|| ticks(poll));
         let mut hangup = hangup();
@@ -74,52 +114,90 @@ impl Reloader {
                 () = tick(&mut look) => Change::File,
                 () = tick(&mut settings) => Change::Setting,
                 () = hung_up(&mut hangup) => Change::Signal,
+                () = self.retry.due() => Change::Obstacle,
             };
-            if change == Change::File && !files.as_mut().is_some_and(Watch::has_settled) {
+            if change == Change::File && !self.has_settled().await {
                 continue;
             }
             match change {
-                Change::Setting => self.resettle().await,
-                Change::File | Change::Signal => {
-                    // Their state before they are read: what changes meanwhile is another change.
-                    if let Some(files) = &mut files {
-                        files.extend(self.loader.files(&self.current));
-                        files.settle();
+                Change::Setting => {
+                    if self.resettle().await
+                        && let Some(settings) = &mut settings
+                    {
+                        settings.reset_after(LOOK_EVERY.min(poll));
                     }
+                }
+                Change::File | Change::Signal => {
+                    self.failed = None;
+                    self.retry.never();
                     self.reload().await;
                 }
+                Change::Obstacle => self.reload().await,
             }
         }
+    }
+
+    /// Whether a file that is watched has changed, and no longer changes.
+    async fn has_settled(&self) -> bool {
+        let Some(watch) = self.watch.clone() else { return false };
+        spawn_blocking(move || lock(&watch).has_settled()).await.unwrap_or_default()
     }
 
     async fn reload(&mut self) {
+        let (loader, current, watch) = (self.loader.clone(), self.current.clone(), self.watch.clone());
+        let load = move || {
+            if let Some(watch) = watch {
+                // Their state before they are read: what changes meanwhile is another change.
+                let files = loader.files(&current);
+                let mut watch = lock(&watch);
+                watch.extend(files);
+                watch.settle();
+            }
+            loader.reload(&current)
+        };
+        let done = match spawn_blocking(load).await.map_err(ReloadError::from) {
+            Ok(Ok(generation)) => self.swap(generation).await,
+            Ok(Err(error)) => Err(error.into()),
+            Err(error) => Err(error),
+        };
+        if done.as_ref().is_err_and(ReloadError::may_pass) {
+            self.retry.later();
+        } else {
+            self.retry.never();
+        }
+        let told = done.as_ref().err().map(ToString::to_string);
+        if told.is_none() || told != self.failed {
+            self.failed = told;
+            self.report(done, "the application");
+        }
+    }
+
+    /// Takes settings up that have settled. Says whether they are to be looked at again soon, as they have not.
+    async fn resettle(&mut self) -> bool {
         let (loader, current) = (self.loader.clone(), self.current.clone());
-        let loaded = spawn_blocking(move || loader.reload(&current)).await;
-        let loaded = loaded.map_err(ReloadError::from).and_then(|loaded| Ok(loaded?));
-        let done = match loaded {
+        let look = spawn_blocking(move || loader.settings(&current)).await;
+        let found = match look.map_err(ReloadError::from).and_then(|found| Ok(found?)) {
+            Ok(None) => {
+                self.settings.forget();
+                self.unfit = None;
+                return false;
+            }
+            Ok(Some(settings)) => Ok(settings),
+            Err(error) => Err(error),
+        };
+        if !self.settings.has_settled(found.as_ref().cloned().map_err(ToString::to_string)) {
+            return true;
+        }
+        let done = match found.and_then(|settings| Ok(self.loader.resettle(&self.current, settings)?)) {
             Ok(generation) => self.swap(generation).await,
             Err(error) => Err(error),
         };
-        self.report(done, "the application");
-    }
-
-    async fn resettle(&mut self) {
-        let (loader, current) = (self.loader.clone(), self.current.clone());
-        let loaded = spawn_blocking(move || loader.resettle(&current)).await;
-        let done = match loaded.map_err(ReloadError::from).and_then(|loaded| Ok(loaded?)) {
-            Ok(None) => {
-                self.unfit = None;
-                return;
-            }
-            Ok(Some(generation)) => self.swap(generation).await,
-            Err(error) => Err(error),
-        };
         let told = done.as_ref().err().map(ToString::to_string);
-        if told.is_some() && told == self.unfit {
-            return;
+        if told.is_none() || told != self.unfit {
+            self.unfit = told;
+            self.report(done, "the settings");
         }
-        self.unfit = told;
-        self.report(done, "the settings");
+        false
     }
 
     fn report(&self, done: Result<Vec<String>, ReloadError>, what: &str) {

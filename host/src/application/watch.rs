@@ -4,12 +4,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::{config::Config, manifest::Manifest};
+
 /// What tells one state of a file from another without reading it; none where there is no such file.
 type Mark = Option<[u64; 7]>;
 
 /// Files that are looked at for changes. Their metadata is asked for, as notifications do not reach through all that a
 /// file may lie in: bind mounts, network file systems, links that are swapped.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     files: Vec<PathBuf>,
     /// What has been dealt with.
     known: Vec<Mark>,
@@ -18,8 +20,18 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// The manifest that `config` names, before it is read.
+    pub(crate) fn manifest(config: &Config) -> Self {
+        Self::new(vec![Manifest::file(&config.app)])
+    }
+
+    /// The components that it names, too, before they are read.
+    pub(crate) fn components(&mut self, manifest: &Manifest) {
+        self.extend(manifest.components.iter().map(|component| component.source.clone()).collect());
+    }
+
     /// Takes the files' present state for known.
-    pub(super) fn new(files: Vec<PathBuf>) -> Self {
+    fn new(files: Vec<PathBuf>) -> Self {
         let known = marks(&files);
         Self { files, seen: known.clone(), known }
     }

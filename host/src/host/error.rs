@@ -61,4 +61,20 @@ impl StartError {
             _ => false,
         }
     }
+
+    /// Whether another try may do better although nothing changes: the system failed to read something.
+    pub(crate) fn may_pass(&self) -> bool {
+        use crate::{
+            manifest::ResolveError,
+            settings::{FileError, SourceError},
+        };
+        match self {
+            Self::App(AppError::Manifest(error)) => error.is_whole(),
+            Self::App(AppError::Resolve(ResolveError::Source(SourceError::File(error)))) => {
+                matches!(error, FileError::Io { .. })
+            }
+            Self::App(AppError::Read { .. }) | Self::System(_) => true,
+            _ => false,
+        }
+    }
 }

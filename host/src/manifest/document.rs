@@ -24,6 +24,11 @@ impl Error {
     pub(super) fn whole(file: &Path, problem: impl Into<String>) -> Self {
         Self { file: file.into(), line: None, key: None, problem: problem.into() }
     }
+
+    /// Whether the file cannot even be read as text.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.line.is_none()
+    }
 }
 
 impl fmt::Display for Error {

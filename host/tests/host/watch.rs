@@ -1,6 +1,7 @@
 //! A changed application is served without a restart, and without losing a request.
 
 use std::{
+    io::Write as _,
     path::{Path, PathBuf},
     process::Stdio,
     sync::{
@@ -11,7 +12,7 @@ use std::{
 
 use http::StatusCode;
 
-use crate::harness::{Host, guest, scratch};
+use crate::harness::{Fifo, Host, guest, scratch};
 
 const DONE: &str = "wasi_http_host_reloads_total{outcome=\"done\"}";
 const FAILED: &str = "wasi_http_host_reloads_total{outcome=\"failed\"}";
@@ -168,4 +169,54 @@ async fn what_did_not_start_at_first_is_ready_once_it_is_mended() {
     host.wait_for_line(|line| line["message"] == "ready");
     assert_eq!(host.admin("/ready").await.status, StatusCode::OK);
     assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("mended"))"#);
+}
+
+#[tokio::test]
+async fn what_failed_for_a_reason_that_passes_is_tried_again_without_another_change() {
+    let (manifest, _) = application("watch-passing", "old");
+    let settings = manifest.with_file_name("settings");
+    std::fs::create_dir(&settings).unwrap();
+    // The directory is not looked at for itself.
+    let flags = ["--watch", "--settings-poll", "0", "--settings-dir", settings.to_str().unwrap()];
+    let host = Host::serve(&manifest, &flags, &[]);
+    std::fs::remove_dir(&settings).unwrap();
+    greet(&manifest, "new");
+    let line = host.wait_for_line(is_refused);
+    assert!(line["error"].as_str().unwrap().contains("settings"), "{line}");
+    std::fs::create_dir(&settings).unwrap();
+    host.wait_for_line(is_reloaded);
+    assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("new"))"#);
+    assert_eq!(host.metric(FAILED).await, 1.0, "told once, however often it was tried");
+}
+
+#[tokio::test]
+async fn what_changes_while_the_host_starts_is_served_too() {
+    let (manifest, wasm) = application("watch-starting", "old");
+    std::fs::remove_file(&wasm).unwrap();
+    let fifo = Fifo::new(&wasm);
+    let mut host = Host::begin(&manifest, &["--watch"], &[], Stdio::inherit());
+    // It has read the manifest, and reads the component now.
+    let mut pipe = fifo.wait_for_reader();
+    greet(&manifest, "new");
+    let other = wasm.with_extension("new");
+    std::fs::copy(guest("service"), &other).unwrap();
+    std::fs::rename(&other, &wasm).unwrap();
+    pipe.write_all(&std::fs::read(&wasm).unwrap()).unwrap();
+    drop(pipe);
+    host.wait_until_it_listens();
+    host.wait_for_line(is_reloaded);
+    assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("new"))"#);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_to_its_end_holds_up_neither_probes_nor_the_end() {
+    let (manifest, _) = application("watch-hanging", "old");
+    let mut host = Host::serve(&manifest, &["--watch"], &[]);
+    std::fs::remove_file(&manifest).unwrap();
+    let fifo = Fifo::new(&manifest);
+    let _unwritten = fifo.wait_for_reader();
+    assert_eq!(host.admin("/live").await.status, StatusCode::OK);
+    assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("old"))"#);
+    host.signal("TERM");
+    assert_eq!(host.wait().code(), Some(0));
 }
