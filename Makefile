@@ -2,18 +2,19 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# No target is a file.
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 CARGO ?= cargo
 PORT ?= 8080
+SOAK ?= 5m
 # The same for people, images and nodes.
 HOST_FLAGS := $(shell scripts/host-flags)
 
-.PHONY: help setup build run demo test test-component test-host test-e2e test-cluster lint fmt bench bench-scale clean release
-.PHONY: image image-cluster image-installer programs test-image test-installer kind-up kind-deploy kind-down test-shim
-.PHONY: test-monitoring fuzz
-
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^## /{printf "\n%s\n", substr($$0, 4)} /^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+## Build and run
 
 setup: ## install what is missing: the pinned Rust and its WebAssembly target
 	@scripts/setup
@@ -23,23 +24,31 @@ build: setup ## build the component and the host, optimised
 	@$(CARGO) build --release --locked --package gists --target wasm32-wasip2
 	@$(CARGO) rustc --release --locked --package wasi-http-host --bin wasi-http-host -- $(HOST_FLAGS)
 
-release: build ## the host once more, by a profile of its load: target/dist/wasi-http-host
+release: build ## the host once more, by a profile of its load: target/dist/wasi-http-host; wants wrk
 	@CARGO="$(CARGO)" scripts/release
 
-run: build ## serve the API on http://localhost:8080 (reads .env)
+run: build ## serve the API on http://localhost:8080 (PORT; reads .env)
 	@PORT=$(PORT) scripts/run
 
 demo: build ## the same on top of an invented GitHub, wholly offline
 	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@PORT=$(PORT) scripts/demo
 
-test: test-component test-host test-e2e ## all tests: unit, property, host and end to end
+examples: setup ## components of other tool chains (examples/README.md); wants npm and Python 3
+	@examples/build
+
+clean: ## remove what was built
+	@$(CARGO) clean
+
+## Test
+
+test: test-component test-host test-e2e test-bench ## unit, property, host and end-to-end tests; wants redis-server, curl, openssl
 
 test-component: setup ## the component's logic, natively
 	@echo "==> component: unit and property tests"
 	@$(CARGO) test --locked --package gists
 
-test-host: setup ## the host, with small guests of its own
+test-host: setup ## the host, with small guests of its own; and the links between documents
 	@echo "==> host: unit tests, and each limit against a guest that breaks it"
 	@$(CARGO) test --locked --package wasi-http-host
 
@@ -47,55 +56,50 @@ test-e2e: build ## the real component in the real host against a fake GitHub
 	@echo "==> end to end"
 	@$(CARGO) test --locked --package e2e
 
-.PHONY: faults soak faults-build
-SOAK ?= 5m
+test-bench: setup ## the benchmark's own load generator
+	@echo "==> benchmark"
+	@$(CARGO) test --quiet --locked --package bench-load
+
+test-examples: build examples ## the examples, each in the real host
+	@echo "==> examples"
+	@$(CARGO) test --locked --package examples -- --skip figures
+	@$(CARGO) test --quiet --locked --package examples figures -- --nocapture
+
+faults: faults-build ## what goes wrong around the host, a line each (docs/faults.md); FAULTS='--only redis-killed'
+	@$(CARGO) run --quiet --locked --package faults -- $(FAULTS)
+
+soak: faults-build ## minutes of everything at once (SOAK=60s); memory, files, instances, permits must come back
+	@$(CARGO) run --quiet --locked --package faults -- soak --for $(SOAK)
+
 faults-build: build
 	@$(CARGO) build --locked --release --package guest-service --target wasm32-wasip2
 	@# A development build as the tests have it: libfaketime wants a host that is not linked statically.
 	@$(CARGO) test --locked --package wasi-http-host --test host --no-run
 	@$(CARGO) test --quiet --locked --package faults
 
-faults: faults-build ## what goes wrong around the host, a line each (docs/faults.md); FAULTS='--only redis-killed'
-	@$(CARGO) run --quiet --locked --package faults -- $(FAULTS)
-
-soak: faults-build ## minutes of everything at once; memory, files, instances, permits must come back; SOAK=60s
-	@$(CARGO) run --quiet --locked --package faults -- soak --for $(SOAK)
-
-examples: setup ## components of other tool chains, with Node.js' npm and Python: examples/README.md
-	@examples/build
-
-test-examples: build examples ## each of them in the real host
-	@echo "==> examples"
-	@$(CARGO) test --locked --package examples -- --skip figures
-	@$(CARGO) test --quiet --locked --package examples figures -- --nocapture
-
-test-cluster: setup ## the manifests on the cluster that KUBECONFIG names (e2e/cluster/README.md)
-	@echo "==> on the cluster"
-	@CARGO="$(CARGO)" scripts/test-cluster
-
 fuzz: ## feed anything to what reads text from outside, FUZZ_SECONDS (60) for each reader; wants a nightly Rust
 	@fuzz/run
 
-lint: setup ## formatting, clippy, the WIT as published
+lint: setup ## formatting, clippy, the WIT as published; wants protoc
 	@$(CARGO) fmt --all --check
 	@rustfmt --edition 2024 --check fuzz/src/oracle.rs fuzz/targets/*.rs
 	@$(CARGO) clippy --workspace --all-targets --locked -- --deny warnings
 	@$(CARGO) clippy --package gists --target wasm32-wasip2 --locked -- --deny warnings
 	@scripts/wit-deps --check
 
-.PHONY: lint-k8s
-lint-k8s: ## everything that is applied to a cluster: schemas, analysers, the chart
-	@scripts/lint-k8s
-
 fmt: setup ## format the code
 	@$(CARGO) fmt --all
 	@rustfmt --edition 2024 fuzz/src/oracle.rs fuzz/targets/*.rs
 
-bench: build ## measure beside native axum, FastAPI, and Spin where it is on the PATH
+## Measure
+
+bench: build ## beside native axum, FastAPI, and Spin and wasmtime where they are on the PATH; wants wrk
 	@bench/run
 
 bench-scale: build ## how cost grows: body size, cached users, open connections; native beside this host
 	@bench/scale
+
+## Images, nodes, clusters
 
 image: build ## container images of the service under target/image, without Docker
 	@scripts/image service
@@ -104,29 +108,36 @@ image-cluster: ## images that only cluster tests need: a fake GitHub, Debian's r
 	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@scripts/image test
 
-programs: build ## what a node gets, the shim and the host, and what puts them there
+programs: build ## what a node gets, the shim and the host, and what puts them there; wants protoc
 	@$(CARGO) rustc --release --locked --package containerd-shim-wasi-http --bin containerd-shim-wasi-http-v1 -- $(HOST_FLAGS)
 	@$(CARGO) rustc --release --locked --package wasi-http-installer --bin wasi-http-installer -- $(HOST_FLAGS)
 
 image-installer: programs ## the image that does it in a DaemonSet
 	@scripts/image installer
 
-test-installer: setup ## the installer on captured nodes; containerd 1.6 and 2 read what it writes
-	@echo "==> installer"
-	@$(CARGO) test --locked --package wasi-http-installer
-	@scripts/test-installer-containerds
-
-test-shim: build ## the shim under real containerds (2.x from the PATH, Debian's 1.6); as root
-	@scripts/test-shim
-
-test-image: build ## the images' form: digests, layers, the same bytes twice
-	@echo "==> images"
-	@python3 -B -m unittest discover --start-directory scripts/oci --top-level-directory scripts
+lint-k8s: ## everything that is applied to a cluster: schemas, analysers, the chart; wants Python 3 and Go
+	@scripts/lint-k8s
 
 test-monitoring: build ## rules, dashboards and runbooks, against the series that the real service exports
 	@echo "==> monitoring"
 	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@scripts/monitoring check
+
+test-image: build ## the images' form: digests, layers, the same bytes twice
+	@echo "==> images"
+	@python3 -B -m unittest discover --start-directory scripts/oci --top-level-directory scripts
+
+test-installer: setup ## the installer on captured nodes; containerd 1.6 and 2, where there are any, read what it writes
+	@echo "==> installer"
+	@$(CARGO) test --locked --package wasi-http-installer
+	@scripts/test-installer-containerds
+
+test-shim: build ## the shim under real containerds (2.x from the PATH, Debian's 1.6); as root, with runc and protoc
+	@scripts/test-shim
+
+test-cluster: setup ## the manifests on the cluster that KUBECONFIG names, which has our images (e2e/cluster/README.md)
+	@echo "==> on the cluster"
+	@CARGO="$(CARGO)" scripts/test-cluster
 
 kind-up: ## a cluster with Docker and kind, with the runtime class, metrics-server and Istio
 	@scripts/kind up
@@ -136,6 +147,3 @@ kind-deploy: build ## the service in it, at https://gists.local
 
 kind-down: ## remove it
 	@scripts/kind down
-
-clean: ## remove what was built
-	@$(CARGO) clean
