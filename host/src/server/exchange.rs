@@ -23,7 +23,7 @@ use crate::{
     service::{Call, CallError, Content, Reply},
     telemetry::{
         AccessLine, WorkerMetrics,
-        trace::{Ended, ServerSpan},
+        trace::{self, Ended, ServerSpan},
     },
 };
 
@@ -78,7 +78,7 @@ impl Exchange {
         });
         let trace_id = match &span {
             Some(span) => Some(span.trace_id()),
-            None => request::trace_id(request.headers()).map(Box::from),
+            None => trace::trace_id(request.headers()).map(Box::from),
         };
         let exchange = Self {
             served: worker.find(request.uri().path()),

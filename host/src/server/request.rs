@@ -21,7 +21,6 @@ use super::refusal::Refusal;
 use crate::random;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Longer identities are replaced.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -161,15 +160,6 @@ fn fresh_id() -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
-/// The trace that a well-formed `traceparent` (W3C Trace Context, 3.2) names.
-pub(super) fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(TRACEPARENT)?.to_str().ok()?;
-    let mut fields = value.split('-');
-    let (_version, trace) = (fields.next().filter(|version| version.len() == 2)?, fields.next()?);
-    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    (trace.len() == 32 && trace.bytes().all(hex) && trace.bytes().any(|byte| byte != b'0')).then_some(trace)
-}
-
 /// A client's body: not too long, and not too slow.
 struct RequestBody {
     inner: Incoming,
@@ -294,15 +284,5 @@ mod tests {
             assert!(made != bad && made.len() == 32, "{made:?}");
         }
         assert_ne!(fresh_id(), fresh_id());
-    }
-
-    #[test]
-    fn a_trace_is_taken_from_a_well_formed_parent() {
-        let id = |value| trace_id(&headers(&[("traceparent", value)])).map(str::to_owned);
-        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        assert_eq!(id("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), Some(trace.to_owned()));
-        assert_eq!(id("00-00000000000000000000000000000000-00f067aa0ba902b7-01"), None);
-        assert_eq!(id("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"), None);
-        assert_eq!(id("nonsense"), None);
     }
 }

@@ -82,9 +82,8 @@ impl Context {
 impl Origin {
     /// What headers say, if they say it well: one `traceparent`, and then `tracestate`.
     pub(super) fn extract(headers: &HeaderMap) -> Option<Self> {
-        let mut parents = headers.get_all(TRACEPARENT).iter();
-        let context = parents.next().and_then(|value| Context::parse(value.as_bytes()))?;
-        parents.next().is_none().then(|| Self { context, state: state(headers) })
+        let context = Context::parse(parent(headers)?)?;
+        Some(Self { context, state: state(headers) })
     }
 
     /// Puts this in the place of what headers say.
@@ -97,15 +96,32 @@ impl Origin {
     }
 }
 
+/// The trace that headers name, if they say it well.
+pub(crate) fn trace_id(headers: &HeaderMap) -> Option<&str> {
+    let parent = parent(headers)?;
+    Context::parse(parent)?;
+    // Behind the version and a hyphen.
+    parent.get(3..35).and_then(|id| std::str::from_utf8(id).ok())
+}
+
+/// The one `traceparent`.
+fn parent(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut parents = headers.get_all(TRACEPARENT).iter();
+    let parent = parents.next()?;
+    parents.next().is_none().then(|| parent.as_bytes())
+}
+
 /// `tracestate`, in one line (3.3.1), if it is text and not too long.
 fn state(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut lines = headers.get_all(TRACESTATE).iter();
+    let mut lines = headers.get_all(TRACESTATE).iter().map(HeaderValue::as_bytes);
+    // A copy: spans keep it for longer than a request's head should stay in memory.
+    let copy = |line: &[u8]| HeaderValue::from_bytes(line).ok().filter(|value| value.to_str().is_ok());
+    let fits = |line: &&[u8]| (1..=MAX_STATE).contains(&line.len());
     let first = lines.next()?;
-    let fits = |value: &HeaderValue| (1..=MAX_STATE).contains(&value.len()) && value.to_str().is_ok();
-    let Some(second) = lines.next() else { return Some(first.clone()).filter(fits) };
-    let all = [first, second].into_iter().chain(lines).map(HeaderValue::as_bytes);
+    let Some(second) = lines.next() else { return Some(first).filter(fits).and_then(copy) };
+    let all = [first, second].into_iter().chain(lines);
     let all: Vec<&[u8]> = all.filter(|line| !line.is_empty()).collect();
-    HeaderValue::from_bytes(&all.join(&b","[..])).ok().filter(fits)
+    Some(&*all.join(&b","[..])).filter(fits).and_then(copy)
 }
 
 fn fresh_span() -> [u8; 8] {
@@ -210,6 +226,25 @@ mod tests {
         assert_eq!(Origin::extract(&theirs), Some(origin.clone()));
         Origin { state: None, ..origin }.inject(&mut theirs);
         assert!(!theirs.contains_key("tracestate"));
+    }
+
+    #[test]
+    fn the_log_names_the_trace_that_is_continued_and_no_other() {
+        let named = |parents: &[&str]| {
+            let pairs: Vec<_> = parents.iter().map(|parent| ("traceparent", *parent)).collect();
+            let headers = headers(&pairs);
+            let id = trace_id(&headers).map(str::to_owned);
+            let continued = Origin::extract(&headers).map(|origin| origin.context.trace_id().into_string());
+            assert_eq!(id, continued, "{parents:?}");
+            id
+        };
+        assert_eq!(named(&[PARENT]).unwrap(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert!(named(&[&format!("cc{}-\u{e4}", &PARENT[2..])]).is_some());
+        // All of it is to be right, and once.
+        for malformed in ["", "nonsense", &PARENT[..35], &format!("ff{}", &PARENT[2..])] {
+            assert_eq!(named(&[malformed]), None);
+        }
+        assert_eq!(named(&[PARENT, PARENT]), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod span;
 mod transport;
 
 pub(crate) use calls::Calls;
-pub(crate) use context::Origin;
+pub(crate) use context::{Origin, trace_id};
 pub(crate) use exporter::Exporting;
 pub(crate) use settings::Settings;
 pub(crate) use span::{ClientSpan, Ended, KeyValueSpan, ServerSpan};
