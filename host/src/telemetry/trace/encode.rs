@@ -8,7 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use http::{Method, Version, uri::Authority};
+use http::{Method, Version};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::{
     },
 };
 
-use super::span::{FetchDetails, KeyValueDetails, RequestDetails, Span, What};
+use super::span::{FetchDetails, KeyValueDetails, RequestDetails, Server, Span, What};
 use crate::outbound;
 
 /// The parent may be in another process, which is known; and it is.
@@ -41,13 +41,13 @@ pub(super) fn resource(attributes: &[(String, String)]) -> Resource {
 }
 
 /// A batch, as it is sent.
-pub(super) fn request(resource: &Resource, spans: Vec<Span>) -> ExportTraceServiceRequest {
+pub(super) fn request(resource: &Resource, spans: impl Iterator<Item = Span>) -> ExportTraceServiceRequest {
     let scope = InstrumentationScope {
         name: SCOPE.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..InstrumentationScope::default()
     };
-    let spans = spans.into_iter().map(encode).collect();
+    let spans = spans.map(encode).collect();
     let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, schema_url: String::new() }];
     let resource_spans =
         vec![ResourceSpans { resource: Some(resource.clone()), scope_spans, schema_url: String::new() }];
@@ -95,15 +95,9 @@ fn of_request(details: &RequestDetails, attributes: &mut Attributes) -> (String,
     if let Some(route) = &details.route {
         attributes.text("http.route", &**route);
     }
-    let host = details.host.as_ref().and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    if let Some(host) = host {
-        attributes.text("server.address", host.host().trim_matches(['[', ']']));
-        if let Some(port) = host.port_u16() {
-            attributes.number("server.port", port.into());
-        }
-    }
+    attributes.server(details.server.as_ref());
     attributes.version(details.version);
-    attributes.text("wasi_http_host.request_id", details.request_id.to_str().unwrap_or_default());
+    attributes.text("wasi_http_host.request_id", &*details.request_id);
     let status = details.status.map(|status| status.as_u16());
     if let Some(status) = status {
         attributes.number("http.response.status_code", status.into());
@@ -128,10 +122,7 @@ fn of_request(details: &RequestDetails, attributes: &mut Attributes) -> (String,
 fn of_fetch(details: &FetchDetails, attributes: &mut Attributes) -> (String, SpanKind, bool) {
     attributes.method(&details.method);
     attributes.text("url.full", &*details.url);
-    attributes.text("server.address", &*details.host);
-    if let Some(port) = details.port {
-        attributes.number("server.port", port.into());
-    }
+    attributes.server(details.server.as_ref());
     if let Some(version) = details.version {
         attributes.version(version);
     }
@@ -209,7 +200,15 @@ impl Attributes {
     fn method(&mut self, method: &Method) {
         self.text("http.request.method", name_of(method).unwrap_or(OTHER));
         if name_of(method).is_none() {
-            self.text("http.request.method_original", super::super::bounded(method.as_str(), 64));
+            self.text("http.request.method_original", method.as_str());
+        }
+    }
+
+    fn server(&mut self, server: Option<&Server>) {
+        let Some(Server { address, port }) = server else { return };
+        self.text("server.address", &**address);
+        if let Some(port) = port {
+            self.number("server.port", i64::from(*port));
         }
     }
 

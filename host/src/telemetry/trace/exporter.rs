@@ -6,16 +6,16 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
-    Settings, Tracer, encode,
+    Settings, Span, Tracer, encode,
     transport::{Failure, Transport},
 };
 use crate::outbound::Direct;
 
-/// The first pause after a failure; each further one is twice as long.
+/// The first pause after a failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// A collector that is away is reported no more often.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
@@ -25,6 +25,10 @@ pub(crate) struct Exporter {
     tracer: Arc<Tracer>,
     transport: Transport,
     resource: Resource,
+    /// For a batch, all of it at once.
+    limit: Duration,
+    /// What is to be sent next: empty but for its room.
+    batch: Vec<Span>,
     closing: watch::Receiver<bool>,
     reported: Option<Instant>,
     /// Spans that were lost since.
@@ -45,6 +49,8 @@ impl Exporter {
         let exporter = Self {
             tracer: tracer.clone(),
             resource: encode::resource(&settings.resource),
+            limit: settings.batch.limit,
+            batch: Vec::new(),
             transport: Transport::new(client, settings),
             closing: told,
             reported: None,
@@ -55,19 +61,13 @@ impl Exporter {
 
     async fn run(mut self) {
         loop {
-            let closes = tokio::select! {
-                () = self.tracer.whole.notified() => false,
-                () = sleep(self.tracer.batch.delay) => false,
-                () = closes(&mut self.closing) => true,
-            };
-            loop {
-                let arrived = self.send().await;
-                // At the end a collector that does not answer gets no second batch.
-                if self.tracer.waiting() == 0 || !arrived && *self.closing.borrow() {
-                    break;
-                }
+            tokio::select! {
+                () = self.tracer.queue.due() => {}
+                () = closes(&mut self.closing) => {}
             }
-            if closes {
+            let arrived = self.send().await;
+            // At the end a collector that does not answer gets no second batch.
+            if *self.closing.borrow() && (!arrived || self.tracer.queue.len() == 0) {
                 return;
             }
         }
@@ -75,14 +75,14 @@ impl Exporter {
 
     /// Sends the next batch, again and again within its limit. Whether it arrived, or there was none.
     async fn send(&mut self) -> bool {
-        let batch = self.tracer.take();
-        let count = batch.len() as u64;
+        self.tracer.queue.take(&mut self.batch);
+        let count = self.batch.len() as u64;
         if count == 0 {
             return true;
         }
-        let message = self.transport.message(&encode::request(&self.resource, batch));
-        let limit = Instant::now() + self.tracer.batch.limit;
-        let mut pause = FIRST_PAUSE;
+        let message = self.transport.message(&encode::request(&self.resource, self.batch.drain(..)));
+        let limit = Instant::now() + self.limit;
+        let mut backoff = Backoff(FIRST_PAUSE);
         let failure = loop {
             let sent = timeout_at(limit, self.transport.send(message.clone())).await;
             let failure = match sent {
@@ -98,12 +98,11 @@ impl Exporter {
             match failure {
                 Err(reason) => break reason,
                 Ok(Failure { reason, pause: asked, .. }) => {
-                    let wait = asked.unwrap_or(pause);
+                    let wait = backoff.pause(asked);
                     if Instant::now() + wait >= limit {
                         break reason;
                     }
                     let _ = timeout(wait, closes(&mut self.closing)).await;
-                    pause *= 2;
                 }
             }
         };
@@ -120,6 +119,19 @@ impl Exporter {
             self.reported = Some(now);
             self.unreported = 0;
         }
+    }
+}
+
+/// The least pause before the next attempt.
+struct Backoff(Duration);
+
+impl Backoff {
+    /// How long to wait now: twice as long each time, and longer where the collector asks for it. That it asks for no pause
+    /// at all does not make it be asked without one.
+    fn pause(&mut self, asked: Option<Duration>) -> Duration {
+        let least = self.0;
+        self.0 = least.saturating_mul(2);
+        asked.unwrap_or_default().max(least)
     }
 }
 
@@ -141,9 +153,22 @@ impl Exporting {
     pub(crate) async fn finish(self, deadline: Instant) {
         self.closing.send_replace(true);
         let ended = timeout_at(deadline, self.task).await;
-        let left = self.tracer.waiting();
+        let left = self.tracer.queue.len();
         if ended.is_err() || left > 0 {
             tracing::warn!(spans = left, "the host ends before the last spans are sent");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pause_is_longer_whatever_the_collector_asks_for() {
+        let mut backoff = Backoff(FIRST_PAUSE);
+        let seconds = [Some(0), None, Some(10), Some(0), None];
+        let pauses = seconds.map(|asked| backoff.pause(asked.map(Duration::from_secs)).as_secs());
+        assert_eq!(pauses, [1, 2, 10, 8, 16]);
     }
 }

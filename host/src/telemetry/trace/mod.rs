@@ -12,6 +12,7 @@ mod calls;
 mod context;
 mod encode;
 mod exporter;
+mod queue;
 mod sampler;
 mod settings;
 mod span;
@@ -23,19 +24,14 @@ pub(crate) use exporter::Exporting;
 pub(crate) use settings::Settings;
 pub(crate) use span::{ClientSpan, Ended, KeyValueSpan, ServerSpan};
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use tokio::sync::Notify;
-
-use self::{context::Context, exporter::Exporter, sampler::Sampler, settings::Batch, span::Span};
+use self::{context::Context, exporter::Exporter, queue::Queue, sampler::Sampler, span::Span};
 use super::{
     exposition::{Exposition, Kind},
     metrics::Counter,
 };
-use crate::{
-    outbound::{Direct, Outbound},
-    sync::lock,
-};
+use crate::outbound::{Direct, Outbound};
 
 /// Traces as settings ask for them, before anything is sent.
 pub(crate) struct Traces {
@@ -65,10 +61,7 @@ impl Traces {
 pub(crate) struct Tracer {
     sampler: Sampler,
     propagate: bool,
-    batch: Batch,
-    queue: Mutex<Vec<Span>>,
-    /// Rung when a batch is whole.
-    whole: Notify,
+    queue: Queue<Span>,
     counts: Counts,
 }
 
@@ -88,9 +81,7 @@ impl Tracer {
         Arc::new(Self {
             sampler: settings.sampler,
             propagate: settings.propagate,
-            batch: settings.batch,
-            queue: Mutex::default(),
-            whole: Notify::new(),
+            queue: Queue::new(settings.batch),
             counts: Counts::default(),
         })
     }
@@ -107,36 +98,15 @@ impl Tracer {
 
     /// Keeps a span that is over, if there is room.
     fn keep(&self, span: Span) {
-        let mut queue = lock(&self.queue);
-        if queue.len() >= self.batch.queue {
-            drop(queue);
+        if !self.queue.push(span) {
             self.counts.overflowed.inc();
-            return;
         }
-        queue.push(span);
-        let whole = queue.len() == self.batch.size;
-        drop(queue);
-        if whole {
-            self.whole.notify_one();
-        }
-    }
-
-    /// The oldest spans, a batch at most.
-    fn take(&self) -> Vec<Span> {
-        let mut queue = lock(&self.queue);
-        let size = queue.len().min(self.batch.size);
-        let rest = queue.split_off(size);
-        std::mem::replace(&mut *queue, rest)
-    }
-
-    fn waiting(&self) -> usize {
-        lock(&self.queue).len()
     }
 
     /// Writes what has become of spans.
     pub(crate) fn expose(&self, to: &mut Exposition) {
         let name = "wasi_http_host_trace_spans_queued";
-        to.gauge(name, "Spans that wait to be sent.", self.waiting());
+        to.gauge(name, "Spans that wait to be sent.", self.queue.len());
         let name = "wasi_http_host_trace_spans_exported_total";
         to.counter(name, "Spans that the collector has taken.", self.counts.exported.get());
         let name = "wasi_http_host_trace_spans_dropped_total";
