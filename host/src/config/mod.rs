@@ -1,33 +1,34 @@
 //! Every setting of the host: one typed [`Config`], read from flags and the environment by the command line,
 //! built in code by the containerd shim and by tests.
 
+mod defaults;
+mod derived;
+mod logs;
 mod stores;
 mod tls;
 mod units;
 mod unshown;
 
+pub use derived::Invalid;
+pub(crate) use derived::{LEAST_MEMORY, LEAST_REQUEST_TIMEOUT};
+pub use logs::{LogFormat, Switch};
 pub use stores::{Secret, StoreSetting};
 pub use tls::TlsConfig;
 pub use units::{ByteSize, Period};
 use unshown::Unshown;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
 };
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::{
     outbound,
     settings::{Assignments, Template},
 };
-
-/// The least that an instance may be bounded to: one page of WebAssembly.
-pub(crate) const LEAST_MEMORY: ByteSize = ByteSize::kib(64);
-/// The least time for a request: a guest is looked at every few milliseconds.
-pub(crate) const LEAST_REQUEST_TIMEOUT: Period = Period::millis(10);
 
 /// What `serve` needs to know. [`Config::default`] has every default; the flags take theirs from it.
 #[derive(Args, Clone, Debug)]
@@ -286,175 +287,6 @@ pub struct Config {
     pub access_log: Switch,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            app: PathBuf::from("spin.toml"),
-            listen: None,
-            admin_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090),
-            ready_path: None,
-            component_metrics: None,
-            tls: TlsConfig::default(),
-            vars: Vec::new(),
-            settings_dir: None,
-            settings_poll: Period::secs(5),
-            watch: false,
-            cache_dir: None,
-            no_cache: false,
-            threads: None,
-            max_instances: const { NonZeroU32::new(256).unwrap() },
-            max_memory: ByteSize::mib(128),
-            instance_max_requests: None,
-            instance_max_concurrency: const { NonZeroUsize::new(32).unwrap() },
-            instance_idle_timeout: Period::secs(30),
-            background_timeout: Period::secs(30),
-            request_timeout: Period::secs(30),
-            response_timeout: Period::secs(300),
-            max_concurrent_requests: const { NonZeroUsize::new(1024).unwrap() },
-            max_queued_requests: 1024,
-            queue_timeout: Period::secs(5),
-            max_request_body: ByteSize::mib(10),
-            body_idle_timeout: Period::secs(30),
-            max_connections: const { NonZeroUsize::new(8192).unwrap() },
-            header_timeout: Period::secs(10),
-            keep_alive_timeout: Period::secs(75),
-            max_header_bytes: ByteSize::kib(32),
-            allowed_outbound_hosts: Vec::new(),
-            outbound_allow_cidr: Vec::new(),
-            outbound_connect_timeout: Period::secs(5),
-            outbound_first_byte_timeout: Period::secs(30),
-            outbound_total_timeout: Period::secs(60),
-            max_outbound_response_body: ByteSize::mib(64),
-            outbound_max_concurrency: const { NonZeroUsize::new(256).unwrap() },
-            outbound_ca_file: None,
-            keyvalue_stores: Vec::new(),
-            keyvalue_password: None,
-            keyvalue_password_file: None,
-            keyvalue_ca_file: None,
-            keyvalue_client_certificate: None,
-            keyvalue_client_key: None,
-            keyvalue_prefix: String::new(),
-            keyvalue_ttl: Period::secs(48 * 3600),
-            keyvalue_connect_timeout: Period::secs(1),
-            keyvalue_timeout: Period::millis(500),
-            keyvalue_max_concurrency: const { NonZeroUsize::new(256).unwrap() },
-            keyvalue_cache_bytes: ByteSize::mib(32),
-            keyvalue_cache_max_age: Period::secs(10),
-            keyvalue_max_bytes: ByteSize::mib(64),
-            shutdown_grace: Period::secs(0),
-            drain_timeout: Period::secs(30),
-            log_format: None,
-            log_level: tracing::Level::INFO,
-            access_log: Switch::On,
-        }
-    }
-}
-
-/// A setting's value that cannot be.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("invalid value for {name}: {reason}")]
-pub struct Invalid {
-    /// The flag or variable.
-    pub name: &'static str,
-    /// What is wrong, with the value.
-    pub reason: String,
-}
-
-impl Config {
-    /// Where requests are answered: `--listen`, else the default with the port that `port` (the variable `PORT`) names.
-    ///
-    /// # Errors
-    /// When `port` is no port number and `--listen` does not make it irrelevant.
-    pub fn main_listener(&self, port: Option<&str>) -> Result<SocketAddr, Invalid> {
-        let default = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        match (self.listen, port) {
-            (Some(address), _) => Ok(address),
-            (None, None | Some("")) => Ok(default(8080)),
-            (None, Some(text)) => text.parse().map(default).map_err(|_| Invalid {
-                name: "PORT",
-                reason: format!("{text:?} is no port number (0 to 65535)"),
-            }),
-        }
-    }
-
-    /// Threads that serve: `--threads`, else one a core, and none without an instance, for it could serve nothing.
-    #[must_use]
-    pub fn thread_count(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let instances = usize::try_from(self.max_instances.get()).unwrap_or(usize::MAX);
-        self.threads.map_or(cores, usize::from).min(instances)
-    }
-
-    /// What no single value shows: the smallest head that the HTTP implementation can limit to, and the like.
-    ///
-    /// # Errors
-    /// Names the first setting that cannot be.
-    pub fn validate(&self) -> Result<(), Invalid> {
-        let at_least = |name, value: Period, least: Period| {
-            if value < least {
-                return Err(Invalid { name, reason: format!("{value} is less than {least}") });
-            }
-            Ok(())
-        };
-        at_least("--request-timeout", self.request_timeout, LEAST_REQUEST_TIMEOUT)?;
-        at_least("--response-timeout", self.response_timeout, Period::millis(10))?;
-        at_least("--header-timeout", self.header_timeout, Period::millis(10))?;
-        at_least("--keep-alive-timeout", self.keep_alive_timeout, Period::millis(10))?;
-        at_least("--body-idle-timeout", self.body_idle_timeout, Period::millis(10))?;
-        at_least("--outbound-connect-timeout", self.outbound_connect_timeout, Period::millis(1))?;
-        at_least("--outbound-first-byte-timeout", self.outbound_first_byte_timeout, Period::millis(1))?;
-        at_least("--outbound-total-timeout", self.outbound_total_timeout, Period::millis(1))?;
-        at_least("--keyvalue-ttl", self.keyvalue_ttl, Period::secs(1))?;
-        at_least("--keyvalue-timeout", self.keyvalue_timeout, Period::millis(10))?;
-        at_least("--keyvalue-connect-timeout", self.keyvalue_connect_timeout, Period::millis(10))?;
-        self.tls.validate()?;
-        self.remote_stores()?;
-        if self.keyvalue_password.is_some() && self.keyvalue_password_file.is_some() {
-            return Err(Invalid {
-                name: "--keyvalue-password-file",
-                reason: "--keyvalue-password is set too: want one of them".to_owned(),
-            });
-        }
-        if self.keyvalue_client_certificate.is_some() != self.keyvalue_client_key.is_some() {
-            return Err(Invalid {
-                name: "--keyvalue-client-certificate",
-                reason: "want it together with --keyvalue-client-key".to_owned(),
-            });
-        }
-        if self.max_header_bytes < ByteSize::bytes(256) || self.max_header_bytes > ByteSize::mib(1) {
-            return Err(Invalid {
-                name: "--max-header-bytes",
-                reason: format!("{} is not between 256 and 1MiB", self.max_header_bytes),
-            });
-        }
-        if self.max_memory < LEAST_MEMORY {
-            return Err(Invalid {
-                name: "--max-memory",
-                reason: format!("{} is less than one page ({LEAST_MEMORY})", self.max_memory),
-            });
-        }
-        Ok(())
-    }
-}
-
-/// How log lines look.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
-/// On or off.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Switch {
-    /// It happens.
-    On,
-    /// It does not.
-    Off,
-}
-
 fn absolute_path(text: &str) -> Result<String, String> {
     match text.parse::<http::uri::PathAndQuery>() {
         Ok(_) if text.starts_with('/') => Ok(text.to_owned()),
@@ -463,60 +295,4 @@ fn absolute_path(text: &str) -> Result<String, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::{Command, CommandFactory as _, FromArgMatches as _};
-
-    fn parse(args: &[&str]) -> Result<Config, clap::Error> {
-        let command = Config::augment_args(Command::new("serve").no_binary_name(true));
-        Config::from_arg_matches(&command.try_get_matches_from(args)?)
-    }
-
-    #[test]
-    fn the_flags_defaults_are_the_types() {
-        assert_eq!(format!("{:?}", parse(&[]).unwrap()), format!("{:?}", Config::default()));
-    }
-
-    #[test]
-    fn a_bad_value_is_named() {
-        for (flag, value) in [
-            ("--listen", "localhost"),
-            ("--max-instances", "0"),
-            ("--request-timeout", "10"),
-            ("--max-memory", "lots"),
-            ("--ready-path", "ready"),
-            ("--allowed-outbound-host", "https://{{ Host }}"),
-            ("--outbound-allow-cidr", "10.0.0.0/33"),
-            ("--access-log", "maybe"),
-        ] {
-            let error = parse(&[flag, value]).unwrap_err().to_string();
-            assert!(error.contains(flag) && error.contains(value), "{error}");
-        }
-    }
-
-    #[test]
-    fn every_flag_has_its_variable() {
-        #[derive(clap::Parser)]
-        struct Cli {
-            #[command(flatten)]
-            _config: Config,
-        }
-        for arg in
-            Cli::command().get_arguments().filter(|arg| arg.get_long().is_some_and(|long| long != "help"))
-        {
-            let long = arg.get_long().unwrap_or_default();
-            let expected = format!("WASI_HTTP_HOST_{}", long.to_uppercase().replace('-', "_"));
-            assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(&*expected), "--{long}");
-        }
-    }
-
-    #[test]
-    fn port_replaces_the_defaults_port_only() {
-        let mut config = Config::default();
-        assert_eq!(config.main_listener(None).unwrap().to_string(), "127.0.0.1:8080");
-        assert_eq!(config.main_listener(Some("3000")).unwrap().to_string(), "127.0.0.1:3000");
-        assert!(config.main_listener(Some("http")).unwrap_err().to_string().contains("PORT"));
-        config.listen = "0.0.0.0:80".parse().ok();
-        assert_eq!(config.main_listener(Some("http")).unwrap().to_string(), "0.0.0.0:80");
-    }
-}
+mod tests;

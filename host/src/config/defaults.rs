@@ -1,0 +1,73 @@
+//! Every setting's default: the flags take theirs from here, too.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+};
+
+use super::{ByteSize, Config, Period, Switch, TlsConfig};
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            app: PathBuf::from("spin.toml"),
+            listen: None,
+            admin_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090),
+            ready_path: None,
+            component_metrics: None,
+            tls: TlsConfig::default(),
+            vars: Vec::new(),
+            settings_dir: None,
+            settings_poll: Period::secs(5),
+            watch: false,
+            cache_dir: None,
+            no_cache: false,
+            threads: None,
+            max_instances: const { NonZeroU32::new(256).unwrap() },
+            max_memory: ByteSize::mib(128),
+            instance_max_requests: None,
+            instance_max_concurrency: const { NonZeroUsize::new(32).unwrap() },
+            instance_idle_timeout: Period::secs(30),
+            background_timeout: Period::secs(30),
+            request_timeout: Period::secs(30),
+            response_timeout: Period::secs(300),
+            max_concurrent_requests: const { NonZeroUsize::new(1024).unwrap() },
+            max_queued_requests: 1024,
+            queue_timeout: Period::secs(5),
+            max_request_body: ByteSize::mib(10),
+            body_idle_timeout: Period::secs(30),
+            max_connections: const { NonZeroUsize::new(8192).unwrap() },
+            header_timeout: Period::secs(10),
+            keep_alive_timeout: Period::secs(75),
+            max_header_bytes: ByteSize::kib(32),
+            allowed_outbound_hosts: Vec::new(),
+            outbound_allow_cidr: Vec::new(),
+            outbound_connect_timeout: Period::secs(5),
+            outbound_first_byte_timeout: Period::secs(30),
+            outbound_total_timeout: Period::secs(60),
+            max_outbound_response_body: ByteSize::mib(64),
+            outbound_max_concurrency: const { NonZeroUsize::new(256).unwrap() },
+            outbound_ca_file: None,
+            keyvalue_stores: Vec::new(),
+            keyvalue_password: None,
+            keyvalue_password_file: None,
+            keyvalue_ca_file: None,
+            keyvalue_client_certificate: None,
+            keyvalue_client_key: None,
+            keyvalue_prefix: String::new(),
+            keyvalue_ttl: Period::secs(48 * 3600),
+            keyvalue_connect_timeout: Period::secs(1),
+            keyvalue_timeout: Period::millis(500),
+            keyvalue_max_concurrency: const { NonZeroUsize::new(256).unwrap() },
+            keyvalue_cache_bytes: ByteSize::mib(32),
+            keyvalue_cache_max_age: Period::secs(10),
+            keyvalue_max_bytes: ByteSize::mib(64),
+            shutdown_grace: Period::secs(0),
+            drain_timeout: Period::secs(30),
+            log_format: None,
+            log_level: tracing::Level::INFO,
+            access_log: Switch::On,
+        }
+    }
+}
