@@ -61,7 +61,7 @@ def main(work: Path, schemas: Path) -> int:
             for rendered, found in zip(everything, answers, strict=True):
                 report.check(f"{name}: {rendered.name}", found)
     for rendered in everything:
-        for policy in (policies.restricted, policies.settled, policies.routed, policies.identified, policies.apart, policies.released):
+        for policy in policies.OF_OBJECTS:
             report.check(f"{policy.__name__}: {rendered.name}", policy(rendered))
     report.check("exceptions", allowed.stale())
     if shutil.which("kube-linter"):

@@ -171,6 +171,29 @@ def released(rendered: Rendered) -> Iterator[str]:
             yield f"{what}: says app.kubernetes.io/component: service, and a pipeline may not apply it"
 
 
+def let_out(rendered: Rendered) -> Iterator[str]:
+    """A policy of egress forbids its pods all that no policy allows: so one of them allows to look names up. A component that lets pods out to
+    something of its own would shut them in elsewhere, in a namespace that denies nothing."""
+    outgoing = [o for o in rendered.objects if o.get("kind") == "NetworkPolicy" and o["spec"].get("egress")]
+
+    def allows_names(policy: dict) -> bool:
+        return any(port.get("port") == 53 for way in policy["spec"]["egress"] for port in way.get("ports", []))
+
+    for policy in outgoing:
+        pods, meta = policy["spec"]["podSelector"].get("matchLabels", {}), policy["metadata"]
+        if not any(
+            allows_names(other)
+            and other["metadata"].get("namespace") == meta.get("namespace")
+            and other["spec"]["podSelector"].get("matchLabels", {}).items() <= pods.items()
+            for other in outgoing
+        ):
+            yield f"NetworkPolicy {meta['name']}: forbids its pods all else, DNS included"
+
+
+# What holds of everything that is rendered.
+OF_OBJECTS = (restricted, settled, routed, identified, apart, released, let_out)
+
+
 def canary_follows() -> Iterator[str]:
     """The canary's Deployment is the base's, but for its name, its version and who scales it."""
     wanted = documents.read(Path("k8s/base/deployment.yaml"))[0]

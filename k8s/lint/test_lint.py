@@ -113,6 +113,18 @@ class Policies(unittest.TestCase):
         self.assertEqual(len(list(policies.released(rendered(api)))), 1)
 
 
+    def test_a_way_out_without_names(self) -> None:
+        def policy(app: str | None, port: int, namespace: str = "gists") -> dict:
+            spec = {"podSelector": {"matchLabels": {"app": app}} if app else {}, "egress": [{"ports": [{"port": port}]}]}
+            return {"kind": "NetworkPolicy", "metadata": {"name": "p", "namespace": namespace}, "spec": spec}
+
+        api = policy("api", 6379)
+        self.assertEqual(list(policies.let_out(rendered(api, policy(None, 53)))), [])
+        self.assertEqual(list(policies.let_out(rendered(api, policy("api", 53)))), [])
+        for other in (policy("other", 53), policy(None, 53, "elsewhere"), policy("api", 443)):
+            self.assertIn("p: forbids", next(policies.let_out(rendered(api, other)), ""), other)
+
+
 class Rendering(unittest.TestCase):
     def test_needs_come_first_and_once(self) -> None:
         self.assertEqual(render.needs("istio-canary"), ["istio-ingress"])
