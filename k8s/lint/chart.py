@@ -1,4 +1,4 @@
-"""The chart: it renders the base's objects, and what its values allow is valid, what they do not is refused."""
+"""The chart: it renders the base's objects, with tracing too, and what its values allow is valid, what they do not is refused."""
 
 from __future__ import annotations
 
@@ -43,12 +43,16 @@ ALLOWED: dict[str, dict] = {
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
         "sidecars": [SIDECAR],
     },
+    "traced": {"tracing": {"enabled": True, "endpoint": "https://collector.example.com", "share": 1}, "settings": {"OTEL_SERVICE_NAME": "mine"}},
 }
 # Values that have to be refused, and a part of what is said then.
 REFUSED: list[tuple[dict, str]] = [
     ({"image": {"tag": "latest"}}, "/image/tag"),
     ({"image": {"repository": "api:1"}}, "/image/repository"),
     ({"settings": {"GITHUB_TOKEN": "secret"}}, "/settings"),
+    ({"settings": {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=secret"}}, "/settings"),
+    ({"tracing": {"endpoint": "http://user:secret@collector"}}, "/tracing/endpoint"),
+    ({"tracing": {"share": 5}}, "/tracing/share"),
     ({"settings": {"cache_ttl": "60"}}, "cache_ttl"),
     ({"settings": {"CACHE_ENTRIES": 1000000}}, "/settings/CACHE_ENTRIES"),
     ({"replica": 3}, "replica"),
@@ -83,18 +87,19 @@ def normal(objects: list[dict]) -> dict[str, str]:
     return text
 
 
-def equals_base(base: Rendered) -> Iterator[str]:
-    told = template({})
+def equals(wanted: Rendered, values: dict) -> Iterator[str]:
+    """With these values the chart renders these objects."""
+    told = template(values)
     if told.returncode:
         yield f"{CHART}: {told.stderr.strip()}"
         return
-    ours, charts = normal(base.objects), normal(list(documents.documents(told.stdout)))
+    ours, charts = normal(wanted.objects), normal(list(documents.documents(told.stdout)))
     for name in sorted(ours.keys() | charts.keys()):
         if ours.get(name) != charts.get(name):
             lines = difflib.unified_diff(
-                ours.get(name, "").splitlines(), charts.get(name, "").splitlines(), f"k8s/base: {name}", f"k8s/chart: {name}", lineterm=""
+                ours.get(name, "").splitlines(), charts.get(name, "").splitlines(), f"{wanted.name}: {name}", f"k8s/chart: {name}", lineterm=""
             )
-            yield "the chart does not render the base:\n" + "\n".join(lines)
+            yield f"the chart does not render {wanted.name}:\n" + "\n".join(lines)
 
 
 def renderings(into: Path) -> tuple[list[Rendered], list[str]]:

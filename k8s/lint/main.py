@@ -39,12 +39,13 @@ def main(work: Path, schemas: Path) -> int:
     report = Report()
     allowed = Exceptions()
     manifests = render.everything(work)
-    base = next(r for r in manifests if r.name == "k8s/base")
+    base, traced = (next(r for r in manifests if r.name == name) for name in ("k8s/base", "base + tracing"))
     charts, wrong = chart.renderings(work / "rendered")
     everything = manifests + charts
 
     report.check("chart: values", wrong)
-    report.check("chart: equal to the base", chart.equals_base(base))
+    report.check("chart: equal to the base", chart.equals(base, {}))
+    report.check("chart: equal to the base with tracing", chart.equals(traced, {"tracing": {"enabled": True}}))
     report.check("helm lint", linters.plain("helm", "lint", "--strict", "--quiet", chart.CHART))
     report.check("one version", policies.one_version())
     report.check("canary equal to the base", policies.canary_follows())

@@ -40,7 +40,13 @@ version: {{ .Values.version }}
 
 {{/* The settings as a ConfigMap wants them: text. */}}
 {{- define "gists.data" -}}
-{{- range $name, $value := .Values.settings }}
+{{- $tracing := dict }}
+{{- with .Values.tracing }}
+{{- if .enabled }}
+{{- $tracing = dict "OTEL_SERVICE_NAME" $.Values.name "OTEL_EXPORTER_OTLP_ENDPOINT" .endpoint "OTEL_TRACES_SAMPLER" "parentbased_traceidratio" "OTEL_TRACES_SAMPLER_ARG" .share }}
+{{- end }}
+{{- end }}
+{{- range $name, $value := merge (dict) .Values.settings $tracing }}
 {{ $name }}: {{ $value | toString | quote }}
 {{- end }}
 {{- end }}
