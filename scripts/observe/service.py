@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -43,7 +44,12 @@ def scrape(programs: Path, component: Path) -> Scrape:
             "WASI_HTTP_HOST_NO_CACHE": "true",
             # A store where nobody listens: its series are there all the same.
             "WASI_HTTP_HOST_KEYVALUE_STORE": f"shared=redis://{nobody}",
+            # A collector there too, and TLS of its own.
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{nobody}",
+            "WASI_HTTP_HOST_TLS_CERT": str(directory / "tls.crt"),
+            "WASI_HTTP_HOST_TLS_KEY": str(directory / "tls.key"),
         }
+        trust = certificate(directory)
         log = stack.enter_context((directory / "log").open("w+"))
         stack.enter_context(running([programs / "fake-github", "--listen", github], {}, log))
         stack.enter_context(running([programs / "wasi-http-host", "serve", directory / "spin.toml"], environment, log))
@@ -52,12 +58,12 @@ def scrape(programs: Path, component: Path) -> Scrape:
         for user, status in ANSWERS.items():
             if status:
                 ask(f"http://{github}/_fake/always/{user}", "PUT", f'{{"status":{status}}}')
-        asked = [ask(f"http://{main}/{user}") for user in (*ANSWERS, "octocat")]
+        asked = [ask(f"https://{main}/{user}", trust=trust) for user in (*ANSWERS, "octocat")]
         expected = [200, 502, 502, 502, 429, 429, 200]
         if asked != expected:
             raise SystemExit(f"the service answered {asked} where {expected} was expected")
         for path in ("nobody-at-all", "octocat?page=0", "health", "cache/stats", "docs", "openapi.json", "no/such/route"):
-            ask(f"http://{main}/{path}")
+            ask(f"https://{main}/{path}", trust=trust)
         # Each instance writes its counts down within a second of its responses, and not all at once.
         deadline = time.monotonic() + DEADLINE
         while True:
@@ -69,6 +75,15 @@ def scrape(programs: Path, component: Path) -> Scrape:
             if time.monotonic() > deadline:
                 raise SystemExit(f"github_api_requests_total lacks {sorted(missing)} after {DEADLINE} s")
             time.sleep(0.1)
+
+
+def certificate(directory: Path) -> ssl.SSLContext:
+    """A certificate of 127.0.0.1's and its key, and what a client needs to trust it."""
+    command = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "1"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", directory / "tls.key", "-out", directory / "tls.crt"]
+    subprocess.run(command, check=True, capture_output=True)
+    return ssl.create_default_context(cafile=directory / "tls.crt")
 
 
 @contextmanager
@@ -86,11 +101,11 @@ def running(command: list, environment: dict[str, str], log) -> Iterator[None]:
             process.wait()
 
 
-def ask(url: str, method: str = "GET", body: str | None = None) -> int:
+def ask(url: str, method: str = "GET", body: str | None = None, trust: ssl.SSLContext | None = None) -> int:
     """The status."""
     request = urllib.request.Request(url, method=method, data=body.encode() if body else None)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=20, context=trust) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code

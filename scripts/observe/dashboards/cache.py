@@ -119,6 +119,27 @@ CACHE = Dashboard(
                     ],
                     "ops",
                 ),
+                Panel(
+                    "Reads answered from memory",
+                    [
+                        (
+                            f"{rate('wasi_http_host_keyvalue_remote_cache_hits_total', 'store')}"
+                            f" / ({rate('wasi_http_host_keyvalue_remote_cache_hits_total', 'store')}"
+                            f" + {rate('wasi_http_host_keyvalue_remote_cache_misses_total', 'store')})",
+                            "{{store}}",
+                        )
+                    ],
+                    "percentunit",
+                    "None while the store does not say what changes, or nothing is connected.",
+                ),
+                Panel(
+                    "Forgotten",
+                    [
+                        (rate("wasi_http_host_keyvalue_remote_cache_invalidations_total", "store"), "{{store}} changed elsewhere"),
+                        (rate("wasi_http_host_keyvalue_remote_cache_evictions_total", "store"), "{{store}} no room"),
+                    ],
+                    "ops",
+                ),
                 Panel("Waiting for it", [(total("wasi_http_host_keyvalue_remote_in_flight", "pod", "store"), "{{pod}} {{store}}")]),
             ],
         ),

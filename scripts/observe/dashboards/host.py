@@ -36,6 +36,57 @@ HOST = Dashboard(
             ],
         ),
         (
+            "Components, where there are several",
+            [
+                Panel("Requests", [(rate("wasi_http_host_requests_total", "component"), "{{component}}")], "reqps"),
+                Panel(
+                    "Failing",
+                    [(rate("wasi_http_host_requests_total", "component", matching=OURS + ',status="5xx"'), "{{component}}")],
+                    "reqps",
+                    "Answered 5xx.",
+                ),
+                Panel("Live instances", [(total("wasi_http_host_instances_live", "component"), "{{component}}")]),
+                Panel("Memory", [(total("wasi_http_host_guest_memory_bytes", "component"), "{{component}}")], "bytes"),
+            ],
+        ),
+        (
+            "Changes, and traces where they are sent",
+            [
+                Panel(
+                    "Reloads",
+                    [(f"sum by (outcome) (increase(wasi_http_host_reloads_total{{{OURS}}}[1h]))", "{{outcome}}")],
+                    description="In the hour before: manifest, component or settings changed. failed: what was served before still is.",
+                ),
+                Panel(
+                    "Spans",
+                    [
+                        (rate("wasi_http_host_trace_spans_exported_total"), "taken by the collector"),
+                        (rate("wasi_http_host_trace_spans_dropped_total", "reason"), "lost: {{reason}}"),
+                    ],
+                    "ops",
+                ),
+                Panel("Spans that wait", [(total("wasi_http_host_trace_spans_queued", "pod"), "{{pod}}")]),
+            ],
+        ),
+        (
+            "TLS, where the pods speak it themselves",
+            [
+                Panel(
+                    "Certificate lasts",
+                    [(f"min by (namespace, pod) (wasi_http_host_tls_certificate_not_after_seconds{{{OURS}}}) - time()", "{{pod}}")],
+                    "s",
+                    "Of the first certificate of the chain that is in use.",
+                ),
+                Panel(
+                    "Certificates taken over",
+                    [(f"sum by (outcome) (increase(wasi_http_host_tls_certificate_reloads_total{{{OURS}}}[1h]))", "{{outcome}}")],
+                    description="In the hour before. failed: the pair before them stays.",
+                ),
+                Panel("Handshakes", [(rate("wasi_http_host_tls_handshakes_total", "outcome"), "{{outcome}}")], "ops"),
+                Panel("Handshakes under way", [(total("wasi_http_host_tls_handshakes_active", "pod"), "{{pod}}")]),
+            ],
+        ),
+        (
             "Pods",
             [
                 Panel(

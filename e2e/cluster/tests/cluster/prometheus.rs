@@ -46,8 +46,8 @@ impl Reads {
 #[test]
 fn prometheus_finds_every_pod_and_series_and_an_alert_goes_off() {
     let prometheus = Prometheus::begin("monitoring");
-    // With the shared store, whose series are among those that panels read.
-    let direct = Site::new("watched", 3, &["redis"], |all| all.image("redis", &image("redis")));
+    // With the shared store and traces, whose series are among those that panels read; a collector is not needed for that.
+    let direct = Site::new("watched", 3, &["redis", "tracing"], |all| all.image("redis", &image("redis")));
     // istio-init, where there is no CNI plug-in of Istio's, wants more than `restricted` allows.
     let level = [("pod-security.kubernetes.io/enforce", "privileged")];
     let meshed = Namespace::with_labels("watched-mesh", &level);
