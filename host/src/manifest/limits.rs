@@ -57,7 +57,7 @@ fn value<T: FromStr<Err: Display>>(section: &mut Section<'_>, key: &str) -> Resu
 }
 
 /// The same where less than `least` could never work: it holds for the flag of that name too.
-fn at_least<T: FromStr<Err: Display> + PartialOrd + Display>(
+fn at_least<T: FromStr<Err: Display> + PartialOrd + Display + Copy>(
     section: &mut Section<'_>,
     key: &str,
     least: T,
