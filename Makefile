@@ -34,7 +34,7 @@ demo: build ## the same on top of an invented GitHub, wholly offline
 	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@PORT=$(PORT) scripts/demo
 
-examples: setup ## components of other tool chains (examples/README.md); wants npm and Python 3
+examples: setup ## components of other tool chains (examples/README.md); wants npm, Python 3 and Go
 	@examples/build
 
 clean: ## remove what was built

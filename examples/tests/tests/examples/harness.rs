@@ -44,6 +44,13 @@ pub(crate) const PYTHON_P3: Example = Example {
     denied: &["HttpRequestDenied"],
     kind: "service",
 };
+pub(crate) const GO: Example = Example {
+    name: "go",
+    dir: "go",
+    greeting: "Hello from Go",
+    denied: &["HttpRequestDenied"],
+    kind: "proxy",
+};
 pub(crate) const RUST_WSTD: Example = Example {
     name: "rust-wstd",
     dir: "rust/wstd",
@@ -60,7 +67,7 @@ pub(crate) const RUST_SPIN_SDK: Example = Example {
     kind: "proxy",
 };
 
-pub(crate) const ALL: [&Example; 5] = [&JAVASCRIPT, &PYTHON, &PYTHON_P3, &RUST_WSTD, &RUST_SPIN_SDK];
+pub(crate) const ALL: [&Example; 6] = [&JAVASCRIPT, &PYTHON, &PYTHON_P3, &GO, &RUST_WSTD, &RUST_SPIN_SDK];
 
 impl Example {
     /// What is served.

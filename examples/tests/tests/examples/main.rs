@@ -9,6 +9,7 @@ macro_rules! each_example {
         each_example!(@ javascript, crate::harness::JAVASCRIPT; $($test),+);
         each_example!(@ python, crate::harness::PYTHON; $($test),+);
         each_example!(@ python_p3, crate::harness::PYTHON_P3; $($test),+);
+        each_example!(@ go, crate::harness::GO; $($test),+);
         each_example!(@ rust_wstd, crate::harness::RUST_WSTD; $($test),+);
         each_example!(@ rust_spin_sdk, crate::harness::RUST_SPIN_SDK; $($test),+);
     };
