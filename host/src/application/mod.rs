@@ -10,6 +10,7 @@
 
 mod bounds;
 mod generation;
+mod hangup;
 mod lineup;
 mod loader;
 mod reload;
@@ -20,6 +21,7 @@ mod watch;
 
 pub(crate) use bounds::room;
 pub(crate) use generation::{Deployment, Generation};
+pub(crate) use hangup::Hangup;
 pub(crate) use lineup::{Current, Lineup, Served, Thread};
 pub use loader::{CompileReport, Inspected, compile, inspect};
 pub(crate) use loader::{Loader, Resources};

@@ -1,18 +1,16 @@
 //! Changes while requests run: what is served now is replaced by what the files have become.
 
 use std::{
-    io::IsTerminal as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     task::{JoinError, spawn_blocking},
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::{Generation, Loader, Watch, retry::Retry, settling::Settling};
+use super::{Generation, Hangup, Loader, Watch, retry::Retry, settling::Settling};
 use crate::{
     host::StartError,
     manifest::Resolved,
@@ -34,6 +32,7 @@ pub(crate) struct Reloader {
     current: Arc<Generation>,
     /// None where files are not watched.
     watch: Option<Arc<Mutex<Watch>>>,
+    hangup: Hangup,
     /// Why the application could not be served at the last try, so that it is told once.
     failed: Option<String>,
     retry: Retry,
@@ -86,6 +85,7 @@ impl Reloader {
         workers: Vec<Arc<Worker>>,
         metrics: Arc<HostMetrics>,
         watch: Option<Watch>,
+        hangup: Hangup,
     ) -> Self {
         let watch = watch.map(|watch| Arc::new(Mutex::new(watch)));
         Self {
@@ -94,6 +94,7 @@ impl Reloader {
             metrics,
             current,
             watch,
+            hangup,
             failed: None,
             retry: Retry::default(),
             settings: Settling::new(),
@@ -108,12 +109,12 @@ impl Reloader {
         let mut look = self.watch.is_some().then(|| ticks(LOOK_EVERY));
         let polls = config.settings_dir.is_some() && !poll.is_zero();
         let mut settings = polls.then(|| ticks(poll));
-        let mut hangup = hangup();
+        let mut hangups = self.hangup.signals();
         loop {
             let change = tokio::select! {
                 () = tick(&mut look) => Change::File,
                 () = tick(&mut settings) => Change::Setting,
-                () = hung_up(&mut hangup) => Change::Signal,
+                () = hangups.next() => Change::Signal,
                 () = self.retry.due() => Change::Obstacle,
             };
             if change == Change::File && !self.has_settled().await {
@@ -251,22 +252,4 @@ async fn tick(ticks: &mut Option<Interval>) {
         Some(ticks) => drop(ticks.tick().await),
         None => std::future::pending().await,
     }
-}
-
-/// Asks for a reload, as with other servers; where there is a terminal, it ends the process together with that.
-fn hangup() -> Option<Signal> {
-    if std::io::stdin().is_terminal() {
-        return None;
-    }
-    signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "SIGHUP is not heard")).ok()
-}
-
-async fn hung_up(signal: &mut Option<Signal>) {
-    if let Some(hangup) = signal
-        && hangup.recv().await.is_some()
-    {
-        return;
-    }
-    // Nothing is heard, or nothing more.
-    std::future::pending::<()>().await;
 }

@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     admin::Admin,
-    application::{self, Loader, Reloader, Resources, Thread, Watch},
+    application::{self, Hangup, Loader, Reloader, Resources, Thread, Watch},
     config::{Config, Switch},
     descriptors, engine,
     keyvalue::{self, MemoryStore, RedisStore, Store, Stores},
@@ -87,6 +87,7 @@ impl Builder {
         let listener = bind(address)?;
         let admin_listener = bind(config.admin_listen)?;
 
+        let hangup = Hangup::listen();
         let mut watch = config.watch.then(|| Watch::manifest(&config));
         let manifest = application::manifest(&config)?;
         if let Some(watch) = &mut watch {
@@ -149,7 +150,7 @@ impl Builder {
             })
         });
         let workers = workers.collect::<Result<Vec<_>, _>>()?;
-        let reloader = Reloader::new(loader, generation, workers.clone(), metrics.clone(), watch);
+        let reloader = Reloader::new(loader, generation, workers.clone(), metrics.clone(), watch, hangup);
         let interfaces = Interfaces { keyvalue: keyvalue_stats, remote, memory: in_memory, tracer };
         let control = RuntimeBuilder::new_current_thread().enable_all().build()?;
         Ok(Host {

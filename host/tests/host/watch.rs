@@ -209,6 +209,25 @@ async fn what_changes_while_the_host_starts_is_served_too() {
 }
 
 #[tokio::test]
+async fn sighup_while_the_host_starts_is_a_reload_after_it() {
+    let (manifest, wasm) = application("watch-early-signal", "old");
+    std::fs::remove_file(&wasm).unwrap();
+    let fifo = Fifo::new(&wasm);
+    let mut host = Host::begin(&manifest, &[], &[], Stdio::inherit());
+    let mut pipe = fifo.wait_for_reader();
+    host.signal("HUP");
+    greet(&manifest, "new");
+    let other = wasm.with_extension("new");
+    std::fs::copy(guest("service"), &other).unwrap();
+    std::fs::rename(&other, &wasm).unwrap();
+    pipe.write_all(&std::fs::read(&wasm).unwrap()).unwrap();
+    drop(pipe);
+    host.wait_until_it_listens();
+    host.wait_for_line(is_reloaded);
+    assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("new"))"#);
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_read_to_its_end_holds_up_neither_probes_nor_the_end() {
     let (manifest, _) = application("watch-hanging", "old");
     let mut host = Host::serve(&manifest, &["--watch"], &[]);
