@@ -95,6 +95,12 @@ class Contender:
         """User and system time of the process and of those that it started."""
         return sum(cpu_ticks(pid) for pid in family(self.process.pid)) / TICKS
 
+    def run_on(self, cores: set[int]) -> None:
+        """Its threads, those of what it started too."""
+        for pid in family(self.process.pid):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), cores)
+
     def memory_bytes(self) -> int:
         """Resident set of the process and of those that it started."""
         return sum(resident(pid) for pid in family(self.process.pid))

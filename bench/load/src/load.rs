@@ -10,10 +10,13 @@ use std::time::Duration;
 use clap::Args;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{JoinSet, LocalSet, yield_now};
 use tokio::time::{Instant, sleep_until};
 
 use crate::http::Messages;
+
+/// What a timer of the runtime may be late.
+const COARSE: Duration = Duration::from_millis(2);
 
 /// What is sent.
 #[derive(Args, Clone, Debug)]
@@ -152,7 +155,7 @@ impl Connection {
         let mut from = Instant::now();
         match due {
             Some(due) if due > from => {
-                sleep_until(due).await;
+                wait_until(due).await;
                 from = Instant::now();
             }
             Some(due) => from = due,
@@ -172,6 +175,16 @@ impl Connection {
         tally.bytes += answer.body as u64;
         tally.nanos.push(u64::try_from(from.elapsed().as_nanos()).unwrap_or(u64::MAX));
         Ok(())
+    }
+}
+
+/// The runtime's timer counts in milliseconds, and requests would come in bunches: what is less is waited for in turns of the loop.
+async fn wait_until(due: Instant) {
+    if let Some(early) = due.checked_sub(COARSE).filter(|early| *early > Instant::now()) {
+        sleep_until(early).await;
+    }
+    while Instant::now() < due {
+        yield_now().await;
     }
 }
 

@@ -10,13 +10,13 @@ use super::{
     Deployment, Generation,
     bounds::{Bounds, room},
     generation::Code,
-    source::{self, AppError},
+    source::{self, AppError, Binary},
 };
 use crate::{
     admission::Admission,
     component::{self, ComponentError, Inspection, Linked},
     config::Config,
-    engine::{self, Binary, Cache},
+    engine::{self, Cache},
     host::StartError,
     keyvalue::Stores,
     manifest::{Component, Manifest, Resolved},
@@ -46,30 +46,34 @@ impl Loader {
         Self { resources, cache }
     }
 
-    /// Reads, compiles and links all that `manifest` names. What has not changed since `previous` is taken from it;
-    /// before something is compiled, `compiles` is told.
+    /// Compiles and links all that `manifest` names, whose components are `binaries`. What has not changed since `previous`
+    /// is taken from it; before something is compiled, `compiles` is told.
     ///
     /// # Errors
     /// Names the file, component, store or variable.
     pub(crate) fn load(
         &self,
         manifest: Manifest,
+        binaries: &[Binary],
         previous: Option<&Generation>,
         compiles: &dyn Fn(),
     ) -> Result<Arc<Generation>, StartError> {
-        let codes = manifest.components.iter().map(|component| self.code(component, previous, compiles));
+        let parts = manifest.components.iter().zip(binaries);
+        let codes = parts.map(|(component, wasm)| self.code(component, wasm, previous, compiles));
         let codes = codes.collect::<Result<Vec<_>, _>>()?;
         let sources = source::sources(&self.resources.config);
         let resolved = manifest.resolve(&sources).map_err(AppError::from)?;
         self.generation(manifest, codes, resolved, previous)
     }
 
-    /// The same as [`Self::load`] with the manifest as it is now.
+    /// The same as [`Self::load`] with the manifest and its components as they are now.
     ///
     /// # Errors
     /// As there.
     pub(crate) fn reload(&self, previous: &Generation) -> Result<Arc<Generation>, StartError> {
-        self.load(source::manifest(&self.resources.config)?, Some(previous), &|| {})
+        let manifest = source::manifest(&self.resources.config)?;
+        let binaries = source::binaries(&manifest)?;
+        self.load(manifest, &binaries, Some(previous), &|| {})
     }
 
     /// The settings of the same components as they are now; `None` where nothing has changed.
@@ -116,10 +120,10 @@ impl Loader {
     fn code(
         &self,
         component: &Component,
+        wasm: &Binary,
         previous: Option<&Generation>,
         compiles: &dyn Fn(),
     ) -> Result<Code, StartError> {
-        let wasm = source::binary(&component.source)?;
         let remote = self.resources.stores.grant(&self.stores(component))?.has_remote();
         let before = previous.and_then(|previous| previous.named(&component.id));
         if let Some(before) = before
@@ -129,7 +133,7 @@ impl Loader {
             return Ok(before.code.clone());
         }
         let failed = |cause| StartError::Component { name: component.id.clone(), cause };
-        let compiled = compiled(&self.resources.engine, &self.cache, component, &wasm, compiles)?;
+        let compiled = compiled(&self.resources.engine, &self.cache, component, wasm, compiles)?;
         let linked = Linked::new(&self.resources.engine, &compiled.component, remote).map_err(failed)?;
         Ok(Code { digest: wasm.digest, remote, linked: Arc::new(linked) })
     }
@@ -245,8 +249,12 @@ fn compiled(
     compiles: &dyn Fn(),
 ) -> Result<engine::Compiled, StartError> {
     let failed = |cause| StartError::Component { name: component.id.clone(), cause };
-    component::check_binary(&wasm.bytes).map_err(failed)?;
-    cache.load(engine, &component.id, wasm, compiles).map_err(|error| failed(ComponentError::Invalid(error)))
+    cache.load(engine, &wasm.digest, || {
+        let bytes = wasm.read()?;
+        component::check_binary(&bytes).map_err(failed)?;
+        compiles();
+        engine::compile(engine, &component.id, &bytes).map_err(|error| failed(ComponentError::Invalid(error)))
+    })
 }
 
 /// What `compile` did with a component.
@@ -272,7 +280,7 @@ pub fn compile(config: &Config) -> Result<Vec<CompileReport>, StartError> {
     let cache = cache(config);
     let compile = |component: &Component| {
         let started = Instant::now();
-        let compiled = compiled(&engine, &cache, component, &source::binary(&component.source)?, &|| {})?;
+        let compiled = compiled(&engine, &cache, component, &Binary::of(&component.source)?, &|| {})?;
         let failed = |cause| StartError::Component { name: component.id.clone(), cause };
         Linked::new(&engine, &compiled.component, false).map_err(failed)?;
         Ok(CompileReport {
@@ -303,7 +311,7 @@ pub fn inspect(config: &Config) -> Result<Vec<Inspected>, StartError> {
     let engine = engine::new(config, room(config, &manifest)?)?;
     let cache = cache(config);
     let inspect = |component: &Component| {
-        let compiled = compiled(&engine, &cache, component, &source::binary(&component.source)?, &|| {})?;
+        let compiled = compiled(&engine, &cache, component, &Binary::of(&component.source)?, &|| {})?;
         let failed = |cause| StartError::Component { name: component.id.clone(), cause };
         let inspection = Inspection::new(&engine, &compiled.component).map_err(failed)?;
         Ok(Inspected { component: component.id.clone(), inspection })

@@ -26,6 +26,6 @@ pub(crate) use lineup::{Current, Lineup, Served, Thread};
 pub use loader::{CompileReport, Inspected, compile, inspect};
 pub(crate) use loader::{Loader, Resources};
 pub(crate) use reload::Reloader;
-pub(crate) use source::manifest;
 pub use source::{AppError, MAX_WASM_BYTES};
+pub(crate) use source::{binaries, manifest};
 pub(crate) use watch::Watch;

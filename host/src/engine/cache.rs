@@ -54,19 +54,6 @@ pub(crate) struct Cache {
     dir: Option<PathBuf>,
 }
 
-/// A component as it is distributed.
-pub(crate) struct Binary {
-    pub(crate) bytes: Vec<u8>,
-    /// SHA-256.
-    pub(crate) digest: [u8; 32],
-}
-
-impl Binary {
-    pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Self { digest: Sha256::digest(&bytes).into(), bytes }
-    }
-}
-
 /// A component's code, and where it is from.
 pub(crate) struct Compiled {
     pub(crate) component: Component,
@@ -95,18 +82,17 @@ impl Cache {
         Some(base.join("wasi-http-host"))
     }
 
-    /// The component `name` in `wasm`, from the cache, or compiled, of which `compiles` is told, and then kept.
+    /// The component whose binary has this SHA-256, from the cache, or as `make` makes it, and then kept.
     ///
     /// # Errors
-    /// When `wasm` is no valid component. A cache that cannot be used is only a warning.
-    pub(crate) fn load(
+    /// As `make`. A cache that cannot be used is only a warning.
+    pub(crate) fn load<E>(
         &self,
         engine: &Engine,
-        name: &str,
-        wasm: &Binary,
-        compiles: &dyn Fn(),
-    ) -> wasmtime::Result<Compiled> {
-        let path = self.dir.as_ref().map(|dir| dir.join(file_name(engine, wasm)));
+        digest: &[u8; 32],
+        make: impl FnOnce() -> Result<Component, E>,
+    ) -> Result<Compiled, E> {
+        let path = self.dir.as_ref().map(|dir| dir.join(file_name(engine, digest)));
         if let Some(path) = &path {
             match read(engine, path) {
                 Ok(Some(component)) => {
@@ -118,8 +104,7 @@ impl Cache {
                 }
             }
         }
-        compiles();
-        let component = compile(engine, name, &wasm.bytes)?;
+        let component = make()?;
         let file = path.filter(|path| match write(path, &component) {
             Ok(()) => true,
             Err(error) => {
@@ -131,7 +116,7 @@ impl Cache {
     }
 }
 
-fn file_name(engine: &Engine, wasm: &Binary) -> String {
+fn file_name(engine: &Engine, digest: &[u8; 32]) -> String {
     /// wasmtime offers what its code depends on as a `Hash` only: collect the bytes.
     struct Bytes(Sha256);
     impl Hasher for Bytes {
@@ -144,7 +129,7 @@ fn file_name(engine: &Engine, wasm: &Binary) -> String {
     }
     let mut environment = Bytes(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut environment);
-    let mut name = hex(&wasm.digest);
+    let mut name = hex(digest);
     name.push('-');
     name.extend(hex(&environment.0.finalize()).chars().take(16));
     name.push_str(".cwasm");
@@ -210,8 +195,11 @@ fn ours_alone(metadata: &fs::Metadata) -> Result<(), String> {
     Ok(())
 }
 
-/// Says that it begins, now and then that it goes on, and how long it took: nobody is to take it for a hang.
-fn compile(engine: &Engine, name: &str, wasm: &[u8]) -> wasmtime::Result<Component> {
+/// Compiles `wasm`. Says that it begins, now and then that it goes on, and how long it took: nobody is to take it for a hang.
+///
+/// # Errors
+/// When it is no valid component.
+pub(crate) fn compile(engine: &Engine, name: &str, wasm: &[u8]) -> wasmtime::Result<Component> {
     let started = Instant::now();
     tracing::info!(component = name, bytes = wasm.len(), "compiling");
     let (done, waiting) = std::sync::mpsc::channel::<()>();

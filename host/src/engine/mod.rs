@@ -3,7 +3,7 @@
 mod cache;
 mod checksum;
 
-pub(crate) use cache::{Binary, Cache, Compiled, abandon};
+pub(crate) use cache::{Cache, Compiled, abandon, compile};
 
 use std::{io, thread, time::Duration};
 
@@ -14,12 +14,14 @@ use crate::config::Config;
 /// How often running guest code looks up: the longest that a spinning guest keeps others of its thread waiting.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Core instances, tables and stacks that one component instance may take on average: a component that
+/// Core instances and tables that one component instance may take on average: a component that
 /// `wasm32-wasip2` makes has three core instances and two tables; composed ones have a multiple of that.
 const CORE_INSTANCES_EACH: u32 = 8;
 const TABLES_EACH: u32 = 8;
 const MEMORIES_EACH: u32 = 2;
-const STACKS_EACH: u32 = 4;
+/// Stacks: one for the call that runs, and on average another for one that stands still meanwhile, as few guests let any. Each
+/// costs a start the two microseconds of its guard page.
+const STACKS_EACH: u32 = 2;
 /// With the memories of as many, of 4 GiB and a guard each, three quarters of the 128 TiB that a process has.
 const MAX_INSTANCES: u32 = 12_000;
 /// Each is two mappings from the start, of which Linux allows a process 65,530; memories and code need some too.

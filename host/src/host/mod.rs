@@ -9,7 +9,9 @@ pub use error::StartError;
 use std::{
     io,
     net::SocketAddr,
+    panic::resume_unwind,
     sync::{Arc, OnceLock, atomic::Ordering},
+    thread,
     time::Duration,
 };
 
@@ -93,10 +95,16 @@ impl Builder {
         if let Some(watch) = &mut watch {
             watch.components(&manifest);
         }
+        // The pool of instances is a quarter of a start: it is made beside what does not need it.
+        let engine = thread::Builder::new().name("engine".to_owned()).spawn({
+            let (config, room) = (config.clone(), application::room(&config, &manifest)?);
+            move || engine::new(&config, room)
+        })?;
+        let binaries = application::binaries(&manifest)?;
         let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
         let traces = traces(&config, &manifest, &resolver)?;
         let tracer = traces.as_ref().map(Traces::tracer);
-        let engine = engine::new(&config, application::room(&config, &manifest)?)?;
+        let outbound = Arc::new(Outbound::new(outbound_settings(&config)?)?.with_resolver(resolver.clone()));
         let memory = Arc::new(MemoryStore::new(config.keyvalue_max_bytes.get()));
         let in_memory = memory.clone();
         let mut stores =
@@ -109,6 +117,9 @@ impl Builder {
             granted.push(name);
         }
         let metrics = Arc::new(HostMetrics::default());
+        let access_log = AccessLog::new(&log, config.access_log == Switch::On);
+        let shared = Shared::new(&config, metrics.clone(), access_log, tls, tracer.clone());
+        let engine = engine.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         let loader = Loader::new(Resources {
             config: config.clone(),
             engine: engine.clone(),
@@ -126,11 +137,8 @@ impl Builder {
                     Starting::answer(admin_listener.try_clone().ok()?, Arc::new(admin))
                 });
             };
-            loader.load(manifest, None, &begin)?
+            loader.load(manifest, &binaries, None, &begin)?
         };
-        let outbound = Arc::new(Outbound::new(outbound_settings(&config)?)?.with_resolver(resolver));
-        let access_log = AccessLog::new(&log, config.access_log == Switch::On);
-        let shared = Shared::new(&config, metrics.clone(), access_log, tls, tracer.clone());
         // A set a thread, added up when they are read.
         let mut keyvalue_stats = Vec::new();
         let threads = config.thread_count();

@@ -31,11 +31,11 @@ impl OwnLimits {
         let mut own: Section<'_> = own.section()?;
         let limits = Self {
             max_instances: value(&mut own, "max-instances")?,
-            max_memory: at_least(&mut own, "max-memory", LEAST_MEMORY)?,
+            max_memory: at_least(&mut own, "max-memory", &LEAST_MEMORY)?,
             instance_max_concurrency: value(&mut own, "instance-max-concurrency")?,
             max_concurrent_requests: value(&mut own, "max-concurrent-requests")?,
             max_queued_requests: value(&mut own, "max-queued-requests")?,
-            request_timeout: at_least(&mut own, "request-timeout", LEAST_REQUEST_TIMEOUT)?,
+            request_timeout: at_least(&mut own, "request-timeout", &LEAST_REQUEST_TIMEOUT)?,
         };
         own.finish(warnings);
         Ok(limits)
@@ -60,11 +60,11 @@ fn value<T: FromStr<Err: Display>>(section: &mut Section<'_>, key: &str) -> Resu
 fn at_least<T: FromStr<Err: Display> + PartialOrd + Display + Copy>(
     section: &mut Section<'_>,
     key: &str,
-    least: T,
+    least: &T,
 ) -> Result<Option<T>, Error> {
     let Some(node) = section.take(key) else { return Ok(None) };
     match parse::<T>(&node)? {
-        value if value < least => Err(node.error(format!("{value} is less than {least}"))),
+        value if value < *least => Err(node.error(format!("{value} is less than {least}"))),
         value => Ok(Some(value)),
     }
 }
