@@ -187,12 +187,25 @@ async fn a_server_that_does_not_say_what_changes_is_asked_each_time() {
 #[tokio::test]
 async fn a_proxy_that_hangs_up_at_what_it_does_not_know_is_spoken_to_as_ever() {
     let server = Server::start(&[]);
-    let proxy = hanging_up_at_hello(server.address()).await;
+    let proxy = hanging_up_at_hello(server.address(), usize::MAX).await;
     let host = serve(&proxy, &["--threads", "1"], &[]);
     eventually(&host, "set/shared/k?v", "Ok(())").await;
     server.command(&["SET", "k", "changed"]);
     assert_eq!(call(&host, "get/shared/k").await, r#"Ok(Some("changed"))"#);
     assert_eq!(metric(&host, "tracked").await, 0);
+}
+
+#[tokio::test]
+async fn a_server_that_hung_up_once_when_it_was_greeted_says_what_changes() {
+    let server = Server::start(&[]);
+    let restarting = hanging_up_at_hello(server.address(), 1).await;
+    let host = serve(&restarting, &["--threads", "1"], &[]);
+    tracked(&host, 1).await;
+    eventually(&host, "set/shared/k?v", "Ok(())").await;
+    for _ in 0..20 {
+        assert_eq!(call(&host, "get/shared/k").await, r#"Ok(Some("v"))"#);
+    }
+    assert_eq!(server.calls("get"), 1);
 }
 
 #[tokio::test]

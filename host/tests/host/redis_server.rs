@@ -190,19 +190,26 @@ async fn pass(client: TcpStream, server: TcpStream, seen: Arc<Seen>) {
     }
 }
 
-/// Passes everything on until it hears of the newer protocol: then it hangs up, as proxies do that do not know it.
-pub(crate) async fn hanging_up_at_hello(server: &str) -> String {
+/// Passes everything on, but hangs up when it hears of the newer protocol, so often: for ever as proxies do that do not know
+/// it, once as whoever is going down just then.
+pub(crate) async fn hanging_up_at_hello(server: &str, times: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let server = server.to_owned();
+    let (server, left) = (server.to_owned(), Arc::new(AtomicUsize::new(times)));
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             let mut server = TcpStream::connect(&server).await.unwrap();
+            let left = left.clone();
             tokio::spawn(async move {
                 let mut first = vec![0; 4 << 10];
                 let length = client.read(&mut first).await.unwrap_or_default();
                 let first = &first[..length];
-                if !first.windows(5).any(|word| word == b"HELLO") && server.write_all(first).await.is_ok() {
+                let hears = first.windows(5).any(|word| word == b"HELLO");
+                let one_less = |left: usize| left.checked_sub(1);
+                if hears && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+                    return;
+                }
+                if server.write_all(first).await.is_ok() {
                     let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
                 }
             });

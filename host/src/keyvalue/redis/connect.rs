@@ -45,7 +45,8 @@ pub(super) struct Connected {
 /// What is remembered from one attempt to the next.
 #[derive(Default)]
 pub(super) struct Greeting {
-    /// The server hung up when it was greeted in the newer protocol, as some proxies do that do not know it.
+    /// The server hung up when it was greeted in the newer protocol: a proxy that does not know it, or one that was going
+    /// down just then.
     hung_up: bool,
 }
 
@@ -66,29 +67,37 @@ pub(super) async fn connect(
     addresses.rotate_left(first);
     let described = |error: RedisError| format!("{address}: {}", refusal(&error));
     let info = identity(shared).await?;
-    let Some(cache) = cache else {
+    let older = async || {
         let stream = stream(shared, &addresses).await?;
-        let (connection, driver) = greet(info, stream, None).await.map_err(described)?;
+        greet(info.clone(), stream, None).await.map_err(described)
+    };
+    let Some(cache) = cache else {
+        let (connection, driver) = older().await?;
         return Ok(Connected { connection, driver, untracked: None });
     };
-    let mut untracked = "it closed the connection when it was asked to".to_owned();
-    if !std::mem::take(&mut greeting.hung_up) {
-        let stream = stream(shared, &addresses).await?;
-        let told = Told { cache: cache.clone(), prefix: shared.settings.prefix.clone() };
-        match greet(info.clone(), stream, Some(told)).await {
-            Ok((connection, mut driver)) => {
-                let untracked = track(connection.clone(), &mut driver).await.map_err(described)?;
-                return Ok(Connected { connection, driver, untracked });
-            }
-            Err(error) if is_unknown(&error) => untracked = refusal(&error),
-            Err(error) => {
-                greeting.hung_up = error.is_connection_dropped();
-                return Err(described(error));
-            }
+    // Who takes the older protocol and hangs up at the newer one right behind it does not know it: it was not going down.
+    let spare = if std::mem::take(&mut greeting.hung_up) { Some(older().await?) } else { None };
+    let newer = stream(shared, &addresses).await?;
+    let told = Told { cache: cache.clone(), prefix: shared.settings.prefix.clone() };
+    let error = match greet(info.clone(), newer, Some(told)).await {
+        Ok((connection, mut driver)) => {
+            let untracked = track(connection.clone(), &mut driver).await.map_err(described)?;
+            return Ok(Connected { connection, driver, untracked });
         }
-    }
-    let stream = stream(shared, &addresses).await?;
-    let (connection, driver) = greet(info, stream, None).await.map_err(described)?;
+        Err(error) => error,
+    };
+    let untracked = if is_unknown(&error) {
+        refusal(&error)
+    } else if spare.is_some() && error.is_connection_dropped() {
+        "it closes the connection when it is asked to".to_owned()
+    } else {
+        greeting.hung_up = error.is_connection_dropped();
+        return Err(described(error));
+    };
+    let (connection, driver) = match spare {
+        Some(spare) => spare,
+        None => older().await?,
+    };
     Ok(Connected { connection, driver, untracked: Some(untracked) })
 }
 
@@ -102,14 +111,18 @@ fn refusal(error: &RedisError) -> String {
     }
 }
 
-/// Whether the server does not know the newer protocol, or not for us.
+/// Whether the server does not know what it was asked for, or not for us. Anything else that it says, as that it is busy or
+/// has no place for us, is of this moment.
 fn is_unknown(error: &RedisError) -> bool {
-    let known_code = matches!(error.code(), Some("ERR" | "NOPROTO" | "NOPERM"));
-    error.kind() == ErrorKind::RESP3NotSupported || known_code
+    match error.code() {
+        Some("ERR") => !error.detail().is_some_and(|text| text.starts_with("max number of clients")),
+        Some("NOPROTO" | "NOPERM") => true,
+        _ => error.kind() == ErrorKind::RESP3NotSupported,
+    }
 }
 
 /// Asks the server to say what changes of all that is read over this connection from now on. What it answers if it
-/// does not; an error when the connection broke.
+/// does not know how; an error when it could not say, or the connection broke.
 async fn track(
     mut connection: MultiplexedConnection,
     driver: &mut Driver,
@@ -122,8 +135,8 @@ async fn track(
     };
     match answer {
         Ok(()) => Ok(None),
-        Err(error) if error.is_io_error() => Err(error),
-        Err(refused) => Ok(Some(refusal(&refused))),
+        Err(refused) if is_unknown(&refused) => Ok(Some(refusal(&refused))),
+        Err(error) => Err(error),
     }
 }
 
@@ -237,6 +250,32 @@ mod tests {
     use super::*;
     use tokio::net::{TcpListener, TcpSocket};
     use tokio::time::timeout;
+
+    #[test]
+    fn what_a_server_does_not_know_is_told_from_what_it_cannot_do_just_now() {
+        let is_unknown = |answer: &str| {
+            let value = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
+            is_unknown(&value.extract_error().unwrap_err())
+        };
+        for lasting in [
+            "ERR unknown command 'HELLO', with args beginning with: '3'",
+            "ERR unknown subcommand 'TRACKING'",
+            "NOPROTO unsupported protocol version",
+            "NOPERM this user has no permissions to run the 'client|tracking' command",
+        ] {
+            assert!(is_unknown(lasting), "{lasting}");
+        }
+        for passing in [
+            "ERR max number of clients reached",
+            "BUSY Redis is busy running a script",
+            "LOADING Redis is loading the dataset in memory",
+            "MASTERDOWN Link with MASTER is down",
+            "NOAUTH Authentication required.",
+            "WRONGPASS invalid username-password pair or user is disabled.",
+        ] {
+            assert!(!is_unknown(passing), "{passing}");
+        }
+    }
 
     #[tokio::test]
     async fn an_address_that_refuses_or_keeps_silent_does_not_keep_the_next_from_being_tried() {
