@@ -118,10 +118,12 @@ fn names_a_server(authority: &Authority) -> bool {
 /// Fields that `Connection` names belong to the connection, and go no further (RFC 9110, 7.6.1). What is named
 /// by the standard itself is removed with the other forbidden fields where the guest's copy is made.
 fn remove_named_by_connection(headers: &mut HeaderMap) {
-    let Some(connection) = headers.get(header::CONNECTION) else { return };
-    if connection.as_bytes().eq_ignore_ascii_case(b"keep-alive")
-        || connection.as_bytes().eq_ignore_ascii_case(b"close")
-    {
+    // Nearly all name no field, and need no list. There may be several lines.
+    let names_none = |value: &HeaderValue| {
+        value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
+            || value.as_bytes().eq_ignore_ascii_case(b"close")
+    };
+    if headers.get_all(header::CONNECTION).iter().all(names_none) {
         return;
     }
     let named: Vec<HeaderName> = (headers.get_all(header::CONNECTION).iter())
@@ -273,6 +275,14 @@ mod tests {
         let mut map = headers(&[("connection", "close, X-Mine"), ("x-mine", "1"), ("x-other", "2")]);
         remove_named_by_connection(&mut map);
         assert!(!map.contains_key("x-mine") && map.contains_key("x-other"));
+        for lines in [["keep-alive", "X-Mine"], ["X-Mine", "close"], ["close", ", x-mine ,"]] {
+            let mut map = headers(&[("x-mine", "1"), ("x-other", "2")]);
+            for line in lines {
+                map.append(header::CONNECTION, HeaderValue::from_static(line));
+            }
+            remove_named_by_connection(&mut map);
+            assert!(!map.contains_key("x-mine") && map.contains_key("x-other"), "{lines:?}");
+        }
     }
 
     #[test]

@@ -49,6 +49,18 @@ async fn what_concerns_the_connection_does_not_reach_the_guest() {
     for hidden in ["connection", "x-mine", "proxy-authorization", "host", "transfer-encoding"] {
         assert!(!seen.text().contains(&format!("{hidden}:")), "{hidden} in {}", seen.text());
     }
+    // Fields may be named in any of several lines.
+    for lines in [
+        "Connection: close\r\nConnection: X-Mine",
+        "Connection: keep-alive\r\nConnection: x-mine, close",
+        "Connection: X-MINE\r\nConnection: close",
+        "connection: keep-alive\r\nX-Between: 1\r\nCONNECTION: , X-Mine ,\r\nConnection: close",
+    ] {
+        let head = format!("GET /headers HTTP/1.1\r\nHost: a\r\nX-Mine: 1\r\nX-Yours: 2\r\n{lines}\r\n\r\n");
+        let seen = raw(host.address, head.as_bytes()).await;
+        assert!(seen.contains("x-yours: 2\n"), "{lines:?}: {seen}");
+        assert!(!seen.contains("x-mine:") && !seen.contains("close\n"), "{lines:?}: {seen}");
+    }
 }
 
 #[tokio::test]
