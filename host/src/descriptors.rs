@@ -34,9 +34,23 @@ pub(crate) fn bounded(config: &Config) -> usize {
     wanted.min(left)
 }
 
+/// Connections that all components together may have open: what clients and all else leave.
+pub(crate) fn for_outbound(config: &Config) -> usize {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return usize::MAX };
+    let clients = u64::try_from(config.max_connections.get()).unwrap_or(u64::MAX);
+    let outbound = u64::try_from(config.outbound_max_concurrency.get()).unwrap_or(u64::MAX);
+    usize::try_from(left_for_outbound(limit, clients, outbound)).unwrap_or(usize::MAX)
+}
+
 /// At least half.
 fn left_for_clients(limit: u64, outbound: u64) -> u64 {
     limit - outbound.saturating_add(OTHERS).min(limit / 2)
+}
+
+/// At least half of what is not the clients'.
+fn left_for_outbound(limit: u64, clients: u64, outbound: u64) -> u64 {
+    let left = limit - clients.min(left_for_clients(limit, outbound));
+    left - OTHERS.min(left / 2)
 }
 
 #[cfg(test)]
@@ -49,5 +63,23 @@ mod tests {
         assert_eq!(left_for_clients(1024, 256), 640);
         assert_eq!(left_for_clients(128, 256), 64);
         assert_eq!(left_for_clients(1, u64::MAX), 1);
+    }
+
+    #[test]
+    fn however_many_components_ask_others_something_is_left_for_the_rest() {
+        assert_eq!(left_for_outbound(1_048_576, 10_000, 256), 1_048_576 - 10_000 - 128);
+        assert_eq!(left_for_outbound(1024, 10_000, 256), 256);
+        assert_eq!(left_for_outbound(1024, 100, 256), 796);
+        assert_eq!(left_for_outbound(128, 10_000, 256), 32);
+        for limit in [2, 3, 64, 128, 256, 1024, u64::MAX] {
+            for (clients, outbound) in [(1, 1), (1024, 256), (u64::MAX, u64::MAX)] {
+                let clients = clients.min(left_for_clients(limit, outbound));
+                let others = left_for_outbound(limit, clients, outbound);
+                assert!(
+                    others > 0 && clients > 0 && others <= limit - clients,
+                    "{limit} {clients} {outbound}"
+                );
+            }
+        }
     }
 }

@@ -199,6 +199,7 @@ fn outbound_settings(config: &Config) -> Result<OutboundSettings, StartError> {
         total: config.outbound_total_timeout.get(),
         max_response_body: config.max_outbound_response_body.get(),
         max_concurrent: config.outbound_max_concurrency.get(),
+        max_open: descriptors::for_outbound(config),
         ..outbound::Limits::default()
     };
     Ok(OutboundSettings { limits, proxies, extra_ca_file: config.outbound_ca_file.clone() })

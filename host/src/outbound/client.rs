@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
@@ -49,6 +50,8 @@ pub struct Limits {
     pub max_idle_per_origin: usize,
     /// How long a client keeps them.
     pub idle: Duration,
+    /// Connections of the process in all, those that are kept included.
+    pub max_open: usize,
 }
 
 impl Default for Limits {
@@ -64,6 +67,7 @@ impl Default for Limits {
             max_waiting: 1024,
             max_idle_per_origin: 32,
             idle: Duration::from_secs(60),
+            max_open: Semaphore::MAX_PERMITS,
         }
     }
 }
@@ -91,6 +95,8 @@ pub struct Outbound {
     proxies: Proxies,
     resolver: Arc<dyn Resolve>,
     tls: Tls,
+    /// For connections that are open.
+    places: Arc<Semaphore>,
 }
 
 impl Outbound {
@@ -101,6 +107,7 @@ impl Outbound {
     pub fn new(settings: OutboundSettings) -> Result<Self, RootsError> {
         Ok(Self {
             tls: Tls::new(settings.extra_ca_file.as_deref())?,
+            places: Arc::new(Semaphore::new(settings.limits.max_open.min(Semaphore::MAX_PERMITS))),
             limits: settings.limits,
             proxies: settings.proxies,
             resolver: Arc::new(SystemResolver::default()),
@@ -127,6 +134,10 @@ impl Outbound {
 
     pub(super) fn tls(&self) -> &Tls {
         &self.tls
+    }
+
+    pub(super) fn places(&self) -> &Arc<Semaphore> {
+        &self.places
     }
 }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tower_service::Service;
 
@@ -111,7 +112,7 @@ impl Service<http::Uri> for ToProxy {
         Box::pin(async move {
             let target = Target::of(&proxy)?;
             let addresses = transport.resolve(&target, deadline).await?;
-            Stream::open(addresses).await
+            transport.open(addresses).await
         })
     }
 }
@@ -138,7 +139,7 @@ impl Transport {
         let Some(proxy) = self.outbound.proxies().of(&uri) else {
             let target = Target::of(&uri)?;
             let addresses = self.permitted(&target, deadline).await?;
-            return Stream::open(addresses).await;
+            return self.open(addresses).await;
         };
         let mut to_proxy = ToProxy(self, deadline);
         if uri.scheme() == Some(&http::uri::Scheme::HTTPS) {
@@ -170,6 +171,12 @@ impl Transport {
         }
     }
 
+    /// Connects, once there is a place for another connection.
+    async fn open(&self, addresses: Vec<SocketAddr>) -> Result<Stream, ConnectError> {
+        let place = Arc::clone(self.outbound.places()).acquire_owned().await;
+        Stream::open(addresses, place.map_err(|closed| ConnectError::Tcp(io::Error::other(closed)))?).await
+    }
+
     async fn resolve(&self, target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
         let name = match &target.host {
             Host::Ip(address) => return Ok(vec![(*address, target.port).into()]),
@@ -191,11 +198,13 @@ pub(super) struct Stream {
     io: TokioIo<TcpStream>,
     /// To a proxy that forwards requests, which are then in absolute form.
     forwarded: bool,
+    /// Given back when it closes.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Stream {
     /// Connects to the first address that answers; each gets a head start over the next (RFC 8305).
-    async fn open(addresses: Vec<SocketAddr>) -> Result<Self, ConnectError> {
+    async fn open(addresses: Vec<SocketAddr>, place: OwnedSemaphorePermit) -> Result<Self, ConnectError> {
         let mut waiting = alternate(addresses).into_iter();
         let mut attempts = FuturesUnordered::new();
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address");
@@ -211,7 +220,7 @@ impl Stream {
                     Ok(stream) => {
                         // Best effort: without it a request is only slower.
                         let _ = stream.set_nodelay(true);
-                        return Ok(Self { io: TokioIo::new(stream), forwarded: false });
+                        return Ok(Self { io: TokioIo::new(stream), forwarded: false, _place: place });
                     }
                     Err(error) => failure = error,
                 },

@@ -135,3 +135,21 @@ async fn a_place_that_does_not_come_free_in_time_is_an_error() {
     let error = failure(&client, &uri(&server)).await;
     assert!(matches!(error, Error::ConnectionLimitReached), "{error:?}");
 }
+
+#[tokio::test]
+async fn connections_are_bounded_in_all_those_that_are_kept_included() {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let (one, other) = (Server::saying(answer).await, Server::saying(answer).await);
+    let (client, stats) =
+        Setup::open().limits(|limits| (limits.max_open, limits.connect) = (1, SHORT)).client();
+    assert_eq!(read(get(&client, &uri(&one)).await.unwrap()).await.unwrap(), "ok");
+    // That connection is kept for the next request to the same server, and serves no other.
+    assert!(matches!(get(&client, &uri(&other)).await, Err(Error::ConnectionTimeout)));
+    assert_eq!(other.connections(), 0);
+    assert_eq!(outcomes(&stats), [("2xx", 1), ("timeout", 1)]);
+    // Closed, it gives its place to another.
+    let (client, _) = Setup::open().limits(|limits| (limits.max_open, limits.idle) = (1, SHORT)).client();
+    for server in [&one, &other, &one] {
+        assert_eq!(read(get(&client, &uri(server)).await.unwrap()).await.unwrap(), "ok");
+    }
+}
