@@ -6,27 +6,17 @@
 //! most [`MAX_DEPTH`] long, so that a loop ends. A body is the caller's for as long as the called may take to write it.
 //! Which request causes which is known by the task that asks.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Instant,
-};
+mod exchange;
 
-use bytes::Bytes;
-use futures::channel::oneshot;
+use std::{sync::Arc, time::Instant};
+
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt as _, Full};
-use tokio::time::{Sleep, sleep_until};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
+use self::exchange::Exchange;
 use crate::{
-    admission::Permit,
-    application::{Current, Served},
-    held::Held,
-    outbound::{COMPONENTS, Policy},
-    service::{Call, CallError, Content, GuestBody, Reply},
+    application::Current,
+    outbound::{COMPONENTS, Failure, Outcome, Policy},
     tasks::Tasks,
     telemetry::{Sparing, trace::Origin},
 };
@@ -92,7 +82,7 @@ impl Chain {
         request: http::Request<WasiBody>,
         options: RequestOptions,
         origin: Option<Arc<Origin>>,
-    ) -> impl Future<Output = Result<http::Response<WasiBody>, Error>> + Send + use<> {
+    ) -> impl Future<Output = Result<http::Response<WasiBody>, Failure>> + Send + use<> {
         let (link, this) = (self.links.sender(), self.clone());
         async move { this.send(request, options, link, origin).await }
     }
@@ -103,20 +93,21 @@ impl Chain {
         options: RequestOptions,
         cause: Option<Arc<Link>>,
         origin: Option<Arc<Origin>>,
-    ) -> Result<http::Response<WasiBody>, Error> {
+    ) -> Result<http::Response<WasiBody>, Failure> {
         let id = component(request.uri()).unwrap_or_default().to_owned();
         if !self.policy.permits_component(&id) {
             warn(&id, "a request to another component is not in allowed_outbound_hosts");
-            return Err(Error::HttpRequestDenied);
+            return Err(Failure::new(Error::HttpRequestDenied, Outcome::Denied));
         }
         let depth = cause.as_ref().map_or(0, |cause| cause.depth) + 1;
         if depth > MAX_DEPTH {
             warn(&id, "a chain of requests is too long: it is taken for a loop");
-            return Err(Error::LoopDetected);
+            return Err(Failure::new(Error::LoopDetected, Outcome::Loop));
         }
         let Some(served) = self.current.get().named(&id).cloned() else {
             warn(&id, "a request to a component that the application does not have");
-            return Err(Error::DnsError { rcode: Some(format!("no component {id:?}")), info_code: None });
+            let rcode = Some(format!("no component {id:?}"));
+            return Err(Failure::new(Error::DnsError { rcode, info_code: None }, Outcome::Dns));
         };
         let now = Instant::now();
         let mut patience = served.deployment.bounds.request();
@@ -132,8 +123,7 @@ impl Chain {
             request.headers_mut().insert(header::HOST, host);
         }
         let link = Link::new(depth, request.headers(), deadline);
-        let asked = Exchange::begin(served, now).ask(request, link, deadline, origin);
-        tokio::time::timeout_at(deadline.into(), asked).await.unwrap_or(Err(Error::HttpResponseTimeout))
+        Exchange::begin(served, now).run(request, link, deadline, origin).await
     }
 }
 
@@ -145,117 +135,11 @@ pub(crate) fn component(uri: &Uri) -> Option<&str> {
     suffix.eq_ignore_ascii_case(COMPONENTS).then_some(id)
 }
 
-/// A request from one component to another; counted as the other's when this is dropped.
-struct Exchange {
-    served: Arc<Served>,
-    started: Instant,
-    status: Option<http::StatusCode>,
-    permit: Option<Permit>,
-}
-
-impl Exchange {
-    fn begin(served: Arc<Served>, started: Instant) -> Self {
-        served.metrics.active.inc();
-        Self { served, started, status: None, permit: None }
-    }
-
-    async fn ask(
-        mut self,
-        request: http::Request<WasiBody>,
-        link: Arc<Link>,
-        deadline: Instant,
-        origin: Option<Arc<Origin>>,
-    ) -> Result<http::Response<WasiBody>, Error> {
-        let served = self.served.clone();
-        let permit = served.deployment.admission.admit().await;
-        self.permit = Some(permit.map_err(|rejection| {
-            served.deployment.metrics.rejected.count(rejection);
-            Error::ConnectionLimitReached
-        })?);
-        let (reply, answer) = oneshot::channel();
-        let call = Call { request, reply, queued: Instant::now(), deadline, link: Some(link), origin };
-        served.dispatch.submit(call);
-        let answer = answer.await.unwrap_or(Err(CallError::Trapped));
-        let Reply { head, content } = answer.map_err(|error| {
-            warn(&served.deployment.name, &format!("a request from another component failed: {error}"));
-            told(&error)
-        })?;
-        self.status = Some(head.status);
-        let body = match content {
-            // All there: the other has done its part.
-            Content::Whole(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
-            Content::Stream(body) => {
-                let deadline = tokio::time::Instant::now() + served.deployment.bounds.response();
-                let held = Held::until(deadline, (body, self), |_| {});
-                ChainedBody { held, deadline, timer: None }.boxed_unsync()
-            }
-        };
-        Ok(http::Response::from_parts(head, body))
-    }
-}
-
 /// Says of a request to `component` what was wrong with it; of many, not of each.
 fn warn(component: &str, message: &str) {
     static SAID: Sparing = Sparing::new();
     if let Some(left_out) = SAID.afford() {
         tracing::warn!(component, left_out, "{message}");
-    }
-}
-
-/// What the calling component is told.
-fn told(error: &CallError) -> Error {
-    match error {
-        CallError::TimedOut => Error::HttpResponseTimeout,
-        CallError::NoInstance => Error::ConnectionLimitReached,
-        CallError::ErrorCode { internal: false, .. } => Error::DestinationUnavailable,
-        CallError::InvalidResponse(_) => Error::HttpProtocolError,
-        CallError::Trapped | CallError::Instantiation(_) | CallError::ErrorCode { internal: true, .. } => {
-            Error::ConnectionTerminated
-        }
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        self.served.metrics.active.dec();
-        self.served.metrics.request(self.status, self.started.elapsed());
-    }
-}
-
-/// A response's body that is still being written; its end is the request's.
-struct ChainedBody {
-    held: Held<(GuestBody, Exchange)>,
-    /// When it is no longer held.
-    deadline: tokio::time::Instant,
-    /// Set while more is waited for.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Body for ChainedBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let polled = self.held.with(|(body, _)| Pin::new(body).poll_frame(cx));
-        let Some(polled) = polled else { return Poll::Ready(Some(Err(Error::HttpResponseTimeout))) };
-        if polled.is_pending() {
-            let deadline = self.deadline;
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-            ready!(timer.as_mut().poll(cx));
-            return Poll::Ready(Some(Err(Error::HttpResponseTimeout)));
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.held.with(|(body, _)| body.is_end_stream()).unwrap_or_default()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.held.with(|(body, _)| body.size_hint()).unwrap_or_default()
     }
 }
 

@@ -153,8 +153,9 @@ pub(crate) fn linker(engine: &Engine, waiting: bool) -> wasmtime::Result<Linker<
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    p2::add_only_http_to_linker_async(&mut linker)?;
     client::add_to_linker(&mut linker)?;
+    let p2_options = p2::bindings::LinkOptions::default();
+    p2::bindings::http::types::add_to_linker::<_, WasiHttp>(&mut linker, &(&p2_options).into(), Guest::http)?;
     p3::bindings::http::types::add_to_linker::<_, WasiHttp>(&mut linker, Guest::http)?;
     Guest::link(&mut linker, waiting)?;
     Ok(linker)

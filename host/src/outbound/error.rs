@@ -10,13 +10,13 @@ use wasmtime_wasi_http::Error;
 
 /// A request that got no response, or not all of one.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) error: Error,
-    pub(super) outcome: Outcome,
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    pub(crate) outcome: Outcome,
 }
 
 impl Failure {
-    pub(super) fn new(error: Error, outcome: Outcome) -> Self {
+    pub(crate) fn new(error: Error, outcome: Outcome) -> Self {
         Self { error, outcome }
     }
 }

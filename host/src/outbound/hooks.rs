@@ -76,10 +76,10 @@ impl WasiHttpHooks for Hooks {
             return Box::new(async move {
                 let response = response.await;
                 if let Some(span) = &mut span {
-                    span.set_chained(response.as_ref().ok());
+                    span.set_chained(response.as_ref().map_err(|failure| failure.outcome));
                 }
                 let sent: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
-                Ok((response?, sent))
+                Ok((response.map_err(|failure| failure.error)?, sent))
             });
         }
         let client = self.client.clone();

@@ -34,6 +34,7 @@ pub(crate) use allow::without_password;
 pub use allow::{AllowList, InvalidEntry};
 pub use client::{Client, Limits, Outbound, OutboundSettings};
 pub(crate) use direct::Direct;
+pub(crate) use error::Failure;
 pub use hooks::Hooks;
 pub use policy::{Allowed, Denied, Policy, Prohibited};
 pub use proxy::{InvalidProxy, Proxies};

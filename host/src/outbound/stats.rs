@@ -49,11 +49,13 @@ pub enum Outcome {
     Protocol,
     /// The guest gave up before the response's head had come.
     Abandoned,
+    /// It was one link too many in a chain of components that ask one another.
+    Loop,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Success,
         Self::Redirection,
         Self::ClientError,
@@ -66,6 +68,7 @@ impl Outcome {
         Self::Limit,
         Self::Protocol,
         Self::Abandoned,
+        Self::Loop,
     ];
 
     /// Its label value in metrics.
@@ -84,6 +87,7 @@ impl Outcome {
             Self::Limit => "limit",
             Self::Protocol => "protocol",
             Self::Abandoned => "abandoned",
+            Self::Loop => "loop",
         }
     }
 

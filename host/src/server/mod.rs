@@ -15,6 +15,7 @@ mod worker;
 
 pub(crate) use exchange::ask;
 pub(crate) use listener::{Listener, bind};
+pub(crate) use refusal::Refusal;
 pub(crate) use tls::Tls;
 pub(crate) use worker::Worker;
 

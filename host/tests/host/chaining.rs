@@ -64,6 +64,23 @@ async fn a_loop_ends_and_who_asks_once_is_not_taken_for_one() {
     }
 }
 
+/// A service of WASI 0.3 may send by the client of 0.2: the same links of the same chain.
+#[tokio::test]
+async fn a_loop_by_the_earlier_client_ends_all_the_same() {
+    let host = Host::serve(&manifest("chaining-earlier", ALL, ""), &["--threads", "1"], &[]);
+    let answer = host.get("/loop-earlier/front.spin.internal").await;
+    assert!(answer.text().contains("LoopDetected"), "{}", answer.text());
+    assert_eq!(host.metric("wasi_http_host_requests_total{component=\"front\",status=\"2xx\"}").await, 17.0);
+    let many =
+        (0..64).map(|_| host.get("/ask-earlier?front.spin.internal/ask-earlier?back.spin.internal/hello/x"));
+    for answer in futures::future::join_all(many).await {
+        assert_eq!(answer.text(), "200 200 hello x");
+    }
+    let seen = host.get("/ask-earlier?back.spin.internal/headers").await;
+    let identity = format!("x-request-id: {}", seen.header("x-request-id"));
+    assert!(seen.text().contains(&identity), "{identity} in {}", seen.text());
+}
+
 #[tokio::test]
 async fn who_asks_itself_without_a_second_instance_gets_an_error_in_time_to_tell_it() {
     let limits = "[component.front.tool.wasi-http-host]\nmax-instances = 1\ninstance-max-concurrency = 1\n\
@@ -82,6 +99,11 @@ async fn a_trap_of_the_other_is_an_error_and_costs_the_asking_one_nothing() {
     let ended = "wasi_http_host_instances_ended_total{component=\"front\",reason=\"trap\"}";
     assert_eq!(host.metric(ended).await, 0.0);
     assert_eq!(host.get("/ask?back.spin.internal/hello/x").await.text(), "200 hello x");
+    // It is counted as it would be were a client told of it.
+    let of_back =
+        |status: &str| format!("wasi_http_host_requests_total{{component=\"back\",status=\"{status}\"}}");
+    assert_eq!(host.metric(&of_back("5xx")).await, 1.0);
+    assert_eq!(host.metric(&of_back("2xx")).await, 1.0);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Traces: what a real collector is told, and what those see who are asked.
 
+mod chained;
 mod collector;
 mod upstream;
 

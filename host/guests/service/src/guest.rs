@@ -10,6 +10,8 @@ use spin_sdk::{
     wit_bindgen,
 };
 
+#[path = "earlier.rs"]
+mod earlier;
 #[path = "hostile.rs"]
 mod hostile;
 
@@ -150,6 +152,9 @@ impl wasip3::exports::http::handler::Guest for Service {
             }
             // Asks itself again and again, by the name `argument`.
             "loop" => Ok(text(ask(&format!("{argument}/loop/{argument}")).await)),
+            // The same two by the client of WASI 0.2.
+            "ask-earlier" => Ok(text(earlier::ask(query).await)),
+            "loop-earlier" => Ok(text(earlier::ask(&format!("{argument}/loop-earlier/{argument}")).await)),
             "fetch" => {
                 wait(number as u64).await;
                 Ok(text(fetch(query, None).await))

@@ -57,13 +57,13 @@ impl ClientSpan {
     }
 
     /// Another component of the application has answered, or not.
-    pub(crate) fn set_chained<B>(&mut self, response: Option<&http::Response<B>>) {
+    pub(crate) fn set_chained<B>(&mut self, response: Result<&http::Response<B>, Outcome>) {
         match response {
-            Some(response) => {
+            Ok(response) => {
                 self.set_head(response.status(), response.version());
                 self.set_outcome(Outcome::of(response.status()));
             }
-            None => self.set_outcome(Outcome::Protocol),
+            Err(outcome) => self.set_outcome(outcome),
         }
     }
 
