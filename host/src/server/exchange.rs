@@ -174,6 +174,11 @@ impl Exchange {
         self.complete = true;
     }
 
+    /// What was handed over did not go out.
+    pub(super) fn incomplete(&mut self) {
+        self.complete = false;
+    }
+
     /// The body broke off: so does the connection, as nothing else tells the client that it is not whole.
     pub(super) fn body_failed(&mut self, error: &Error) {
         let request_id = self.request_id.to_str().unwrap_or_default();

@@ -18,6 +18,10 @@ use crate::service::{Content, GuestBody};
 /// What the connection takes at once where it carries several streams: as much as a frame of HTTP/2 holds at most. It
 /// takes a piece whole, whether the client has room for it or not.
 const PIECE: usize = 16 << 10;
+/// A piece that is larger goes without this end, which is a piece of its own: the connection takes one once the client has
+/// room for all before it, and a stream is over for us with the last. What may then still wait for a client that opens
+/// no window is bounded by no place, but by this for each stream that a connection may have.
+const TAIL: usize = 1 << 10;
 
 /// Limits on a body that is still being made.
 #[derive(Clone, Copy, Debug)]
@@ -74,13 +78,22 @@ impl ServedBody {
     /// As much of a frame as the connection takes at once; the rest of it comes next.
     fn piece(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_data() {
-            Ok(mut bytes) if bytes.len() > PIECE => {
-                let piece = bytes.split_to(PIECE);
+            Ok(mut bytes) if bytes.len() > TAIL => {
+                let piece = bytes.split_to(PIECE.min(bytes.len() - TAIL));
                 self.rest = bytes;
                 Frame::data(piece)
             }
             Ok(bytes) => Frame::data(bytes),
             Err(trailers) => trailers,
+        }
+    }
+}
+
+impl Drop for ServedBody {
+    fn drop(&mut self) {
+        // The last piece was with the connection, which had no room for it.
+        if self.multiplexed && streams::is_given_up() {
+            self.exchange.incomplete();
         }
     }
 }

@@ -19,6 +19,8 @@ struct Progress {
     taken: Cell<u32>,
     /// The connection asks for the next when the client has room.
     waiting: Cell<bool>,
+    /// Its client was waited for in vain.
+    given_up: Cell<bool>,
 }
 
 impl Progress {
@@ -40,6 +42,11 @@ pub(super) fn taken() {
 /// It asks for the next: the client's turn is over.
 pub(super) fn asked() {
     let _ = STREAM.try_with(|progress| progress.waiting.set(false));
+}
+
+/// Whether the stream that runs here is dropped because its client took nothing for too long.
+pub(super) fn is_given_up() -> bool {
+    STREAM.try_with(|progress| progress.given_up.get()).unwrap_or_default()
 }
 
 /// Runs the streams of a connection.
@@ -74,6 +81,7 @@ impl Streams {
                 let standing = STREAM.with(Progress::standing);
                 // As it stood at the last look: late by a period, never early.
                 if now >= deadline || standing.is_some() && standing == seen {
+                    STREAM.with(|progress| progress.given_up.set(standing.is_some()));
                     return Poll::Ready(());
                 }
                 seen = standing;
@@ -107,6 +115,32 @@ mod tests {
         });
         let shut = shut.await;
         assert!(shut >= LIMITS.idle && shut <= 2 * LIMITS.idle, "{shut:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_dropped_with_a_stream_knows_why_it_ends() {
+        struct Held(std::rc::Rc<Cell<Option<bool>>>);
+        impl Drop for Held {
+            fn drop(&mut self) {
+                self.0.set(Some(is_given_up()));
+            }
+        }
+        let seen = std::rc::Rc::default();
+        for (waits_for_client, is_ever_over) in [(true, false), (false, false), (true, true)] {
+            let held = Held(std::rc::Rc::clone(&seen));
+            lasts(async move {
+                let _held = held;
+                taken();
+                if !waits_for_client {
+                    asked();
+                }
+                if !is_ever_over {
+                    pending::<()>().await;
+                }
+            })
+            .await;
+            assert_eq!(seen.take(), Some(waits_for_client && !is_ever_over));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -227,18 +227,18 @@ async fn floods_end_the_connection_and_nobody_elses() {
 
 #[tokio::test]
 async fn a_client_that_opens_no_window_holds_a_stream_for_a_while_only() {
-    let host = Host::start(
-        "service",
-        &["--body-idle-timeout", "500ms", "--max-concurrent-requests", "5", "--max-queued-requests", "0"],
-    );
-    // Nothing may be sent, or one byte of each.
+    let flags =
+        ["--body-idle-timeout", "500ms", "--max-concurrent-requests", "6", "--max-queued-requests", "0"];
+    // Nothing may be sent, or one byte of each: enough to let go of what is small, but of nothing else.
     for window in [0, 1] {
+        let host = Host::start("service", &flags);
         let mut peer = Peer::connect(&host, &[(4, window)]).await;
-        for (at, path) in [(1, "/bytes/1000"), (3, "/bytes/900000"), (5, "/chunks/100000"), (7, "/endless")] {
-            peer.send(&get(at, path)).await;
+        let paths = ["/bytes/1000", "/bytes/16000", "/bytes/900000", "/chunks/100000", "/endless"];
+        for (at, path) in paths.into_iter().enumerate() {
+            peer.send(&get(u32::try_from(2 * at + 1).unwrap(), path)).await;
         }
         let mut ended = Vec::new();
-        while ended.len() < if window == 0 { 4 } else { 3 } {
+        while ended.len() < if window == 0 { 5 } else { 4 } {
             let frame = peer.verdict().await.expect("the connection stays");
             match frame.kind {
                 RST_STREAM => ended.push(frame.stream),
@@ -247,9 +247,15 @@ async fn a_client_that_opens_no_window_holds_a_stream_for_a_while_only() {
         }
         // The connection is as good as before.
         host.wait_for_metric("wasi_http_host_requests_active", |active| active == 0.0).await;
-        peer.send(&get(9, "/status/204")).await;
+        peer.send(&get(11, "/status/204")).await;
         let answer = peer.verdict().await.unwrap();
-        assert!(answer.stream == 9 && answer.kind == HEADERS, "{answer:?}");
+        assert!(answer.stream == 11 && answer.kind == HEADERS, "{answer:?}");
+        // What nobody took is not told as answered whole.
+        for path in paths {
+            let line = host.wait_for_line(|line| line["message"] == "request" && line["path"] == path);
+            let is_whole = window == 1 && path == "/bytes/1000";
+            assert_eq!(line["aborted"] == true, !is_whole, "{window}: {line}");
+        }
     }
 }
 
