@@ -1,5 +1,6 @@
 //! Brings about what goes wrong around a host, and what only time shows: `make faults`, `make soak`.
 
+mod client;
 mod fault;
 mod faults;
 mod load;
@@ -21,8 +22,8 @@ use crate::fault::{Failure, Fault};
 /// Brings about faults around wasi-http-host with gists.wasm, one after another, under load, and prints a line for each: what was
 /// done, how many answers were degraded in a documented way, what was lost, and how long it took until all was normal.
 ///
-/// A request is lost when it got no answer, a wrong one, or an error that this fault is no reason for; and so is a count that the
-/// host's or the component's metrics lack. Anything lost fails the run (exit 1).
+/// A request is lost when a client saw it fail and this fault is no reason for that: it got no answer, a wrong one, or an error. So is
+/// a count that the host's or the component's metrics lack. Anything lost fails the run (exit 1).
 #[derive(Parser)]
 #[command(name = "faults", version, max_term_width = 110)]
 struct Arguments {

@@ -7,7 +7,7 @@ use e2e::fake::FakeGitHub;
 use e2e::harness::{Host, Instances, Options, Redis, Samples, target};
 use tokio::time::sleep;
 
-use crate::load::{DEADLINE, Load, Plan};
+use crate::load::{Allows, DEADLINE, Load, Plan};
 use crate::tally::Tally;
 use crate::traffic::{Gists, Mix, POPULAR, Traffic, people};
 
@@ -34,9 +34,10 @@ struct Counts {
     component: f64,
 }
 
-/// The flags that all faults share: those that shorten what would be waited for.
+/// What all faults share: nothing ends by itself because a slow machine takes its time.
 pub(crate) fn options() -> Options {
     Options::new(Instances::Reused)
+        .setting("cache_ttl", "86400")
         .flag("--component-metrics", "/metrics")
         .flag("--keep-alive-timeout", "60s")
 }
@@ -72,9 +73,9 @@ pub(crate) fn sharing(options: Options, redis: &Redis) -> Options {
         .flag("--keyvalue-store", &format!("shared=redis://{}", redis.address()))
 }
 
-/// The same where nothing is wrong with Redis: what a busy machine keeps waiting is not to look like it.
-pub(crate) fn sharing_patiently(options: Options, redis: &Redis) -> Options {
-    sharing(options, redis).flag("--keyvalue-timeout", "10s").flag("--keyvalue-connect-timeout", "10s")
+/// For where nothing is wrong with Redis: what a busy machine keeps waiting is not to look like it.
+pub(crate) fn patient(options: Options) -> Options {
+    options.flag("--keyvalue-timeout", "10s").flag("--keyvalue-connect-timeout", "10s")
 }
 
 impl Site {
@@ -118,17 +119,38 @@ impl Site {
     }
 
     /// Clients of all hosts, and what those have counted before; returns when all is well.
-    pub(crate) async fn load(&self, mix: Mix, tolerates: &'static [u16]) -> Result<(Load, Counted), String> {
+    pub(crate) async fn load(&self, mix: Mix, allows: Allows) -> Result<(Load, Counted), String> {
         let counted = self.settled().await?;
-        let load = self.clients(Gists::new(mix), tolerates);
+        let load = self.clients(Gists::new(mix), allows);
         load.normal_again().await?;
+        let before = load.tally();
+        if before.retried > 0 {
+            return Err(format!("a host went before any fault: {before:?}"));
+        }
         Ok((load, counted))
     }
 
     /// Clients of all hosts.
-    pub(crate) fn clients(&self, traffic: impl Traffic, tolerates: &'static [u16]) -> Load {
+    pub(crate) fn clients(&self, traffic: impl Traffic, allows: Allows) -> Load {
         let addresses = self.hosts.iter().map(Host::address).collect();
-        Load::start(Plan { addresses, clients: CLIENTS, pause: PAUSE, tolerates }, traffic)
+        Load::start(Plan { addresses, clients: CLIENTS, pause: PAUSE, allows }, traffic)
+    }
+
+    /// Ends a load once all is normal again, with what came of it and from when on it was, and holds the counts to it: see
+    /// [`Counted::all`].
+    ///
+    /// # Errors
+    /// When it does not become normal, or a count is lost.
+    pub(crate) async fn end(
+        &self,
+        load: Load,
+        counted: &Counted,
+        besides: u64,
+    ) -> Result<(Tally, Duration), String> {
+        let normal_after = load.normal_again().await?;
+        let tally = load.finish().await;
+        counted.all(self, &tally, besides).await?;
+        Ok((tally, normal_after))
     }
 
     /// What hosts and components have counted, once those agree: a component counts in its own memory, and soon tells.

@@ -19,11 +19,11 @@ pub(crate) struct Tally {
     pub(crate) stale: u64,
     /// Documented errors that were tolerated, by status.
     pub(crate) refused: BTreeMap<u16, u64>,
-    /// Requests without an answer, or with one that nothing documents.
+    /// What a client saw fail that the fault is no reason for: requests without an answer, or with a wrong one.
     pub(crate) lost: u64,
     /// Why, of the first.
     pub(crate) reasons: Vec<String>,
-    /// Requests that went to a second connection or host.
+    /// Requests that another host answered, for the fault was that the first one goes.
     pub(crate) retried: u64,
     /// The longest that a client waited.
     pub(crate) slowest: Duration,

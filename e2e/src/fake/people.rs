@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::words;
+use crate::Dice;
 
 /// Everyone the fake knows.
 #[derive(Default)]
@@ -96,7 +97,7 @@ impl User {
     /// A user with so many made-up gists; the secret ones lie among the public ones.
     #[must_use]
     pub fn believable(login: &str, public: usize, secret: usize) -> Self {
-        let mut dice = Dice::new(login);
+        let mut dice = Dice::of(login);
         let id = 1_000 + dice.roll() % 200_000_000;
         let total = public + secret;
         let mut secrets = secret;
@@ -149,7 +150,7 @@ impl Gist {
             .files
             .iter()
             .map(|file| {
-                let revision = Dice::new(&format!("{id}{}", file.name)).roll();
+                let revision = Dice::of(&format!("{id}{}", file.name)).roll();
                 let raw = format!("https://gist.githubusercontent.com/{login}/{id}/raw/{revision:016x}/{}", file.name);
                 let file_json = json!({ "filename": file.name, "type": file.media_type, "language": file.language, "raw_url": raw, "size": file.size });
                 (file.name.clone(), file_json)
@@ -179,36 +180,6 @@ impl Gist {
             },
             "truncated": false,
         })
-    }
-}
-
-/// Numbers that look random and depend on a seed alone (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: &str) -> Self {
-        // FNV-1a; the standard library's hasher may differ from release to release.
-        let hash = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
-        });
-        Self(hash)
-    }
-
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn pick<T>(&mut self, from: &'static [T]) -> &'static T {
-        let index = usize::try_from(self.roll() % from.len() as u64).unwrap_or(0);
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "the remainder is below the length of a table that is never empty"
-        )]
-        &from[index]
     }
 }
 

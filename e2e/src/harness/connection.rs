@@ -139,6 +139,16 @@ impl Connection {
         self.received
     }
 
+    /// Whether the other side has ended it, as far as is known by now.
+    #[must_use]
+    pub fn has_ended(&mut self) -> bool {
+        // What has come besides stays, and is taken for the next answer's beginning.
+        match self.stream.try_read_buf(&mut self.buffer) {
+            Ok(bytes) => bytes == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
     /// Writes bytes as they are.
     ///
     /// # Errors

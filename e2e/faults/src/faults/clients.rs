@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::fault::{Outcome, Shown, ensure};
-use crate::load::DEADLINE;
+use crate::load::{Allows, DEADLINE};
 use crate::site::{Site, free_address, github, options};
 use crate::tally::Tally;
 use crate::traffic::Mix;
@@ -18,7 +18,7 @@ const HERD: usize = 300;
 
 pub(super) async fn slow() -> Outcome {
     let site = Site::alone(|options| options.flag("--header-timeout", "3s")).await?;
-    let (load, counted) = site.load(Mix::ALL, &[]).await?;
+    let (load, counted) = site.load(Mix::ALL, Allows::NOTHING).await?;
     let address = site.hosts.first().map(Host::address).ok_or("no host".to_owned())?;
     let mut crowd = JoinSet::new();
     for _ in 0..SLOW {
@@ -43,10 +43,8 @@ pub(super) async fn slow() -> Outcome {
         "{unconnected} of the slow clients could not connect: {:?}",
         ended.iter().find(|end| end.is_err())
     );
-    let normal_after = load.normal_again().await?;
-    let tally = load.finish().await;
+    let (tally, normal_after) = site.end(load, &counted, 0).await?;
     ensure!(tally.degraded() == 0, "others paid for it: {tally:?}");
-    counted.all(&site, &tally, 0).await?;
     let host = site.hosts.first().ok_or("no host".to_owned())?;
     until("their connections are gone", async || {
         (host.host_metrics().await.sum("wasi_http_host_connections_open", &[]) < 20.0).then_some(())
@@ -98,7 +96,7 @@ pub(super) async fn herd() -> Outcome {
     let calls = github.journal().calls_for("newcomer-0").len();
     ensure!(calls == 1, "GitHub was asked {calls} times");
     let site = Site { hosts: vec![host], github }.warm().await?;
-    let (load, _) = site.load(Mix::ALL, &[]).await?;
+    let (load, _) = site.load(Mix::ALL, Allows::NOTHING).await?;
     load.more(100).await?;
     let calm = load.finish().await;
     ensure!(calm.degraded() == 0, "answers are degraded: {calm:?}");

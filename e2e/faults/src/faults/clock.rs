@@ -9,6 +9,7 @@ use e2e::harness::{Host, target, until};
 use tokio::time::sleep;
 
 use crate::fault::{Failure, Outcome, Shown, ensure};
+use crate::load::Allows;
 use crate::site::Site;
 use crate::system::libfaketime;
 use crate::traffic::Mix;
@@ -54,7 +55,11 @@ pub(super) async fn steps() -> Outcome {
     let clock = Clock { file: dir.path().join("offset") };
     clock.set(0).await?;
     let mut site = Site::alone(|options| {
-        faked(options.program(program).setting("upstream_timeout", "2"), &library, &clock.file)
+        faked(
+            options.program(program).setting("upstream_timeout", "5").setting("cache_ttl", "300"),
+            &library,
+            &clock.file,
+        )
     })
     .await?;
     // The hour of its last access line.
@@ -64,7 +69,7 @@ pub(super) async fn steps() -> Outcome {
         line.and_then(|line| line.get("timestamp")?.get(..13).map(str::to_owned))
     };
     // Tolerated for when GitHub's limit is reached.
-    let (load, counted) = site.load(Mix::ALL, &[429]).await?;
+    let (load, counted) = site.load(Mix::ALL, Allows::errors(&[429])).await?;
     let before = believes(site.host()?);
     let mut asked = 0;
 
@@ -84,7 +89,8 @@ pub(super) async fn steps() -> Outcome {
         let ask = e2e::harness::Ask::new(address, "GET", &format!("/{SOMEBODY}?per_page=77"));
         (ask.try_send().await.map(|reply| reply.status), begun.elapsed())
     });
-    sleep(Duration::from_millis(300)).await;
+    let asked_for = async || (!site.github.journal().calls_for(SOMEBODY).is_empty()).then_some(());
+    until("GitHub is asked", asked_for).await;
     clock.set(-3600).await?;
     let (status, waited) = waiting.await.map_err(|error| error.to_string())?;
     asked += 1;
@@ -109,9 +115,7 @@ pub(super) async fn steps() -> Outcome {
     ensure!(open.status == 200, "past its time the gate is still shut: {}", open.status);
 
     clock.set(0).await?;
-    let normal_after = load.normal_again().await?;
-    let tally = load.finish().await;
-    counted.all(&site, &tally, asked).await?;
+    let (tally, normal_after) = site.end(load, &counted, asked).await?;
     Ok(Shown {
         done: "+1 h, −2 h, +2 h, −1 h; limits, entries and GitHub's gate held".to_owned(),
         tally,

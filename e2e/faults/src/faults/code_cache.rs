@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use e2e::harness::{Host, Options};
 
 use crate::fault::{Outcome, Shown, ensure};
+use crate::load::Allows;
 use crate::site::Site;
 use crate::system::with_mounts;
 use crate::tally::Tally;
@@ -98,7 +99,7 @@ fn code(dir: &Path) -> Result<PathBuf, String> {
 }
 
 async fn served(site: &Site) -> Result<Tally, String> {
-    let (load, counted) = site.load(Mix::ALL, &[]).await?;
+    let (load, counted) = site.load(Mix::ALL, Allows::NOTHING).await?;
     load.more(AFTER).await?;
     let tally = load.finish().await;
     counted.all(site, &tally, 0).await?;

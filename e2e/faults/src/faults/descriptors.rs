@@ -7,7 +7,7 @@ use e2e::harness::{Ask, Connection, Samples};
 use tokio::time::{sleep, timeout};
 
 use crate::fault::{Outcome, Shown, ensure};
-use crate::load::DEADLINE;
+use crate::load::{Allows, DEADLINE};
 use crate::site::Site;
 use crate::system::{holdings, limit_open_files};
 use crate::traffic::Mix;
@@ -18,7 +18,7 @@ const CROWD: usize = 200;
 /// The limit falls under a running host, so that its own arithmetic at the start does not help it.
 pub(super) async fn exhausted() -> Outcome {
     let mut site = Site::alone(|options| options.flag("--keep-alive-timeout", "10m")).await?;
-    let (load, counted) = site.load(Mix::CACHED, &[]).await?;
+    let (load, counted) = site.load(Mix::CACHED, Allows::NOTHING).await?;
     // What watches has its connection already, as a scraper that keeps it has.
     let mut watch = Watch::open(site.host()?.admin_address()).await?;
     let (pid, address) = (site.host()?.pid(), site.host()?.address());
@@ -47,7 +47,7 @@ pub(super) async fn exhausted() -> Outcome {
 pub(super) async fn crowd() -> Outcome {
     let under = ["prlimit", "--nofile=128:128"];
     let mut site = Site::alone(|options| options.flag("--keep-alive-timeout", "2s").under(under)).await?;
-    let (load, counted) = site.load(Mix::CACHED, &[]).await?;
+    let (load, counted) = site.load(Mix::CACHED, Allows::NOTHING).await?;
     let (address, admin) = (site.host()?.address(), site.host()?.admin_address());
     let crowd = connect(CROWD, address).await?;
     // Probes and scrapes come in however many there are, each on a connection of its own.
@@ -60,9 +60,7 @@ pub(super) async fn crowd() -> Outcome {
     ensure!(load.tally().degraded() == 0, "answers are degraded: {:?}", load.tally());
     let errors = site.host()?.host_metrics().await.sum("wasi_http_host_accept_errors_total", &[]);
     drop(crowd);
-    let normal_after = load.normal_again().await?;
-    let tally = load.finish().await;
-    counted.all(&site, &tally, 1).await?;
+    let (tally, normal_after) = site.end(load, &counted, 1).await?;
     let done =
         format!("{CROWD} silent connections, 128 files; a newcomer waited {:.1} s", waited.as_secs_f64());
     ensure!(

@@ -6,7 +6,7 @@ use e2e::harness::{Host, until};
 use tokio::time::sleep;
 
 use crate::fault::{Outcome, Shown, ensure};
-use crate::load::{Load, Plan};
+use crate::load::{Allows, Load, Plan};
 use crate::site::guest;
 use crate::traffic::Guest;
 
@@ -19,7 +19,7 @@ fn clients(host: &Host, traffic: Guest) -> Load {
         addresses: vec![host.address()],
         clients: 12,
         pause: Duration::from_millis(2),
-        tolerates: &[500],
+        allows: Allows::errors(&[500]),
     };
     Load::start(plan, traffic)
 }
@@ -102,6 +102,7 @@ async fn trapping(concurrency: &str, done: &str) -> Outcome {
     ensure!(concurrency != "1" || refused == 0, "{refused} failed that shared no instance");
     let calm = clients(&host, Guest { evil: "/trap", permille: 0 });
     let normal_after = calm.normal_again().await?;
-    calm.finish().await;
+    let mut tally = tally;
+    tally.absorb(calm.finish().await);
     Ok(Shown { done: format!("{done}; {traps} traps"), tally, normal_after })
 }

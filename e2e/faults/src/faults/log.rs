@@ -1,11 +1,12 @@
 //! Who should read the log does not.
 
+use e2e::Dice;
 use e2e::harness::{Reading, until};
 
 use crate::fault::{Outcome, Shown, ensure};
-use crate::load::{Load, Plan};
+use crate::load::{Allows, Load, Plan};
 use crate::site::Site;
-use crate::traffic::{Dice, Grade, Mix, Task, Traffic, shown};
+use crate::traffic::{Grade, Mix, Task, Traffic, shown};
 
 /// The most that the host keeps of unread lines, and what the kernel's pipe may hold besides.
 const UNREAD: u64 = 6 << 20;
@@ -14,13 +15,11 @@ const PATH: usize = 500;
 
 pub(super) async fn closed() -> Outcome {
     let mut site = Site::alone(|options| options).await?;
-    let (load, counted) = site.load(Mix::ALL, &[]).await?;
+    let (load, counted) = site.load(Mix::ALL, Allows::NOTHING).await?;
     site.host()?.read_log(Reading::Closed);
     load.more(1000).await?;
-    let normal_after = load.normal_again().await?;
-    let tally = load.finish().await;
+    let (tally, normal_after) = site.end(load, &counted, 0).await?;
     ensure!(tally.degraded() == 0, "answers are degraded: {tally:?}");
-    counted.all(&site, &tally, 0).await?;
     let host = site.host()?;
     host.terminate().await;
     let status = host.ended().await;
@@ -30,16 +29,16 @@ pub(super) async fn closed() -> Outcome {
 
 pub(super) async fn unread() -> Outcome {
     let mut site = Site::alone(|options| options).await?;
-    let (load, counted) = site.load(Mix::ALL, &[]).await?;
+    let (load, counted) = site.load(Mix::ALL, Allows::NOTHING).await?;
     site.host()?.read_log(Reading::Held);
     let plan = Plan {
         addresses: vec![site.host()?.address()],
         clients: 8,
         pause: std::time::Duration::ZERO,
-        tolerates: &[],
+        allows: Allows::NOTHING,
     };
     let chatter = Load::start(plan, Chatter);
-    chatter.until("as many lines as the host keeps", |tally| tally.total() > UNREAD / PATH as u64).await?;
+    chatter.more(UNREAD / PATH as u64 + 1).await?;
     let chatter = chatter.finish().await;
     ensure!(chatter.lost == 0, "{:?}", chatter.reasons);
     let host = site.host()?;

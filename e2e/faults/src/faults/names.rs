@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::upstream::refused;
 use crate::fault::{Failure, Outcome, Shown, ensure};
+use crate::load::Allows;
 use crate::site::{Site, github, options};
 use crate::system::with_mounts;
 use crate::traffic::Mix;
@@ -53,15 +54,13 @@ pub(super) async fn failing() -> Outcome {
         .flag("--outbound-allow-cidr", "127.0.0.0/8")
         .under(under);
     let site = Site { hosts: vec![Host::start(options).await], github }.warm().await?;
-    let (load, counted) = site.load(Mix::ALL, &[502, 504]).await?;
+    let (load, counted) = site.load(Mix::ALL, Allows::errors(&[502, 504])).await?;
     for manner in [Manner::Error(3), Manner::Error(2), Manner::Error(5), Manner::Garbage, Manner::Silence] {
         server.answer_by(manner);
         refused(&load, 6).await?;
     }
     server.answer_by(Manner::Truth);
-    let normal_after = load.normal_again().await?;
-    let tally = load.finish().await;
-    counted.all(&site, &tally, 0).await?;
+    let (tally, normal_after) = site.end(load, &counted, 0).await?;
     ensure!(tally.uncached == 0, "what is cached was asked for: {tally:?}");
     Ok(Shown {
         done: "NXDOMAIN, SERVFAIL, REFUSED, garbage and silence for GitHub's name".to_owned(),

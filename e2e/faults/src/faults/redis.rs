@@ -6,6 +6,7 @@ use e2e::harness::{Redis, Reply, until};
 use nix::sys::signal::Signal;
 
 use crate::fault::{Outcome, Shown, ensure};
+use crate::load::Allows;
 use crate::site::Site;
 use crate::system::signal;
 use crate::traffic::Mix;
@@ -18,31 +19,26 @@ const BREAKS: u32 = 12;
 pub(super) async fn killed() -> Outcome {
     let redis = Redis::start();
     let site = Site::pair(&redis, |options| options).await?;
-    let (load, counted) = site.load(Mix::ALL, &[]).await?;
+    let (load, counted) = site.load(Mix::ALL, Allows::NOTHING).await?;
     let address = redis.address();
     drop(redis);
+    load.until("without Redis GitHub is asked", |tally| tally.uncached > 0).await?;
     load.more(DURING).await?;
-    ensure!(load.tally().uncached > 0, "without Redis everything still came from the cache");
     let _redis = Redis::start_at(address);
-    let normal_after = load.normal_again().await?;
-    let tally = load.finish().await;
-    counted.all(&site, &tally, 0).await?;
+    let (tally, normal_after) = site.end(load, &counted, 0).await?;
     Ok(Shown { done: "killed under load of two hosts; back, empty".to_owned(), tally, normal_after })
 }
 
 pub(super) async fn silent() -> Outcome {
     let redis = Redis::start();
     let site = Site::pair(&redis, |options| options).await?;
-    let (load, counted) = site.load(Mix::ALL, &[]).await?;
+    let (load, counted) = site.load(Mix::ALL, Allows::NOTHING).await?;
     signal(redis.pid(), Signal::SIGSTOP)?;
-    load.more(DURING).await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    load.until("a silent Redis is noticed", |tally| tally.uncached > 0).await?;
+    load.more(2 * DURING).await?;
     let during = load.tally();
     signal(redis.pid(), Signal::SIGCONT)?;
-    ensure!(during.uncached > 0, "a silent Redis went unnoticed");
-    let normal_after = load.normal_again().await?;
-    let tally = load.finish().await;
-    counted.all(&site, &tally, 0).await?;
+    let (tally, normal_after) = site.end(load, &counted, 0).await?;
     let slowest = during.slowest.as_secs_f64();
     Ok(Shown {
         done: format!("SIGSTOP, SIGCONT; the slowest answer meanwhile took {slowest:.2} s"),
@@ -55,14 +51,12 @@ pub(super) async fn silent() -> Outcome {
 pub(super) async fn flapping() -> Outcome {
     let redis = Redis::start();
     let mut site = Site::pair(&redis, |options| options).await?;
-    let (load, counted) = site.load(Mix::ALL, &[]).await?;
+    let (load, counted) = site.load(Mix::ALL, Allows::NOTHING).await?;
     for _ in 0..BREAKS {
         redis.command("CLIENT KILL TYPE normal").map_err(|error| error.to_string())?;
         load.more(40).await?;
     }
-    let normal_after = load.normal_again().await?;
-    let tally = load.finish().await;
-    counted.all(&site, &tally, 0).await?;
+    let (tally, normal_after) = site.end(load, &counted, 0).await?;
     let (cleared, newer) = renewed(&mut site).await?;
     let done = format!("{BREAKS} times all connections cut; an emptied cache seen elsewhere in {newer:.0?}");
     ensure!(cleared == 200, "the cache cannot be emptied afterwards: {cleared}");
@@ -113,7 +107,7 @@ async fn refusing(done: &str, fault: &[&str], lift: &[&str]) -> Outcome {
     };
     let redis = Redis::start();
     let site = Site::pair(&redis, |options| options).await?;
-    let (load, counted) = site.load(Mix::ALL, &[]).await?;
+    let (load, counted) = site.load(Mix::ALL, Allows::NOTHING).await?;
     say(&redis, fault)?;
     load.more(DURING).await?;
     let mut refused = 0.0;
@@ -123,8 +117,6 @@ async fn refusing(done: &str, fault: &[&str], lift: &[&str]) -> Outcome {
     }
     ensure!(refused > 0.0, "Redis refused nothing");
     say(&redis, lift)?;
-    let normal_after = load.normal_again().await?;
-    let tally = load.finish().await;
-    counted.all(&site, &tally, 0).await?;
+    let (tally, normal_after) = site.end(load, &counted, 0).await?;
     Ok(Shown { done: done.to_owned(), tally, normal_after })
 }

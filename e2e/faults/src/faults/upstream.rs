@@ -5,7 +5,7 @@ use std::time::Duration;
 use e2e::fake::{Answer, Delivery, EVERYONE, FakeGitHub};
 
 use crate::fault::{Outcome, Shown, ensure};
-use crate::load::Load;
+use crate::load::{Allows, Load};
 use crate::site::Site;
 use crate::traffic::{Mix, people};
 
@@ -14,23 +14,21 @@ const MET: u64 = 4;
 
 pub(super) async fn slow() -> Outcome {
     let site = Site::alone(|options| options.setting("upstream_timeout", "1")).await?;
-    let (load, counted) = site.load(Mix::ALL, &[504]).await?;
+    let (load, counted) = site.load(Mix::ALL, Allows::errors(&[504])).await?;
     let late = Answer::truth().after(Duration::from_secs(20));
     let dripping = Answer::truth().deliver(Delivery::Drip { bytes: 1, every_ms: 100 });
     for answer in [late, dripping, Answer::truth().deliver(Delivery::Silence)] {
         met(&load, &site.github, answer).await?;
     }
     site.github.truth(EVERYONE);
-    let normal_after = load.normal_again().await?;
-    let tally = load.finish().await;
-    counted.all(&site, &tally, 0).await?;
+    let (tally, normal_after) = site.end(load, &counted, 0).await?;
     ensure!(tally.uncached == 0, "what is cached was asked for: {tally:?}");
     Ok(Shown { done: "GitHub 20 s late; a byte every 100 ms; silent".to_owned(), tally, normal_after })
 }
 
 pub(super) async fn lying() -> Outcome {
     let site = Site::alone(|options| options.setting("upstream_timeout", "5")).await?;
-    let (load, counted) = site.load(Mix::ALL, &[502, 504]).await?;
+    let (load, counted) = site.load(Mix::ALL, Allows::errors(&[502, 504])).await?;
     let truth = Answer::truth;
     let lies = [
         truth().deliver(Delivery::Claim(10)),
@@ -51,9 +49,7 @@ pub(super) async fn lying() -> Outcome {
         met(&load, &site.github, lie).await?;
     }
     site.github.truth(EVERYONE);
-    let normal_after = load.normal_again().await?;
-    let tally = load.finish().await;
-    counted.all(&site, &tally, 0).await?;
+    let (tally, normal_after) = site.end(load, &counted, 0).await?;
     ensure!(tally.uncached == 0, "what is cached was asked for: {tally:?}");
     Ok(Shown {
         done: format!("{kinds} kinds of lies: lengths, resets, garbage, no end, redirects"),
@@ -64,7 +60,7 @@ pub(super) async fn lying() -> Outcome {
 
 pub(super) async fn gone() -> Outcome {
     let mut site = Site::alone(|options| options).await?;
-    let (load, counted) = site.load(Mix::ALL, &[502]).await?;
+    let (load, counted) = site.load(Mix::ALL, Allows::errors(&[502])).await?;
     let address = site.github.address();
     // Another in its place, so that this one's listener closes.
     let elsewhere = crate::site::github().await?;
@@ -72,9 +68,7 @@ pub(super) async fn gone() -> Outcome {
     refused(&load, MET * 4).await?;
     let returned = FakeGitHub::bind(address, people()).await;
     site.github = returned.map_err(|error| format!("the fake GitHub does not come back: {error}"))?;
-    let normal_after = load.normal_again().await?;
-    let tally = load.finish().await;
-    counted.all(&site, &tally, 0).await?;
+    let (tally, normal_after) = site.end(load, &counted, 0).await?;
     ensure!(tally.uncached == 0, "what is cached was asked for: {tally:?}");
     Ok(Shown { done: "GitHub's port closed, and open again".to_owned(), tally, normal_after })
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use e2e::Dice;
 use e2e::harness::{Ask, Connection};
 use futures::future::join_all;
 use http_body_util::{BodyExt as _, Empty};
@@ -17,7 +18,6 @@ use tokio::time::{sleep, timeout};
 
 use super::Besides;
 use crate::load::DEADLINE;
-use crate::traffic::Dice;
 
 /// Streams of an HTTP/2 connection at once, and rounds of them before it closes.
 const STREAMS: usize = 4;
@@ -29,7 +29,7 @@ fn count(counter: &AtomicU64) {
 
 /// Go away in the middle of their request, before the answer, or in the middle of it.
 pub(super) async fn leaving(address: SocketAddr, besides: Arc<Besides>) {
-    let mut dice = Dice::new();
+    let mut dice = Dice::unlike_others();
     while besides.goes_on() {
         let target = format!("/users/newcomer-{}/gists", dice.below(400));
         let request = Ask::new(address, "GET", &target).bytes();

@@ -14,8 +14,8 @@ use e2e::harness::{Host, Redis};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::load::{Load, Plan};
-use crate::site::{github, options, sharing_patiently};
+use crate::load::{Allows, Load, Plan};
+use crate::site::{github, options, patient, sharing};
 use crate::tally::Tally;
 use crate::traffic::{Gists, Mix};
 use figures::{Course, Verdict};
@@ -109,7 +109,7 @@ async fn soak(arguments: &Arguments) -> Result<bool, String> {
             .flag("--instance-max-requests", requests)
             .flag("--instance-idle-timeout", "2s")
             .flag("--keep-alive-timeout", "5s");
-        let host = Host::start(sharing_patiently(options, &redis)).await;
+        let host = Host::start(patient(sharing(options, &redis))).await;
         patients.push(Patient { name, host, course: Course::new(github.address().port()), load: None });
     }
     // A little of everything, so that what is made once is made; then the idle level.
@@ -162,7 +162,7 @@ async fn busy(
             addresses: vec![address],
             clients: 6,
             pause: Duration::from_millis(5),
-            tolerates: TOLERATES,
+            allows: Allows::errors(TOLERATES),
         };
         patient.load = Some(Load::start(plan, Gists::recurring(Mix::ALL)));
         others.spawn(clients::leaving(address, Arc::clone(besides)));

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use e2e::Dice;
 use e2e::fake::{People, User};
 use e2e::harness::Reply;
 use serde_json::{Value, json};
 
-use super::{Dice, Grade, Task, Traffic, shown};
+use super::{Grade, Task, Traffic, shown};
 
 /// Users whose first page is in the cache.
 pub(crate) const POPULAR: u64 = 8;

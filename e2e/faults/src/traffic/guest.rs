@@ -1,8 +1,9 @@
 //! Requests to the host's own guest (`host/guests/service`), which can be made to misbehave.
 
+use e2e::Dice;
 use e2e::harness::Reply;
 
-use super::{Dice, Grade, Task, Traffic, shown};
+use super::{Grade, Task, Traffic, shown};
 
 /// Greetings, short naps, and among them so many requests in a thousand that go wrong.
 pub(crate) struct Guest {
