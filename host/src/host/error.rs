@@ -73,7 +73,7 @@ impl StartError {
             Self::App(AppError::Resolve(ResolveError::Source(SourceError::File(error)))) => {
                 matches!(error, FileError::Io { .. })
             }
-            Self::App(AppError::Read { .. }) | Self::System(_) => true,
+            Self::App(AppError::Read { .. } | AppError::Changed(_)) | Self::System(_) => true,
             _ => false,
         }
     }
