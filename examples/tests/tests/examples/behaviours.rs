@@ -55,6 +55,9 @@ async fn fetches_what_it_is_granted_and_nothing_else(example: &Example) {
     let host = example.start_with(|options| options.setting("upstream", &granted)).await;
     let reply = host.get(&format!("/relay?url={granted}/some/path")).await;
     assert_eq!((reply.status, reply.text().as_str()), (200, "200 upstream says GET /some/path"));
+    // More than an allocator or a collector has at hand.
+    let reply = host.get(&format!("/relay?url={granted}{LARGE}")).await;
+    assert!(reply.status == 200 && reply.text().len() == "200 ".len() + LARGE_BYTES, "{}", reply.status);
     for url in [other, "http://169.254.169.254/latest/meta-data/".to_owned()] {
         let reply = host.get(&format!("/relay?url={url}")).await;
         assert_eq!(reply.status, 502, "{url}: {}", reply.text());
@@ -121,6 +124,10 @@ async fn goes_on_after_a_failure_of_its_own(example: &Example) {
     until("the log has the reason", async || host.log().contains("on purpose").then_some(())).await;
 }
 
+/// A path of [`upstream`] whose answer is large.
+const LARGE: &str = "/large";
+const LARGE_BYTES: usize = 5_000_000;
+
 /// A server that answers every request with its first line, and its URL.
 async fn upstream() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -132,7 +139,10 @@ async fn upstream() -> String {
                 while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|n| n > 0) {}
                 let line = String::from_utf8_lossy(&head);
                 let what = line.split(" HTTP/").next().unwrap_or_default();
-                let body = format!("upstream says {what}");
+                let body = match what.ends_with(LARGE) {
+                    true => "x".repeat(LARGE_BYTES),
+                    false => format!("upstream says {what}"),
+                };
                 let answer = format!(
                     "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
                     body.len()
