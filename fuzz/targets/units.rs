@@ -1,7 +1,7 @@
 //! Quantities: what is read is printed so that it reads as the same.
 #![no_main]
 
-use fuzz::units::{ByteSize, Period};
+use fuzz::config::{ByteSize, Period};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

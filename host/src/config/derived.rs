@@ -2,12 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{ByteSize, Config, Period};
-
-/// The least that an instance may be bounded to: one page of WebAssembly.
-pub(crate) const LEAST_MEMORY: ByteSize = ByteSize::kib(64);
-/// The least time for a request: a guest is looked at every few milliseconds.
-pub(crate) const LEAST_REQUEST_TIMEOUT: Period = Period::millis(10);
+use super::{ByteSize, Config, LEAST_MEMORY, LEAST_REQUEST_TIMEOUT, Period};
 
 /// A setting's value that cannot be.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 mod defaults;
 mod derived;
+mod least;
 mod logs;
 mod stores;
 mod tls;
@@ -10,7 +11,7 @@ mod units;
 mod unshown;
 
 pub use derived::Invalid;
-pub(crate) use derived::{LEAST_MEMORY, LEAST_REQUEST_TIMEOUT};
+pub(crate) use least::{LEAST_MEMORY, LEAST_REQUEST_TIMEOUT};
 pub use logs::{LogFormat, Switch};
 pub use stores::{Secret, StoreSetting};
 pub use tls::TlsConfig;
