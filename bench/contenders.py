@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import re
@@ -99,7 +100,8 @@ class Contender:
         """Its threads, those of what it started too."""
         for pid in family(self.process.pid):
             for thread in Path(f"/proc/{pid}/task").iterdir():
-                os.sched_setaffinity(int(thread.name), cores)
+                with contextlib.suppress(ProcessLookupError):  # one that has ended meanwhile
+                    os.sched_setaffinity(int(thread.name), cores)
 
     def memory_bytes(self) -> int:
         """Resident set of the process and of those that it started."""

@@ -1,6 +1,7 @@
 //! A changed application is served without a restart, and without losing a request.
 
 use std::{
+    fs::File,
     io::Write as _,
     path::{Path, PathBuf},
     process::Stdio,
@@ -196,12 +197,17 @@ async fn what_changes_while_the_host_starts_is_served_too() {
     let fifo = Fifo::new(&wasm);
     let mut host = Host::begin(&manifest, &["--watch"], &[], Stdio::inherit());
     // It has read the manifest, and reads the component now.
-    let mut pipe = fifo.wait_for_reader();
-    greet(&manifest, "new");
+    let pipe = fifo.wait_for_reader();
+    serves_what_changes_now(&mut host, pipe, &manifest, &wasm).await;
+}
+
+/// Changes the application of a host that starts, and reads its component from `pipe`; once it serves, it serves what came.
+async fn serves_what_changes_now(host: &mut Host, mut pipe: File, manifest: &Path, wasm: &Path) {
+    greet(manifest, "new");
     let other = wasm.with_extension("new");
     std::fs::copy(guest("service"), &other).unwrap();
-    std::fs::rename(&other, &wasm).unwrap();
-    pipe.write_all(&std::fs::read(&wasm).unwrap()).unwrap();
+    std::fs::rename(&other, wasm).unwrap();
+    pipe.write_all(&std::fs::read(wasm).unwrap()).unwrap();
     drop(pipe);
     host.wait_until_it_listens();
     host.wait_for_line(is_reloaded);
@@ -214,17 +220,9 @@ async fn sighup_while_the_host_starts_is_a_reload_after_it() {
     std::fs::remove_file(&wasm).unwrap();
     let fifo = Fifo::new(&wasm);
     let mut host = Host::begin(&manifest, &[], &[], Stdio::inherit());
-    let mut pipe = fifo.wait_for_reader();
+    let pipe = fifo.wait_for_reader();
     host.signal("HUP");
-    greet(&manifest, "new");
-    let other = wasm.with_extension("new");
-    std::fs::copy(guest("service"), &other).unwrap();
-    std::fs::rename(&other, &wasm).unwrap();
-    pipe.write_all(&std::fs::read(&wasm).unwrap()).unwrap();
-    drop(pipe);
-    host.wait_until_it_listens();
-    host.wait_for_line(is_reloaded);
-    assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("new"))"#);
+    serves_what_changes_now(&mut host, pipe, &manifest, &wasm).await;
 }
 
 #[tokio::test]
