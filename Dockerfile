@@ -10,9 +10,9 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked --mount=type=cache,target=/src/target,sharing=locked \
     rustup target add wasm32-wasip2 \
-    && cargo build --release --locked --package gists --target wasm32-wasip2 \
+    && cargo build --profile dist --locked --package gists --target wasm32-wasip2 \
     && mkdir /out \
-    && cp target/wasm32-wasip2/release/gists.wasm /out/gists.wasm \
+    && cp target/wasm32-wasip2/dist/gists.wasm /out/gists.wasm \
     && sed 's|^source = .*|source = "gists.wasm"|' spin.toml > /out/spin.toml
 
 # The programs need no library: what holds them may be empty, or any node.

@@ -21,8 +21,8 @@ setup: ## install what is missing: the pinned Rust and its WebAssembly target
 
 build: setup ## build the component and the host, optimised
 	@echo "==> building gists.wasm and wasi-http-host (the first time takes some minutes)"
-	@$(CARGO) build --release --locked --package gists --target wasm32-wasip2
-	@$(CARGO) rustc --release --locked --package wasi-http-host --bin wasi-http-host -- $(HOST_FLAGS)
+	@$(CARGO) build --profile dist --locked --package gists --target wasm32-wasip2
+	@$(CARGO) build --release --locked --package wasi-http-host --bin wasi-http-host
 
 release: build ## the host once more, by a profile of its load: target/dist/wasi-http-host; wants wrk
 	@CARGO="$(CARGO)" scripts/release
@@ -46,36 +46,34 @@ test: test-component test-host test-e2e test-bench ## unit, property, host and e
 
 test-component: setup ## the component's logic, natively
 	@echo "==> component: unit and property tests"
-	@$(CARGO) test --locked --package gists
+	@$(CARGO) test --release --locked --package gists
 
 test-host: setup ## the host, with small guests of its own; and the links between documents
 	@echo "==> host: unit tests, and each limit against a guest that breaks it"
-	@$(CARGO) test --locked --package wasi-http-host
+	@$(CARGO) test --release --locked --package wasi-http-host
 
 test-e2e: build ## the real component in the real host against a fake GitHub
 	@echo "==> end to end"
-	@$(CARGO) test --locked --package e2e
+	@$(CARGO) test --release --locked --package e2e
 
 test-bench: setup ## the benchmark's own load generator
 	@echo "==> benchmark"
-	@$(CARGO) test --quiet --locked --package bench-load
+	@$(CARGO) test --quiet --release --locked --package bench-load
 
 test-examples: build examples ## the examples, each in the real host
 	@echo "==> examples"
-	@$(CARGO) test --locked --package examples -- --skip figures
-	@$(CARGO) test --quiet --locked --package examples figures -- --nocapture
+	@$(CARGO) test --release --locked --package examples -- --skip figures
+	@$(CARGO) test --quiet --release --locked --package examples figures -- --nocapture
 
 faults: faults-build ## what goes wrong around the host, a line each (docs/faults.md); FAULTS='--only redis-killed'
-	@$(CARGO) run --quiet --locked --package faults -- $(FAULTS)
+	@$(CARGO) run --quiet --release --locked --package faults -- $(FAULTS)
 
 soak: faults-build ## minutes of everything at once (SOAK=60s); memory, files, instances, permits must come back
-	@$(CARGO) run --quiet --locked --package faults -- soak --for $(SOAK)
+	@$(CARGO) run --quiet --release --locked --package faults -- soak --for $(SOAK)
 
 faults-build: build
 	@$(CARGO) build --locked --release --package guest-service --target wasm32-wasip2
-	@# A development build as the tests have it: libfaketime wants a host that is not linked statically.
-	@$(CARGO) test --locked --package wasi-http-host --test host --no-run
-	@$(CARGO) test --quiet --locked --package faults
+	@$(CARGO) test --quiet --release --locked --package faults
 
 fuzz: ## feed anything to what reads text from outside, FUZZ_SECONDS (60) for each reader; wants a nightly Rust
 	@fuzz/run
@@ -83,8 +81,8 @@ fuzz: ## feed anything to what reads text from outside, FUZZ_SECONDS (60) for ea
 lint: setup ## formatting, clippy, the WIT as published; wants protoc
 	@$(CARGO) fmt --all --check
 	@rustfmt --edition 2024 --check fuzz/src/oracle.rs fuzz/targets/*.rs
-	@$(CARGO) clippy --workspace --all-targets --locked -- --deny warnings
-	@$(CARGO) clippy --package gists --target wasm32-wasip2 --locked -- --deny warnings
+	@$(CARGO) clippy --release --workspace --all-targets --locked -- --deny warnings
+	@$(CARGO) clippy --profile dist --package gists --target wasm32-wasip2 --locked -- --deny warnings
 	@scripts/wit-deps --check
 
 fmt: setup ## format the code
@@ -129,7 +127,7 @@ test-image: build ## the images' form: digests, layers, the same bytes twice
 
 test-installer: setup ## the installer on captured nodes; containerd 1.6 and 2, where there are any, read what it writes
 	@echo "==> installer"
-	@$(CARGO) test --locked --package wasi-http-installer
+	@$(CARGO) test --release --locked --package wasi-http-installer
 	@scripts/test-installer-containerds
 
 test-shim: build ## the shim under real containerds (2.x from the PATH, Debian's 1.6); as root, with runc and protoc

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / "bench"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-WASM = Path(os.environ.get("GISTS_WASM", TARGET / "wasm32-wasip2/release/gists.wasm"))
+WASM = Path(os.environ.get("GISTS_WASM", TARGET / "wasm32-wasip2/dist/gists.wasm"))
 HOST = Path(os.environ.get("WASI_HTTP_HOST_BIN", TARGET / "release/wasi-http-host"))
 GUIDED = TARGET / "dist/wasi-http-host"  # what `make release` leaves
 HELLO = TARGET / "wasm32-wasip2/release/bench_hello.wasm"
@@ -184,7 +184,7 @@ def serve(name: str, app: Path, binary: Path, environment: dict[str, str], probe
 
 def manifest(wasm: Path) -> Path:
     """The manifest itself, or a copy that names another component."""
-    if wasm == ROOT / "target/wasm32-wasip2/release/gists.wasm":
+    if wasm == ROOT / "target/wasm32-wasip2/dist/gists.wasm":
         return ROOT / "spin.toml"
     text = (ROOT / "spin.toml").read_text()
     copy = TARGET / f"bench-{zlib.crc32(bytes(wasm.resolve())):08x}.toml"

@@ -6,15 +6,15 @@ pub mod config;
 mod keyvalue {
     pub(crate) const DEFAULT_STORE: &str = "default";
 }
-#[path = "../../host/src/manifest/mod.rs"]
+#[path = "../../host/cli/src/manifest/mod.rs"]
 #[expect(dead_code, reason = "nothing is reloaded here")]
 pub mod manifest;
 pub mod outbound;
-#[path = "../../host/src/keyvalue/redis/address.rs"]
+#[path = "../../host/cli/src/keyvalue/redis/address.rs"]
 pub mod redis;
 #[expect(dead_code, reason = "what guests read settings by is not here")]
 pub mod settings;
-#[path = "../../host/src/random.rs"]
+#[path = "../../host/cli/src/random.rs"]
 #[expect(dead_code, reason = "nothing is drawn here")]
 mod random;
 #[expect(dead_code, reason = "spans are not begun here")]

@@ -1,12 +1,12 @@
 //! The egress policy.
 
-#[path = "../../host/src/outbound/address.rs"]
+#[path = "../../host/cli/src/outbound/address.rs"]
 mod address;
-#[path = "../../host/src/outbound/allow.rs"]
+#[path = "../../host/cli/src/outbound/allow.rs"]
 mod allow;
-#[path = "../../host/src/outbound/policy.rs"]
+#[path = "../../host/cli/src/outbound/policy.rs"]
 mod policy;
-#[path = "../../host/src/outbound/target.rs"]
+#[path = "../../host/cli/src/outbound/target.rs"]
 mod target;
 
 pub use address::Reach;

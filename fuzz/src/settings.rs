@@ -1,16 +1,16 @@
 //! Settings of components, without the interface by which guests read them.
 
-#[path = "../../host/src/settings/files.rs"]
+#[path = "../../host/cli/src/settings/files.rs"]
 mod files;
-#[path = "../../host/src/settings/name.rs"]
+#[path = "../../host/cli/src/settings/name.rs"]
 mod name;
-#[path = "../../host/src/settings/snapshot.rs"]
+#[path = "../../host/cli/src/settings/snapshot.rs"]
 mod snapshot;
-#[path = "../../host/src/settings/sources.rs"]
+#[path = "../../host/cli/src/settings/sources.rs"]
 mod sources;
-#[path = "../../host/src/settings/template.rs"]
+#[path = "../../host/cli/src/settings/template.rs"]
 mod template;
-#[path = "../../host/src/settings/value.rs"]
+#[path = "../../host/cli/src/settings/value.rs"]
 mod value;
 
 pub use files::{FileError, MAX_FILE_BYTES, MAX_FILES};

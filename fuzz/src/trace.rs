@@ -1,6 +1,6 @@
 //! Trace context in headers.
 
-#[path = "../../host/src/telemetry/trace/context.rs"]
+#[path = "../../host/cli/src/telemetry/trace/context.rs"]
 mod context;
 
 use http::HeaderMap;

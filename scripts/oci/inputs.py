@@ -37,7 +37,7 @@ def gather(target: Path, host: Path | None, component: Path | None) -> Inputs:
     manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())
     revision, created = provenance()
     return Inputs(
-        component=component or target / "wasm32-wasip2/release/gists.wasm",
+        component=component or target / "wasm32-wasip2/dist/gists.wasm",
         host=host or target / "release/wasi-http-host",
         binaries=target / "release",
         revision=revision,

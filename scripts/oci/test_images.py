@@ -26,7 +26,7 @@ from oci.layout import CONFIG, INDEX, LAYER, MANIFEST, WASM_CONFIG, WASM_LAYER
 from oci.tree import Tree
 
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-COMPONENT = Path(os.environ.get("IMAGE_COMPONENT", TARGET / "wasm32-wasip2/release/gists.wasm"))
+COMPONENT = Path(os.environ.get("IMAGE_COMPONENT", TARGET / "wasm32-wasip2/dist/gists.wasm"))
 BY_NAME = {image.name: image for image in IMAGES}
 INPUTS = dataclasses.replace(
     gather(TARGET, None, COMPONENT), revision="0" * 40, created="2026-01-02T03:04:05Z"
@@ -174,7 +174,7 @@ class Files(unittest.TestCase):
     def test_the_manifest_in_the_image_is_ours_but_for_the_source(self):
         ours, theirs = tomllib.loads((ROOT / "spin.toml").read_text()), tomllib.loads(spin_manifest().decode())
         self.assertEqual(theirs["component"]["gists"].pop("source"), "gists.wasm")
-        self.assertEqual(ours["component"]["gists"].pop("source"), "target/wasm32-wasip2/release/gists.wasm")
+        self.assertEqual(ours["component"]["gists"].pop("source"), "target/wasm32-wasip2/dist/gists.wasm")
         self.assertEqual(ours, theirs)
 
     def test_a_program_brings_its_libraries_and_its_loader(self):

@@ -32,7 +32,7 @@ pub fn host_program() -> PathBuf {
 /// When it has not been built.
 #[must_use]
 pub fn component() -> PathBuf {
-    built("GISTS_WASM", "wasm32-wasip2/release/gists.wasm", "make build")
+    built("GISTS_WASM", "wasm32-wasip2/dist/gists.wasm", "make build")
 }
 
 /// The manifest to serve: the repository's own, or a copy that names another component.
@@ -44,12 +44,12 @@ pub fn component() -> PathBuf {
 pub fn manifest() -> PathBuf {
     let own = workspace().join("spin.toml");
     let component = component();
-    if component == workspace().join("target/wasm32-wasip2/release/gists.wasm") {
+    if component == workspace().join("target/wasm32-wasip2/dist/gists.wasm") {
         return own;
     }
     let text = std::fs::read_to_string(&own).unwrap_or_else(|error| panic!("{}: {error}", own.display()));
     let source = format!("source = \"{}\"", component.display());
-    let text = text.replace("source = \"target/wasm32-wasip2/release/gists.wasm\"", &source);
+    let text = text.replace("source = \"target/wasm32-wasip2/dist/gists.wasm\"", &source);
     // Written once: other tests' hosts read it meanwhile.
     static COPY: OnceLock<PathBuf> = OnceLock::new();
     let write = || {

@@ -44,11 +44,11 @@ pub(super) async fn steps() -> Outcome {
         return Err(Failure::NotHere("no libfaketime: apt-get install faketime".to_owned()));
     };
     let program =
-        std::env::var_os(PROGRAM).map_or_else(|| target().join("debug/wasi-http-host"), PathBuf::from);
+        std::env::var_os(PROGRAM).map_or_else(|| target().join("release/wasi-http-host"), PathBuf::from);
     if !program.is_file() {
         let program = program.display();
         return Err(Failure::NotHere(format!(
-            "{program} is not there: cargo build --package wasi-http-host, or set {PROGRAM} to a host that is not linked statically"
+            "{program} is not there: cargo build --release --package wasi-http-host, or set {PROGRAM} to a host that is not linked statically"
         )));
     }
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;

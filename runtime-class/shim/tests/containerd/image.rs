@@ -105,7 +105,7 @@ pub(crate) fn gists_wasm() -> Vec<u8> {
 pub(crate) fn gists() -> Image {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let manifest = fs::read_to_string(root.join("spin.toml")).unwrap();
-    let manifest = manifest.replace("target/wasm32-wasip2/release/gists.wasm", "gists.wasm");
+    let manifest = manifest.replace("target/wasm32-wasip2/dist/gists.wasm", "gists.wasm");
     let files = [
         ("gists.wasm".to_owned(), (0o644, gists_wasm())),
         ("spin.toml".to_owned(), (0o644, manifest.into_bytes())),

@@ -19,8 +19,10 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) fn guest(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let dir = BUILT.get_or_init(|| {
-        let workspace =
-            Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .ancestors()
+            .nth(2)
+            .expect("the crate lies in the workspace");
         let target =
             Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it lies in the target directory");
         let built = Command::new(env!("CARGO"))

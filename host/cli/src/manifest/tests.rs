@@ -28,10 +28,11 @@ fn sources(environment: &'static [(&'static str, &'static str)], assignments: &[
 
 #[test]
 fn the_manifest_of_this_repository_is_served_whole() {
-    let manifest = Manifest::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../spin.toml"))).unwrap();
+    let manifest =
+        Manifest::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../spin.toml"))).unwrap();
     assert_eq!(manifest.warnings, Vec::<String>::new());
     assert_eq!(manifest.components[0].id, "gists");
-    assert!(manifest.components[0].source.ends_with("target/wasm32-wasip2/release/gists.wasm"));
+    assert!(manifest.components[0].source.ends_with("target/wasm32-wasip2/dist/gists.wasm"));
     assert_eq!(manifest.components[0].key_value_stores, ["default"]);
     assert!(manifest.routes.find("/octocat").is_some());
 
