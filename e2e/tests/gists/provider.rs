@@ -35,23 +35,20 @@ impl Embedded {
     async fn start(instances: Instances) -> Self {
         let (github, store) = (fake().await, SpinStore::default());
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut config = Config {
-            app: manifest(),
-            listen: Some(loopback),
-            admin_listen: loopback,
-            vars: vec![format!("github_api_url={}", github.url()).parse().unwrap()],
-            cache_dir: Some(workspace().join("target/e2e-cache")),
-            log_level: "error".parse().unwrap(),
-            ..Config::default()
-        };
+        let mut config =
+            Config { listen: Some(loopback), admin_listen: loopback, ..Config::serving(manifest()) };
+        config.log.log_level = "error".parse().unwrap();
+        config.application.vars = vec![format!("github_api_url={}", github.url()).parse().unwrap()];
+        config.application.code.cache_dir = Some(workspace().join("target/e2e-cache"));
+        let bounds = &mut config.application.instances;
         match instances {
-            Instances::Fresh => config.instance_max_requests = Some(NonZeroUsize::MIN),
+            Instances::Fresh => bounds.instance_max_requests = Some(NonZeroUsize::MIN),
             // One that is never replaced: what is measured is per instance.
             Instances::Reused => {
-                config.threads = Some(NonZeroUsize::MIN);
-                config.max_instances = NonZeroU32::MIN;
-                config.instance_max_requests = Some(NonZeroUsize::MAX);
-                config.instance_max_concurrency = NonZeroUsize::new(128).unwrap();
+                bounds.threads = Some(NonZeroUsize::MIN);
+                bounds.max_instances = NonZeroU32::MIN;
+                bounds.instance_max_requests = Some(NonZeroUsize::MAX);
+                bounds.instance_max_concurrency = NonZeroUsize::new(128).unwrap();
             }
         }
         let (sender, receiver) = mpsc::channel();

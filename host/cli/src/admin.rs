@@ -17,11 +17,12 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::{
-    keyvalue::MemoryStore,
-    server::{Tls, Worker, ask},
-    telemetry::{Exposition, HostMetrics, Interfaces, Log, expose_process},
-};
+use wasi_http_host_core::Exposition;
+use wasi_http_host_keyvalue::MemoryStore;
+use wasi_http_host_server::{Tls, Worker, ask};
+use wasi_http_host_telemetry::{Log, expose_process};
+
+use crate::metrics::{HostMetrics, InterfaceMetrics};
 
 /// Probes and scrapers are few.
 const MAX_CONNECTIONS: usize = 64;
@@ -40,7 +41,7 @@ const MAX_READY_ANSWER: usize = 64 << 10;
 pub(crate) struct Admin {
     pub(crate) workers: Vec<Arc<Worker>>,
     pub(crate) metrics: Arc<HostMetrics>,
-    pub(crate) interfaces: Interfaces,
+    pub(crate) interfaces: InterfaceMetrics,
     pub(crate) log: Log,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) ready_path: Option<String>,
@@ -56,7 +57,7 @@ impl Admin {
         Self {
             workers: Vec::new(),
             metrics,
-            interfaces: Interfaces { keyvalue: Vec::new(), remote: Vec::new(), memory, tracer: None },
+            interfaces: InterfaceMetrics { keyvalue: Vec::new(), remote: Vec::new(), memory, tracer: None },
             log,
             tls: None,
             ready_path: None,
@@ -132,8 +133,8 @@ impl Admin {
             return Err("no instance has been made yet".to_owned());
         }
         let (Some(path), Some(worker)) = (&self.ready_path, self.workers.first()) else { return Ok(()) };
-        let lineup = worker.lineup();
-        let Some(served) = lineup.asked(path) else {
+        let application = worker.application();
+        let Some(served) = application.asked(path) else {
             return Err(format!("no component is routed at {path}"));
         };
         match ask(&served.dispatch, path, ASK_TIMEOUT, MAX_READY_ANSWER).await {
@@ -146,9 +147,9 @@ impl Admin {
     async fn expose(&self) -> Response<Full<Bytes>> {
         let mut exposition = Exposition::default();
         self.metrics.expose(&mut exposition);
-        let lineup = self.workers.first().map(|worker| worker.lineup());
-        if let Some(lineup) = &lineup {
-            self.interfaces.expose(&mut exposition, lineup.generation().deployments());
+        let application = self.workers.first().map(|worker| worker.application());
+        if let Some(application) = &application {
+            self.interfaces.expose(&mut exposition, application.generation().deployments());
         }
         if let Some(tls) = &self.tls {
             tls.expose(&mut exposition);
@@ -159,8 +160,8 @@ impl Admin {
             self.log.sink.dropped(),
         );
         expose_process(&mut exposition);
-        if let (Some(path), Some(lineup)) = (&self.metrics_path, &lineup)
-            && let Some(served) = lineup.asked(path)
+        if let (Some(path), Some(application)) = (&self.metrics_path, &application)
+            && let Some(served) = application.asked(path)
         {
             match ask(&served.dispatch, path, ASK_TIMEOUT, MAX_COMPONENT_METRICS).await {
                 Ok((status, text)) if status.is_success() => {

@@ -2,8 +2,6 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::Config;
-
 /// What is open besides connections: listeners, event queues, the log, probes, stores, mounted files.
 const OTHERS: u64 = 128;
 
@@ -19,10 +17,10 @@ pub fn raise_open_files() {
 
 /// `--max-connections`, or as many as leave files for all else: a process that has none left can neither answer its
 /// probes nor ask for anything, where clients would only have waited to be accepted.
-pub(crate) fn bounded(config: &Config) -> usize {
-    let wanted = config.max_connections.get();
+pub(crate) fn bounded(max_connections: usize, max_outbound: usize) -> usize {
+    let wanted = max_connections;
     let Some(limit) = getrlimit(Resource::Nofile).current else { return wanted };
-    let outbound = u64::try_from(config.outbound_max_concurrency.get()).unwrap_or(u64::MAX);
+    let outbound = u64::try_from(max_outbound).unwrap_or(u64::MAX);
     let left = usize::try_from(left_for_clients(limit, outbound)).unwrap_or(usize::MAX);
     if left < wanted {
         tracing::warn!(
@@ -35,10 +33,10 @@ pub(crate) fn bounded(config: &Config) -> usize {
 }
 
 /// Connections that all components together may have open: what clients and all else leave.
-pub(crate) fn for_outbound(config: &Config) -> usize {
+pub(crate) fn for_outbound(max_connections: usize, max_outbound: usize) -> usize {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return usize::MAX };
-    let clients = u64::try_from(config.max_connections.get()).unwrap_or(u64::MAX);
-    let outbound = u64::try_from(config.outbound_max_concurrency.get()).unwrap_or(u64::MAX);
+    let clients = u64::try_from(max_connections).unwrap_or(u64::MAX);
+    let outbound = u64::try_from(max_outbound).unwrap_or(u64::MAX);
     usize::try_from(left_for_outbound(limit, clients, outbound)).unwrap_or(usize::MAX)
 }
 

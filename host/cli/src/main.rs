@@ -46,7 +46,7 @@ enum Cli {
 
 fn main() -> ExitCode {
     save_memory();
-    bear_full_files();
+    ignore_file_size_signal();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -90,7 +90,7 @@ fn save_memory() {}
 
 /// A file that may not grow (`ulimit -f`) is an error of that write, as on a full disk: not the process's end, which is
 /// what the signal alone would mean.
-fn bear_full_files() {
+fn ignore_file_size_signal() {
     // Where that is refused, it ends as it would have.
     let _ = flag::register(SIGXFSZ, Arc::<AtomicBool>::default());
 }
@@ -113,7 +113,7 @@ fn serve(config: Config) -> Result<ExitCode, StartError> {
 }
 
 fn report_compile(config: &Config) -> Result<ExitCode, StartError> {
-    for report in compile(config)? {
+    for report in compile(&config.application)? {
         let file = report.file.as_deref().map_or("not kept".to_owned(), |file| file.display().to_string());
         let how = if report.from_cache { "found" } else { "compiled" };
         println!("{file} ({}: {how} in {} ms)", report.component, report.duration.as_millis());
@@ -123,7 +123,7 @@ fn report_compile(config: &Config) -> Result<ExitCode, StartError> {
 
 /// Fails when this host cannot serve one of the components, so that scripts may ask.
 fn report_inspect(config: &Config, json: bool) -> Result<ExitCode, StartError> {
-    let all = inspect(config)?;
+    let all = inspect(&config.application)?;
     if json {
         // One component is shown as itself, several by their names.
         let text = match &*all {

@@ -15,7 +15,7 @@ use signal_hook::{
 };
 use tokio::sync::watch;
 
-use crate::engine;
+use wasi_http_host_runtime::engine;
 
 /// What SIGINT alone would have ended with.
 const INTERRUPTED: i32 = 130;

@@ -4,11 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout, timeout_at};
 
-use crate::{
-    config::Config,
-    server::{Listener, Shared, Worker},
-    telemetry::trace::Exporting,
-};
+use wasi_http_host_server::{Listener, Shared, Worker};
+use wasi_http_host_telemetry::trace::Exporting;
+
+use crate::config::Config;
 
 /// How long clients with an idle connection get to send a request that is on its way, before it is closed.
 const LINGER: Duration = Duration::from_millis(500);

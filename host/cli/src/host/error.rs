@@ -1,43 +1,28 @@
+//! Why a host does not start.
+
 use std::{io, net::SocketAddr};
 
-use crate::{
-    application::AppError,
-    component::ComponentError,
-    config::Invalid,
-    engine::EngineError,
-    keyvalue::UnknownStore,
-    outbound::{InvalidProxy, RootsError},
-};
+use wasi_http_host_application::{AppError, LoadError};
+use wasi_http_host_core::InvalidSetting;
+use wasi_http_host_egress::{InvalidProxy, RootsError};
+use wasi_http_host_runtime::engine::EngineError;
+use wasi_http_host_server::WorkerError;
 
 /// Why a host does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A setting's value cannot be.
     #[error(transparent)]
-    Config(#[from] Invalid),
-    /// The application cannot be read.
+    Setting(#[from] InvalidSetting),
+    /// The application cannot be served.
     #[error(transparent)]
-    App(#[from] AppError),
-    /// It asks for a store that is not there.
-    #[error(transparent)]
-    Store(#[from] UnknownStore),
-    /// Its component is none that can be served.
-    #[error("component {name:?}: {cause}")]
-    Component {
-        /// Its name.
-        name: String,
-        /// What is wrong with it.
-        cause: ComponentError,
-    },
+    Load(#[from] LoadError),
     /// The proxy.
     #[error(transparent)]
     Proxy(#[from] InvalidProxy),
     /// The certificates to trust.
     #[error(transparent)]
     Roots(#[from] RootsError),
-    /// The engine.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
     /// A listener.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
@@ -46,9 +31,24 @@ pub enum StartError {
         /// Why not.
         cause: io::Error,
     },
+    /// A thread that serves.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
     /// The operating system.
     #[error("the system refused a thread or an event queue: {0}")]
     System(#[from] io::Error),
+}
+
+impl From<AppError> for StartError {
+    fn from(error: AppError) -> Self {
+        Self::Load(error.into())
+    }
+}
+
+impl From<EngineError> for StartError {
+    fn from(error: EngineError) -> Self {
+        Self::Load(error.into())
+    }
 }
 
 impl StartError {
@@ -56,24 +56,8 @@ impl StartError {
     #[must_use]
     pub fn is_setting(&self) -> bool {
         match self {
-            Self::Config(_) => true,
-            Self::App(AppError::Manifest(error)) => error.is_setting(),
-            _ => false,
-        }
-    }
-
-    /// Whether another try may do better although nothing changes: the system failed to read something.
-    pub(crate) fn may_pass(&self) -> bool {
-        use crate::{
-            manifest::ResolveError,
-            settings::{FileError, SourceError},
-        };
-        match self {
-            Self::App(AppError::Manifest(error)) => error.is_whole(),
-            Self::App(AppError::Resolve(ResolveError::Source(SourceError::File(error)))) => {
-                matches!(error, FileError::Io { .. })
-            }
-            Self::App(AppError::Read { .. } | AppError::Changed(_)) | Self::System(_) => true,
+            Self::Setting(_) => true,
+            Self::Load(error) => error.is_setting(),
             _ => false,
         }
     }

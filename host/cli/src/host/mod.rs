@@ -21,20 +21,25 @@ use tokio::{
     time::timeout,
 };
 
+use wasi_http_host_application::{self as application, Loader, Resources, ThreadContext};
+use wasi_http_host_egress::{Proxies, Resolve, SystemResolver};
+use wasi_http_host_keyvalue::{self as keyvalue, MemoryStore, RedisStore, Store, Stores};
+use wasi_http_host_manifest::Manifest;
+use wasi_http_host_outbound::{Direct, Outbound, OutboundSettings};
+use wasi_http_host_runtime::engine;
+use wasi_http_host_server::{self as server, Listener, Shared, Tls, Worker};
+use wasi_http_host_telemetry::{
+    AccessLog, Log, Switch,
+    trace::{self, Traces},
+};
+
 use crate::{
     admin::Admin,
-    application::{self, Hangup, Loader, Reloader, Resources, Thread, Watch},
-    config::{Config, Switch},
-    descriptors, engine,
-    keyvalue::{self, MemoryStore, RedisStore, Store, Stores},
-    manifest::Manifest,
-    outbound::{self, Outbound, OutboundSettings, Proxies, Resolve, SystemResolver},
-    server::{self, Listener, Shared, Tls, Worker},
+    config::Config,
+    descriptors,
+    metrics::{HostMetrics, InterfaceMetrics},
+    reload::{FileWatch, Hangup, Reloader},
     shutdown::Shutdown,
-    telemetry::{
-        AccessLog, HostMetrics, Interfaces, Log,
-        trace::{self, Traces},
-    },
 };
 
 /// How long first instances may take before they are tried for again; then twice as long, up to half a minute.
@@ -59,7 +64,7 @@ pub struct Host {
     shared: Arc<Shared>,
     workers: Vec<Arc<Worker>>,
     metrics: Arc<HostMetrics>,
-    interfaces: Interfaces,
+    interfaces: InterfaceMetrics,
     reloader: Reloader,
     log: Log,
     traces: Option<Traces>,
@@ -81,51 +86,64 @@ impl Builder {
         let Self { config, stores } = self;
         config.validate()?;
         let config = Arc::new(config);
-        let log = Log::new(&config)?;
+        let log = Log::new(&config.log)?;
         log.install();
         let address = config.main_listener(std::env::var("PORT").ok().as_deref())?;
-        let tls = Tls::new(&config.tls)?;
+        let tls = Tls::new(&config.server.tls)?;
         // Bound first: a taken address is told before anything is compiled.
         let listener = bind(address)?;
         let admin_listener = bind(config.admin_listen)?;
 
         let hangup = Hangup::listen();
-        let mut watch = config.watch.then(|| Watch::manifest(&config));
-        let manifest = application::manifest(&config)?;
+        let mut watch = config.watch.then(|| FileWatch::manifest(&config.application.app));
+        let manifest = application::manifest(&config.application)?;
         if let Some(watch) = &mut watch {
             watch.components(&manifest);
         }
         // The pool of instances is a quarter of a start: it is made beside what does not need it.
         let engine = thread::Builder::new().name("engine".to_owned()).spawn({
-            let (config, room) = (config.clone(), application::room(&config, &manifest)?);
-            move || engine::new(&config, room)
+            let instances = &config.application.instances;
+            let (max_memory, room) =
+                (instances.max_memory.as_usize(), application::room(instances, &manifest)?);
+            move || engine::new(max_memory, room)
         })?;
         let binaries = application::binaries(&manifest)?;
         let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
         let traces = traces(&config, &manifest, &resolver)?;
         let tracer = traces.as_ref().map(Traces::tracer);
         let outbound = Arc::new(Outbound::new(outbound_settings(&config)?)?.with_resolver(resolver.clone()));
-        let memory = Arc::new(MemoryStore::new(config.keyvalue_max_bytes.get()));
+        let threads = config.application.instances.thread_count();
+        let memory = Arc::new(MemoryStore::new(config.keyvalue.keyvalue_max_bytes.get()));
         let in_memory = memory.clone();
         let mut stores =
             stores.into_iter().fold(Stores::new(memory), |all, (name, store)| all.with(&name, store));
         let (mut granted, mut remote) = (Vec::new(), Vec::new());
-        for (name, address) in config.remote_stores()? {
-            let store = RedisStore::new(&name, address, config.redis_settings(), resolver.clone())?;
+        for (name, address) in config.keyvalue.remote_stores()? {
+            let store =
+                RedisStore::new(&name, address, config.keyvalue.redis_settings(threads), resolver.clone())?;
             remote.push(store.stats());
             stores = stores.with_remote(&name, Arc::new(store));
             granted.push(name);
         }
         let metrics = Arc::new(HostMetrics::default());
-        let access_log = AccessLog::new(&log, config.access_log == Switch::On);
-        let shared = Shared::new(&config, metrics.clone(), access_log, tls, tracer.clone());
+        let access_log = AccessLog::new(&log, config.log.access_log == Switch::On);
+        let shared = Shared::new(
+            &config.server,
+            &config.application.requests,
+            metrics.connections.clone(),
+            metrics.components.unrouted(),
+            access_log,
+            tls,
+            tracer.clone(),
+        );
         let engine = engine.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        let application_config = Arc::new(config.application.clone());
         let loader = Loader::new(Resources {
-            config: config.clone(),
+            config: application_config.clone(),
             engine: engine.clone(),
             stores: stores.clone(),
             granted,
-            metrics: metrics.clone(),
+            metrics: metrics.components.clone(),
         });
         let loader = Arc::new(loader);
         let generation = {
@@ -141,13 +159,12 @@ impl Builder {
         };
         // A set a thread, added up when they are read.
         let mut keyvalue_stats = Vec::new();
-        let threads = config.thread_count();
         let workers = (0..threads).map(|at| {
             let stats = Arc::new(keyvalue::Stats::default());
             keyvalue_stats.push(stats.clone());
-            Worker::start(shared.clone(), &generation, |runtime| Thread {
+            Worker::start(shared.clone(), &generation, |runtime| ThreadContext {
                 at: (at, threads),
-                config: config.clone(),
+                config: application_config.clone(),
                 engine: engine.clone(),
                 stores: stores.on(&runtime),
                 runtime,
@@ -159,7 +176,7 @@ impl Builder {
         });
         let workers = workers.collect::<Result<Vec<_>, _>>()?;
         let reloader = Reloader::new(loader, generation, workers.clone(), metrics.clone(), watch, hangup);
-        let interfaces = Interfaces { keyvalue: keyvalue_stats, remote, memory: in_memory, tracer };
+        let interfaces = InterfaceMetrics { keyvalue: keyvalue_stats, remote, memory: in_memory, tracer };
         let control = RuntimeBuilder::new_current_thread().enable_all().build()?;
         Ok(Host {
             address: listener.local_addr()?,
@@ -193,16 +210,13 @@ fn outbound_settings(config: &Config) -> Result<OutboundSettings, StartError> {
         &variable("http_proxy", "HTTP_PROXY"),
         &variable("no_proxy", "NO_PROXY"),
     )?;
-    let limits = outbound::Limits {
-        connect: config.outbound_connect_timeout.get(),
-        first_byte: config.outbound_first_byte_timeout.get(),
-        total: config.outbound_total_timeout.get(),
-        max_response_body: config.max_outbound_response_body.get(),
-        max_concurrent: config.outbound_max_concurrency.get(),
-        max_open: descriptors::for_outbound(config),
-        ..outbound::Limits::default()
-    };
-    Ok(OutboundSettings { limits, proxies, extra_ca_file: config.outbound_ca_file.clone() })
+    let outbound = &config.application.outbound;
+    let max_open = descriptors::for_outbound(
+        config.server.max_connections.get(),
+        outbound.outbound_max_concurrency.get(),
+    );
+    let limits = outbound.limits(max_open);
+    Ok(OutboundSettings { limits, proxies, extra_ca_file: outbound.outbound_ca_file.clone() })
 }
 
 /// Where spans go, if anywhere: by the same proxies and roots as requests of guests.
@@ -216,7 +230,8 @@ fn traces(
     let mut outbound = outbound_settings(config)?;
     outbound.extra_ca_file = settings.ca_file.clone().or(outbound.extra_ca_file);
     let outbound = Outbound::new(outbound)?.with_resolver(resolver.clone());
-    Ok(Some(Traces::new(settings, outbound)))
+    let client = Direct::new(Arc::new(outbound), settings.needs_http2());
+    Ok(Some(Traces::new(settings, Box::new(client))))
 }
 
 impl Host {
@@ -276,8 +291,12 @@ impl Host {
                 warm: false.into(),
                 draining: false.into(),
             });
-            let connections = descriptors::bounded(&config);
-            let listener = Listener::new(listener, workers.clone(), connections, metrics)?;
+            let connections = descriptors::bounded(
+                config.server.max_connections.get(),
+                config.application.outbound.outbound_max_concurrency.get(),
+            );
+            let listener =
+                Listener::new(listener, workers.clone(), connections, metrics.connections.clone())?;
             tracing::info!(listener = "main", address = %address, "listening");
             tracing::info!(listener = "admin", address = %admin_address, "listening");
             let serving_admin = tokio::spawn(admin.clone().serve(admin_listener));
@@ -313,13 +332,13 @@ async fn warm_up(workers: Vec<Arc<Worker>>, admin: Arc<Admin>) {
     let Some(first) = workers.first() else { return };
     for attempt in 0u32.. {
         for worker in &workers {
-            for served in worker.lineup().served() {
+            for served in worker.application().served() {
                 served.dispatch.warm_up();
             }
         }
-        let lineup = first.lineup();
+        let application = first.application();
         let made = async {
-            for served in lineup.served() {
+            for served in application.served() {
                 served.dispatch.first_instance().await;
             }
         };

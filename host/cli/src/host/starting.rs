@@ -45,22 +45,20 @@ impl Drop for Starting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::Config,
-        keyvalue::MemoryStore,
-        telemetry::{HostMetrics, Log},
-    };
+    use crate::metrics::HostMetrics;
     use std::{
         io::{Read as _, Write as _},
         net::TcpStream,
     };
+    use wasi_http_host_keyvalue::MemoryStore;
+    use wasi_http_host_telemetry::{Log, LogConfig};
 
     #[test]
     fn who_asks_meanwhile_is_told_that_it_lives_and_is_not_ready() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let log = Log::new(&Config::default()).unwrap();
+        let log = Log::new(&LogConfig::default()).unwrap();
         let metrics = Arc::new(HostMetrics::default());
         let admin = Admin::starting(metrics.clone(), Arc::new(MemoryStore::new(1024)), log);
         let starting = Starting::answer(listener, Arc::new(admin)).unwrap();

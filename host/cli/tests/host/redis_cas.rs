@@ -4,17 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use wasi_http_host::{
-    Config,
-    keyvalue::{RedisStore, RemoteStore, Snapshot, Swap},
-    outbound::SystemResolver,
-};
+use wasi_http_host_egress::SystemResolver;
+use wasi_http_host_keyvalue::{KeyValueConfig, RedisStore, RemoteStore, Snapshot, Swap};
 
 use crate::redis_server::Server;
 
 fn store(server: &Server) -> Arc<dyn RemoteStore> {
     let address = format!("redis://{}", server.address()).parse().unwrap();
-    let mut settings = Config::default().redis_settings();
+    let mut settings = KeyValueConfig::default().redis_settings(1);
     settings.answer = crate::harness::DEADLINE;
     settings.connect = crate::harness::DEADLINE;
     let store = RedisStore::new("shared", address, settings, Arc::new(SystemResolver::default())).unwrap();

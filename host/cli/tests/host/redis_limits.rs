@@ -12,11 +12,8 @@ use tokio::{
     runtime::Handle,
     sync::watch,
 };
-use wasi_http_host::{
-    Config,
-    keyvalue::{RedisStore, RemoteStore as _},
-    outbound::SystemResolver,
-};
+use wasi_http_host_egress::SystemResolver;
+use wasi_http_host_keyvalue::{KeyValueConfig, RedisStore, RemoteStore as _};
 
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -51,7 +48,7 @@ async fn a_call_that_waited_for_its_connection_does_not_end_it() {
             tokio::spawn(slow(client, may.clone()));
         }
     });
-    let mut settings = Config::default().redis_settings();
+    let mut settings = KeyValueConfig::default().redis_settings(1);
     (settings.answer, settings.connect, settings.cache_bytes) = (LIMIT, crate::harness::DEADLINE, 0);
     let store = RedisStore::new("shared", address, settings, Arc::new(SystemResolver::default())).unwrap();
     let store = store.on(&Handle::current());

@@ -1,0 +1,88 @@
+//! Service chaining: a component's request to `http://{id}.spin.internal` is answered by the component of that name, on
+//! the same thread, without a socket.
+//!
+//! The request passes the other component's admission and limits as any other does. It has nine tenths of the time that
+//! is left to the one that caused it, so that the caller can still answer when the called does not; and a chain is at
+//! most [`MAX_DEPTH`] long, so that a loop ends. A body is the caller's for as long as the called may take to write it.
+//! Which request causes which is known by the task that asks.
+
+mod exchange;
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+
+use http::{HeaderValue, Response, header};
+use wasi_http_host_core::LogThrottle;
+use wasi_http_host_egress::{COMPONENTS, Policy};
+use wasi_http_host_outbound::{Failure, Outcome};
+use wasi_http_host_runtime::{Cause, ChainedRequest, MAX_DEPTH, Siblings};
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use self::exchange::ChainedExchange;
+use super::Current;
+
+/// A component's way to the other components of its application.
+pub(super) struct Chain {
+    current: Arc<Current>,
+    policy: Arc<Policy>,
+}
+
+impl Chain {
+    /// For a component with this policy, on the thread that serves `current`.
+    pub(super) fn new(current: Arc<Current>, policy: Arc<Policy>) -> Self {
+        Self { current, policy }
+    }
+}
+
+impl Siblings for Chain {
+    fn send(
+        &self,
+        request: ChainedRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<WasiBody>, Failure>> + Send>> {
+        Box::pin(send(self.current.clone(), self.policy.clone(), request))
+    }
+}
+
+async fn send(
+    current: Arc<Current>,
+    policy: Arc<Policy>,
+    chained: ChainedRequest,
+) -> Result<Response<WasiBody>, Failure> {
+    let ChainedRequest { component: id, mut request, options, cause, origin } = chained;
+    if !policy.permits_component(&id) {
+        warn(&id, "a request to another component is not in allowed_outbound_hosts");
+        return Err(Failure::new(Error::HttpRequestDenied, Outcome::Denied));
+    }
+    let depth = cause.as_ref().map_or(0, |cause| cause.depth) + 1;
+    if depth > MAX_DEPTH {
+        warn(&id, "a chain of requests is too long: it is taken for a loop");
+        return Err(Failure::new(Error::LoopDetected, Outcome::Loop));
+    }
+    let Some(served) = current.get().named(&id).cloned() else {
+        warn(&id, "a request to a component that the application does not have");
+        let rcode = Some(format!("no component {id:?}"));
+        return Err(Failure::new(Error::DnsError { rcode, info_code: None }, Outcome::Dns));
+    };
+    let now = Instant::now();
+    let mut patience = served.deployment.bounds.request();
+    if let Some(cause) = &cause {
+        patience = patience.min(cause.deadline.saturating_duration_since(now) / 10 * 9);
+        for (name, value) in &cause.passed_on {
+            request.headers_mut().entry(name).or_insert_with(|| value.clone());
+        }
+    }
+    patience = options.first_byte_timeout.map_or(patience, |asked| patience.min(asked));
+    let deadline = now + patience;
+    if let Ok(host) = HeaderValue::try_from(format!("{id}{COMPONENTS}")) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    let cause = Cause::new(depth, request.headers(), deadline);
+    ChainedExchange::begin(served, now).run(request, cause, deadline, origin).await
+}
+
+/// Says of a request to `component` what was wrong with it; of many, not of each.
+fn warn(component: &str, message: &str) {
+    static THROTTLE: LogThrottle = LogThrottle::new();
+    if let Some(left_out) = THROTTLE.admit() {
+        tracing::warn!(component, left_out, "{message}");
+    }
+}

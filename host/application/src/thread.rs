@@ -1,0 +1,96 @@
+//! What a thread brings along, and how it puts together what it serves.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use wasi_http_host_keyvalue::{Stats as KeyValueStats, Stores, UnknownStore};
+use wasi_http_host_outbound::{self as outbound, Outbound};
+use wasi_http_host_runtime::{Dispatch, Siblings, Template};
+use wasi_http_host_telemetry::trace::Tracer;
+use wasmtime::Engine;
+
+use super::{ApplicationConfig, Current, Deployment, Generation, Served, ThreadApplication, chain::Chain};
+
+/// What a thread gives to all components that it serves.
+pub struct ThreadContext {
+    /// Its number, and of how many.
+    pub at: (usize, usize),
+    /// What bounds instances.
+    pub config: Arc<ApplicationConfig>,
+    /// What runs components.
+    pub engine: Engine,
+    /// The thread's own runtime.
+    pub runtime: Handle,
+    /// With connections of this thread where they are remote.
+    pub stores: Stores,
+    /// What is counted of operations on stores, on this thread.
+    pub keyvalue_stats: Arc<KeyValueStats>,
+    /// What all outbound requests of the process share.
+    pub outbound: Arc<Outbound>,
+    /// What the thread serves now, for components that ask one another.
+    pub current: Arc<Current>,
+    /// None where nobody asks for traces.
+    pub tracer: Option<Arc<Tracer>>,
+}
+
+impl ThreadContext {
+    /// What this thread serves of `generation`. What has not changed since `previous` is the same.
+    ///
+    /// # Errors
+    /// When a component is granted a store that the thread does not have.
+    pub fn assemble(
+        &self,
+        generation: &Arc<Generation>,
+        previous: Option<&ThreadApplication>,
+    ) -> Result<ThreadApplication, UnknownStore> {
+        let served = generation.deployments.iter().map(|deployment| {
+            let before = previous.and_then(|previous| previous.named(&deployment.name));
+            match before {
+                Some(before) if Arc::ptr_eq(&before.deployment, deployment) => Ok(before.clone()),
+                _ => self.serve(deployment, before.map(|before| &**before)).map(Arc::new),
+            }
+        });
+        Ok(ThreadApplication { generation: generation.clone(), served: served.collect::<Result<_, _>>()? })
+    }
+
+    fn serve(&self, deployment: &Arc<Deployment>, before: Option<&Served>) -> Result<Served, UnknownStore> {
+        let outbound = match before.filter(|before| before.deployment.policy == deployment.policy) {
+            // What it may reach has not changed: its connections are as good as new ones.
+            Some(before) => before.outbound.clone(),
+            None => outbound::Client::new(
+                self.outbound.clone(),
+                deployment.policy.clone(),
+                deployment.outbound_stats.clone(),
+            ),
+        };
+        let template = Template {
+            max_memory: deployment.bounds.max_memory.as_usize(),
+            environment: deployment.environment.clone(),
+            mounts: deployment.mounts.clone(),
+            settings: deployment.resolved.settings.clone(),
+            keyvalue: self.stores.grant(&deployment.stores)?,
+            keyvalue_stats: self.keyvalue_stats.clone(),
+            outbound: outbound.clone(),
+            output: deployment.output.clone(),
+            metrics: deployment.metrics.clone(),
+            siblings: deployment.policy.chains().then(|| {
+                Arc::new(Chain::new(self.current.clone(), deployment.policy.clone())) as Arc<dyn Siblings>
+            }),
+            component: deployment.name.clone(),
+            tracer: self.tracer.clone(),
+        };
+        let metrics = deployment.metrics.worker(self.at.0);
+        let linked = deployment.code.linked.clone();
+        let limits = deployment.bounds.on(&self.config.instances, self.at, linked.kind(), linked.waits());
+        let dispatch = Dispatch::new(
+            self.engine.clone(),
+            linked,
+            template,
+            limits,
+            deployment.metrics.clone(),
+            metrics.clone(),
+            self.runtime.clone(),
+        );
+        Ok(Served { deployment: deployment.clone(), dispatch, metrics, outbound })
+    }
+}

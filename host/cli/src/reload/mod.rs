@@ -1,0 +1,262 @@
+//! Changes while requests run: what is served now is replaced by what the files have become.
+
+mod debounce;
+mod hangup;
+mod retry;
+mod watch;
+
+pub(crate) use hangup::Hangup;
+pub(crate) use watch::FileWatch;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    task::{JoinError, spawn_blocking},
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use wasi_http_host_application::{Generation, LoadError, Loader};
+use wasi_http_host_core::lock;
+use wasi_http_host_manifest::Resolved;
+use wasi_http_host_runtime::CallError;
+use wasi_http_host_server::Worker;
+
+use self::{debounce::Debounce, retry::Retry};
+use crate::metrics::{HostMetrics, Reload};
+
+/// How often files are looked at; what has changed is loaded when it has stood still for as long. All looks are on other
+/// threads, one after the other: a file system that hangs holds up reloads, and neither probes nor the end.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Looks for changes, and brings them to the threads.
+pub(crate) struct Reloader {
+    loader: Arc<Loader>,
+    workers: Vec<Arc<Worker>>,
+    metrics: Arc<HostMetrics>,
+    current: Arc<Generation>,
+    /// None where files are not watched.
+    watch: Option<Arc<Mutex<FileWatch>>>,
+    hangup: Hangup,
+    /// Why the application could not be served at the last try, so that it is told once.
+    failed: Option<String>,
+    retry: Retry,
+    /// The settings where they are not those that are served, or what is wrong with them.
+    settings: Debounce<Result<Vec<Resolved>, String>>,
+    /// Their last failure, so that it is told once.
+    unfit: Option<String>,
+}
+
+/// Why a change is not served.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("component {name:?}: {cause}")]
+    Instance { name: Arc<str>, cause: CallError },
+    #[error("loading it broke down: {0}")]
+    Panic(#[from] JoinError),
+}
+
+impl ReloadError {
+    /// Whether another try may do better although nothing changes.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Load(error) => error.may_pass(),
+            // A full pool, until requests of before are over.
+            Self::Instance { cause, .. } => matches!(cause, CallError::NoInstance),
+            Self::Panic(_) => false,
+        }
+    }
+}
+
+/// What may have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// A file that is watched.
+    File,
+    /// A setting.
+    Setting,
+    /// Whatever it is: somebody asks.
+    Signal,
+    /// What was in the way of the last change.
+    Obstacle,
+}
+
+impl Reloader {
+    pub(crate) fn new(
+        loader: Arc<Loader>,
+        current: Arc<Generation>,
+        workers: Vec<Arc<Worker>>,
+        metrics: Arc<HostMetrics>,
+        watch: Option<FileWatch>,
+        hangup: Hangup,
+    ) -> Self {
+        let watch = watch.map(|watch| Arc::new(Mutex::new(watch)));
+        Self {
+            loader,
+            workers,
+            metrics,
+            current,
+            watch,
+            hangup,
+            failed: None,
+            retry: Retry::default(),
+            settings: Debounce::new(),
+            unfit: None,
+        }
+    }
+
+    /// Looks for ever. To be called within a runtime.
+    pub(crate) async fn run(mut self) {
+        let config = self.loader.config();
+        let poll = config.settings_poll.get();
+        let mut look = self.watch.is_some().then(|| ticks(LOOK_EVERY));
+        let polls = config.settings_dir.is_some() && !poll.is_zero();
+        let mut settings = polls.then(|| ticks(poll));
+        let mut hangups = self.hangup.signals();
+        loop {
+            let change = tokio::select! {
+                () = tick(&mut look) => Change::File,
+                () = tick(&mut settings) => Change::Setting,
+                () = hangups.next() => Change::Signal,
+                () = self.retry.due() => Change::Obstacle,
+            };
+            if change == Change::File && !self.has_settled().await {
+                continue;
+            }
+            match change {
+                Change::Setting => {
+                    if self.resettle().await
+                        && let Some(settings) = &mut settings
+                    {
+                        settings.reset_after(LOOK_EVERY.min(poll));
+                    }
+                }
+                Change::File | Change::Signal => {
+                    self.failed = None;
+                    self.retry.never();
+                    self.reload().await;
+                }
+                Change::Obstacle => self.reload().await,
+            }
+        }
+    }
+
+    /// Whether a file that is watched has changed, and no longer changes.
+    async fn has_settled(&self) -> bool {
+        let Some(watch) = self.watch.clone() else { return false };
+        spawn_blocking(move || lock(&watch).has_settled()).await.unwrap_or_default()
+    }
+
+    async fn reload(&mut self) {
+        let (loader, current, watch) = (self.loader.clone(), self.current.clone(), self.watch.clone());
+        let load = move || {
+            if let Some(watch) = watch {
+                // Their state before they are read: what changes meanwhile is another change.
+                let files = loader.files(&current);
+                let mut watch = lock(&watch);
+                watch.extend(files);
+                watch.settle();
+            }
+            loader.reload(&current)
+        };
+        let done = match spawn_blocking(load).await.map_err(ReloadError::from) {
+            Ok(Ok(generation)) => self.swap(generation).await,
+            Ok(Err(error)) => Err(error.into()),
+            Err(error) => Err(error),
+        };
+        if done.as_ref().is_err_and(ReloadError::may_pass) {
+            self.retry.later();
+        } else {
+            self.retry.never();
+        }
+        let told = done.as_ref().err().map(ToString::to_string);
+        if told.is_none() || told != self.failed {
+            self.failed = told;
+            self.report(done, "the application");
+        }
+    }
+
+    /// Takes settings up that have settled. Says whether they are to be looked at again soon, as they have not.
+    async fn resettle(&mut self) -> bool {
+        let (loader, current) = (self.loader.clone(), self.current.clone());
+        let look = spawn_blocking(move || loader.settings(&current)).await;
+        let found = match look.map_err(ReloadError::from).and_then(|found| Ok(found?)) {
+            Ok(None) => {
+                self.settings.forget();
+                self.unfit = None;
+                return false;
+            }
+            Ok(Some(settings)) => Ok(settings),
+            Err(error) => Err(error),
+        };
+        if !self.settings.has_settled(found.as_ref().cloned().map_err(ToString::to_string)) {
+            return true;
+        }
+        let done = match found.and_then(|settings| Ok(self.loader.resettle(&self.current, settings)?)) {
+            Ok(generation) => self.swap(generation).await,
+            Err(error) => Err(error),
+        };
+        let told = done.as_ref().err().map(ToString::to_string);
+        if told.is_none() || told != self.unfit {
+            self.unfit = told;
+            self.report(done, "the settings");
+        }
+        false
+    }
+
+    fn report(&self, done: Result<Vec<String>, ReloadError>, what: &str) {
+        match done {
+            Ok(changed) => {
+                self.metrics.reloads.count(Reload::Done);
+                tracing::info!(components = changed.join(" "), "{what} changed: reloaded");
+            }
+            Err(error) => {
+                self.metrics.reloads.count(Reload::Failed);
+                tracing::error!(%error, "{what} changed, and cannot be served: what was before still is");
+            }
+        }
+    }
+
+    /// Serves `generation`, once each of its components has shown on each thread that it can be instantiated. Returns
+    /// the names of those that changed.
+    async fn swap(&mut self, generation: Arc<Generation>) -> Result<Vec<String>, ReloadError> {
+        let mut next = Vec::with_capacity(self.workers.len());
+        for worker in &self.workers {
+            next.push(worker.prepare(&generation).map_err(LoadError::from)?);
+        }
+        for next in &next {
+            for served in next.fresh() {
+                let failed = |cause| ReloadError::Instance { name: served.deployment.name.clone(), cause };
+                served.dispatch.proven().await.map_err(failed)?;
+            }
+        }
+        let same = |name: &str| {
+            let (before, after) = (self.current.named(name), generation.named(name));
+            matches!((before, after), (Some(before), Some(after)) if Arc::ptr_eq(before, after))
+        };
+        let names = generation.deployments().iter().map(|deployment| &*deployment.name);
+        let changed = names.filter(|name| !same(name)).map(str::to_owned).collect();
+        for next in next {
+            next.adopt();
+        }
+        self.current = generation;
+        Ok(changed)
+    }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn tick(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,114 @@
+//! Files that are looked at for changes.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use wasi_http_host_manifest::Manifest;
+
+/// What tells one state of a file from another without reading it; none where there is no such file.
+type Mark = Option<[u64; 7]>;
+
+/// Files that are looked at for changes. Their metadata is asked for, as notifications do not reach through all that a
+/// file may lie in: bind mounts, network file systems, links that are swapped.
+pub(crate) struct FileWatch {
+    files: Vec<PathBuf>,
+    /// What has been dealt with.
+    known: Vec<Mark>,
+    /// What was there at the last look.
+    seen: Vec<Mark>,
+}
+
+impl FileWatch {
+    /// The manifest that `app` names, before it is read.
+    pub(crate) fn manifest(app: &Path) -> Self {
+        Self::new(vec![Manifest::file(app)])
+    }
+
+    /// The components that it names, too, before they are read.
+    pub(crate) fn components(&mut self, manifest: &Manifest) {
+        self.extend(manifest.components.iter().map(|component| component.source.clone()).collect());
+    }
+
+    /// Takes the files' present state for known.
+    fn new(files: Vec<PathBuf>) -> Self {
+        let known = marks(&files);
+        Self { files, seen: known.clone(), known }
+    }
+
+    /// Whether something has changed, and no longer changes: what is being written is left alone until the look after.
+    pub(super) fn has_settled(&mut self) -> bool {
+        let now = marks(&self.files);
+        let still = now == self.seen;
+        self.seen = now;
+        still && self.seen != self.known
+    }
+
+    /// What was seen last is dealt with.
+    pub(super) fn settle(&mut self) {
+        self.known.clone_from(&self.seen);
+    }
+
+    /// Looks at these files too, whose present state is known.
+    pub(super) fn extend(&mut self, files: Vec<PathBuf>) {
+        for file in files {
+            if !self.files.contains(&file) {
+                let mark = mark(&file);
+                self.files.push(file);
+                self.known.push(mark);
+                self.seen.push(mark);
+            }
+        }
+    }
+}
+
+fn marks(files: &[PathBuf]) -> Vec<Mark> {
+    files.iter().map(|file| mark(file)).collect()
+}
+
+fn mark(file: &Path) -> Mark {
+    let file = fs::metadata(file).ok()?;
+    let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()].map(i64::cast_unsigned);
+    let [mtime, mtime_ns, ctime, ctime_ns] = times;
+    Some([file.dev(), file.ino(), file.size(), mtime, mtime_ns, ctime, ctime_ns])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_counts_once_it_stands_still() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "one").unwrap();
+        let mut watch = FileWatch::new(vec![path.clone()]);
+        assert!(!watch.has_settled());
+        fs::write(&path, "other").unwrap();
+        assert!(!watch.has_settled(), "it may still be written");
+        assert!(watch.has_settled());
+        assert!(watch.has_settled(), "until it is dealt with");
+        watch.settle();
+        assert!(!watch.has_settled());
+    }
+
+    #[test]
+    fn a_file_that_comes_goes_or_is_another_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("file"), dir.path().join("link"));
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let mut watch = FileWatch::new(vec![link.clone()]);
+        fs::write(&path, "one").unwrap();
+        assert!(!watch.has_settled() && watch.has_settled(), "it has come");
+        watch.settle();
+        let other = dir.path().join("other");
+        fs::write(&other, "two").unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert!(!watch.has_settled() && watch.has_settled(), "another has its name");
+        watch.settle();
+        fs::remove_file(&path).unwrap();
+        assert!(!watch.has_settled() && watch.has_settled(), "it has gone");
+    }
+}

@@ -1,8 +1,0 @@
-//! Locks without poison: nothing here leaves a lock's data half-changed when it panics.
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Locks `mutex`.
-pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

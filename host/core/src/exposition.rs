@@ -1,0 +1,140 @@
+//! The text format of Prometheus, version 0.0.4, which is what scrapers, Istio's merge and the components' own
+//! metrics have in common.
+//!
+//! Source: <https://prometheus.io/docs/instrumenting/exposition_formats/>
+
+use std::fmt::{Display, Write as _};
+
+/// Collects families of samples as text.
+#[derive(Debug, Default)]
+pub struct Exposition {
+    text: String,
+}
+
+/// How a family's values move.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// They only grow.
+    Counter,
+    /// They go up and down.
+    Gauge,
+    /// Buckets, a sum and a count.
+    Histogram,
+}
+
+impl Exposition {
+    /// The value of the `Content-Type` that goes with it.
+    pub const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
+
+    /// Begins a family; its samples follow.
+    pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// One sample.
+    pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.text.push_str(name);
+        for (at, (label, value)) in labels.iter().enumerate() {
+            self.text.push(if at == 0 { '{' } else { ',' });
+            self.text.push_str(label);
+            self.text.push_str("=\"");
+            for c in value.chars() {
+                match c {
+                    '\\' => self.text.push_str("\\\\"),
+                    '"' => self.text.push_str("\\\""),
+                    '\n' => self.text.push_str("\\n"),
+                    c => self.text.push(c),
+                }
+            }
+            self.text.push('"');
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        let _ = writeln!(self.text, " {value}");
+    }
+
+    /// A family of one counter without labels.
+    pub fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, Kind::Counter, help);
+        self.sample(name, &[], value);
+    }
+
+    /// A family of one gauge without labels.
+    pub fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.family(name, Kind::Gauge, help);
+        self.sample(name, &[], value);
+    }
+
+    /// A histogram's samples: `buckets` are upper bounds in seconds with how many values lie at or below each,
+    /// without the infinite one.
+    pub fn histogram(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        buckets: &[(f64, u64)],
+        sum: f64,
+        count: u64,
+    ) {
+        let bucket = format!("{name}_bucket");
+        for (bound, below) in buckets {
+            let bound = bound.to_string();
+            let labels: Vec<_> = labels.iter().copied().chain([("le", &*bound)]).collect();
+            self.sample(&bucket, &labels, below);
+        }
+        let labels_inf: Vec<_> = labels.iter().copied().chain([("le", "+Inf")]).collect();
+        self.sample(&bucket, &labels_inf, count);
+        self.sample(&format!("{name}_sum"), labels, sum);
+        self.sample(&format!("{name}_count"), labels, count);
+    }
+
+    /// Appends what somebody else wrote in the same format.
+    pub fn append(&mut self, text: &str) {
+        self.text.push_str(text);
+        if !text.ends_with('\n') {
+            self.text.push('\n');
+        }
+    }
+
+    /// All of it.
+    pub fn into_text(self) -> String {
+        self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_samples_and_escapes() {
+        let mut exposition = Exposition::default();
+        exposition.family("hits_total", Kind::Counter, "Hits.");
+        exposition.sample("hits_total", &[("by", "a\"b\\c\nd"), ("status", "2xx")], 3);
+        exposition.gauge("live", "Live.", -1);
+        exposition.append("own 1");
+        assert_eq!(
+            exposition.into_text(),
+            "# HELP hits_total Hits.\n# TYPE hits_total counter\n\
+             hits_total{by=\"a\\\"b\\\\c\\nd\",status=\"2xx\"} 3\n\
+             # HELP live Live.\n# TYPE live gauge\nlive -1\nown 1\n"
+        );
+    }
+
+    #[test]
+    fn a_histogram_ends_with_infinity_sum_and_count() {
+        let mut exposition = Exposition::default();
+        exposition.histogram("t_seconds", &[("c", "x")], &[(0.5, 1), (1.0, 2)], 2.25, 3);
+        assert_eq!(
+            exposition.into_text(),
+            "t_seconds_bucket{c=\"x\",le=\"0.5\"} 1\nt_seconds_bucket{c=\"x\",le=\"1\"} 2\n\
+             t_seconds_bucket{c=\"x\",le=\"+Inf\"} 3\nt_seconds_sum{c=\"x\"} 2.25\nt_seconds_count{c=\"x\"} 3\n"
+        );
+    }
+}

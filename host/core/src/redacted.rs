@@ -1,0 +1,52 @@
+//! Flags whose value may hold a secret: an error names the flag and the reason, without the secret.
+
+use std::{ffi::OsStr, fmt::Display, marker::PhantomData, str::FromStr};
+
+use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
+
+/// Parses a flag's value as `T` does. An error shows only the part of the value that `shown` chooses, where clap would
+/// repeat all of it.
+pub struct Redacted<T> {
+    /// That part.
+    shown: fn(&str) -> String,
+    read: PhantomData<fn() -> T>,
+}
+
+impl<T> Redacted<T> {
+    /// A parser whose errors show what `shown` makes of the value.
+    #[must_use]
+    pub fn but(shown: fn(&str) -> String) -> Self {
+        Self { shown, read: PhantomData }
+    }
+}
+
+impl<T> Clone for Redacted<T> {
+    fn clone(&self) -> Self {
+        Self::but(self.shown)
+    }
+}
+
+/// The name in `NAME=VALUE`, for [`Redacted::but`].
+#[must_use]
+pub fn assigned_name(assignment: &str) -> String {
+    assignment.split_once('=').map_or_else(|| assignment.to_owned(), |(name, _)| format!("{name}=…"))
+}
+
+impl<T> TypedValueParser for Redacted<T>
+where
+    T: FromStr<Err: Display> + Clone + Send + Sync + 'static,
+{
+    type Value = T;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        let reason = match value.to_str().map(str::parse) {
+            Some(Ok(value)) => return Ok(value),
+            Some(Err::<T, _>(error)) => error.to_string(),
+            None => "it is not UTF-8".to_owned(),
+        };
+        let name = arg.map(ToString::to_string).unwrap_or_default();
+        let value = value.to_str().map(self.shown).unwrap_or_default();
+        let message = format!("invalid value '{value}' for '{name}': {reason}\n");
+        Err(clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command))
+    }
+}

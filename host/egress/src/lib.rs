@@ -1,0 +1,22 @@
+//! Whom the host may reach, and by which way: the egress policy of components, name resolution, proxies, and trusted
+//! certificates. Whatever opens a connection to another machine asks here.
+//!
+//! ```text
+//! URL ─ Target::of ─▶ Policy::decide (AllowList) ─▶ Resolve ─▶ Policy::permits, for each address ─▶ connection
+//! ```
+
+mod address;
+mod allow;
+mod policy;
+mod proxy;
+mod resolve;
+mod target;
+mod tls;
+
+pub use address::Reach;
+pub use allow::{AllowList, COMPONENTS, InvalidEntry, without_password};
+pub use policy::{Allowed, Denied, Policy, Prohibited};
+pub use proxy::{InvalidProxy, Proxies};
+pub use resolve::{MAX_ADDRESSES, Resolve, Resolving, SystemResolver};
+pub use target::{Host, InvalidTarget, Scheme, Target};
+pub use tls::{RootsError, Tls};

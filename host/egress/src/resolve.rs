@@ -1,0 +1,130 @@
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{LookupIpStrategy, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::Name;
+use hickory_resolver::system_conf::read_system_conf;
+
+use super::target::LOCALHOST;
+
+/// Most addresses of one name that are tried.
+pub const MAX_ADDRESSES: usize = 16;
+
+/// Answers that are remembered, for as long as they say themselves within the two bounds below.
+const CACHED_ANSWERS: u64 = 256;
+/// A service that moves is found again within this time, whatever its record says.
+const LONGEST_KEPT: Duration = Duration::from_secs(60);
+/// A service that has just been made is found soon.
+const LONGEST_ABSENT: Duration = Duration::from_secs(2);
+/// For one server's answer: a lost datagram leaves time to ask again before the connection's own limit.
+const LONGEST_ANSWER: Duration = Duration::from_secs(2);
+
+/// A name's addresses, some time.
+pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
+
+/// Looks names up.
+pub trait Resolve: Send + Sync + 'static {
+    /// The addresses of `host`, best first. The caller limits how long it may take.
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a>;
+}
+
+/// What the system's resolver would find, by `/etc/hosts` and `/etc/resolv.conf` (search domains, `ndots`, limits),
+/// which are read at the first look-up.
+///
+/// Not `getaddrinfo`: that loads libraries at run time, which a static program cannot rely on and a scratch image
+/// does not have, and occupies a thread for as long as a server keeps silent.
+#[derive(Default)]
+pub struct SystemResolver {
+    lookup: OnceLock<Lookup>,
+}
+
+/// The resolver, and why it knows no server.
+struct Lookup {
+    resolver: TokioResolver,
+    unconfigured: Option<String>,
+}
+
+impl Resolve for SystemResolver {
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a> {
+        Box::pin(async move {
+            if host.eq_ignore_ascii_case(LOCALHOST) {
+                // Without asking anybody (RFC 6761, 6.3), and without a file.
+                let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+                return Ok(loopback.map(|address| (address, port).into()).to_vec());
+            }
+            let lookup = match self.lookup.get() {
+                Some(lookup) => lookup,
+                None => {
+                    let read = Lookup::read()?;
+                    self.lookup.get_or_init(|| read)
+                }
+            };
+            let addresses = lookup.addresses(host).await?;
+            Ok(addresses.map(|address| (address, port).into()).take(MAX_ADDRESSES).collect())
+        })
+    }
+}
+
+impl Lookup {
+    fn read() -> io::Result<Self> {
+        let read = read_system_conf();
+        let unconfigured = read.as_ref().err().map(|error| format!("/etc/resolv.conf: {error}"));
+        // Without servers there are still the names of `/etc/hosts`.
+        let (config, options) = read
+            .unwrap_or_else(|_| (ResolverConfig::from_parts(None, vec![], vec![]), ResolverOpts::default()));
+        Self::new(&config, options, unconfigured)
+    }
+
+    fn new(
+        config: &ResolverConfig,
+        mut options: ResolverOpts,
+        unconfigured: Option<String>,
+    ) -> io::Result<Self> {
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.cache_size = CACHED_ANSWERS;
+        options.positive_max_ttl = Some(LONGEST_KEPT);
+        options.negative_max_ttl = Some(LONGEST_ABSENT);
+        options.timeout = options.timeout.min(LONGEST_ANSWER);
+        options.attempts = options.attempts.max(1);
+        // A search list replaces the host name's own domain, which the library would ask for first.
+        let (search, servers) = (config.search().to_vec(), config.name_servers().to_vec());
+        let config = ResolverConfig::from_parts(None, search, servers);
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let resolver = builder.with_options(options).build().map_err(io::Error::other)?;
+        Ok(Self { resolver, unconfigured })
+    }
+
+    async fn addresses(&self, host: &str) -> io::Result<impl Iterator<Item = IpAddr>> {
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+        let name = Name::from_ascii(host).map_err(invalid)?;
+        let found = self.resolver.lookup_ip(name).await.map_err(|error| self.failure(host, error))?;
+        Ok(found.iter().collect::<Vec<_>>().into_iter())
+    }
+
+    fn failure(&self, host: &str, error: NetError) -> io::Error {
+        match &self.unconfigured {
+            Some(reason) => {
+                io::Error::other(format!("{host} is not in /etc/hosts, and no server is known: {reason}"))
+            }
+            None if error.is_no_records_found() || error.is_nx_domain() => {
+                io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"))
+            }
+            None => io::Error::other(error),
+        }
+    }
+}
+
+impl std::fmt::Debug for SystemResolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SystemResolver").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

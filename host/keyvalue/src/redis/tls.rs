@@ -1,0 +1,77 @@
+//! TLS to Redis: the roots of outbound requests, and a certificate of our own where the server asks for one.
+
+use super::RedisSettings;
+use rustls::ClientConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use wasi_http_host_egress::{RootsError, Tls};
+
+/// Largest file with a certificate or a key, in bytes.
+const MAX_PEM_BYTES: u64 = 256 << 10;
+
+/// By what we show who we are.
+#[derive(Debug, Clone)]
+pub struct ClientCertificate {
+    /// The chain, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+}
+
+pub(super) struct Security {
+    roots: Tls,
+    client: Option<ClientCertificate>,
+}
+
+impl Security {
+    pub(super) fn new(settings: &RedisSettings) -> Result<Self, RootsError> {
+        let roots = Tls::new(settings.ca_file.as_deref())?;
+        Ok(Self { roots, client: settings.client_certificate.clone() })
+    }
+
+    /// Encrypts a connection to `host`, whose certificate must name it.
+    pub(super) async fn connect(
+        &self,
+        host: &str,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, String> {
+        let mut config = ClientConfig::clone(&*self.roots.config().await.map_err(|e| e.to_string())?);
+        config.alpn_protocols.clear();
+        if let Some(files) = &self.client {
+            // Read for each connection, so that a renewed one is taken up by the next.
+            config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(files.read().await?));
+        }
+        let name = ServerName::try_from(host.to_owned()).map_err(|e| e.to_string())?;
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| format!("TLS: {e}"))
+    }
+}
+
+impl ClientCertificate {
+    async fn read(&self) -> Result<CertifiedKey, String> {
+        let failed = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let text = read(&self.certificate).await?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+        let chain = chain.map_err(|error| failed(&self.certificate, &error))?;
+        let key = PrivateKeyDer::from_pem_slice(&read(&self.key).await?);
+        let key = key.map_err(|error| failed(&self.key, &error))?;
+        let provider = rustls::crypto::ring::default_provider();
+        CertifiedKey::from_der(chain, key, &provider).map_err(|error| failed(&self.certificate, &error))
+    }
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let mut text = Vec::new();
+    let read = async {
+        let file = tokio::fs::File::open(path).await?;
+        file.take(MAX_PEM_BYTES).read_to_end(&mut text).await
+    };
+    read.await.map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(text)
+}

@@ -1,0 +1,228 @@
+//! TOML with positions: each value knows its path and line, so that whatever is wrong with it can be found.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// A manifest that cannot be read or served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1, where it is about one.
+    pub line: Option<usize>,
+    /// The path of the key (`component.gists.source`), where it is about one.
+    pub key: Option<String>,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl Error {
+    /// A problem with the file as a whole.
+    pub(super) fn whole(file: &Path, problem: impl Into<String>) -> Self {
+        Self { file: file.into(), line: None, key: None, problem: problem.into() }
+    }
+
+    /// Whether the file cannot even be read as text.
+    pub fn is_whole(&self) -> bool {
+        self.line.is_none()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, ": {key}")?;
+        }
+        write!(f, ": {}", self.problem)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A file, to tell lines by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    file: &'a Path,
+    text: &'a str,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(file: &'a Path, text: &'a str) -> Self {
+        Self { file, text }
+    }
+
+    /// The document as one section.
+    pub(super) fn root(self) -> Result<Section<'a>, Error> {
+        let document = DeTable::parse(self.text).map_err(|e| Error {
+            file: self.file.into(),
+            line: e.span().map(|span| self.line(span.start)),
+            key: None,
+            problem: e.message().to_owned(),
+        })?;
+        Ok(self.section(String::new(), 1, document.into_inner()))
+    }
+
+    fn line(self, offset: usize) -> usize {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        before.bytes().filter(|b| *b == b'\n').count() + 1
+    }
+
+    fn section(self, path: String, line: usize, table: DeTable<'a>) -> Section<'a> {
+        let entries = table.into_iter().map(|(key, value)| {
+            let line = self.line(key.span().start);
+            let key = key.into_inner().into_owned();
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            (key, Node { source: self, path, line, value: value.into_inner() })
+        });
+        Section { entries: entries.collect(), source: self, path, line }
+    }
+}
+
+/// A table whose keys are taken one by one; what is left at the end nobody has asked for.
+#[derive(Debug)]
+pub(super) struct Section<'a> {
+    source: Source<'a>,
+    path: String,
+    line: usize,
+    entries: BTreeMap<String, Node<'a>>,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn take(&mut self, key: &str) -> Option<Node<'a>> {
+        self.entries.remove(key)
+    }
+
+    pub(super) fn require(&mut self, key: &str) -> Result<Node<'a>, Error> {
+        self.take(key).ok_or_else(|| self.error(format!("{key} is missing")))
+    }
+
+    /// A sub-table that may be absent.
+    pub(super) fn section(&mut self, key: &str) -> Result<Option<Section<'a>>, Error> {
+        self.take(key).map(Node::section).transpose()
+    }
+
+    pub(super) fn optional_string(&mut self, key: &str) -> Result<Option<String>, Error> {
+        self.take(key).map(|node| node.string()).transpose()
+    }
+
+    pub(super) fn flag(&mut self, key: &str) -> Result<bool, Error> {
+        self.take(key).map_or(Ok(false), |node| node.boolean())
+    }
+
+    pub(super) fn list(&mut self, key: &str) -> Result<Vec<Node<'a>>, Error> {
+        self.take(key).map_or(Ok(Vec::new()), Node::list)
+    }
+
+    /// All entries, for a table with keys of the author's choice.
+    pub(super) fn into_entries(self) -> impl Iterator<Item = (String, Node<'a>)> {
+        self.entries.into_iter()
+    }
+
+    /// Takes keys that Spin knows and that have no effect on serving.
+    pub(super) fn ignore(&mut self, keys: &[&str]) {
+        keys.iter().for_each(|key| drop(self.take(key)));
+    }
+
+    /// Takes keys that Spin knows, with a warning for each that is there.
+    pub(super) fn unsupported(&mut self, keys: &[&str], warnings: &mut Vec<String>) {
+        let present = keys.iter().filter_map(|key| self.take(key));
+        warnings.extend(present.map(|node| node.warning("not supported by this host")));
+    }
+
+    /// Warns of what is left.
+    pub(super) fn finish(self, warnings: &mut Vec<String>) {
+        warnings.extend(self.entries.into_values().map(|node| node.warning("unknown key")));
+    }
+
+    pub(super) fn error(&self, problem: impl Into<String>) -> Error {
+        Error {
+            file: self.source.file.into(),
+            line: Some(self.line),
+            key: Some(self.path.clone()).filter(|path| !path.is_empty()),
+            problem: problem.into(),
+        }
+    }
+}
+
+/// A value and where it stands.
+#[derive(Debug)]
+pub(super) struct Node<'a> {
+    source: Source<'a>,
+    path: String,
+    line: usize,
+    value: DeValue<'a>,
+}
+
+impl<'a> Node<'a> {
+    pub(super) fn string(&self) -> Result<String, Error> {
+        self.value.as_str().map(str::to_owned).ok_or_else(|| self.want("a string"))
+    }
+
+    /// A string, or an integer as it is written.
+    pub(super) fn text(&self) -> Result<String, Error> {
+        match self.value.as_integer() {
+            Some(integer) => Ok(integer.as_str().to_owned()),
+            None => self.value.as_str().map(str::to_owned).ok_or_else(|| self.want("a string or an integer")),
+        }
+    }
+
+    pub(super) fn boolean(&self) -> Result<bool, Error> {
+        self.value.as_bool().ok_or_else(|| self.want("true or false"))
+    }
+
+    pub(super) fn is_integer(&self, number: &str) -> bool {
+        self.value.as_integer().is_some_and(|integer| integer.as_str() == number)
+    }
+
+    pub(super) fn is_string(&self) -> bool {
+        self.value.is_str()
+    }
+
+    pub(super) fn list(self) -> Result<Vec<Node<'a>>, Error> {
+        let Self { source, path, line, value } = self;
+        let DeValue::Array(items) = value else {
+            return Err(Self { source, path, line, value }.want("an array"));
+        };
+        let node = |(n, item): (usize, Spanned<DeValue<'a>>)| {
+            let line = source.line(item.span().start);
+            Node { source, path: format!("{path}[{n}]"), line, value: item.into_inner() }
+        };
+        Ok(items.into_iter().enumerate().map(node).collect())
+    }
+
+    pub(super) fn section(self) -> Result<Section<'a>, Error> {
+        match self.value {
+            DeValue::Table(table) => Ok(self.source.section(self.path, self.line, table)),
+            _ => Err(self.want("a table")),
+        }
+    }
+
+    fn want(&self, what: &str) -> Error {
+        self.error(format!("want {what}, found {}", self.value.type_str()))
+    }
+
+    pub(super) fn error(&self, problem: impl Into<String>) -> Error {
+        Error {
+            file: self.source.file.into(),
+            line: Some(self.line),
+            key: Some(self.path.clone()),
+            problem: problem.into(),
+        }
+    }
+
+    /// Where it stands, for what is said of another.
+    pub(super) fn place(&self) -> String {
+        format!("{} (line {})", self.path, self.line)
+    }
+
+    pub(super) fn warning(&self, text: &str) -> String {
+        format!("{}:{}: {}: {text}", self.source.file.display(), self.line, self.path)
+    }
+}

@@ -1,0 +1,76 @@
+use super::document::{Error, Node, Section};
+use super::least::{LEAST_MEMORY, LEAST_REQUEST_TIMEOUT};
+use std::fmt::Display;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::str::FromStr;
+use wasi_http_host_core::{ByteSize, Period};
+
+/// `[component.ID.tool.wasi-http-host]`: bounds of one component, by the names of the flags that bound each. Those of
+/// the flags hold all the same: a manifest cannot widen what the operator allows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnLimits {
+    /// `max-instances`.
+    pub max_instances: Option<NonZeroU32>,
+    /// `max-memory`.
+    pub max_memory: Option<ByteSize>,
+    /// `instance-max-concurrency`.
+    pub instance_max_concurrency: Option<NonZeroUsize>,
+    /// `max-concurrent-requests`.
+    pub max_concurrent_requests: Option<NonZeroUsize>,
+    /// `max-queued-requests`.
+    pub max_queued_requests: Option<usize>,
+    /// `request-timeout`.
+    pub request_timeout: Option<Period>,
+}
+
+impl OwnLimits {
+    /// Reads the component's `tool` table; what others keep there is theirs.
+    pub(super) fn read(tool: Option<Node<'_>>, warnings: &mut Vec<String>) -> Result<Self, Error> {
+        let Some(own) = tool.map(Node::section).transpose()?.and_then(|mut tools| tools.take(TABLE)) else {
+            return Ok(Self::default());
+        };
+        let mut own: Section<'_> = own.section()?;
+        let limits = Self {
+            max_instances: value(&mut own, "max-instances")?,
+            max_memory: at_least(&mut own, "max-memory", &LEAST_MEMORY)?,
+            instance_max_concurrency: value(&mut own, "instance-max-concurrency")?,
+            max_concurrent_requests: value(&mut own, "max-concurrent-requests")?,
+            max_queued_requests: value(&mut own, "max-queued-requests")?,
+            request_timeout: at_least(&mut own, "request-timeout", &LEAST_REQUEST_TIMEOUT)?,
+        };
+        own.finish(warnings);
+        Ok(limits)
+    }
+}
+
+const TABLE: &str = "wasi-http-host";
+
+impl Error {
+    /// Whether it is about a setting of this host, rather than one of Spin's.
+    #[must_use]
+    pub fn is_setting(&self) -> bool {
+        self.key.as_ref().is_some_and(|key| key.contains(&format!(".tool.{TABLE}")))
+    }
+}
+
+fn value<T: FromStr<Err: Display>>(section: &mut Section<'_>, key: &str) -> Result<Option<T>, Error> {
+    section.take(key).map(|node| parse(&node)).transpose()
+}
+
+/// The same where less than `least` could never work: it holds for the flag of that name too.
+fn at_least<T: FromStr<Err: Display> + PartialOrd + Display + Copy>(
+    section: &mut Section<'_>,
+    key: &str,
+    least: &T,
+) -> Result<Option<T>, Error> {
+    let Some(node) = section.take(key) else { return Ok(None) };
+    match parse::<T>(&node)? {
+        value if value < *least => Err(node.error(format!("{value} is less than {least}"))),
+        value => Ok(Some(value)),
+    }
+}
+
+fn parse<T: FromStr<Err: Display>>(node: &Node<'_>) -> Result<T, Error> {
+    let text = node.text()?;
+    text.parse().map_err(|error: T::Err| node.error(format!("{text:?}: {error}")))
+}

@@ -1,0 +1,284 @@
+use super::*;
+use crate::settings::{Assignment, Sources};
+use proptest::prelude::*;
+use std::ffi::OsString;
+use wasi_http_host_egress::{AllowList, Policy};
+
+const MINIMAL: &str = r#"
+spin_manifest_version = 2
+[application]
+name = "app"
+[[trigger.http]]
+route = "/..."
+component = "one"
+[component.one]
+source = "one.wasm"
+"#;
+
+fn parse(text: &str) -> Result<Manifest, Error> {
+    Manifest::parse(text, Path::new("dir/spin.toml"))
+}
+
+fn sources(environment: &'static [(&'static str, &'static str)], assignments: &[&str]) -> Sources {
+    let assignments = assignments.iter().map(|text| text.parse::<Assignment>().unwrap()).collect();
+    Sources::new(None, assignments).with_environment(|name| {
+        environment.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+    })
+}
+
+#[test]
+fn the_manifest_of_this_repository_is_served_whole() {
+    let manifest =
+        Manifest::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../spin.toml"))).unwrap();
+    assert_eq!(manifest.warnings, Vec::<String>::new());
+    assert_eq!(manifest.components[0].id, "gists");
+    assert!(manifest.components[0].source.ends_with("target/wasm32-wasip2/dist/gists.wasm"));
+    assert_eq!(manifest.components[0].key_value_stores, ["default"]);
+    assert!(manifest.routes.find("/octocat").is_some());
+
+    let resolved = manifest.resolve(&sources(&[], &[])).unwrap().remove(0);
+    assert_eq!(
+        resolved.settings.get("github_token").map(|v| (v.is_secret(), &**v.expose())),
+        Some((true, ""))
+    );
+    let policy = Policy::new(resolved.allowed_outbound_hosts, Vec::new());
+    assert!(policy.decide(&"https://api.github.com/users/octocat/gists".parse().unwrap()).is_ok());
+
+    let elsewhere = &[("GITHUB_API_URL", "http://127.0.0.1:8099"), ("GITHUB_TOKEN", "s3cret")];
+    let resolved = manifest.resolve(&sources(elsewhere, &[])).unwrap().remove(0);
+    assert!(!format!("{resolved:?}").contains("s3cret"));
+    assert_eq!(resolved.allowed_outbound_hosts, AllowList::parse(&["http://127.0.0.1:8099"]).unwrap());
+}
+
+#[test]
+fn a_minimal_manifest() {
+    let manifest = parse(MINIMAL).unwrap();
+    assert_eq!((manifest.name.as_str(), manifest.components[0].id.as_str()), ("app", "one"));
+    assert_eq!(manifest.components[0].source, Path::new("dir/one.wasm"));
+    assert!(manifest.components[0].key_value_stores.is_empty() && manifest.warnings.is_empty());
+}
+
+#[test]
+fn what_has_no_effect_is_named_with_its_path() {
+    let text = MINIMAL.replace("source =", "sqlite_databases = [\"default\"]\ncolour = \"blue\"\nsource =")
+        + r#"
+files = ["*.html", { source = "assets", destination = "/assets" }]
+[component.other]
+source = "other.wasm"
+[[trigger.redis]]
+channel = "c"
+component = "other"
+[extra]
+"#;
+    let manifest = parse(&text).unwrap();
+    assert_eq!(
+        manifest.warnings,
+        [
+            "dir/spin.toml:13: component.one.files[0]: patterns are not supported: want { source, destination }",
+            "dir/spin.toml:9: component.one.sqlite_databases: not supported by this host",
+            "dir/spin.toml:10: component.one.colour: unknown key",
+            "dir/spin.toml:16: trigger.redis: only HTTP triggers are served",
+            "dir/spin.toml:14: component.other: no HTTP trigger names it",
+            "dir/spin.toml:19: extra: unknown key",
+        ]
+    );
+    let mount = Mount { source: "dir/assets".into(), destination: "/assets".to_owned() };
+    assert_eq!(manifest.components[0].files, [mount]);
+}
+
+#[test]
+fn what_cannot_be_served_is_named_with_file_line_and_key() {
+    for (from, to, error) in [
+        ("= 2", "= 1", "dir/spin.toml:2: spin_manifest_version: only version 2 is read"),
+        ("name = \"app\"", "", "dir/spin.toml:3: application: name is missing"),
+        ("\"app\"", "7", "dir/spin.toml:4: application.name: want a string, found integer"),
+        (
+            "\"/...\"",
+            "\"one\"",
+            "dir/spin.toml:6: trigger.http[0].route: \"one\" is no route: want a leading slash",
+        ),
+        ("\"one\"", "\"two\"", "dir/spin.toml:7: trigger.http[0].component: there is no [component.two]"),
+        (
+            "\"/...\"",
+            "{ private = true }",
+            "dir/spin.toml:5: trigger: there is no [[trigger.http]] with a route",
+        ),
+        (
+            "\"one.wasm\"",
+            "{ url = \"u\" }",
+            "dir/spin.toml:9: component.one.source: only a file's path is supported: fetch the component first",
+        ),
+        (
+            "source =",
+            "allowed_outbound_hosts = [\n\"{{ host }}\"]\nsource =",
+            "dir/spin.toml:10: component.one.allowed_outbound_hosts[0]: variable host is not declared in [variables]",
+        ),
+        (
+            "[component.one]",
+            "[component.one.variables]\na = \"{{ b\"\n[component.one]",
+            "dir/spin.toml:9: component.one.variables.a: a `{{` is not closed by `}}`",
+        ),
+        (
+            "[component.one]",
+            "[variables]\nv = { secret = true }\n[component.one]",
+            "dir/spin.toml:9: variables.v: want either `default` or `required = true`",
+        ),
+        (
+            "[component.one]\n",
+            "[variables]\nv = { required = true, secret = true }\n[component.one]\nallowed_outbound_hosts = [\"https://{{ v }}\"]\n",
+            "dir/spin.toml:11: component.one.allowed_outbound_hosts[0]: v is secret, but the entries are shown in metrics",
+        ),
+        (
+            "[component.one]",
+            "[[trigger.http]]\nroute = \"/*\"\ncomponent = \"two\"\n[component.two]\nsource = \"b\"\n[component.one]",
+            "dir/spin.toml:9: trigger.http[1].route: /* is the route of trigger.http[0].route (line 6) too, which leads to component one",
+        ),
+        (
+            "source =",
+            "tool.wasi-http-host = { max-memory = \"lots\" }\nsource =",
+            "dir/spin.toml:9: component.one.tool.wasi-http-host.max-memory: \"lots\": \"lots\" is no size: write it as 65536, 64KiB or 16MiB",
+        ),
+        (
+            "source =",
+            "tool.wasi-http-host = { max-memory = 1 }\nsource =",
+            "dir/spin.toml:9: component.one.tool.wasi-http-host.max-memory: 1 is less than 64KiB",
+        ),
+        (
+            "source =",
+            "tool.wasi-http-host = { request-timeout = \"0\" }\nsource =",
+            "dir/spin.toml:9: component.one.tool.wasi-http-host.request-timeout: 0s is less than 10ms",
+        ),
+    ] {
+        let text = MINIMAL.replacen(from, to, 1);
+        assert_eq!(parse(&text).unwrap_err().to_string(), error);
+    }
+    let syntax = parse("a = 1\nb = ]").unwrap_err();
+    assert_eq!((syntax.line, syntax.key), (Some(2), None));
+}
+
+#[test]
+fn several_routes_may_lead_to_the_component() {
+    let text = MINIMAL.to_owned() + "[[trigger.http]]\nroute = \"/two\"\ncomponent = \"one\"\n";
+    let manifest = parse(&text.replace("\"/...\"", "\"/one\"")).unwrap();
+    assert!(manifest.routes.find("/one").is_some() && manifest.routes.find("/two").is_some());
+    assert!(manifest.routes.find("/three").is_none());
+}
+
+#[test]
+fn several_components_are_told_apart_by_their_routes() {
+    let text = MINIMAL.to_owned()
+        + r#"
+[component.one.tool.wasi-http-host]
+max-instances = 4
+max-memory = "16MiB"
+colour = "blue"
+[[trigger.http]]
+route = "/two/:id"
+component = "two"
+[[trigger.http]]
+route = { private = true }
+component = "three"
+[component.two]
+source = "two.wasm"
+[component.three]
+source = "three.wasm"
+"#;
+    let manifest = parse(&text).unwrap();
+    let ids: Vec<_> = manifest.components.iter().map(|component| component.id.as_str()).collect();
+    assert_eq!(ids, ["one", "two", "three"]);
+    let led = |path| manifest.routes.find(path).map(|(_, component)| component);
+    assert_eq!([led("/"), led("/two"), led("/two/x"), led("/two/x/y")], [Some(0), Some(0), Some(1), Some(0)]);
+    let limits = &manifest.components[0].limits;
+    assert_eq!(limits.max_instances.map(std::num::NonZeroU32::get), Some(4));
+    assert_eq!(limits.max_memory, Some(wasi_http_host_core::ByteSize::mib(16)));
+    assert_eq!(manifest.components[1].limits, OwnLimits::default());
+    assert_eq!(
+        manifest.warnings,
+        ["dir/spin.toml:14: component.one.tool.wasi-http-host.colour: unknown key"]
+    );
+}
+
+#[test]
+fn a_component_may_stand_in_its_trigger() {
+    let text = "spin_manifest_version = 2\n[application]\nname = \"app\"\n[[trigger.http]]\nroute = \"/...\"\ncomponent = { source = \"one.wasm\" }\n";
+    assert_eq!(parse(text).unwrap().components[0].source, Path::new("dir/one.wasm"));
+}
+
+#[test]
+fn later_sources_win() {
+    let text = MINIMAL.to_owned()
+        + "[component.one.variables]\nk = \"<{{ v }}>\"\nfixed = \"f\"\n[variables]\nv = { default = \"default\" }\n";
+    let manifest = parse(&text).unwrap();
+    let value = |environment, assignments: &[&str]| {
+        let resolved = manifest.resolve(&sources(environment, assignments)).unwrap().remove(0);
+        resolved.settings.get("k").unwrap().expose().to_string()
+    };
+    assert_eq!(value(&[], &[]), "<default>");
+    assert_eq!(value(&[("V", "env"), ("K", "not read"), ("FIXED", "not read")], &[]), "<env>");
+    assert_eq!(value(&[("V", "env"), ("SPIN_VARIABLE_V", "spin")], &[]), "<spin>");
+    assert_eq!(value(&[("V", "env")], &["v=first", "V=flag"]), "<flag>");
+    assert_eq!(value(&[("V", "env")], &["v"]), "<env>");
+    assert_eq!(value(&[], &["k=whole"]), "whole");
+}
+
+#[test]
+fn a_required_variable_must_be_set() {
+    let text = MINIMAL.to_owned() + "[variables]\nneeded = { required = true }\n";
+    let manifest = parse(&text).unwrap();
+    let error = manifest.resolve(&sources(&[], &[])).unwrap_err().to_string();
+    assert!(error.contains("needed") && error.contains("NEEDED"), "{error}");
+    assert!(manifest.resolve(&sources(&[("NEEDED", "x")], &[])).is_ok());
+}
+
+#[test]
+fn a_bare_component_has_the_settings_that_are_declared_for_it() {
+    let manifest = Manifest::bare(Path::new("dir/app.wasm"));
+    assert_eq!(
+        (manifest.name.as_str(), manifest.components[0].source.as_path()),
+        ("app", Path::new("dir/app.wasm"))
+    );
+    let sources = sources(&[("A", "from env"), ("C", "not declared")], &["a", "b=flag", "unset"]);
+    let settings = manifest.resolve(&sources).unwrap().remove(0).settings;
+    let get = |key| settings.get(key).map(|value| value.expose().to_string());
+    assert_eq!(get("a").as_deref(), Some("from env"));
+    assert_eq!(get("b").as_deref(), Some("flag"));
+    assert_eq!((get("c"), get("unset")), (None, None));
+    assert!(!format!("{settings:?}").contains("flag"), "nobody said that it is not secret");
+}
+
+#[test]
+fn the_content_tells_a_component_from_a_manifest() {
+    let directory = tempfile::tempdir().unwrap();
+    let put = |name: &str, content: &[u8]| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    let wasm = put("any.name", b"\0asm\x0d\0\x01\0rest");
+    assert_eq!(Manifest::load(&wasm).unwrap(), Manifest::bare(&wasm));
+    put("spin.toml", MINIMAL.as_bytes());
+    assert_eq!(Manifest::load(directory.path()).unwrap().name, "app");
+    let error = |path: &Path| Manifest::load(path).unwrap_err().to_string();
+    assert!(error(&put("latin", b"name = \"\xe4\"")).ends_with("neither UTF-8 nor WebAssembly"));
+    assert!(error(&put("empty", b"")).contains("spin_manifest_version is missing"));
+    let huge = vec![b'#'; usize::try_from(MAX_BYTES).unwrap() + 1];
+    assert!(error(&put("huge", &huge)).contains("over the limit"));
+    assert!(error(&directory.path().join("none")).contains("none"));
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "\\PC{0,200}") {
+        let _ = parse(&text);
+    }
+
+    /// Whatever stands in the place of one value, the answer is a manifest or an error.
+    #[test]
+    fn no_value_panics(n in 0..8usize, value in r#"(""|1|true|\[\]|\[1\]|\{\}|\{ a = 1 \}|"\{\{ x \}\}")"#) {
+        let mut lines: Vec<String> = MINIMAL.lines().map(str::to_owned).collect();
+        let keyed: Vec<usize> = (0..lines.len()).filter(|n| lines[*n].contains(" = ")).collect();
+        let line = &mut lines[keyed[n % keyed.len()]];
+        *line = format!("{} = {value}", line.split(" = ").next().unwrap());
+        let _ = parse(&lines.join("\n"));
+    }
+}

@@ -1,0 +1,363 @@
+use super::body::{Exchange, ResponseBody};
+use super::error::{Causes, Failure};
+use super::headers::is_forbidden;
+use super::span::ClientSpan;
+use super::stats::{Outcome, Stats};
+use super::transport::{Connector, Transport};
+use http::{HeaderValue, Method, header};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::fmt;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use wasi_http_host_core::Held;
+use wasi_http_host_egress::Proxies;
+use wasi_http_host_egress::{Allowed, Policy};
+use wasi_http_host_egress::{Resolve, SystemResolver};
+use wasi_http_host_egress::{RootsError, Tls};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
+
+/// How often an HTTP/2 connection in use is probed, and how long the answer may take.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// The bounds of outbound requests. A guest's own options may only shorten the times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// For a place among the concurrent requests, and again for a connection: look-up, TCP, proxy and TLS.
+    pub connect: Duration,
+    /// From the connection to the response's head.
+    pub first_byte: Duration,
+    /// From one piece of the response's body to the next.
+    pub between_bytes: Duration,
+    /// From the request to the end of the response's body.
+    pub total: Duration,
+    /// Size of a response's head, in bytes.
+    pub max_response_head: usize,
+    /// Size of a response's body, in bytes.
+    pub max_response_body: u64,
+    /// Requests of a component in flight in the process.
+    pub max_concurrent: usize,
+    /// Requests that wait for a place among those.
+    pub max_waiting: usize,
+    /// Idle connections that a client keeps for each origin.
+    pub max_idle_per_origin: usize,
+    /// How long a client keeps them.
+    pub idle: Duration,
+    /// Connections of the process in all, those that are kept included.
+    pub max_open: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            first_byte: Duration::from_secs(30),
+            between_bytes: Duration::from_secs(30),
+            total: Duration::from_secs(60),
+            max_response_head: 64 << 10,
+            max_response_body: 64 << 20,
+            max_concurrent: 256,
+            max_waiting: 1024,
+            max_idle_per_origin: 32,
+            idle: Duration::from_secs(60),
+            max_open: Semaphore::MAX_PERMITS,
+        }
+    }
+}
+
+/// What [`Outbound`] is made of.
+#[derive(Debug)]
+pub struct OutboundSettings {
+    /// The bounds.
+    pub limits: Limits,
+    /// Which requests go through a proxy.
+    pub proxies: Proxies,
+    /// A PEM file of certificates to trust beside the system's.
+    pub extra_ca_file: Option<PathBuf>,
+}
+
+impl Default for OutboundSettings {
+    fn default() -> Self {
+        Self { limits: Limits::default(), proxies: Proxies::none(), extra_ca_file: None }
+    }
+}
+
+/// What all outbound requests of the process share.
+pub struct Outbound {
+    limits: Limits,
+    proxies: Proxies,
+    resolver: Arc<dyn Resolve>,
+    tls: Tls,
+    /// For connections that are open.
+    places: Arc<Semaphore>,
+}
+
+impl Outbound {
+    /// Outbound requests with these settings and the system's resolver.
+    ///
+    /// # Errors
+    /// When the extra CA file cannot be used.
+    pub fn new(settings: OutboundSettings) -> Result<Self, RootsError> {
+        Ok(Self {
+            tls: Tls::new(settings.extra_ca_file.as_deref())?,
+            places: Arc::new(Semaphore::new(settings.limits.max_open.min(Semaphore::MAX_PERMITS))),
+            limits: settings.limits,
+            proxies: settings.proxies,
+            resolver: Arc::new(SystemResolver::default()),
+        })
+    }
+
+    /// The same with another resolver.
+    #[must_use]
+    pub fn with_resolver(self, resolver: Arc<dyn Resolve>) -> Self {
+        Self { resolver, ..self }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
+
+    pub(super) fn resolver(&self) -> &dyn Resolve {
+        &*self.resolver
+    }
+
+    pub(super) fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
+    pub(super) fn places(&self) -> &Arc<Semaphore> {
+        &self.places
+    }
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound")
+            .field("limits", &self.limits)
+            .field("proxies", &self.proxies)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sends one component's outbound requests, with a connection pool of its own. Make one on each runtime, and clone
+/// it there: connections are driven by tasks of the runtime that opened them.
+#[derive(Clone)]
+pub struct Client {
+    transport: Arc<Transport>,
+    stats: Arc<Stats>,
+    pool: legacy::Client<Connector, WasiBody>,
+}
+
+impl Client {
+    /// A client under `policy`, with an empty pool. `stats` were made for the same policy and may be shared.
+    #[must_use]
+    pub fn new(outbound: Arc<Outbound>, policy: Arc<Policy>, stats: Arc<Stats>) -> Self {
+        let limits = outbound.limits.clone();
+        let transport = Arc::new(Transport { outbound, policy });
+        let pool = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(limits.idle)
+            .pool_max_idle_per_host(limits.max_idle_per_origin)
+            .http1_max_buf_size(limits.max_response_head.max(8 << 10))
+            .http2_max_header_list_size(u32::try_from(limits.max_response_head).unwrap_or(u32::MAX))
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .http2_keep_alive_timeout(KEEP_ALIVE)
+            .build(Connector(Arc::clone(&transport)));
+        Self { transport, stats, pool }
+    }
+
+    /// Sends `request`, if the policy allows it, and gives its response: the head now, the body as it is read.
+    ///
+    /// # Errors
+    /// When it is denied, a limit is reached, or the exchange fails.
+    pub async fn send(
+        &self,
+        request: http::Request<WasiBody>,
+        options: RequestOptions,
+    ) -> Result<http::Response<WasiBody>, Error> {
+        self.send_traced(request, options, None).await
+    }
+
+    /// The same, told by a span, which ends with the response's body.
+    pub async fn send_traced(
+        &self,
+        request: http::Request<WasiBody>,
+        options: RequestOptions,
+        mut span: Option<Box<ClientSpan>>,
+    ) -> Result<http::Response<WasiBody>, Error> {
+        let result = self.exchange(request, options, &mut span).await;
+        result.map_err(|failure| {
+            if let Some(span) = &mut span {
+                span.set_outcome(failure.outcome);
+            }
+            failure.error
+        })
+    }
+
+    async fn exchange(
+        &self,
+        mut request: http::Request<WasiBody>,
+        options: RequestOptions,
+        span: &mut Option<Box<ClientSpan>>,
+    ) -> Result<http::Response<WasiBody>, Failure> {
+        let start = Instant::now();
+        let limits = self.transport.outbound.limits();
+        let allowed = self.allow(&mut request)?;
+        let mut exchange = self.admit(&allowed).await?;
+        exchange.span = span.take();
+        let deadline = start + limits.total;
+        let connect = shorter(limits.connect, options.connect_timeout);
+        let first_byte = shorter(limits.first_byte, options.first_byte_timeout);
+
+        let head = self.head(request, connect, first_byte);
+        let head = tokio::select! {
+            head = head => head,
+            () = sleep_until(deadline) => Err(Failure::new(Error::HttpResponseTimeout, Outcome::Timeout)),
+        };
+        let response = head.inspect_err(|failure| exchange.outcome = failure.outcome)?;
+        exchange.outcome = Outcome::of(response.status());
+        self.stats.head(allowed.entry, start.elapsed());
+        if let Some(span) = &mut exchange.span {
+            span.set_head(response.status(), response.version());
+        }
+
+        let (mut head, body) = response.into_parts();
+        // The connection's own business, which the guest could only pass on by mistake.
+        let forbidden: Vec<_> = head.headers.keys().filter(|name| is_forbidden(name)).cloned().collect();
+        forbidden.into_iter().for_each(|name| drop(head.headers.remove(name)));
+        let limit = limits.max_response_body;
+        let size = http_body::Body::size_hint(&body).lower();
+        if size > limit {
+            exchange.outcome = Outcome::Limit;
+            return Err(Failure::new(Error::HttpResponseBodySize(Some(size)), Outcome::Limit));
+        }
+        let between_bytes = shorter(limits.between_bytes, options.between_bytes_timeout);
+        let body = ResponseBody {
+            held: Held::until(deadline, (body, exchange), |(_, exchange)| {
+                exchange.outcome = Outcome::Timeout;
+            }),
+            left: limit,
+            limit,
+            deadline,
+            between_bytes,
+            timer: None,
+        };
+        Ok(http::Response::from_parts(head, body.boxed_unsync()))
+    }
+
+    /// Asks the policy, and writes the URL and `Host` in the form that it was asked in.
+    fn allow(&self, request: &mut http::Request<WasiBody>) -> Result<Allowed, Failure> {
+        // A tunnel would carry what no policy sees; a trace would show the guest what a proxy's password is.
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return Err(Failure::new(Error::HttpRequestMethodInvalid, Outcome::Denied));
+        }
+        let allowed = self.transport.policy.decide(request.uri()).map_err(|denied| {
+            self.stats.count_denied();
+            if let Some(left_out) = self.stats.log().admit() {
+                tracing::warn!(reason = %denied, left_out, "outbound request denied");
+            }
+            Failure::from(denied)
+        })?;
+        let invalid = |_| Failure::new(Error::HttpRequestUriInvalid, Outcome::Denied);
+        let authority = allowed.target.authority();
+        let mut uri = std::mem::take(request.uri_mut()).into_parts();
+        uri.authority = Some(authority.parse().map_err(|_| ()).map_err(invalid)?);
+        *request.uri_mut() = http::Uri::from_parts(uri).map_err(|_| ()).map_err(invalid)?;
+        let host = HeaderValue::try_from(authority).map_err(|_| ()).map_err(invalid)?;
+        request.headers_mut().insert(header::HOST, host);
+        *request.version_mut() = http::Version::HTTP_11;
+        let proxy = self.transport.outbound.proxies().of(request.uri());
+        if let Some(auth) = proxy.as_ref().and_then(|proxy| proxy.basic_auth())
+            && request.uri().scheme() == Some(&http::uri::Scheme::HTTP)
+        {
+            request.headers_mut().insert(header::PROXY_AUTHORIZATION, auth.clone());
+        }
+        Ok(allowed)
+    }
+
+    /// Waits for a place among the concurrent requests.
+    async fn admit(&self, allowed: &Allowed) -> Result<Exchange, Failure> {
+        let limits = self.transport.outbound.limits();
+        let places = self.stats.places(limits.max_concurrent, limits.max_waiting);
+        let full = || {
+            self.stats.begin();
+            self.stats.end(allowed.entry, Outcome::Limit);
+            Failure::new(Error::ConnectionLimitReached, Outcome::Limit)
+        };
+        let begin = |permit| {
+            self.stats.begin();
+            Exchange {
+                stats: Arc::clone(&self.stats),
+                entry: allowed.entry,
+                outcome: Outcome::Abandoned,
+                span: None,
+                _permit: permit,
+            }
+        };
+        if let Ok(permit) = Arc::clone(&places.in_flight).try_acquire_owned() {
+            return Ok(begin(permit));
+        }
+        let _place = places.waiting.try_acquire().map_err(|_| full())?;
+        let permit = timeout(limits.connect, Arc::clone(&places.in_flight).acquire_owned()).await;
+        permit.ok().and_then(Result::ok).map(begin).ok_or_else(full)
+    }
+
+    /// Sends the request and waits for the response's head: first for a connection, then for its answer.
+    async fn head(
+        &self,
+        mut request: http::Request<WasiBody>,
+        connect: Duration,
+        first_byte: Duration,
+    ) -> Result<http::Response<Incoming>, Failure> {
+        let uri = request.uri().clone();
+        let mut connection = capture_connection(&mut request);
+        let mut response = pin!(self.pool.request(request));
+        let failed = |error: legacy::Error| {
+            let failure = Failure::from(&error);
+            if let Some(left_out) = self.stats.log().admit() {
+                tracing::warn!(
+                    scheme = uri.scheme_str(),
+                    host = uri.host(),
+                    port = uri.port_u16(),
+                    error = %Causes(&error),
+                    outcome = failure.outcome.as_str(),
+                    left_out,
+                    "outbound request failed"
+                );
+            }
+            failure
+        };
+        tokio::select! {
+            biased;
+            response = &mut response => return response.map_err(failed),
+            _ = connection.wait_for_connection_metadata() => {}
+            () = sleep(connect) => return Err(Failure::new(Error::ConnectionTimeout, Outcome::Timeout)),
+        }
+        match timeout(first_byte, response).await {
+            Ok(response) => response.map_err(failed),
+            Err(_) => Err(Failure::new(Error::ConnectionReadTimeout, Outcome::Timeout)),
+        }
+    }
+}
+
+fn shorter(limit: Duration, asked: Option<Duration>) -> Duration {
+    asked.map_or(limit, |asked| asked.min(limit))
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("policy", &self.transport.policy).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,44 @@
+//! What is counted of outbound requests, as Prometheus reads it.
+
+use wasi_http_host_core::{Exposition, MetricKind};
+
+use super::Stats;
+
+/// Writes what was counted of each component, by its name. Outcomes that have not occurred are left out: most entries know two or three of the dozen.
+pub fn expose<'a>(to: &mut Exposition, components: impl Iterator<Item = (&'a str, &'a Stats)>) {
+    let all: Vec<_> = components
+        .map(|(component, stats)| (("component", component), stats, stats.snapshot().collect()))
+        .collect::<Vec<(_, _, Vec<_>)>>();
+    let name = "wasi_http_host_outbound_requests_total";
+    to.family(
+        name,
+        MetricKind::Counter,
+        "Finished requests to others, by the entry that allows them and how they ended.",
+    );
+    for (component, _, entries) in &all {
+        for entry in entries {
+            for (outcome, count) in entry.outcomes.iter().filter(|(_, count)| *count > 0) {
+                let labels = [*component, ("allowed", &*entry.entry), ("outcome", outcome.as_str())];
+                to.sample(name, &labels, count);
+            }
+        }
+    }
+    let name = "wasi_http_host_outbound_first_byte_seconds";
+    to.family(name, MetricKind::Histogram, "From a request to the head of its response.");
+    for (component, _, entries) in &all {
+        for entry in entries.iter().filter(|entry| entry.latency.count > 0) {
+            let (labels, latency) = ([*component, ("allowed", &*entry.entry)], &entry.latency);
+            to.histogram(name, &labels, &latency.buckets, latency.sum, latency.count);
+        }
+    }
+    let name = "wasi_http_host_outbound_denied_total";
+    to.family(name, MetricKind::Counter, "Requests that no entry allows.");
+    for (component, stats, _) in &all {
+        to.sample(name, &[*component], stats.denied());
+    }
+    let name = "wasi_http_host_outbound_requests_active";
+    to.family(name, MetricKind::Gauge, "Requests in flight.");
+    for (component, stats, _) in &all {
+        to.sample(name, &[*component], stats.in_flight());
+    }
+}

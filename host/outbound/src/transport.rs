@@ -1,0 +1,300 @@
+use super::client::Outbound;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use hyper::rt;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use std::error::Error as StdError;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+use tower_service::Service;
+use wasi_http_host_egress::MAX_ADDRESSES;
+use wasi_http_host_egress::{Host, InvalidTarget, Target};
+use wasi_http_host_egress::{Policy, Prohibited};
+
+/// How long the next address waits for the one before it (RFC 8305's recommendation).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+type Connecting<R, E> = Pin<Box<dyn Future<Output = Result<R, E>> + Send>>;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error(transparent)]
+    Invalid(#[from] InvalidTarget),
+    #[error(transparent)]
+    Prohibited(#[from] Prohibited),
+    #[error("the look-up of the host took too long")]
+    DnsTimeout,
+    #[error("the look-up of the host failed: {0}")]
+    Dns(io::Error),
+    #[error("connecting took too long")]
+    Timeout,
+    #[error("connecting failed: {0}")]
+    Tcp(io::Error),
+    #[error("TLS failed: {0}")]
+    Tls(BoxError),
+    #[error("the proxy failed: {0}")]
+    Proxy(BoxError),
+}
+
+/// Opens connections under one policy: what the pool calls when it has none that is free.
+#[derive(Clone)]
+pub(super) struct Connector(pub(super) Arc<Transport>);
+
+pub(super) struct Transport {
+    pub(super) outbound: Arc<Outbound>,
+    pub(super) policy: Arc<Policy>,
+}
+
+impl Service<http::Uri> for Connector {
+    type Response = MaybeHttpsStream<Stream>;
+    type Error = ConnectError;
+    type Future = Connecting<Self::Response, ConnectError>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: http::Uri) -> Self::Future {
+        let transport = Arc::clone(&self.0);
+        Box::pin(async move {
+            // One deadline for all steps: the step that it finds at work is the one that took too long.
+            let deadline = Instant::now() + transport.outbound.limits().connect;
+            timeout_at(deadline, transport.connect(uri, deadline)).await.unwrap_or(Err(ConnectError::Timeout))
+        })
+    }
+}
+
+/// The connection below TLS.
+#[derive(Clone)]
+struct Plain(Arc<Transport>, Instant);
+
+impl Service<http::Uri> for Plain {
+    type Response = Stream;
+    type Error = ConnectError;
+    type Future = Connecting<Stream, ConnectError>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: http::Uri) -> Self::Future {
+        let (transport, deadline) = (Arc::clone(&self.0), self.1);
+        Box::pin(async move { transport.plain(uri, deadline).await })
+    }
+}
+
+/// The connection to a proxy, which the policy has no say in.
+struct ToProxy(Arc<Transport>, Instant);
+
+impl Service<http::Uri> for ToProxy {
+    type Response = Stream;
+    type Error = ConnectError;
+    type Future = Connecting<Stream, ConnectError>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, proxy: http::Uri) -> Self::Future {
+        let (transport, deadline) = (Arc::clone(&self.0), self.1);
+        Box::pin(async move {
+            let target = Target::of(&proxy)?;
+            let addresses = transport.resolve(&target, deadline).await?;
+            transport.open(addresses).await
+        })
+    }
+}
+
+impl Transport {
+    async fn connect(
+        self: Arc<Self>,
+        uri: http::Uri,
+        deadline: Instant,
+    ) -> Result<MaybeHttpsStream<Stream>, ConnectError> {
+        let mut plain = Plain(Arc::clone(&self), deadline);
+        if uri.scheme() != Some(&http::uri::Scheme::HTTPS) {
+            return plain.call(uri).await.map(MaybeHttpsStream::Http);
+        }
+        let config = self.outbound.tls().config().await.map_err(|e| ConnectError::Tls(e.into()))?;
+        let connected = HttpsConnector::from((plain, config)).call(uri).await;
+        connected.map_err(|error| match error.downcast() {
+            Ok(ours) => *ours,
+            Err(tls) => ConnectError::Tls(tls),
+        })
+    }
+
+    async fn plain(self: Arc<Self>, uri: http::Uri, deadline: Instant) -> Result<Stream, ConnectError> {
+        let Some(proxy) = self.outbound.proxies().of(&uri) else {
+            let target = Target::of(&uri)?;
+            let addresses = self.permitted(&target, deadline).await?;
+            return self.open(addresses).await;
+        };
+        let mut to_proxy = ToProxy(self, deadline);
+        if uri.scheme() == Some(&http::uri::Scheme::HTTPS) {
+            let mut tunnel = Tunnel::new(proxy.uri().clone(), to_proxy);
+            if let Some(auth) = proxy.basic_auth() {
+                tunnel = tunnel.with_auth(auth.clone());
+            }
+            return tunnel.call(uri).await.map_err(|e| ConnectError::Proxy(e.into()));
+        }
+        let connected = to_proxy.call(proxy.uri().clone()).await;
+        let stream = connected.map_err(|e| ConnectError::Proxy(e.into()))?;
+        Ok(Stream { forwarded: true, ..stream })
+    }
+
+    /// The target's addresses that may be connected to. One that may not be does not spoil the others, so that a
+    /// host with a public and a private address is reached by the public one.
+    async fn permitted(&self, target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
+        let mut permitted = Vec::new();
+        let mut refused = None;
+        for address in self.resolve(target, deadline).await? {
+            match self.policy.permits(target, address.ip()) {
+                Ok(()) => permitted.push(address),
+                Err(prohibited) => refused = refused.or(Some(prohibited)),
+            }
+        }
+        match refused {
+            Some(prohibited) if permitted.is_empty() => Err(prohibited.into()),
+            _ => Ok(permitted),
+        }
+    }
+
+    /// Connects, once there is a place for another connection.
+    async fn open(&self, addresses: Vec<SocketAddr>) -> Result<Stream, ConnectError> {
+        let place = Arc::clone(self.outbound.places()).acquire_owned().await;
+        Stream::open(addresses, place.map_err(|closed| ConnectError::Tcp(io::Error::other(closed)))?).await
+    }
+
+    async fn resolve(&self, target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
+        let name = match &target.host {
+            Host::Ip(address) => return Ok(vec![(*address, target.port).into()]),
+            Host::Name(name) => name,
+        };
+        let look_up = self.outbound.resolver().resolve(name, target.port);
+        let found = timeout_at(deadline, look_up).await;
+        let mut addresses = found.map_err(|_| ConnectError::DnsTimeout)?.map_err(ConnectError::Dns)?;
+        addresses.truncate(MAX_ADDRESSES);
+        if addresses.is_empty() {
+            return Err(ConnectError::Dns(io::Error::new(io::ErrorKind::NotFound, "no address")));
+        }
+        Ok(addresses)
+    }
+}
+
+/// A TCP connection.
+pub(super) struct Stream {
+    io: TokioIo<TcpStream>,
+    /// To a proxy that forwards requests, which are then in absolute form.
+    forwarded: bool,
+    /// Given back when it closes.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Stream {
+    /// Connects to the first address that answers; each gets a head start over the next (RFC 8305).
+    async fn open(addresses: Vec<SocketAddr>, place: OwnedSemaphorePermit) -> Result<Self, ConnectError> {
+        let mut waiting = alternate(addresses).into_iter();
+        let mut attempts = FuturesUnordered::new();
+        let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address");
+        loop {
+            if let Some(address) = waiting.next() {
+                attempts.push(TcpStream::connect(address));
+            }
+            if attempts.is_empty() {
+                return Err(ConnectError::Tcp(failure));
+            }
+            tokio::select! {
+                Some(attempt) = attempts.next() => match attempt {
+                    Ok(stream) => {
+                        // Best effort: without it a request is only slower.
+                        let _ = stream.set_nodelay(true);
+                        return Ok(Self { io: TokioIo::new(stream), forwarded: false, _place: place });
+                    }
+                    Err(error) => failure = error,
+                },
+                () = tokio::time::sleep(HEAD_START), if waiting.len() > 0 => {}
+            }
+        }
+    }
+}
+
+/// The resolver's order, with the two families taking turns: a dead one then costs one head start.
+fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|a| a.is_ipv6() == first_is_v6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut order = Vec::with_capacity(first.len() + second.len());
+    while first.len() + second.len() > 0 {
+        order.extend(first.next());
+        order.extend(second.next());
+    }
+    order
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        self.io.connected().proxy(self.forwarded)
+    }
+}
+
+impl rt::Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl rt::Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let addresses = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "1.1.1.2:1"];
+        let order = alternate(addresses.iter().map(|a| a.parse().unwrap()).collect());
+        let order: Vec<String> = order.iter().map(ToString::to_string).collect();
+        assert_eq!(order, ["[::1]:1", "1.1.1.1:1", "[::2]:1", "1.1.1.2:1", "[::3]:1"]);
+        assert_eq!(alternate(Vec::new()), Vec::new());
+    }
+}

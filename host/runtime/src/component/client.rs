@@ -1,0 +1,81 @@
+//! `wasi:http`'s clients: wasmtime's, and before each a note whose request is sent, which the hook that sends it cannot see.
+
+use wasmtime::{
+    AsContextMut as _, StoreContextMut,
+    component::{Accessor, HasData, Linker, Resource},
+};
+use wasmtime_wasi::TrappableError;
+use wasmtime_wasi_http::{
+    RequestOptions, WasiHttp, WasiHttpCtxView, WasiHttpView as _,
+    p2::{
+        bindings::http::{outgoing_handler, types as p2_types},
+        types::{HostFutureIncomingResponse, HostOutgoingRequest},
+    },
+    p3::{
+        Request, Response,
+        bindings::http::{
+            client::{self, HostWithStore},
+            types::ErrorCode,
+        },
+    },
+};
+
+use crate::guest::Guest;
+
+/// As wasmtime has it; components that ask for another 0.2 are given it too.
+const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
+
+/// As [`WasiHttp`].
+struct Noted;
+
+impl HasData for Noted {
+    type Data<'a> = WasiHttpCtxView<'a>;
+}
+
+impl HostWithStore<Guest> for Noted {
+    async fn send(
+        store: &Accessor<Guest, Self>,
+        request: Resource<Request>,
+    ) -> Result<Resource<Response>, TrappableError<ErrorCode>> {
+        store.with(|mut store| note_sender(store.as_context_mut()));
+        // Hands the request over before anything else gets a turn.
+        WasiHttp::send(&store.with_getter::<WasiHttp>(Guest::http), request).await
+    }
+}
+
+fn note_sender(mut store: StoreContextMut<'_, Guest>) {
+    let guest = store.data();
+    let (causes, traced) = (guest.causes().cloned(), guest.traced().cloned());
+    if let Some(causes) = causes {
+        causes.note_sender(store.as_context_mut());
+    }
+    if let Some(traced) = traced {
+        traced.note_sender(store.as_context_mut());
+    }
+}
+
+pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    client::add_to_linker::<_, Noted>(linker, Guest::http)?;
+    add_outgoing_handler(linker)
+}
+
+/// The client of 0.2, which services of 0.3 may use too. Its generated trait has no sight of the store.
+fn add_outgoing_handler(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    type Arguments = (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>);
+    type Answer = Result<Resource<HostFutureIncomingResponse>, p2_types::ErrorCode>;
+    let mut handler = linker.instance(OUTGOING_HANDLER)?;
+    handler.func_wrap(
+        "handle",
+        |mut store: StoreContextMut<'_, Guest>,
+         (request, options): Arguments|
+         -> wasmtime::Result<(Answer,)> {
+            note_sender(store.as_context_mut());
+            let mut http = store.data_mut().http();
+            let sent = outgoing_handler::Host::handle(&mut http, request, options);
+            Ok((match sent {
+                Ok(response) => Ok(response),
+                Err(error) => Err(p2_types::Host::convert_error_code(&mut http, error)?),
+            },))
+        },
+    )
+}

@@ -1,0 +1,164 @@
+//! What a component imports and exports, and whether this host satisfies each import.
+
+use serde::Serialize;
+use wasmtime::{
+    Engine,
+    component::{Component, Linker, types::ComponentItem},
+};
+
+use super::{ComponentError, Kind, kind, linker};
+use crate::guest::Guest;
+
+/// What `inspect` shows of a component.
+#[derive(Debug, Serialize)]
+pub struct Inspection {
+    /// `service` (`wasi:http@0.3`), `proxy` (`wasi:http@0.2`), or nothing for a component that serves no HTTP.
+    pub kind: Option<&'static str>,
+    /// Everything that it imports.
+    pub imports: Vec<Import>,
+    /// Everything that it exports, by name.
+    pub exports: Vec<String>,
+}
+
+/// One import of a component.
+#[derive(Debug, Serialize)]
+pub struct Import {
+    /// As in `wasi:http/types@0.3.0`.
+    pub name: String,
+    /// The functions that it uses of it, for an interface.
+    pub functions: Vec<String>,
+    /// Whether this host provides it.
+    pub satisfied: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Inspection {
+    /// Looks at a compiled component.
+    ///
+    /// # Errors
+    /// When the host's own interfaces do not link, which is a defect of the host.
+    pub fn new(engine: &Engine, component: &Component) -> Result<Self, ComponentError> {
+        let linker = linker(engine, false).map_err(ComponentError::Invalid)?;
+        let mut unsatisfied = unsatisfied(engine, component, &linker);
+        let ty = component.component_type();
+        let imports = ty
+            .imports(engine)
+            .map(|(name, item)| {
+                let functions = match &item.ty {
+                    ComponentItem::ComponentInstance(instance) => instance
+                        .exports(engine)
+                        .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)))
+                        .map(|(name, _)| name.to_owned())
+                        .collect(),
+                    _ => Vec::new(),
+                };
+                let found = unsatisfied.iter().position(|(missing, _)| missing == name);
+                let reason = found.map(|at| unsatisfied.swap_remove(at).1);
+                Import { name: name.to_owned(), functions, satisfied: reason.is_none(), reason }
+            })
+            .collect();
+        let kind = kind(engine, component).ok().map(|kind| match kind {
+            Kind::Service => "service",
+            Kind::Proxy => "proxy",
+        });
+        Ok(Self { kind, imports, exports: ty.exports(engine).map(|(name, _)| name.to_owned()).collect() })
+    }
+
+    /// Whether this host can serve it.
+    pub fn runs(&self) -> bool {
+        self.kind.is_some() && self.imports.iter().all(|import| import.satisfied)
+    }
+}
+
+/// The imports that `linker` does not satisfy, each with the reason, as one line a person can act on.
+pub(super) fn missing(engine: &Engine, component: &Component, linker: &Linker<Guest>) -> Vec<String> {
+    unsatisfied(engine, component, linker)
+        .into_iter()
+        .map(|(name, reason)| format!("{name} ({reason})"))
+        .collect()
+}
+
+/// Name and reason of each unsatisfied import.
+///
+/// The linker reports the first one only. So each that it reports is replaced by functions that trap, until
+/// nothing is left to report; types stay those of the real linker, as one interface uses another's resources.
+fn unsatisfied(engine: &Engine, component: &Component, linker: &Linker<Guest>) -> Vec<(String, String)> {
+    let ty = component.component_type();
+    let mut linker = linker.clone();
+    linker.allow_shadowing(true);
+    let mut found: Vec<(String, String)> = Vec::new();
+    // Each round names one more import, so there are no more rounds than imports.
+    for _ in 0..ty.imports(engine).count() {
+        let Err(error) = linker.instantiate_pre(component) else { break };
+        let text = format!("{error:#}");
+        let next = ty.imports(engine).find(|(name, _)| {
+            text.contains(&format!("`{name}`")) && found.iter().all(|(known, _)| known != name)
+        });
+        let Some((name, item)) = next else { break };
+        found.push((name.to_owned(), reason(&error)));
+        if stub(engine, &mut linker, name, &item.ty).is_err() {
+            break;
+        }
+    }
+    found
+}
+
+/// The innermost cause says it best: "a matching implementation was not found", or which function differs. An interface
+/// that is not there at all is reported as one that lacks the first of its functions.
+fn reason(error: &wasmtime::Error) -> String {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let innermost = causes.last().cloned().unwrap_or_default();
+    if innermost.contains("not found in the linker") {
+        return "no such interface here".to_owned();
+    }
+    let export = causes.iter().find_map(|cause| cause.strip_prefix("instance export `")?.split('`').next());
+    match export {
+        Some(export) if innermost.ends_with("implementation is missing") => format!("no `{export}` here"),
+        _ => innermost,
+    }
+}
+
+fn stub(
+    engine: &Engine,
+    linker: &mut Linker<Guest>,
+    name: &str,
+    item: &ComponentItem,
+) -> wasmtime::Result<()> {
+    match item {
+        ComponentItem::ComponentInstance(instance) => {
+            let mut stubs = linker.instance(name)?;
+            for (export, item) in instance.exports(engine) {
+                match item.ty {
+                    ComponentItem::ComponentFunc(func) if func.async_() => {
+                        stubs.func_new_concurrent(export, |_, _, _, _| {
+                            Box::pin(async { Err(wasmtime::format_err!("a stub for inspection")) })
+                        })?;
+                    }
+                    ComponentItem::ComponentFunc(_) => {
+                        stubs.func_new(export, |_, _, _, _| {
+                            Err(wasmtime::format_err!("a stub for inspection"))
+                        })?;
+                    }
+                    ComponentItem::Resource(_) => {
+                        stubs.resource(
+                            export,
+                            wasmtime::component::ResourceType::host::<Stub>(),
+                            |_, _| Ok(()),
+                        )?;
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        }
+        ComponentItem::ComponentFunc(_) => {
+            linker.root().func_new(name, |_, _, _, _| Err(wasmtime::format_err!("a stub for inspection")))
+        }
+        _ => Err(wasmtime::format_err!("only interfaces and functions can be replaced")),
+    }
+}
+
+/// The type of resources that nobody provides.
+struct Stub;

@@ -1,0 +1,132 @@
+//! The flags of instances, of requests on their way to one, and of compiled code.
+
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+};
+
+use clap::Args;
+use wasi_http_host_core::{ByteSize, InvalidSetting, Period};
+use wasi_http_host_manifest::{LEAST_MEMORY, LEAST_REQUEST_TIMEOUT};
+
+/// Where compiled code is kept.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Compiled code")]
+pub struct CodeConfig {
+    /// Where compiled code is kept [default: wasi-http-host under the user's cache directory]
+    #[arg(long, value_name = "DIR", env = "WASI_HTTP_HOST_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Compile at each start, and keep nothing
+    #[arg(long, env = "WASI_HTTP_HOST_NO_CACHE")]
+    pub no_cache: bool,
+}
+
+/// How many instances there may be, and within which bounds each lives.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Instances")]
+pub struct InstanceConfig {
+    /// Threads that serve requests [default: one a core]
+    #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_THREADS")]
+    pub threads: Option<NonZeroUsize>,
+    /// Instances that may live at once, shared out evenly among the threads
+    #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_MAX_INSTANCES", default_value_t = InstanceConfig::default().max_instances)]
+    pub max_instances: NonZeroU32,
+    /// Linear memory that an instance may use, all its memories together
+    #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_MAX_MEMORY", default_value_t = InstanceConfig::default().max_memory)]
+    pub max_memory: ByteSize,
+    /// Requests that an instance serves before it is replaced [default: 10000; 1, which is a fresh instance for each,
+    /// where the component is a wasi:http@0.2 proxy: tool chains of that generation build on it]
+    #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_INSTANCE_MAX_REQUESTS")]
+    pub instance_max_requests: Option<NonZeroUsize>,
+    /// Requests that an instance serves at once
+    #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_INSTANCE_MAX_CONCURRENCY", default_value_t = InstanceConfig::default().instance_max_concurrency)]
+    pub instance_max_concurrency: NonZeroUsize,
+    /// How long an instance without work is kept
+    #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_INSTANCE_IDLE_TIMEOUT", default_value_t = InstanceConfig::default().instance_idle_timeout)]
+    pub instance_idle_timeout: Period,
+    /// How long a component's tasks may run on after its last response is out
+    #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_BACKGROUND_TIMEOUT", default_value_t = InstanceConfig::default().background_timeout)]
+    pub background_timeout: Period,
+}
+
+/// How long requests may take, and how many there may be.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Requests")]
+pub struct RequestConfig {
+    /// From a request's head to its response's head, waiting included: 503 or 504 after it
+    #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_REQUEST_TIMEOUT", default_value_t = RequestConfig::default().request_timeout)]
+    pub request_timeout: Period,
+    /// For the whole of a response's body
+    #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_RESPONSE_TIMEOUT", default_value_t = RequestConfig::default().response_timeout)]
+    pub response_timeout: Period,
+    /// Requests that are served at once
+    #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_MAX_CONCURRENT_REQUESTS", default_value_t = RequestConfig::default().max_concurrent_requests)]
+    pub max_concurrent_requests: NonZeroUsize,
+    /// Requests that may wait for one of these places: 503 beyond them
+    #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_MAX_QUEUED_REQUESTS", default_value_t = RequestConfig::default().max_queued_requests)]
+    pub max_queued_requests: usize,
+    /// How long they may wait: 503 after it
+    #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_QUEUE_TIMEOUT", default_value_t = RequestConfig::default().queue_timeout)]
+    pub queue_timeout: Period,
+}
+
+impl Default for InstanceConfig {
+    fn default() -> Self {
+        Self {
+            threads: None,
+            max_instances: const { NonZeroU32::new(256).unwrap() },
+            max_memory: ByteSize::mib(128),
+            instance_max_requests: None,
+            instance_max_concurrency: const { NonZeroUsize::new(32).unwrap() },
+            instance_idle_timeout: Period::secs(30),
+            background_timeout: Period::secs(30),
+        }
+    }
+}
+
+impl Default for RequestConfig {
+    fn default() -> Self {
+        Self {
+            request_timeout: Period::secs(30),
+            response_timeout: Period::secs(300),
+            max_concurrent_requests: const { NonZeroUsize::new(1024).unwrap() },
+            max_queued_requests: 1024,
+            queue_timeout: Period::secs(5),
+        }
+    }
+}
+
+impl InstanceConfig {
+    /// Threads that serve: `--threads`, else one a core, and none without an instance, for it could serve nothing.
+    #[must_use]
+    pub fn thread_count(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let instances = usize::try_from(self.max_instances.get()).unwrap_or(usize::MAX);
+        self.threads.map_or(cores, usize::from).min(instances)
+    }
+
+    /// What clap cannot check.
+    ///
+    /// # Errors
+    /// Names the setting that cannot be.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        if self.max_memory < LEAST_MEMORY {
+            return Err(InvalidSetting {
+                name: "--max-memory",
+                reason: format!("{} is less than one page ({LEAST_MEMORY})", self.max_memory),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl RequestConfig {
+    /// What clap cannot check.
+    ///
+    /// # Errors
+    /// Names the first setting that cannot be.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        InvalidSetting::check_period("--request-timeout", self.request_timeout, LEAST_REQUEST_TIMEOUT)?;
+        InvalidSetting::check_period("--response-timeout", self.response_timeout, Period::millis(10))
+    }
+}

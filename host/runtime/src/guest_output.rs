@@ -1,0 +1,213 @@
+//! What guests print: each line becomes a log line, within a budget of bytes a second.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+
+use wasi_http_host_core::{bounded, lock};
+
+use super::ComponentMetrics;
+
+/// A longer line is cut into pieces of this length.
+const LINE_BYTES: usize = 8 << 10;
+/// What all guests together may print a second, and at once after a silence.
+const BYTES_PER_SECOND: usize = 256 << 10;
+const BURST: usize = 1 << 20;
+/// How often it is said that something was dropped.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// Which of a guest's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuestStream {
+    /// Logged at level info.
+    Stdout,
+    /// Logged at level warn.
+    Stderr,
+}
+
+/// Where the guests of a component print to.
+pub struct GuestOutput {
+    component: String,
+    metrics: Arc<ComponentMetrics>,
+    budget: Mutex<Budget>,
+}
+
+struct Budget {
+    left: usize,
+    filled: Instant,
+    dropped: u64,
+    reported: Option<Instant>,
+}
+
+impl GuestOutput {
+    /// For the component of this name, with a budget of its own.
+    #[must_use]
+    pub fn new(component: &str, metrics: Arc<ComponentMetrics>) -> Arc<Self> {
+        let budget = Budget { left: BURST, filled: Instant::now(), dropped: 0, reported: None };
+        Arc::new(Self { component: component.to_owned(), metrics, budget: Mutex::new(budget) })
+    }
+
+    /// A stream for one instance.
+    pub fn stream(self: &Arc<Self>, stream: GuestStream) -> impl StdoutStream + use<> {
+        Lines(Arc::new(Mutex::new(Pending { output: self.clone(), stream, line: Vec::new() })))
+    }
+
+    fn log(&self, stream: GuestStream, line: &[u8]) {
+        if !self.afford(line.len().max(1), Instant::now()) {
+            return;
+        }
+        let line = String::from_utf8_lossy(line);
+        let (component, line) = (&*self.component, bounded(&line, LINE_BYTES));
+        match stream {
+            GuestStream::Stdout => tracing::info!(component, stream = "stdout", "{line}"),
+            GuestStream::Stderr => tracing::warn!(component, stream = "stderr", "{line}"),
+        }
+    }
+
+    /// Whether `bytes` are within the budget; if not they are counted, and now and then reported.
+    fn afford(&self, bytes: usize, now: Instant) -> bool {
+        let mut budget = lock(&self.budget);
+        let (affordable, report) = budget.spend(bytes, now);
+        drop(budget);
+        if !affordable {
+            self.metrics.guest_bytes_dropped.inc_by(bytes as u64);
+        }
+        if let Some(dropped) = report {
+            tracing::warn!(
+                component = &*self.component,
+                dropped_bytes = dropped,
+                "a guest prints more than is logged"
+            );
+        }
+        affordable
+    }
+}
+
+impl Budget {
+    fn spend(&mut self, bytes: usize, now: Instant) -> (bool, Option<u64>) {
+        let earned =
+            now.duration_since(self.filled).as_millis().saturating_mul(BYTES_PER_SECOND as u128) / 1_000;
+        if earned > 0 {
+            self.left = self.left.saturating_add(usize::try_from(earned).unwrap_or(BURST)).min(BURST);
+            self.filled = now;
+        }
+        if bytes <= self.left {
+            self.left -= bytes;
+            return (true, None);
+        }
+        self.dropped += bytes as u64;
+        let due = self.reported.is_none_or(|last| now.duration_since(last) >= REPORT_EVERY);
+        let report = due.then(|| std::mem::take(&mut self.dropped));
+        if due {
+            self.reported = Some(now);
+        }
+        (false, report)
+    }
+}
+
+/// One stream of an instance; clones share the unfinished line, as WASI's handles to one stream do.
+#[derive(Clone)]
+struct Lines(Arc<Mutex<Pending>>);
+
+struct Pending {
+    output: Arc<GuestOutput>,
+    stream: GuestStream,
+    line: Vec<u8>,
+}
+
+impl Pending {
+    fn push(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (piece, ended) = match piece.strip_suffix(b"\n") {
+                Some(piece) => (piece, true),
+                None => (piece, false),
+            };
+            let mut piece = piece;
+            while self.line.len() + piece.len() > LINE_BYTES {
+                let (head, rest) = piece.split_at((LINE_BYTES - self.line.len()).min(piece.len()));
+                self.line.extend_from_slice(head);
+                self.end_line();
+                piece = rest;
+            }
+            self.line.extend_from_slice(piece);
+            if ended {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        self.output.log(self.stream, &self.line);
+        self.line.clear();
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.end_line();
+        }
+    }
+}
+
+impl IsTerminal for Lines {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Lines {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+}
+
+/// Always ready: what is too much is dropped, so that printing cannot hold up a guest, nor a guest the log.
+impl AsyncWrite for Lines {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        lock(&self.0).push(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_cut_to_the_budget() {
+        let start = Instant::now();
+        let mut budget = Budget { left: BURST, filled: start, dropped: 0, reported: None };
+        let passed = (0..1_000).filter(|_| budget.spend(8 << 10, start).0).count();
+        assert_eq!(passed, BURST / (8 << 10), "at once, the burst");
+        let later = start + Duration::from_secs(1);
+        let passed = (0..1_000).filter(|_| budget.spend(8 << 10, later).0).count();
+        assert_eq!(passed, BYTES_PER_SECOND / (8 << 10), "a second later, a second's worth");
+    }
+
+    #[test]
+    fn what_was_dropped_is_reported_now_and_then() {
+        let start = Instant::now();
+        let mut budget = Budget { left: 0, filled: start, dropped: 0, reported: None };
+        assert_eq!(budget.spend(10, start), (false, Some(10)));
+        assert_eq!(budget.spend(10, start), (false, None));
+        let later = start + REPORT_EVERY;
+        budget.filled = later;
+        assert_eq!(budget.spend(10, later), (false, Some(20)));
+    }
+}

@@ -1,0 +1,121 @@
+//! The way of a guest's outbound requests, for the instance's store data: to other components of the application, or through
+//! the outbound client. There is no third.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, LazyLock},
+};
+
+use http::{HeaderName, Uri};
+use wasi_http_host_egress::COMPONENTS;
+use wasi_http_host_outbound::{Client, ClientSpan, Failure, is_forbidden};
+use wasi_http_host_telemetry::trace::Origin;
+use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
+
+use super::{
+    cause::{Cause, Causes},
+    traced::TracedTasks,
+};
+
+type SentRequest =
+    Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
+/// A response of another component, once it is there.
+type Answering = Pin<Box<dyn Future<Output = Result<http::Response<WasiBody>, Failure>> + Send>>;
+
+/// A request from one component to another of its application.
+pub struct ChainedRequest {
+    /// The component's name, from `http://NAME.spin.internal`.
+    pub component: String,
+    /// What is asked.
+    pub request: http::Request<WasiBody>,
+    /// The caller's time limits.
+    pub options: RequestOptions,
+    /// The request that causes it, where that is known.
+    pub cause: Option<Arc<Cause>>,
+    /// Its place in a trace; none where nobody asks for traces.
+    pub origin: Option<Arc<Origin>>,
+}
+
+/// The other components of an application, as one of them may ask them.
+pub trait Siblings: Send + Sync {
+    /// Sends one request. Called on the thread that serves the caller.
+    fn send(&self, request: ChainedRequest) -> Answering;
+}
+
+/// What an instance's outbound requests go through.
+pub(crate) struct Hooks {
+    pub(crate) client: Client,
+    /// Where the component may ask others of its application, and for which of its requests.
+    pub(crate) siblings: Option<(Arc<dyn Siblings>, Arc<Causes>)>,
+    pub(crate) traced: Option<Arc<TracedTasks>>,
+}
+
+static FILTER: LazyLock<ForbiddenHeaderFilter> = LazyLock::new(|| Arc::new(is_forbidden));
+
+impl WasiHttpHooks for Hooks {
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        is_forbidden(name)
+    }
+
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::clone(&FILTER)
+    }
+
+    fn send_request(
+        &mut self,
+        mut request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = SentRequest> + Send> {
+        let begun = self.traced.as_ref().map(|traced| {
+            ClientSpan::begin(&traced.tracer, &traced.component, traced.sender(), &mut request)
+        });
+        let (origin, mut span) = begun.map_or((None, None), |(origin, span)| (Some(origin), span));
+        let options = options.unwrap_or_default();
+        if let Some((siblings, causes)) = &self.siblings
+            && let Some(component) = component(request.uri()).map(str::to_owned)
+        {
+            let cause = causes.sender();
+            let response = siblings.send(ChainedRequest { component, request, options, cause, origin });
+            return Box::new(async move {
+                let response = response.await;
+                if let Some(span) = &mut span {
+                    span.set_chained(response.as_ref().map_err(|failure| failure.outcome));
+                }
+                let sent: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
+                Ok((response.map_err(|failure| failure.error)?, sent))
+            });
+        }
+        let client = self.client.clone();
+        Box::new(async move {
+            let response = client.send_traced(request, options, span).await?;
+            // A request body that fails shows in the response, which is all that there is to report.
+            let sent: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
+            Ok((response, sent))
+        })
+    }
+}
+
+/// The component that `uri` names, if it names one and not a host elsewhere.
+fn component(uri: &Uri) -> Option<&str> {
+    let host = uri.host()?;
+    let at = host.len().checked_sub(COMPONENTS.len())?;
+    let (id, suffix) = host.split_at_checked(at)?;
+    suffix.eq_ignore_ascii_case(COMPONENTS).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_told_from_a_host() {
+        let of = |uri: &'static str| component(&Uri::from_static(uri)).map(str::to_owned);
+        assert_eq!(of("http://back.spin.internal/path"), Some("back".to_owned()));
+        assert_eq!(of("http://back.SPIN.internal:80/"), Some("back".to_owned()));
+        for other in ["http://spin.internal/", "http://back.spin.internal.example/", "/path", "http://x/"] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Runs components: the engine and what it compiles, instances and the queue before them, and the interfaces that a
+//! component imports.
+//!
+//! ```text
+//! request ─▶ Admission (a place, or a bounded wait) ─▶ Dispatch (queue, instances) ─▶ component
+//!                                                                 │  wasi:http client ─▶ hooks ─▶ outbound | Siblings
+//!                                                                 │  wasi:keyvalue    ─▶ keyvalue
+//!                                                                 └─ wasi:config      ─▶ settings
+//! ```
+
+mod admission;
+mod cause;
+mod component;
+mod config;
+pub mod engine;
+mod guest;
+mod guest_output;
+mod hooks;
+mod keyvalue;
+mod metrics;
+mod refusal;
+mod service;
+mod settings;
+mod tasks;
+mod traced;
+
+pub use admission::{Admission, Permit};
+pub use cause::{Cause, MAX_DEPTH};
+pub use component::{ComponentError, Import, Inspection, Kind, Linked, check_binary};
+pub use config::{CodeConfig, InstanceConfig, RequestConfig};
+pub use guest::Template;
+pub use guest_output::GuestOutput;
+pub use hooks::{ChainedRequest, Siblings};
+pub use metrics::{ComponentMetrics, EndReason, MetricsRegistry, Rejection, WorkerMetrics};
+pub use refusal::Unserved;
+pub use service::{Call, CallError, Content, Dispatch, GuestBody, Limits, Reply};

@@ -1,0 +1,310 @@
+//! What is counted of components. It outlives reloads: a new version of a component goes on counting.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
+
+use wasi_http_host_core::{Counter, Exposition, Gauge, MetricKind, labelled_counters, lock};
+
+/// Upper bounds of the latency histogram, in microseconds: from a cached answer to the longest time limits.
+const BOUNDS_US: [u64; 18] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 10_000_000, 30_000_000,
+];
+/// Kinds of traps that are told apart: wasmtime has fewer, and a label set must be bounded all the same.
+const MAX_TRAP_KINDS: usize = 64;
+
+labelled_counters! {
+    /// Why an instance ended.
+    EndReason, EndCounters {
+        /// It had served as many requests as it may, or the host shuts down.
+        Finished = "finished",
+        /// It had no work for a while.
+        Idle = "idle",
+        /// Its background tasks took too long.
+        Abandoned = "background_timeout",
+        /// A request in it took too long.
+        TimedOut = "request_timeout",
+        /// It trapped.
+        Trapped = "trap",
+    }
+}
+
+labelled_counters! {
+    /// Why a request was not given to the component.
+    Rejection, RejectionCounters {
+        /// As many wait already as may.
+        QueueFull = "queue_full",
+        /// It waited too long for a place.
+        QueueTimeout = "queue_timeout",
+        /// No instance became free, or could be made, in time.
+        NoInstance = "no_instance",
+        /// Its head was not acceptable.
+        BadRequest = "bad_request",
+        /// Its body is larger than allowed.
+        BodyTooLarge = "body_too_large",
+    }
+}
+
+/// What one thread counts of a component's requests.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WorkerMetrics {
+    by_class: [Counter; 5],
+    aborted: Counter,
+    buckets: [Counter; BOUNDS_US.len()],
+    duration_us: Counter,
+    /// Requests that are being served.
+    pub active: Gauge,
+    /// Requests that an instance served after its first.
+    pub reused: Counter,
+}
+
+impl WorkerMetrics {
+    /// A request is over. Without a status, nothing could be answered.
+    pub fn request(&self, status: Option<http::StatusCode>, duration: Duration) {
+        let class =
+            status.and_then(|status| self.by_class.get(usize::from(status.as_u16() / 100).wrapping_sub(1)));
+        class.unwrap_or(&self.aborted).inc();
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.duration_us.inc_by(us);
+        if let Some(bucket) = self.buckets.get(BOUNDS_US.partition_point(|bound| *bound < us)) {
+            bucket.inc();
+        }
+    }
+}
+
+/// What is counted of a component.
+#[derive(Debug, Default)]
+pub struct ComponentMetrics {
+    component: String,
+    /// By thread.
+    workers: Mutex<Vec<Arc<WorkerMetrics>>>,
+    traps: Mutex<BTreeMap<String, u64>>,
+    /// Requests that wait for a place.
+    pub queued: Gauge,
+    /// Requests that never reached the component.
+    pub rejected: RejectionCounters,
+    /// Instances that live.
+    pub instances_live: Gauge,
+    /// Instances that were made.
+    pub instances_created: Counter,
+    /// Instances that ended.
+    pub instances_ended: EndCounters,
+    /// Requests that ended because another one in their instance did.
+    pub siblings: Counter,
+    /// Bytes of linear memory of all instances.
+    pub guest_memory: Gauge,
+    /// Requests for memory beyond an instance's ceiling.
+    pub memory_refused: Counter,
+    /// Bytes that guests printed beyond the budget.
+    pub guest_bytes_dropped: Counter,
+}
+
+impl ComponentMetrics {
+    /// For the component of this name.
+    pub fn new(component: &str) -> Arc<Self> {
+        Arc::new(Self { component: component.to_owned(), ..Self::default() })
+    }
+
+    /// The component's name.
+    pub fn component(&self) -> &str {
+        &self.component
+    }
+
+    /// What the thread of this number counts in.
+    pub fn worker(&self, thread: usize) -> Arc<WorkerMetrics> {
+        let mut workers = lock(&self.workers);
+        while workers.len() <= thread {
+            workers.push(Arc::default());
+        }
+        workers.get(thread).cloned().unwrap_or_default()
+    }
+
+    /// Counts a trap. `kind` is wasmtime's name of it; beyond 64 kinds, others count as `other`.
+    pub fn count_trap(&self, kind: &str) {
+        let mut traps = lock(&self.traps);
+        let kind = if traps.len() < MAX_TRAP_KINDS || traps.contains_key(kind) { kind } else { "other" };
+        *traps.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    fn workers(&self) -> Vec<Arc<WorkerMetrics>> {
+        lock(&self.workers).clone()
+    }
+
+    fn traps(&self) -> BTreeMap<String, u64> {
+        lock(&self.traps).clone()
+    }
+}
+
+/// The metrics of all components of the process.
+#[derive(Debug, Default)]
+pub struct MetricsRegistry {
+    /// By the order in which they were first served.
+    components: Mutex<Vec<Weak<ComponentMetrics>>>,
+    /// Requests for paths that no route leads from.
+    unrouted: Arc<ComponentMetrics>,
+}
+
+impl MetricsRegistry {
+    /// What is counted of the component of this name: the same as before, as long as anything of it still runs.
+    pub fn component(&self, name: &str) -> Arc<ComponentMetrics> {
+        let mut components = lock(&self.components);
+        components.retain(|component| component.strong_count() > 0);
+        let known = components.iter().filter_map(Weak::upgrade).find(|metrics| metrics.component() == name);
+        if let Some(metrics) = known {
+            return metrics;
+        }
+        let metrics = ComponentMetrics::new(name);
+        components.push(Arc::downgrade(&metrics));
+        metrics
+    }
+
+    /// What is counted of requests without a component.
+    #[must_use]
+    pub fn unrouted(&self) -> Arc<ComponentMetrics> {
+        self.unrouted.clone()
+    }
+
+    /// Writes what was counted of each component, and of requests without one where there were any.
+    pub fn expose(&self, to: &mut Exposition) {
+        let mut components: Vec<_> = lock(&self.components).iter().filter_map(Weak::upgrade).collect();
+        components.push(self.unrouted.clone());
+        let mut all: Vec<_> = components.iter().map(|metrics| Seen::of(metrics)).collect();
+        all.pop_if(|unrouted| unrouted.requests() == 0);
+        requests(to, &all);
+        instances(to, &all);
+    }
+}
+
+/// A component's metrics with its threads at hand.
+struct Seen<'a> {
+    metrics: &'a ComponentMetrics,
+    workers: Vec<Arc<WorkerMetrics>>,
+}
+
+impl<'a> Seen<'a> {
+    fn of(metrics: &'a ComponentMetrics) -> Self {
+        Self { metrics, workers: metrics.workers() }
+    }
+
+    fn label(&self) -> (&'static str, &'a str) {
+        ("component", self.metrics.component())
+    }
+
+    fn sum(&self, of: fn(&WorkerMetrics) -> u64) -> u64 {
+        self.workers.iter().map(|worker| of(worker)).sum()
+    }
+
+    fn requests(&self) -> u64 {
+        self.sum(|worker| worker.aborted.get() + worker.by_class.iter().map(Counter::get).sum::<u64>())
+    }
+}
+
+/// One sample a component.
+fn each<V: std::fmt::Display>(
+    to: &mut Exposition,
+    (name, kind, help): (&str, MetricKind, &str),
+    all: &[Seen<'_>],
+    value: impl Fn(&Seen<'_>) -> V,
+) {
+    let name = format!("wasi_http_host_{name}");
+    to.family(&name, kind, help);
+    for seen in all {
+        to.sample(&name, &[seen.label()], value(seen));
+    }
+}
+
+fn requests(to: &mut Exposition, all: &[Seen<'_>]) {
+    let name = "wasi_http_host_requests_total";
+    to.family(
+        name,
+        MetricKind::Counter,
+        "Requests that are over, by the class of their status; aborted: the client left.",
+    );
+    for seen in all {
+        for (at, class) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().enumerate() {
+            let threads = seen.workers.iter().filter_map(|worker| worker.by_class.get(at));
+            to.sample(name, &[seen.label(), ("status", class)], threads.map(Counter::get).sum::<u64>());
+        }
+        to.sample(name, &[seen.label(), ("status", "aborted")], seen.sum(|worker| worker.aborted.get()));
+    }
+
+    let name = "wasi_http_host_request_duration_seconds";
+    to.family(name, MetricKind::Histogram, "From a request's head to the last byte of its response.");
+    for seen in all {
+        let mut below = 0;
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "seconds for people: 53 bits of microseconds are 285 years"
+        )]
+        let buckets: Vec<_> = (BOUNDS_US.iter().enumerate())
+            .map(|(at, bound)| {
+                let threads = seen.workers.iter().filter_map(|worker| worker.buckets.get(at));
+                below += threads.map(Counter::get).sum::<u64>();
+                (*bound as f64 / 1e6, below)
+            })
+            .collect();
+        #[expect(clippy::cast_precision_loss, reason = "as above")]
+        let seconds = seen.sum(|worker| worker.duration_us.get()) as f64 / 1e6;
+        to.histogram(name, &[seen.label()], &buckets, seconds, seen.requests());
+    }
+
+    each(to, ("requests_active", MetricKind::Gauge, "Requests being served."), all, |seen| {
+        seen.workers.iter().map(|worker| worker.active.get()).sum::<i64>()
+    });
+    each(to, ("requests_queued", MetricKind::Gauge, "Requests that wait for a place."), all, |seen| {
+        seen.metrics.queued.get()
+    });
+    let name = "wasi_http_host_requests_rejected_total";
+    to.family(name, MetricKind::Counter, "Requests that never reached the component.");
+    for seen in all {
+        for (reason, count) in seen.metrics.rejected.all() {
+            to.sample(name, &[seen.label(), ("reason", reason)], count);
+        }
+    }
+}
+
+fn instances(to: &mut Exposition, all: &[Seen<'_>]) {
+    each(to, ("instances_live", MetricKind::Gauge, "Instances that live."), all, |seen| {
+        seen.metrics.instances_live.get()
+    });
+    each(to, ("instances_created_total", MetricKind::Counter, "Instances made."), all, |seen| {
+        seen.metrics.instances_created.get()
+    });
+    let help = "Requests that an instance served after its first.";
+    each(to, ("instances_reused_total", MetricKind::Counter, help), all, |seen| {
+        seen.sum(|worker| worker.reused.get())
+    });
+    let name = "wasi_http_host_instances_ended_total";
+    to.family(name, MetricKind::Counter, "Instances that ended, by the reason.");
+    for seen in all {
+        for (reason, count) in seen.metrics.instances_ended.all() {
+            to.sample(name, &[seen.label(), ("reason", reason)], count);
+        }
+    }
+    let name = "wasi_http_host_traps_total";
+    to.family(name, MetricKind::Counter, "Traps, by kind.");
+    for seen in all {
+        for (kind, count) in seen.metrics.traps() {
+            to.sample(name, &[seen.label(), ("kind", &kind)], count);
+        }
+    }
+    let help = "Requests that ended because another in their instance did.";
+    each(to, ("sibling_requests_ended_total", MetricKind::Counter, help), all, |seen| {
+        seen.metrics.siblings.get()
+    });
+    each(to, ("guest_memory_bytes", MetricKind::Gauge, "Linear memory of all instances."), all, |seen| {
+        seen.metrics.guest_memory.get()
+    });
+    let help = "Requests for memory beyond an instance's ceiling.";
+    each(to, ("guest_memory_refused_total", MetricKind::Counter, help), all, |seen| {
+        seen.metrics.memory_refused.get()
+    });
+    let help = "What guests printed beyond the limit.";
+    each(to, ("guest_output_dropped_bytes_total", MetricKind::Counter, help), all, |seen| {
+        seen.metrics.guest_bytes_dropped.get()
+    });
+}

@@ -1,0 +1,159 @@
+//! A call inside an instance: from the request's handing over to the response's head, for both generations of
+//! `wasi:http`.
+
+use std::sync::{Arc, Mutex};
+
+use futures::channel::oneshot;
+use wasmtime::{
+    AsContextMut as _, StoreContextMut,
+    component::{Accessor, Resource, TypedFuncCallConcurrent},
+};
+use wasmtime_wasi_http::{
+    Error, WasiBody, WasiHttpView as _,
+    p2::{self, bindings::http::types as p2_types},
+    p3::{self, bindings::http::types as p3_types},
+};
+
+use super::{
+    CallError, Content, Reply,
+    body::{BodyTracker, GuestBody},
+};
+use wasi_http_host_core::lock;
+use wasi_http_host_telemetry::trace::Origin;
+
+use crate::{cause::Cause, guest::Guest};
+
+pub(super) type ReplySender = oneshot::Sender<Result<Reply, CallError>>;
+/// Where a proxy's answer goes: to be taken once, by whoever answers first.
+pub(super) type SharedSender = Arc<Mutex<Option<ReplySender>>>;
+
+/// A call that has been handed over to the guest.
+pub(super) enum InFlightCall<'a> {
+    Service {
+        guest: &'a p3::bindings::Service,
+        call: ServiceCall,
+        /// What becomes of the request's body.
+        request_io: std::pin::Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
+    },
+    Proxy {
+        guest: &'a p2::bindings::Proxy,
+        call: ProxyCall,
+    },
+}
+
+type ServiceCall = TypedFuncCallConcurrent<
+    Guest,
+    (Resource<p3_types::Request>,),
+    (Result<Resource<p3_types::Response>, p3_types::ErrorCode>,),
+>;
+type ProxyCall = TypedFuncCallConcurrent<
+    Guest,
+    (Resource<p2_types::IncomingRequest>, Resource<p2_types::ResponseOutparam>),
+    (),
+>;
+
+/// How a call went.
+pub(super) enum CallEnd {
+    /// A service answered.
+    Response(http::Response<WasiBody>),
+    /// A service answered with an error, or with what is no response.
+    Failure(CallError),
+    /// A proxy returned; if it answered, it did so through its out-parameter.
+    Returned,
+}
+
+/// Hands `request` to a service.
+pub(super) fn start_service<'a>(
+    mut store: StoreContextMut<'_, Guest>,
+    guest: &'a p3::bindings::Service,
+    request: http::Request<WasiBody>,
+    cause: Option<Arc<Cause>>,
+    origin: Option<Arc<Origin>>,
+) -> wasmtime::Result<InFlightCall<'a>> {
+    let view = store.data_mut().http();
+    let (request, request_io) = p3::Request::from_http(view.hooks, request);
+    let request = view.table.push(request)?;
+    let handler = guest.wasi_http_handler();
+    let call = handler.func_handle().start_call_concurrent(store.as_context_mut(), (request,))?;
+    if let Some(causes) = store.data().causes() {
+        causes.enter(call.task(), cause);
+    }
+    if let Some(traced) = store.data().traced() {
+        traced.enter(call.task(), origin);
+    }
+    Ok(InFlightCall::Service { guest, call, request_io: Box::pin(request_io) })
+}
+
+/// Hands `request` to a proxy, whose answer goes to `reply`.
+pub(super) fn start_proxy<'a>(
+    mut store: StoreContextMut<'_, Guest>,
+    guest: &'a p2::bindings::Proxy,
+    request: http::Request<WasiBody>,
+    reply: SharedSender,
+    bodies: Arc<BodyTracker>,
+    cause: Option<Arc<Cause>>,
+    origin: Option<Arc<Origin>>,
+) -> wasmtime::Result<InFlightCall<'a>> {
+    let mut view = store.data_mut().http();
+    let scheme = match request.uri().scheme() {
+        Some(scheme) if *scheme == http::uri::Scheme::HTTPS => p2_types::Scheme::Https,
+        _ => p2_types::Scheme::Http,
+    };
+    let request = view.new_incoming_request(scheme, request)?;
+    let out = view.new_response_outparam_from_callback(move |result| {
+        let Some(reply) = lock(&reply).take() else { return };
+        let answer = match result {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                Ok(Reply { head, content: Content::Stream(GuestBody::of_proxy(body, bodies)) })
+            }
+            Err(code) => Err(CallError::ErrorCode {
+                internal: matches!(code, p2_types::ErrorCode::InternalError(_)),
+                code: format!("{code:?}"),
+            }),
+        };
+        // Nobody waiting is nobody's fault.
+        let _ = reply.send(answer);
+    })?;
+    let handler = guest.wasi_http_incoming_handler();
+    let call = handler.func_handle().start_call_concurrent(store.as_context_mut(), (request, out))?;
+    if let Some(causes) = store.data().causes() {
+        causes.enter_only(call.task(), cause);
+    }
+    if let Some(traced) = store.data().traced() {
+        traced.enter_only(call.task(), origin);
+    }
+    Ok(InFlightCall::Proxy { guest, call })
+}
+
+impl InFlightCall<'_> {
+    /// Waits for the guest.
+    ///
+    /// # Errors
+    /// The guest trapped.
+    pub(super) async fn finish(self, accessor: &Accessor<Guest>) -> wasmtime::Result<CallEnd> {
+        match self {
+            Self::Service { guest, call, request_io } => {
+                let handler = guest.wasi_http_handler();
+                match handler.func_handle().finish_call_concurrent(accessor, call).await?.0 {
+                    Ok(response) => accessor.with(|mut store| {
+                        let response = store.get().http().table.delete(response)?;
+                        Ok(match response.into_http(store.as_context_mut(), request_io) {
+                            Ok(response) => CallEnd::Response(response),
+                            Err(error) => CallEnd::Failure(CallError::InvalidResponse(format!("{error:#}"))),
+                        })
+                    }),
+                    Err(code) => Ok(CallEnd::Failure(CallError::ErrorCode {
+                        internal: matches!(code, p3_types::ErrorCode::InternalError(_)),
+                        code: format!("{code:?}"),
+                    })),
+                }
+            }
+            Self::Proxy { guest, call } => {
+                let handler = guest.wasi_http_incoming_handler();
+                handler.func_handle().finish_call_concurrent(accessor, call).await?;
+                Ok(CallEnd::Returned)
+            }
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! The life of an instance: made, serving many calls at once, ended by age, idleness, a trap or a limit of time.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use tokio::time::{Sleep, sleep, timeout};
+use wasmtime::{AsContextMut as _, PoolConcurrencyLimitError, Store, component::Accessor};
+use wasmtime_wasi_http::handler::Proxy;
+
+use super::{
+    Call, CallError,
+    body::BodyTracker,
+    call_table::{self, CallTable, Phase, Reply},
+    dispatch::{Dispatch, InstanceLease, Limits},
+    in_flight::{self, CallEnd},
+    pending_heads::PendingHeads,
+};
+use wasi_http_host_core::{LogThrottle, bounded};
+
+use crate::{EndReason, guest::Guest, keyvalue::OnWait};
+
+/// After a timeout, how long the event loop may take to turn before the guest counts as spinning or blocked.
+const TURN_GRACE: Duration = Duration::from_millis(100);
+/// After a timeout, how long the other tasks of the instance may take to end.
+const RETIRE_GRACE: Duration = Duration::from_secs(2);
+/// Limits of time are looked at no more often.
+const LOOK_AFTER: Duration = Duration::from_millis(5);
+/// Bytes of a trap's backtrace that are logged.
+const BACKTRACE_BYTES: usize = 16 << 10;
+/// The process's traps, of which not each is told with its backtrace.
+static BACKTRACES: LogThrottle = LogThrottle::new();
+
+/// Lives in a task of its own until the instance has ended.
+pub(super) async fn run(mut lease: InstanceLease) {
+    let dispatch = lease.dispatch.clone();
+    let (mut store, proxy) = match make(&dispatch, lease.on_wait()).await {
+        Ok(made) => made,
+        Err(error) => return lease.give_up(&error),
+    };
+    dispatch.metrics.instances_created.inc();
+    dispatch.metrics.instances_live.inc();
+    let reason = serve(&mut lease, &dispatch, &mut store, &proxy).await;
+    dispatch.metrics.instances_ended.count(reason);
+    drop(store);
+    dispatch.metrics.instances_live.dec();
+}
+
+async fn make(dispatch: &Dispatch, on_wait: OnWait) -> Result<(Store<Guest>, Proxy), CallError> {
+    let mut store = Guest::store(&dispatch.engine, &dispatch.template, on_wait);
+    let made = timeout(dispatch.limits.request, dispatch.linked.instantiate(&mut store)).await;
+    match made {
+        Ok(Ok(proxy)) => Ok((store, proxy)),
+        Ok(Err(error)) if error.is::<PoolConcurrencyLimitError>() => Err(CallError::NoInstance),
+        Ok(Err(error)) => {
+            tracing::error!(
+                component = dispatch.metrics.component(),
+                error = bounded(&format!("{error:?}"), BACKTRACE_BYTES),
+                "the component's start failed"
+            );
+            Err(CallError::Instantiation(error.root_cause().to_string()))
+        }
+        Err(_) => {
+            Err(CallError::Instantiation(format!("its start took longer than {:?}", dispatch.limits.request)))
+        }
+    }
+}
+
+/// Serves until the instance's end, and says why it came.
+async fn serve(
+    lease: &mut InstanceLease,
+    dispatch: &Arc<Dispatch>,
+    store: &mut Store<Guest>,
+    proxy: &Proxy,
+) -> EndReason {
+    let call_table = CallTable::new(Instant::now());
+    let bodies = Arc::new(BodyTracker::default());
+    let mut watchdog = Watchdog::new(&dispatch.limits);
+    let ended = {
+        let event_loop = async |accessor: &Accessor<Guest>| {
+            turn(lease, dispatch, accessor, proxy, &call_table, &bodies).await
+        };
+        let mut event_loop = pin!(store.run_concurrent(event_loop));
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(result) = event_loop.as_mut().poll(cx) {
+                    return Poll::Ready(match result.flatten() {
+                        Ok(()) => End::Quiet(EndReason::Finished),
+                        Err(error) => End::Trap(error),
+                    });
+                }
+                // Nothing more comes without an event from outside: heads need not wait for their bodies.
+                if call_table.heads_waiting.load(Relaxed) == 0 || call_table.flush_heads.swap(true, Relaxed) {
+                    break;
+                }
+            }
+            watchdog.poll(cx, &call_table, &bodies)
+        })
+        .await
+    };
+    // Before the store goes and with it the streams: what reads from them must know that they were cut off.
+    if !matches!(ended, End::Quiet(EndReason::Finished | EndReason::Idle)) {
+        bodies.fail();
+    }
+    match ended {
+        End::Quiet(reason) => {
+            if reason == EndReason::Abandoned {
+                tracing::warn!(
+                    component = dispatch.metrics.component(),
+                    "background tasks of an instance ended: they ran longer than --background-timeout"
+                );
+            }
+            reason
+        }
+        End::Stuck => {
+            let siblings = call_table.fail_all(&CallError::TimedOut);
+            dispatch.metrics.siblings.inc_by(siblings as u64);
+            tracing::error!(
+                component = dispatch.metrics.component(),
+                siblings,
+                "an instance ended: a call neither was answered nor ended in time"
+            );
+            EndReason::TimedOut
+        }
+        End::Trap(error) => {
+            // Those whose head waited for its body are answered by the loss of their sender, the same way.
+            let calls = call_table.fail_all(&CallError::Trapped) + call_table.heads_waiting.load(Relaxed);
+            dispatch.metrics.siblings.inc_by((calls as u64).saturating_sub(1));
+            let kind = trap_kind(&error);
+            dispatch.metrics.count_trap(&kind);
+            // A client who knows how may cause one a request.
+            let left_out = BACKTRACES.admit();
+            let backtrace = left_out.map(|_| format!("{error:?}"));
+            tracing::error!(
+                component = dispatch.metrics.component(),
+                kind,
+                calls,
+                backtrace = backtrace.as_deref().map(|text| bounded(text, BACKTRACE_BYTES)),
+                left_out,
+                "an instance trapped, and is not used again"
+            );
+            EndReason::Trapped
+        }
+    }
+}
+
+enum End {
+    Quiet(EndReason),
+    Stuck,
+    Trap(wasmtime::Error),
+}
+
+/// A trap's kind as a label: wasmtime's own names, of which there are some dozens.
+fn trap_kind(error: &wasmtime::Error) -> String {
+    match error.downcast_ref::<wasmtime::Trap>() {
+        Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
+        None => "host error".to_owned(),
+    }
+}
+
+/// The event loop's inner side: takes calls, hands them to the guest, sends what it answers.
+async fn turn(
+    lease: &mut InstanceLease,
+    dispatch: &Dispatch,
+    accessor: &Accessor<Guest>,
+    proxy: &Proxy,
+    call_table: &CallTable,
+    bodies: &Arc<BodyTracker>,
+) -> wasmtime::Result<()> {
+    let limits = &dispatch.limits;
+    let handle = match proxy {
+        Proxy::P3(guest) => *guest.wasi_http_handler().func_handle().func(),
+        Proxy::P2(guest) => *guest.wasi_http_incoming_handler().func_handle().func(),
+    };
+    let is_proxy = matches!(proxy, Proxy::P2(_));
+    // Where requests are kept apart, so is the end of a response from the next. (A proxy writes it within its call.)
+    let alone = limits.concurrency == 1 && !is_proxy;
+    let mut in_flight_calls = FuturesUnordered::new();
+    let mut heads = PendingHeads::new(bodies.clone());
+    let mut taken = 0usize;
+    let mut phase = Phase::Idle;
+    let mut registered = false;
+    poll_fn(|cx| {
+        if !std::mem::replace(&mut registered, true) {
+            lease.register(cx.waker());
+        }
+        call_table.turn();
+        let mut may_take = true;
+        loop {
+            while let Poll::Ready(Some((slot, end))) = in_flight_calls.poll_next_unpin(cx) {
+                finish(slot, end?, call_table, &mut heads);
+            }
+            if !heads.is_empty() {
+                heads.poll(cx, call_table.flush_heads.load(Relaxed));
+                call_table.flush_heads.store(false, Relaxed);
+            }
+            call_table.heads_waiting.store(heads.len(), Relaxed);
+
+            let ready = taken < limits.max_calls
+                && !call_table.is_retiring()
+                // A response that is being written is still a request that is served.
+                && in_flight_calls.len() + heads.len() < limits.concurrency
+                && !(alone && bodies.is_open(cx.waker()))
+                && accessor.poll_ready_for_concurrent_call(handle, cx).is_ready();
+            if !ready {
+                lease.withdraw();
+                break;
+            }
+            // One call a turn: the guest gets to run between, and if it spins or blocks on this call, the others
+            // are still in the queue for another instance.
+            if !may_take {
+                if dispatch.waiting() != 0 {
+                    cx.waker().wake_by_ref();
+                }
+                break;
+            }
+            let Some(call) = lease.take(cx) else { break };
+            may_take = false;
+            if taken > 0 {
+                dispatch.worker.reused.inc();
+            }
+            taken += 1;
+            phase = Phase::Serving;
+            let (slot, in_flight) = begin(call, accessor, proxy, call_table, bodies)?;
+            in_flight_calls.push(async move { (slot, in_flight.finish(accessor).await) });
+        }
+
+        if !in_flight_calls.is_empty() || !heads.is_empty() {
+            return Poll::Pending;
+        }
+        if is_proxy && taken >= limits.max_calls {
+            bodies.fall_silent();
+        }
+        let next = if bodies.is_open(cx.waker()) {
+            Phase::Serving
+        } else if accessor.poll_no_interesting_tasks(cx).is_pending() {
+            Phase::Background
+        } else if taken >= limits.max_calls
+            || call_table.is_retiring()
+            || dispatch.is_draining() && dispatch.waiting() == 0
+        {
+            return Poll::Ready(Ok(()));
+        } else {
+            Phase::Idle
+        };
+        if next != phase {
+            phase = next;
+            call_table.set_phase(phase, Instant::now());
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Hands a call to the guest.
+fn begin<'a>(
+    call: Call,
+    accessor: &Accessor<Guest>,
+    proxy: &'a Proxy,
+    call_table: &CallTable,
+    bodies: &Arc<BodyTracker>,
+) -> wasmtime::Result<(usize, in_flight::InFlightCall<'a>)> {
+    let Call { request, reply, deadline, cause, origin, .. } = call;
+    match proxy {
+        Proxy::P3(guest) => {
+            let slot = call_table.enter(deadline, Reply::Own(reply));
+            let in_flight = accessor.with(|mut store| {
+                in_flight::start_service(store.as_context_mut(), guest, request, cause, origin)
+            })?;
+            Ok((slot, in_flight))
+        }
+        Proxy::P2(guest) => {
+            let reply = call_table::shared(reply);
+            let slot = call_table.enter(deadline, Reply::Shared(reply.clone()));
+            let in_flight = accessor.with(|mut store| {
+                in_flight::start_proxy(
+                    store.as_context_mut(),
+                    guest,
+                    request,
+                    reply,
+                    bodies.clone(),
+                    cause,
+                    origin,
+                )
+            })?;
+            Ok((slot, in_flight))
+        }
+    }
+}
+
+/// Sends what a call came to.
+fn finish(slot: usize, end: CallEnd, call_table: &CallTable, heads: &mut PendingHeads) {
+    // Without a sender the call has been answered, by a timeout or by the guest itself.
+    let Some(reply) = call_table.leave(slot) else { return };
+    match end {
+        CallEnd::Response(response) => heads.push(response, reply),
+        CallEnd::Failure(error) => drop(reply.send(Err(error))),
+        CallEnd::Returned => {
+            drop(reply.send(Err(CallError::InvalidResponse("it returned without a response".to_owned()))));
+        }
+    }
+}
+
+/// Sees to an instance's limits of time from outside its event loop.
+///
+/// One timer an instance, not one a call: it is set to the shortest period that any event could start, so an event
+/// after that is never due before it fires.
+struct Watchdog {
+    limits: Limits,
+    timer: Option<Pin<Box<Sleep>>>,
+    watch: WatchdogState,
+}
+
+/// What the watchdog remembers from one look to the next.
+#[derive(Default)]
+struct WatchdogState {
+    /// When the first call was late: the instance takes no others.
+    retired: Option<Instant>,
+    /// The last look: after it, the event loop was made to turn if it could.
+    looked: Option<Instant>,
+    /// Since when it has not.
+    blocked: Option<Instant>,
+}
+
+enum Verdict {
+    Keep(Option<Instant>),
+    End(End),
+}
+
+impl Watchdog {
+    fn new(limits: &Limits) -> Self {
+        Self { limits: limits.clone(), timer: None, watch: WatchdogState::default() }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, call_table: &CallTable, bodies: &BodyTracker) -> Poll<End> {
+        let shortest = self.limits.request.min(self.limits.idle).min(self.limits.background).max(LOOK_AFTER);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(shortest)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let now = Instant::now();
+            match self.watch.look(&self.limits, call_table, bodies, now) {
+                Verdict::End(end) => return Poll::Ready(end),
+                Verdict::Keep(next) => {
+                    let next = next.unwrap_or(now + shortest).min(now + shortest);
+                    timer.as_mut().reset(next.into());
+                    // A turn of the event loop, to see that it retires, and to show that it can.
+                    cx.waker().wake_by_ref();
+                }
+            }
+        }
+    }
+}
+
+impl WatchdogState {
+    fn look(
+        &mut self,
+        limits: &Limits,
+        call_table: &CallTable,
+        bodies: &BodyTracker,
+        now: Instant,
+    ) -> Verdict {
+        let looked = self.looked.replace(now);
+        self.blocked = if call_table.has_turned() { None } else { self.blocked.or(looked) };
+        let survey = call_table.survey(now, limits.response);
+        if survey.overrun > 0 {
+            // Soft: those that are late have been answered, and no others are taken.
+            call_table.retire();
+            // Hard: a guest that does not even let its event loop turn holds up the others in it, and the thread.
+            if self.retired.is_some() && self.blocked.is_some() {
+                return Verdict::End(End::Stuck);
+            }
+            self.retired.get_or_insert(now);
+        }
+        if let Some(since) = self.retired {
+            let others = survey.unanswered > 0 || bodies.has_readers();
+            return match !others && now >= since + RETIRE_GRACE {
+                true if survey.overrun > 0 => Verdict::End(End::Stuck),
+                true => Verdict::End(End::Quiet(EndReason::TimedOut)),
+                false => Verdict::Keep(Some(now + TURN_GRACE)),
+            };
+        }
+        // Without a call there is no deadline: a task that spins is known by the loop that stands still.
+        if survey.next.is_none() && self.blocked.is_some_and(|since| now >= since + limits.background) {
+            return Verdict::End(End::Stuck);
+        }
+        let (limit, reason) = match survey.phase {
+            Phase::Serving => return Verdict::Keep(survey.next),
+            Phase::Background => (limits.background, EndReason::Abandoned),
+            Phase::Idle => (limits.idle, EndReason::Idle),
+        };
+        match now >= survey.since + limit {
+            true => Verdict::End(End::Quiet(reason)),
+            false => Verdict::Keep(Some(survey.since + limit)),
+        }
+    }
+}

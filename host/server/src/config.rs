@@ -1,0 +1,71 @@
+//! The flags of the main listener's connections.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use wasi_http_host_core::{ByteSize, InvalidSetting, Period};
+
+use super::TlsConfig;
+
+/// Bounds of connections, heads and bodies, and TLS.
+#[derive(Args, Clone, Debug)]
+pub struct ServerConfig {
+    /// TLS on the main listener.
+    #[command(flatten)]
+    pub tls: TlsConfig,
+
+    /// Bytes of a request's body: 413 beyond them
+    #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_MAX_REQUEST_BODY", default_value_t = ServerConfig::default().max_request_body, help_heading = "Requests")]
+    pub max_request_body: ByteSize,
+    /// How long a body, in either direction, may stand still
+    #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_BODY_IDLE_TIMEOUT", default_value_t = ServerConfig::default().body_idle_timeout, help_heading = "Requests")]
+    pub body_idle_timeout: Period,
+
+    /// Connections that may be open at once: others wait to be accepted
+    #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_MAX_CONNECTIONS", default_value_t = ServerConfig::default().max_connections, help_heading = "Connections")]
+    pub max_connections: NonZeroUsize,
+    /// For a request's head, from its first byte
+    #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_HEADER_TIMEOUT", default_value_t = ServerConfig::default().header_timeout, help_heading = "Connections")]
+    pub header_timeout: Period,
+    /// How long a connection without a request is kept
+    #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_KEEP_ALIVE_TIMEOUT", default_value_t = ServerConfig::default().keep_alive_timeout, help_heading = "Connections")]
+    pub keep_alive_timeout: Period,
+    /// Bytes of a request's head: 431 beyond them
+    #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_MAX_HEADER_BYTES", default_value_t = ServerConfig::default().max_header_bytes, help_heading = "Connections")]
+    pub max_header_bytes: ByteSize,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            tls: TlsConfig::default(),
+            max_request_body: ByteSize::mib(10),
+            body_idle_timeout: Period::secs(30),
+            max_connections: const { NonZeroUsize::new(8192).unwrap() },
+            header_timeout: Period::secs(10),
+            keep_alive_timeout: Period::secs(75),
+            max_header_bytes: ByteSize::kib(32),
+        }
+    }
+}
+
+impl ServerConfig {
+    /// What no single value shows: the smallest head that the HTTP implementation can limit to, and the like.
+    ///
+    /// # Errors
+    /// Names the first setting that cannot be.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        let check = |name, value| InvalidSetting::check_period(name, value, Period::millis(10));
+        check("--header-timeout", self.header_timeout)?;
+        check("--keep-alive-timeout", self.keep_alive_timeout)?;
+        check("--body-idle-timeout", self.body_idle_timeout)?;
+        self.tls.validate()?;
+        if self.max_header_bytes < ByteSize::bytes(256) || self.max_header_bytes > ByteSize::mib(1) {
+            return Err(InvalidSetting {
+                name: "--max-header-bytes",
+                reason: format!("{} is not between 256 and 1MiB", self.max_header_bytes),
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,265 @@
+//! A request and its response, from the parsed head to the last byte: admitted, given to an instance, answered,
+//! counted and logged.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use futures::channel::oneshot;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use hyper::body::Incoming;
+use wasmtime_wasi_http::Error;
+
+use super::{
+    io::Activity,
+    refusal::Refusal,
+    request::{self, X_REQUEST_ID},
+    response::ServedBody,
+    worker::Worker,
+};
+use wasi_http_host_application::Served;
+use wasi_http_host_runtime::{
+    Call, CallError, Cause, Content, Dispatch, Permit, Reply, Unserved, WorkerMetrics,
+};
+use wasi_http_host_telemetry::{AccessLine, trace};
+
+use super::span::{Ended, ServerSpan};
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+/// Answers a request. There is always a response.
+pub(super) async fn serve(
+    worker: Arc<Worker>,
+    activity: Arc<Activity>,
+    request: Request<Incoming>,
+) -> Response<ServedBody> {
+    let version = request.version();
+    let mut exchange = Exchange::begin(worker, activity, &request);
+    let response = match exchange.run(request).await {
+        Ok(Reply { head, content }) => Response::from_parts(head, content),
+        Err(refusal) => {
+            exchange.refused(&refusal);
+            let mut response = refusal.response().map(Content::Whole);
+            if refusal.closes() && version < Version::HTTP_2 {
+                response.headers_mut().insert(header::CONNECTION, CLOSE);
+            }
+            response
+        }
+    };
+    exchange.finish(version, response)
+}
+
+/// What lasts as long as a request; it ends when this is dropped.
+pub(super) struct Exchange {
+    worker: Arc<Worker>,
+    /// The component that it is for, if a route leads to one.
+    served: Option<Arc<Served>>,
+    activity: Arc<Activity>,
+    permit: Option<Permit>,
+    started: Instant,
+    method: Method,
+    uri: Uri,
+    request_id: HeaderValue,
+    trace_id: Option<Box<str>>,
+    /// None where nobody asks for traces.
+    span: Option<Box<ServerSpan>>,
+    status: Option<StatusCode>,
+    bytes: u64,
+    complete: bool,
+}
+
+impl Exchange {
+    fn begin(worker: Arc<Worker>, activity: Arc<Activity>, request: &Request<Incoming>) -> Self {
+        activity.begin();
+        let span = worker.shared.tracer.as_ref().map(|tracer| {
+            Box::new(ServerSpan::begin(tracer, request, || worker.route(request.uri().path())))
+        });
+        let trace_id = match &span {
+            Some(span) => Some(span.trace_id()),
+            None => trace::trace_id(request.headers()).map(Box::from),
+        };
+        let exchange = Self {
+            served: worker.find(request.uri().path()),
+            worker,
+            activity,
+            permit: None,
+            started: Instant::now(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            request_id: request::request_id(request.headers()),
+            trace_id,
+            span,
+            status: None,
+            bytes: 0,
+            complete: false,
+        };
+        exchange.metrics().active.inc();
+        exchange
+    }
+
+    fn metrics(&self) -> &WorkerMetrics {
+        self.served.as_ref().map_or(&self.worker.unrouted, |served| &served.metrics)
+    }
+
+    /// Gets the component's answer.
+    async fn run(&mut self, request: Request<Incoming>) -> Result<Reply, Refusal> {
+        let served = self.served.clone().ok_or(Refusal::NotFound)?;
+        let limits = &self.worker.shared.limits;
+        let mut request =
+            request::prepare(request, self.worker.shared.scheme(), &self.request_id, limits.request_body)?;
+        let origin = self.span.as_ref().map(|span| {
+            span.inject(request.headers_mut());
+            span.origin()
+        });
+        self.permit = Some(served.deployment.admission.admit().await.map_err(Unserved::Overloaded)?);
+        let deadline = self.started + served.deployment.bounds.request();
+        let (reply, answer) = oneshot::channel();
+        let cause = served.chains().then(|| Cause::first(request.headers(), deadline));
+        served.dispatch.submit(Call { request, reply, queued: Instant::now(), deadline, cause, origin });
+        let reply = match answer.await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(error)) => return Err(Unserved::Call(error).into()),
+            // Instances answer all their calls before they go; without an answer, one broke down.
+            Err(oneshot::Canceled) => return Err(Unserved::Call(CallError::Trapped).into()),
+        };
+        if reply.head.status.is_informational() {
+            let what = format!("its status is {}, which is not final", reply.head.status);
+            return Err(Unserved::Call(CallError::InvalidResponse(what)).into());
+        }
+        Ok(reply)
+    }
+
+    fn refused(&mut self, refusal: &Refusal) {
+        if let Some(rejection) = refusal.rejection()
+            && let Some(served) = &self.served
+        {
+            served.deployment.metrics.rejected.count(rejection);
+        }
+        if let (Some(span), Some(kind)) = (&mut self.span, refusal.kind()) {
+            span.set_error(kind);
+        }
+        if let Refusal::Unserved(Unserved::Call(error)) = refusal {
+            let request_id = self.request_id.to_str().unwrap_or_default();
+            let component = self.component();
+            tracing::error!(component, request_id, status = refusal.status().as_u16(), %error, "a request failed");
+        }
+    }
+
+    /// The response as it goes out.
+    fn finish(mut self, version: Version, response: Response<Content>) -> Response<ServedBody> {
+        let (mut head, content) = response.into_parts();
+        self.status = Some(head.status);
+        head.headers.insert(X_REQUEST_ID, self.request_id.clone());
+        // Clients are to go elsewhere for their next request, and none is cut off that they send here meanwhile.
+        if self.worker.shared.is_closing() && version < Version::HTTP_2 {
+            head.headers.insert(header::CONNECTION, CLOSE);
+        }
+        let limits = self.worker.shared.limits.response_body;
+        Response::from_parts(head, ServedBody::new(content, version == Version::HTTP_2, self, limits))
+    }
+
+    /// The response has a body in no case (RFC 9110, 6.4.1).
+    pub(super) fn is_bodiless(&self) -> bool {
+        self.method == Method::HEAD
+            || matches!(self.status, Some(StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED))
+    }
+
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    pub(super) fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    /// What was handed over did not go out.
+    pub(super) fn incomplete(&mut self) {
+        self.complete = false;
+    }
+
+    /// The body broke off: so does the connection, as nothing else tells the client that it is not whole.
+    pub(super) fn body_failed(&mut self, error: &Error) {
+        let request_id = self.request_id.to_str().unwrap_or_default();
+        tracing::error!(component = self.component(), request_id, %error, "a response broke off");
+        if let Some(span) = &mut self.span {
+            span.set_error("response_broke_off");
+        }
+    }
+
+    fn component(&self) -> Option<&str> {
+        self.served.as_ref().map(|served| &*served.deployment.name)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.activity.end();
+        let duration = self.started.elapsed();
+        let metrics = self.metrics();
+        metrics.active.dec();
+        metrics.request(self.status, duration);
+        if let Some(span) = self.span.take() {
+            span.end(&Ended {
+                component: self.served.as_ref().map(|served| served.deployment.name.clone()),
+                method: &self.method,
+                scheme: self.worker.shared.scheme(),
+                path: self.uri.path(),
+                request_id: &self.request_id,
+                status: self.status,
+                complete: self.complete,
+            });
+        }
+        let log = &self.worker.shared.access_log;
+        if log.wants(self.status) {
+            log.write(&AccessLine {
+                component: self.component(),
+                method: &self.method,
+                path: self.uri.path(),
+                request_id: &self.request_id,
+                trace_id: self.trace_id.as_deref(),
+                status: self.status,
+                complete: self.complete,
+                bytes: self.bytes,
+                duration,
+            });
+        }
+    }
+}
+
+/// Asks the component something on the host's own behalf: outside admission, metrics and the access log.
+pub async fn ask(
+    dispatch: &Arc<Dispatch>,
+    path: &str,
+    patience: std::time::Duration,
+    max_bytes: usize,
+) -> Result<(StatusCode, Bytes), CallError> {
+    use http_body_util::{BodyExt as _, Empty, Limited};
+    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    let request = Request::builder()
+        .uri(format!("http://localhost{path}"))
+        .header(header::USER_AGENT, concat!("wasi-http-host/", env!("CARGO_PKG_VERSION")))
+        .body(body)
+        .map_err(|error| CallError::InvalidResponse(error.to_string()))?;
+    let now = Instant::now();
+    let (reply, answer) = oneshot::channel();
+    dispatch.submit(Call {
+        request,
+        reply,
+        queued: now,
+        deadline: now + patience,
+        cause: None,
+        origin: None,
+    });
+    let whole = async {
+        let Reply { head, content } = answer.await.map_err(|_| CallError::Trapped)??;
+        let bytes = match content {
+            Content::Whole(bytes) => bytes,
+            Content::Stream(body) => Limited::new(body, max_bytes)
+                .collect()
+                .await
+                .map_err(|error| CallError::InvalidResponse(error.to_string()))?
+                .to_bytes(),
+        };
+        Ok((head.status, bytes))
+    };
+    tokio::time::timeout(patience, whole).await.unwrap_or(Err(CallError::TimedOut))
+}

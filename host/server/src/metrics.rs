@@ -1,0 +1,42 @@
+//! What is counted of connections.
+
+use std::sync::{Arc, Mutex};
+
+use wasi_http_host_core::{Counter, Exposition, Gauge, lock};
+
+/// What is counted of the main listener's connections.
+#[derive(Debug, Default)]
+pub struct ConnectionMetrics {
+    /// Open connections, one gauge a thread.
+    threads: Mutex<Vec<Arc<Gauge>>>,
+    pub(crate) accepted: Counter,
+    pub(crate) accept_errors: Counter,
+    pub(crate) errors: Counter,
+}
+
+impl ConnectionMetrics {
+    /// What a new thread counts its connections in.
+    pub(crate) fn thread(&self) -> Arc<Gauge> {
+        let connections = Arc::new(Gauge::default());
+        lock(&self.threads).push(connections.clone());
+        connections
+    }
+
+    /// Writes all of it.
+    pub fn expose(&self, to: &mut Exposition) {
+        let open = lock(&self.threads).iter().map(|connections| connections.get()).sum::<i64>();
+        let prefix = "wasi_http_host";
+        to.gauge(&format!("{prefix}_connections_open"), "Open connections.", open);
+        to.counter(&format!("{prefix}_connections_total"), "Connections accepted.", self.accepted.get());
+        to.counter(
+            &format!("{prefix}_accept_errors_total"),
+            "Failures to accept one.",
+            self.accept_errors.get(),
+        );
+        to.counter(
+            &format!("{prefix}_connection_errors_total"),
+            "Connections that ended by a malformed head, a limit of time, or a break.",
+            self.errors.get(),
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! Answers that the host makes itself: one table from what went wrong to what a client sees of it.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use wasi_http_host_runtime::{Rejection, Unserved};
+
+/// When a client may try again, in seconds: places and instances become free within moments.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Why the host answers in the component's place.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Its head is not acceptable, and why.
+    BadRequest(&'static str),
+    /// No trigger of the manifest has a route for its path.
+    NotFound,
+    /// Its body is announced larger than allowed.
+    BodyTooLarge,
+    /// A method that only proxies know.
+    NotImplemented,
+    /// Its component was not asked, or gave no answer that can be sent.
+    Unserved(Unserved),
+}
+
+impl From<Unserved> for Refusal {
+    fn from(unserved: Unserved) -> Self {
+        Self::Unserved(unserved)
+    }
+}
+
+impl Refusal {
+    /// The status that says it.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+            Self::Unserved(unserved) => unserved.status(),
+        }
+    }
+
+    /// The client and the host may not agree on where the request ends: no other is read after it.
+    pub(crate) fn closes(&self) -> bool {
+        matches!(self, Self::BadRequest(_) | Self::NotImplemented)
+    }
+
+    /// What a trace says of it beyond the status: its `error.type`.
+    pub(crate) fn kind(&self) -> Option<&'static str> {
+        match self {
+            Self::Unserved(unserved) => unserved.kind(),
+            _ => None,
+        }
+    }
+
+    /// What is counted of it.
+    pub(crate) fn rejection(&self) -> Option<Rejection> {
+        match self {
+            Self::BadRequest(_) | Self::NotImplemented => Some(Rejection::BadRequest),
+            Self::BodyTooLarge => Some(Rejection::BodyTooLarge),
+            Self::NotFound => None,
+            Self::Unserved(unserved) => unserved.rejection(),
+        }
+    }
+
+    /// The response. What happened inside stays inside: it says no more than its status.
+    pub(crate) fn response(&self) -> Response<Bytes> {
+        let status = self.status();
+        let detail = match self {
+            Self::BadRequest(detail) => detail,
+            _ => status.canonical_reason().unwrap_or("Error"),
+        };
+        let mut response = Response::new(Bytes::from(format!("{{\"detail\":\"{detail}\"}}")));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, JSON);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasi_http_host_runtime::CallError;
+
+    #[test]
+    fn each_answer_is_json_and_an_overload_says_when_to_come_back() {
+        let cases = [
+            (Unserved::Overloaded(Rejection::QueueFull).into(), 503, r#"{"detail":"Service Unavailable"}"#),
+            (Unserved::Call(CallError::NoInstance).into(), 503, r#"{"detail":"Service Unavailable"}"#),
+            (Unserved::Call(CallError::TimedOut).into(), 504, r#"{"detail":"Gateway Timeout"}"#),
+            (Unserved::Call(CallError::Trapped).into(), 500, r#"{"detail":"Internal Server Error"}"#),
+            (Refusal::NotFound, 404, r#"{"detail":"Not Found"}"#),
+            (Refusal::BodyTooLarge, 413, r#"{"detail":"Payload Too Large"}"#),
+            (Refusal::BadRequest("No Host"), 400, r#"{"detail":"No Host"}"#),
+        ];
+        for (refusal, status, body) in cases {
+            let response = refusal.response();
+            assert_eq!((response.status().as_u16(), &response.body()[..]), (status, body.as_bytes()));
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503);
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! What a request must be before a component sees it, and the identity that it gets.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use super::refusal::Refusal;
+
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longer identities are replaced.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Limits on a request's body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimits {
+    pub(super) bytes: u64,
+    pub(super) idle: Duration,
+}
+
+/// Turns a client's request into one for the component: with scheme and authority, without what concerns only the
+/// connection, its body within limits.
+pub(super) fn prepare(
+    request: http::Request<Incoming>,
+    scheme: Scheme,
+    request_id: &HeaderValue,
+    limits: BodyLimits,
+) -> Result<http::Request<WasiBody>, Refusal> {
+    let (mut head, body) = request.into_parts();
+    if head.method == Method::CONNECT {
+        return Err(Refusal::NotImplemented);
+    }
+    check_encoding(&head.headers)?;
+    head.uri = absolute(std::mem::take(&mut head.uri), scheme, head.version, &head.headers)?;
+    remove_named_by_connection(&mut head.headers);
+    head.headers.insert(X_REQUEST_ID, request_id.clone());
+    let body = if body.is_end_stream() {
+        Empty::new().map_err(|never| match never {}).boxed_unsync()
+    } else if body.size_hint().lower() > limits.bytes {
+        return Err(Refusal::BodyTooLarge);
+    } else {
+        RequestBody { inner: body, left: limits.bytes, limits, timer: None }.boxed_unsync()
+    };
+    Ok(http::Request::from_parts(head, body))
+}
+
+/// A body comes as it is or chunked. One that is encoded besides, or named so twice, would reach the component encoded
+/// and without a word of it, and is where servers disagree on its end (RFC 9112, 6.1).
+fn check_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => Ok(()),
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Refusal::NotImplemented),
+    }
+}
+
+/// The request's target with what HTTP/1.1 says in `Host` (RFC 9112, 3.3).
+fn absolute(uri: Uri, scheme: Scheme, version: Version, headers: &HeaderMap) -> Result<Uri, Refusal> {
+    let mut parts = uri.into_parts();
+    // `GET health` reads as an authority alone, which only CONNECT may have as its target (RFC 9112, 3.2.3).
+    if parts.authority.is_some() && parts.scheme.is_none() {
+        return Err(Refusal::BadRequest("Invalid request target"));
+    }
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Refusal::BadRequest("More than one Host header"));
+    }
+    let host = match host {
+        None => None,
+        Some(host) => Some(
+            Authority::try_from(host.as_bytes())
+                .ok()
+                .filter(names_a_server)
+                .ok_or(Refusal::BadRequest("Invalid Host header"))?,
+        ),
+    };
+    if host.is_none() && version == Version::HTTP_11 {
+        return Err(Refusal::BadRequest("Missing Host header"));
+    }
+    if parts.authority.as_ref().is_some_and(|authority| !names_a_server(authority)) {
+        return Err(Refusal::BadRequest("Invalid request target"));
+    }
+    // Whoever looks at one of the two must not see another server than who looks at the other (RFC 9113, 8.3.1).
+    if let (Some(authority), Some(host)) = (&parts.authority, &host)
+        && version == Version::HTTP_2
+        && authority != host
+    {
+        return Err(Refusal::BadRequest("Host is not :authority"));
+    }
+    // An absolute target outranks the header.
+    parts.authority = parts.authority.or(host).or_else(|| Some(Authority::from_static("localhost")));
+    parts.scheme = Some(scheme);
+    parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).map_err(|_| Refusal::BadRequest("Invalid request target"))
+}
+
+/// A host, and a port if any: nobody's name and password (RFC 9110, 4.2.4).
+fn names_a_server(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some())
+}
+
+/// Fields that `Connection` names belong to the connection, and go no further (RFC 9110, 7.6.1). What is named
+/// by the standard itself is removed with the other forbidden fields where the guest's copy is made.
+fn remove_named_by_connection(headers: &mut HeaderMap) {
+    // Nearly all name no field, and need no list. There may be several lines.
+    let names_none = |value: &HeaderValue| {
+        value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
+            || value.as_bytes().eq_ignore_ascii_case(b"close")
+    };
+    if headers.get_all(header::CONNECTION).iter().all(names_none) {
+        return;
+    }
+    let named: Vec<HeaderName> = (headers.get_all(header::CONNECTION).iter())
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+/// The request's identity: the client's if it is well-formed, else a new one.
+pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    match headers.get(X_REQUEST_ID).filter(|id| is_well_formed(id.as_bytes())) {
+        Some(id) => id.clone(),
+        None => fresh_id(),
+    }
+}
+
+fn is_well_formed(id: &[u8]) -> bool {
+    (1..=MAX_REQUEST_ID).contains(&id.len())
+        && id.iter().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=')
+        })
+}
+
+fn fresh_id() -> HeaderValue {
+    let words = [fastrand::u64(..), fastrand::u64(..)];
+    let mut text = [0u8; 32];
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let nibbles = words.iter().flat_map(|word| (0..16).map(move |at| (word >> (at * 4)) & 15));
+    for (place, nibble) in text.iter_mut().zip(nibbles) {
+        *place = HEX.get(usize::try_from(nibble).unwrap_or_default()).copied().unwrap_or(b'0');
+    }
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+/// A client's body: not too long, and not too slow.
+struct RequestBody {
+    inner: Incoming,
+    left: u64,
+    limits: BodyLimits,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Pending => {
+                let idle = self.limits.idle;
+                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(idle)));
+                timer.as_mut().poll(cx).map(|()| Some(Err(Error::ConnectionReadTimeout)))
+            }
+            Poll::Ready(frame) => {
+                self.timer = None;
+                Poll::Ready(frame.map(|frame| {
+                    let frame = frame.map_err(Error::from)?;
+                    let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                    match self.left.checked_sub(length) {
+                        Some(left) => self.left = left,
+                        None => return Err(Error::HttpRequestBodySize(Some(self.limits.bytes))),
+                    }
+                    Ok(frame)
+                }))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn the_target_is_completed_from_host() {
+        let complete = |uri: &'static str, version, pairs: &[_]| {
+            absolute(Uri::from_static(uri), Scheme::HTTP, version, &headers(pairs))
+                .map(|uri| uri.to_string())
+                .map_err(|r| r.status())
+        };
+        assert_eq!(complete("/a?b", Version::HTTP_11, &[("host", "x:1")]), Ok("http://x:1/a?b".to_owned()));
+        assert_eq!(complete("http://y/a", Version::HTTP_11, &[("host", "x")]), Ok("http://y/a".to_owned()));
+        assert_eq!(complete("/", Version::HTTP_10, &[]), Ok("http://localhost/".to_owned()));
+        for bad in [
+            &[][..],
+            &[("host", "")],
+            &[("host", "a b")],
+            &[("host", "u@h")],
+            &[("host", "h:x")],
+            &[("host", "h:99999")],
+        ] {
+            assert_eq!(complete("/", Version::HTTP_11, bad), Err(http::StatusCode::BAD_REQUEST), "{bad:?}");
+        }
+        let mut two = headers(&[("host", "a")]);
+        two.append(header::HOST, HeaderValue::from_static("b"));
+        assert!(absolute(Uri::from_static("/"), Scheme::HTTP, Version::HTTP_11, &two).is_err());
+    }
+
+    #[test]
+    fn a_target_names_a_server_and_nobody() {
+        let complete = |uri: &'static str, version, host| {
+            absolute(Uri::from_static(uri), Scheme::HTTP, version, &headers(&[("host", host)])).is_ok()
+        };
+        assert!(complete("http://a:80/", Version::HTTP_11, "b"));
+        assert!(complete("http://[::1]:80/", Version::HTTP_11, "[::1]"));
+        assert!(complete("/", Version::HTTP_11, "a:"));
+        assert!(!complete("http://u:p@a/", Version::HTTP_11, "a"));
+        assert!(!complete("http://u@a/", Version::HTTP_2, "a"));
+        assert!(complete("http://A/", Version::HTTP_2, "a"));
+        assert!(!complete("http://a/", Version::HTTP_2, "b"));
+    }
+
+    #[test]
+    fn a_body_is_chunked_or_it_is_not() {
+        let check = |pairs: &[_]| check_encoding(&headers(pairs)).is_ok();
+        assert!(check(&[]) && check(&[("transfer-encoding", "Chunked")]));
+        for other in ["gzip, chunked", "chunked, chunked", "identity"] {
+            assert!(!check(&[("transfer-encoding", other)]), "{other}");
+        }
+        let mut two = headers(&[("transfer-encoding", "chunked")]);
+        two.append(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        assert!(check_encoding(&two).is_err());
+    }
+
+    #[test]
+    fn what_connection_names_is_removed() {
+        let mut map = headers(&[("connection", "close, X-Mine"), ("x-mine", "1"), ("x-other", "2")]);
+        remove_named_by_connection(&mut map);
+        assert!(!map.contains_key("x-mine") && map.contains_key("x-other"));
+        for lines in [["keep-alive", "X-Mine"], ["X-Mine", "close"], ["close", ", x-mine ,"]] {
+            let mut map = headers(&[("x-mine", "1"), ("x-other", "2")]);
+            for line in lines {
+                map.append(header::CONNECTION, HeaderValue::from_static(line));
+            }
+            remove_named_by_connection(&mut map);
+            assert!(!map.contains_key("x-mine") && map.contains_key("x-other"), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_identity_is_taken_over_or_made() {
+        let id = |value| request_id(&headers(&[("x-request-id", value)]));
+        assert_eq!(id("abc-1_2.3:4"), "abc-1_2.3:4");
+        for bad in ["", "a b", "a\"b", "a,b"] {
+            let made = id(bad);
+            assert!(made != bad && made.len() == 32, "{made:?}");
+        }
+        assert_ne!(fresh_id(), fresh_id());
+    }
+}

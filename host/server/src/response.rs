@@ -1,0 +1,192 @@
+//! A response's body on its way to the client. With it ends the request: its place is given back, its line is
+//! logged, its metrics are counted.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+use wasmtime_wasi_http::Error;
+
+use super::{exchange::Exchange, streams};
+use wasi_http_host_runtime::{Content, GuestBody};
+
+/// What the connection takes at once where it carries several streams: as much as a frame of HTTP/2 holds at most. It
+/// takes a piece whole, whether the client has room for it or not.
+const PIECE: usize = 16 << 10;
+/// A piece that is larger goes without this end, which is a piece of its own: the connection takes one once the client has
+/// room for all before it, and a stream is over for us with the last. What may then still wait for a client that opens
+/// no window is bounded by no place, but by this for each stream that a connection may have.
+const TAIL: usize = 1 << 10;
+
+/// Limits on a body that is still being made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimits {
+    pub(super) total: Duration,
+    pub(super) idle: Duration,
+}
+
+/// What hyper holds until the client has all of it, or has gone.
+pub(super) struct ServedBody {
+    content: Served,
+    /// What is left of a frame that is larger than a piece.
+    rest: Bytes,
+    /// It is one stream of several on its connection.
+    multiplexed: bool,
+    exchange: Exchange,
+}
+
+enum Served {
+    Whole(Bytes),
+    Stream(Box<Stream>),
+    Ended,
+}
+
+struct Stream {
+    body: GuestBody,
+    limits: BodyLimits,
+    deadline: Instant,
+    /// Set while the guest writes nothing.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl ServedBody {
+    pub(super) fn new(content: Content, multiplexed: bool, exchange: Exchange, limits: BodyLimits) -> Self {
+        let content = match content {
+            Content::Whole(bytes) => Served::Whole(bytes),
+            Content::Stream(body) => {
+                let deadline = Instant::now() + limits.total;
+                Served::Stream(Box::new(Stream { body, limits, deadline, timer: None }))
+            }
+        };
+        let mut body = Self { content, rest: Bytes::new(), multiplexed, exchange };
+        if body.content.is_empty() || body.exchange.is_bodiless() {
+            body.exchange.complete();
+        } else if multiplexed {
+            // The head counts as the first piece.
+            streams::taken();
+        }
+        body
+    }
+}
+
+impl ServedBody {
+    /// As much of a frame as the connection takes at once; the rest of it comes next.
+    fn piece(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.into_data() {
+            Ok(mut bytes) if bytes.len() > TAIL => {
+                let piece = bytes.split_to(PIECE.min(bytes.len() - TAIL));
+                self.rest = bytes;
+                Frame::data(piece)
+            }
+            Ok(bytes) => Frame::data(bytes),
+            Err(trailers) => trailers,
+        }
+    }
+}
+
+impl Drop for ServedBody {
+    fn drop(&mut self) {
+        // The last piece was with the connection, which had no room for it.
+        if self.multiplexed && streams::is_given_up() {
+            self.exchange.incomplete();
+        }
+    }
+}
+
+impl Served {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Stream(stream) => stream.body.is_end_stream(),
+            Self::Ended => true,
+        }
+    }
+}
+
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending => {
+                let due = self.deadline.min(Instant::now() + self.limits.idle);
+                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+                timer.as_mut().poll(cx).map(|()| Some(Err(Error::HttpResponseTimeout)))
+            }
+            Poll::Ready(Some(Ok(_))) if self.deadline <= Instant::now() => {
+                Poll::Ready(Some(Err(Error::HttpResponseTimeout)))
+            }
+            ready => {
+                self.timer = None;
+                ready
+            }
+        }
+    }
+}
+
+impl Body for ServedBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        if this.multiplexed {
+            streams::asked();
+        }
+        let frame = match &mut this.content {
+            _ if !this.rest.is_empty() => Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest))))),
+            Served::Ended => Poll::Ready(None),
+            Served::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Served::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Served::Stream(stream) => stream.poll(cx),
+        };
+        let frame = if this.multiplexed { frame.map_ok(|frame| this.piece(frame)) } else { frame };
+        match &frame {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(frame))) => {
+                if this.multiplexed {
+                    streams::taken();
+                }
+                this.exchange.sent(frame.data_ref().map_or(0, Bytes::len));
+                if this.is_end_stream() {
+                    this.exchange.complete();
+                }
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.exchange.body_failed(error);
+                this.content = Served::Ended;
+            }
+            Poll::Ready(None) => {
+                this.exchange.complete();
+                this.content = Served::Ended;
+            }
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.content.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = match &self.content {
+            Served::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Served::Stream(stream) => stream.body.size_hint(),
+            Served::Ended => SizeHint::with_exact(0),
+        };
+        if !self.rest.is_empty() {
+            let rest = self.rest.len() as u64;
+            if let Some(upper) = hint.upper() {
+                hint.set_upper(upper.saturating_add(rest));
+            }
+            hint.set_lower(hint.lower().saturating_add(rest));
+        }
+        hint
+    }
+}

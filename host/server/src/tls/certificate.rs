@@ -1,0 +1,103 @@
+//! The certificate that new connections are served with: replaced when its files are, kept when they are no good.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rustls::{
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use super::{
+    pair::{Digest, Files, Pair, PairError},
+    stats::Stats,
+};
+use wasi_http_host_core::lock;
+
+/// The pair in use, and the files that it came from.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    current: RwLock<Arc<CertifiedKey>>,
+    files: Files,
+    seen: Mutex<Seen>,
+    stats: Arc<Stats>,
+}
+
+/// What looks at the files have found.
+#[derive(Debug)]
+struct Seen {
+    in_use: Digest,
+    /// What was wrong with them the last time, and with which contents, where they could be read.
+    failure: Option<(Option<Digest>, String)>,
+}
+
+impl Certificate {
+    /// What the files hold now.
+    pub(super) fn load(files: Files, stats: Arc<Stats>) -> Result<Self, PairError> {
+        let contents = files.read()?;
+        let pair = files.parse(&contents)?;
+        let seen = Mutex::new(Seen { in_use: contents.digest(), failure: None });
+        let this = Self { current: RwLock::new(pair.certified.clone()), files, seen, stats };
+        this.tell(&pair);
+        Ok(this)
+    }
+
+    /// Reads the files again, and takes over what they hold if that is new and whole. What is wrong with them is said
+    /// once.
+    pub(super) fn look(&self) {
+        let mut seen = lock(&self.seen);
+        let contents = match self.files.read() {
+            Ok(contents) => contents,
+            Err(error) => return self.stays(&mut seen, None, &error),
+        };
+        let digest = contents.digest();
+        if digest == seen.in_use {
+            seen.failure = None;
+            return;
+        }
+        if seen.failure.as_ref().is_some_and(|(failed, _)| *failed == Some(digest)) {
+            return;
+        }
+        match self.files.parse(&contents) {
+            Ok(pair) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = pair.certified.clone();
+                *seen = Seen { in_use: digest, failure: None };
+                self.stats.reload(true);
+                self.tell(&pair);
+            }
+            Err(error) => self.stays(&mut seen, Some(digest), &error),
+        }
+    }
+
+    fn stays(&self, seen: &mut Seen, digest: Option<Digest>, error: &PairError) {
+        let failure = Some((digest, error.message().to_owned()));
+        if seen.failure != failure {
+            seen.failure = failure;
+            self.stats.reload(false);
+            tracing::error!(error = error.message(), "TLS: the certificate in use stays");
+        }
+    }
+
+    fn tell(&self, pair: &Pair) {
+        self.stats.expires(pair.not_after);
+        let file = self.files.cert.display();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let left = pair.not_after.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX));
+        if left > 0 {
+            tracing::info!(%file, hours_left = left / 3_600, "TLS: certificate in use");
+        } else {
+            tracing::warn!(%file, "TLS: the certificate in use has expired");
+        }
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

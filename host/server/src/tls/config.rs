@@ -1,0 +1,60 @@
+//! TLS on the main listener.
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use clap::Args;
+
+use wasi_http_host_core::{InvalidSetting, Period};
+
+/// What the main listener proves itself with. Without a certificate it speaks plain HTTP.
+#[derive(Args, Clone, Debug)]
+pub struct TlsConfig {
+    /// The certificate (PEM), with its chain after it: the main listener then speaks TLS and nothing else. Read again
+    /// when the file changes
+    #[arg(long = "tls-cert", value_name = "FILE", env = "WASI_HTTP_HOST_TLS_CERT", help_heading = "TLS")]
+    pub cert: Option<PathBuf>,
+    /// Its private key (PEM: PKCS#8, SEC1 or PKCS#1, without a passphrase)
+    #[arg(long = "tls-key", value_name = "FILE", env = "WASI_HTTP_HOST_TLS_KEY", help_heading = "TLS")]
+    pub key: Option<PathBuf>,
+    /// From a connection to the end of its handshake
+    #[arg(long = "tls-handshake-timeout", value_name = "DUR", env = "WASI_HTTP_HOST_TLS_HANDSHAKE_TIMEOUT", default_value_t = TlsConfig::default().handshake_timeout, help_heading = "TLS")]
+    pub handshake_timeout: Period,
+    /// Handshakes at once: others wait within the same time
+    #[arg(long = "tls-max-handshakes", value_name = "N", env = "WASI_HTTP_HOST_TLS_MAX_HANDSHAKES", default_value_t = TlsConfig::default().max_handshakes, help_heading = "TLS")]
+    pub max_handshakes: NonZeroUsize,
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        Self {
+            cert: None,
+            key: None,
+            handshake_timeout: Period::secs(10),
+            max_handshakes: const { NonZeroUsize::new(1024).unwrap() },
+        }
+    }
+}
+
+impl TlsConfig {
+    /// What no single value shows.
+    ///
+    /// # Errors
+    /// Names the setting that is missing, or too short.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        let missing = |name, other: &str| {
+            Err(InvalidSetting {
+                name,
+                reason: format!("it is missing, and {other} is of no use without it"),
+            })
+        };
+        match (&self.cert, &self.key) {
+            (Some(_), None) => missing("--tls-key", "--tls-cert"),
+            (None, Some(_)) => missing("--tls-cert", "--tls-key"),
+            _ if self.handshake_timeout < Period::millis(10) => Err(InvalidSetting {
+                name: "--tls-handshake-timeout",
+                reason: format!("{} is less than 10ms", self.handshake_timeout),
+            }),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! One line a request. Written by hand: through `tracing` it would cost several times as much, on every request.
+
+use std::{
+    fmt::{self, Write as _},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http::{HeaderValue, Method, StatusCode};
+use tracing::Level;
+
+use wasi_http_host_core::bounded;
+
+use super::{Log, LogFormat, Sink};
+
+/// Bytes of a path that are logged.
+const PATH_BYTES: usize = 512;
+
+/// Writes access lines, or, switched off, nothing.
+#[derive(Clone)]
+pub struct AccessLog {
+    sink: Option<Sink>,
+    format: LogFormat,
+    level: Level,
+}
+
+/// What is told of a request.
+pub struct AccessLine<'a> {
+    /// `None` where no route leads to one.
+    pub component: Option<&'a str>,
+    /// The request's method.
+    pub method: &'a Method,
+    /// Without the query, which may hold what nobody wants in a log.
+    pub path: &'a str,
+    /// The value of `X-Request-Id`: the client's, or one that the host made.
+    pub request_id: &'a HeaderValue,
+    /// The trace that the request belongs to, in hexadecimal digits.
+    pub trace_id: Option<&'a str>,
+    /// `None` when the client left before there was one.
+    pub status: Option<StatusCode>,
+    /// The whole response was handed to the client's connection.
+    pub complete: bool,
+    /// Bytes of the response's body that were handed to the connection.
+    pub bytes: u64,
+    /// From the request's head to the end of its response.
+    pub duration: Duration,
+}
+
+impl AccessLog {
+    /// Writes where `log` does, or, unless `enabled`, nowhere.
+    #[must_use]
+    pub fn new(log: &Log, enabled: bool) -> Self {
+        Self { sink: enabled.then(|| log.sink.clone()), format: log.format, level: log.level }
+    }
+
+    /// Whether a line of this outcome would be written.
+    pub fn wants(&self, status: Option<StatusCode>) -> bool {
+        self.sink.is_some() && level(status) <= self.level
+    }
+
+    /// Writes a line.
+    pub fn write(&self, line: &AccessLine<'_>) {
+        let Some(sink) = self.sink.as_ref().filter(|_| self.wants(line.status)) else { return };
+        let mut text = String::with_capacity(320);
+        let written = match self.format {
+            LogFormat::Json => self.json(&mut text, line),
+            LogFormat::Text => self.text(&mut text, line),
+        };
+        // Writing to a string cannot fail.
+        debug_assert!(written.is_ok(), "a string takes all");
+        sink.write(text.as_bytes());
+    }
+
+    fn json(&self, to: &mut String, line: &AccessLine<'_>) -> fmt::Result {
+        write!(to, "{{\"timestamp\":\"{}\",\"level\":\"{}\"", Timestamp::now(), level(line.status))?;
+        to.write_str(",\"message\":\"request\"")?;
+        if let Some(component) = line.component {
+            to.write_str(",\"component\":")?;
+            quote(to, component)?;
+        }
+        write!(to, ",\"request_id\":\"{}\"", line.request_id.to_str().unwrap_or_default())?;
+        if let Some(id) = line.trace_id {
+            write!(to, ",\"trace_id\":\"{id}\"")?;
+        }
+        write!(to, ",\"method\":\"{}\",\"path\":", line.method)?;
+        quote(to, bounded(line.path, PATH_BYTES))?;
+        if let Some(status) = line.status {
+            write!(to, ",\"status\":{}", status.as_u16())?;
+        }
+        let ms = line.duration.as_micros();
+        write!(to, ",\"bytes\":{},\"duration_ms\":{}.{:03}", line.bytes, ms / 1_000, ms % 1_000)?;
+        if !line.complete {
+            to.write_str(",\"aborted\":true")?;
+        }
+        to.write_str("}\n")
+    }
+
+    fn text(&self, to: &mut String, line: &AccessLine<'_>) -> fmt::Result {
+        let status = line.status.map_or("---".to_owned(), |status| status.as_u16().to_string());
+        let path = bounded(line.path, PATH_BYTES);
+        let ms = line.duration.as_micros();
+        write!(to, "{} {:>5} {status} {} ", Timestamp::now(), level(line.status).as_str(), line.method)?;
+        // A terminal must not be steered by what a client sends.
+        path.chars().try_for_each(|c| if c.is_control() { to.write_char('?') } else { to.write_char(c) })?;
+        write!(to, " {} bytes {}.{:03} ms", line.bytes, ms / 1_000, ms % 1_000)?;
+        to.write_str(if line.complete { "\n" } else { " (aborted)\n" })
+    }
+}
+
+fn level(status: Option<StatusCode>) -> Level {
+    match status {
+        Some(status) if status.is_server_error() => Level::ERROR,
+        _ => Level::INFO,
+    }
+}
+
+/// As a string of JSON.
+fn quote(to: &mut String, text: &str) -> fmt::Result {
+    to.write_char('"')?;
+    for c in text.chars() {
+        match c {
+            '"' => to.write_str("\\\"")?,
+            '\\' => to.write_str("\\\\")?,
+            c if c.is_control() => write!(to, "\\u{:04x}", u32::from(c))?,
+            c => to.write_char(c)?,
+        }
+    }
+    to.write_char('"')
+}
+
+/// A time as RFC 3339 writes it, in UTC, to the microsecond.
+struct Timestamp(Duration);
+
+impl Timestamp {
+    fn now() -> Self {
+        Self(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        let (year, month, day) = civil(days);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}Z",
+            second / 3_600,
+            second / 60 % 60,
+            second % 60,
+            self.0.subsec_micros()
+        )
+    }
+}
+
+/// Year, month and day of a day since 1970, counted in years that begin in March, so that the leap day comes last.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        let at = |seconds, micros: u32| Timestamp(Duration::new(seconds, micros * 1_000)).to_string();
+        assert_eq!(at(0, 0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(at(951_782_399, 5), "2000-02-28T23:59:59.000005Z");
+        assert_eq!(at(951_782_400, 0), "2000-02-29T00:00:00.000000Z");
+        assert_eq!(at(1_709_251_199, 0), "2024-02-29T23:59:59.000000Z");
+        assert_eq!(at(4_107_542_400, 0), "2100-03-01T00:00:00.000000Z");
+    }
+
+    #[test]
+    fn a_line_is_json_whatever_the_path() {
+        let log = AccessLog { sink: None, format: LogFormat::Json, level: Level::INFO };
+        let mut text = String::new();
+        let line = AccessLine {
+            component: Some("a\"b"),
+            method: &Method::GET,
+            path: "/a\"\\\u{1}ä",
+            request_id: &HeaderValue::from_static("id-1"),
+            trace_id: None,
+            status: Some(StatusCode::NOT_FOUND),
+            complete: false,
+            bytes: 12,
+            duration: Duration::from_micros(1_234),
+        };
+        log.json(&mut text, &line).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["path"], "/a\"\\\u{1}ä");
+        assert_eq!(value["component"], "a\"b");
+        assert_eq!(value["status"], 404);
+        assert_eq!(value["duration_ms"], 1.234);
+        assert_eq!(value["aborted"], true);
+        assert_eq!(value["level"], "INFO");
+    }
+}

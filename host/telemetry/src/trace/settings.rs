@@ -1,0 +1,306 @@
+//! The settings of OpenTelemetry, by its own variables, so that what an operator gives to all services fits here too.
+//!
+//! Source: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/> and
+//! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>. Unlike there, what cannot be is an error: a service
+//! that silently traces elsewhere, or not at all, is found out when the traces are needed.
+
+use std::{path::PathBuf, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use percent_encoding::percent_decode_str;
+
+use super::sampler::{Root, Sampler};
+use wasi_http_host_core::InvalidSetting;
+
+/// Spans that may wait at most: some tens of megabytes.
+const MOST_QUEUED: usize = 1 << 16;
+/// Where a collector listens if nobody says otherwise.
+const DEFAULT_ENDPOINT: &str = "http://localhost:4318";
+const DEFAULT_GRPC_ENDPOINT: &str = "http://localhost:4317";
+const HTTP_PATH: &str = "v1/traces";
+const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// Where spans go, which, and how many at once.
+pub struct Settings {
+    pub(super) endpoint: Uri,
+    pub(super) protocol: Protocol,
+    /// May hold secrets: shown nowhere.
+    pub(super) headers: HeaderMap,
+    /// For an attempt to send.
+    pub(super) timeout: Duration,
+    /// Certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    pub(super) sampler: Sampler,
+    /// Read and write `traceparent`.
+    pub(super) propagate: bool,
+    /// What is said of the process: `service.name` first.
+    pub(super) resource: Vec<(String, String)>,
+    pub(super) batch: Batch,
+}
+
+/// How spans are gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// How long they wait for others.
+    pub(super) delay: Duration,
+    /// For a batch to be sent, attempts and pauses together.
+    pub(super) limit: Duration,
+    /// Spans that may wait.
+    pub(super) queue: usize,
+    /// Spans that are sent at once.
+    pub(super) size: usize,
+}
+
+/// How they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// `http/protobuf`.
+    Http,
+    /// `grpc`.
+    Grpc,
+}
+
+/// The environment.
+struct Variables<'a>(&'a dyn Fn(&str) -> Option<String>);
+
+/// A variable and its value.
+type Found = (&'static str, String);
+
+impl Settings {
+    /// What `variable` says; `None` where it asks for no traces. `service` is the service's name unless they have another.
+    ///
+    /// # Errors
+    /// Names the variable that cannot be.
+    pub fn read(
+        service: &str,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Option<Self>, InvalidSetting> {
+        let variables = Variables(variable);
+        if !variables.are_asked_for()? {
+            return Ok(None);
+        }
+        let protocol = variables.protocol()?;
+        Ok(Some(Self {
+            endpoint: variables.endpoint(protocol)?,
+            protocol,
+            headers: variables.headers()?,
+            timeout: variables
+                .of_traces("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
+                .map_or(Ok(Duration::from_secs(10)), milliseconds)?,
+            ca_file: variables
+                .of_traces("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE")
+                .map(|(_, path)| path.into()),
+            sampler: variables.sampler()?,
+            propagate: variables.propagate()?,
+            resource: variables.resource(service)?,
+            batch: variables.batch()?,
+        }))
+    }
+}
+
+impl Settings {
+    /// Whether the collector has to be spoken to over HTTP/2: gRPC has no other transport.
+    #[must_use]
+    pub fn needs_http2(&self) -> bool {
+        self.protocol == Protocol::Grpc
+    }
+}
+
+impl Variables<'_> {
+    /// A variable that is set to nothing is not set.
+    fn get(&self, name: &'static str) -> Option<Found> {
+        let value = (self.0)(name)?;
+        let value = value.trim();
+        (!value.is_empty()).then(|| (name, value.to_owned()))
+    }
+
+    /// What is said of traces goes before what is said of all signals.
+    fn of_traces(&self, traces: &'static str, all: &'static str) -> Option<Found> {
+        self.get(traces).or_else(|| self.get(all))
+    }
+
+    fn are_asked_for(&self) -> Result<bool, InvalidSetting> {
+        match self.get("OTEL_SDK_DISABLED") {
+            None => {}
+            Some((_, text)) if text.eq_ignore_ascii_case("false") => {}
+            Some((_, text)) if text.eq_ignore_ascii_case("true") => return Ok(false),
+            Some((name, text)) => return Err(wanted(name, &text, "true or false")),
+        }
+        match self.get("OTEL_TRACES_EXPORTER") {
+            None => Ok((self.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+                .or_else(|| self.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
+                .is_some()),
+            Some((_, text)) if text == "otlp" => Ok(true),
+            Some((_, text)) if text == "none" => Ok(false),
+            Some((name, text)) => Err(wanted(name, &text, "otlp or none")),
+        }
+    }
+
+    fn protocol(&self) -> Result<Protocol, InvalidSetting> {
+        for name in ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"] {
+            if self.get(name).is_some() {
+                return Err(invalid(name, "certificates of clients are not supported"));
+            }
+        }
+        let compression =
+            self.of_traces("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION");
+        match compression {
+            None => {}
+            Some((_, text)) if text == "none" => {}
+            // A collector takes both, so this is no reason to go without traces.
+            Some((name, text)) if text == "gzip" => {
+                tracing::warn!(variable = name, "spans are sent without compression: gzip is not supported");
+            }
+            Some((name, text)) => return Err(wanted(name, &text, "none")),
+        }
+        let protocol = self.of_traces("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL");
+        match protocol {
+            None => Ok(Protocol::Http),
+            Some((_, text)) if text == "http/protobuf" => Ok(Protocol::Http),
+            Some((_, text)) if text == "grpc" => Ok(Protocol::Grpc),
+            Some((name, text)) => Err(wanted(name, &text, "http/protobuf or grpc")),
+        }
+    }
+
+    fn endpoint(&self, protocol: Protocol) -> Result<Uri, InvalidSetting> {
+        let default = match protocol {
+            Protocol::Http => DEFAULT_ENDPOINT,
+            Protocol::Grpc => DEFAULT_GRPC_ENDPOINT,
+        };
+        let traces = self.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+        let is_whole = traces.is_some();
+        let (name, text) = traces
+            .or_else(|| self.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
+            .unwrap_or(("OTEL_EXPORTER_OTLP_ENDPOINT", default.to_owned()));
+        // Its text is not repeated: somebody may have put a password or a key there.
+        let uri: Uri =
+            text.parse().map_err(|_| invalid(name, "want a URL, such as http://collector:4318"))?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(invalid(name, "want a URL that begins with http:// or https://"));
+        }
+        if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
+            return Err(invalid(
+                name,
+                "a password does not belong there, but into OTEL_EXPORTER_OTLP_HEADERS",
+            ));
+        }
+        let path = match protocol {
+            Protocol::Grpc => GRPC_PATH.to_owned(),
+            Protocol::Http if is_whole => return Ok(uri),
+            Protocol::Http => format!("{}/{HTTP_PATH}", uri.path().trim_end_matches('/')),
+        };
+        let mut parts = uri.into_parts();
+        parts.path_and_query = Some(path.parse().map_err(|_| invalid(name, "its path is not valid"))?);
+        Uri::from_parts(parts).map_err(|_| invalid(name, "it is not valid"))
+    }
+
+    fn headers(&self) -> Result<HeaderMap, InvalidSetting> {
+        let mut headers = HeaderMap::new();
+        let found = self.of_traces("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS");
+        let Some((name, text)) = found else { return Ok(headers) };
+        for (key, value) in pairs(name, &text)? {
+            let key: HeaderName = key.parse().map_err(|_| invalid(name, "a key is no header's name"))?;
+            let mut value =
+                HeaderValue::try_from(value).map_err(|_| invalid(name, "a value is no header's value"))?;
+            value.set_sensitive(true);
+            headers.append(key, value);
+        }
+        Ok(headers)
+    }
+
+    fn sampler(&self) -> Result<Sampler, InvalidSetting> {
+        let (name, text) = self
+            .get("OTEL_TRACES_SAMPLER")
+            .unwrap_or(("OTEL_TRACES_SAMPLER", "parentbased_always_on".to_owned()));
+        let root = text.strip_prefix("parentbased_");
+        let parent_based = root.is_some();
+        let root = match root.unwrap_or(&text) {
+            "always_on" => Root::On,
+            "always_off" => Root::Off,
+            "traceidratio" => Root::ratio(self.ratio()?),
+            _ => {
+                let known = "always_on, always_off, traceidratio, or one of these behind parentbased_";
+                return Err(wanted(name, &text, known));
+            }
+        };
+        Ok(Sampler { root, parent_based })
+    }
+
+    fn ratio(&self) -> Result<f64, InvalidSetting> {
+        let Some((name, text)) = self.get("OTEL_TRACES_SAMPLER_ARG") else { return Ok(1.0) };
+        let share: Option<f64> = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+        share.ok_or_else(|| wanted(name, &text, "a number from 0 to 1"))
+    }
+
+    fn propagate(&self) -> Result<bool, InvalidSetting> {
+        let Some((name, text)) = self.get("OTEL_PROPAGATORS") else { return Ok(true) };
+        let mut propagate = false;
+        for one in text.split(',').map(str::trim) {
+            match one {
+                "tracecontext" => propagate = true,
+                // A guest's own business: it sees the header, and may pass it on.
+                "baggage" | "none" => {}
+                _ => return Err(wanted(name, one, "tracecontext, baggage or none")),
+            }
+        }
+        Ok(propagate)
+    }
+
+    fn resource(&self, service: &str) -> Result<Vec<(String, String)>, InvalidSetting> {
+        let mut attributes = match self.get("OTEL_RESOURCE_ATTRIBUTES") {
+            Some((name, text)) => pairs(name, &text)?,
+            None => Vec::new(),
+        };
+        let named = attributes.iter().position(|(key, _)| key == "service.name");
+        let named = named.map(|at| attributes.remove(at).1);
+        let name = self.get("OTEL_SERVICE_NAME").map(|(_, name)| name).or(named);
+        attributes.insert(0, ("service.name".to_owned(), name.unwrap_or_else(|| service.to_owned())));
+        Ok(attributes)
+    }
+
+    fn batch(&self) -> Result<Batch, InvalidSetting> {
+        let queue =
+            self.get("OTEL_BSP_MAX_QUEUE_SIZE").map_or(Ok(2048), |found| count(found, MOST_QUEUED))?;
+        let size = self.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE");
+        Ok(Batch {
+            delay: self.get("OTEL_BSP_SCHEDULE_DELAY").map_or(Ok(Duration::from_secs(5)), milliseconds)?,
+            limit: self.get("OTEL_BSP_EXPORT_TIMEOUT").map_or(Ok(Duration::from_secs(30)), milliseconds)?,
+            queue,
+            size: size.map_or(Ok(queue.min(512)), |found| count(found, queue))?,
+        })
+    }
+}
+
+fn invalid(name: &'static str, reason: &str) -> InvalidSetting {
+    InvalidSetting { name, reason: reason.to_owned() }
+}
+
+fn wanted(name: &'static str, text: &str, wanted: &str) -> InvalidSetting {
+    InvalidSetting { name, reason: format!("{text:?}: want {wanted}") }
+}
+
+fn milliseconds((name, text): Found) -> Result<Duration, InvalidSetting> {
+    let ms = text.parse().ok().filter(|ms| (1..=3_600_000).contains(ms));
+    ms.map(Duration::from_millis).ok_or_else(|| wanted(name, &text, "milliseconds, up to an hour"))
+}
+
+fn count((name, text): Found, most: usize) -> Result<usize, InvalidSetting> {
+    let count = text.parse().ok().filter(|count| (1..=most).contains(count));
+    count.ok_or_else(|| wanted(name, &text, &format!("a number from 1 to {most}")))
+}
+
+/// `key=value,key=value`, percent-encoded. What is wrong is told without the text, which may hold secrets.
+fn pairs(name: &'static str, text: &str) -> Result<Vec<(String, String)>, InvalidSetting> {
+    let decode = |text: &str| percent_decode_str(text.trim()).decode_utf8().map(String::from);
+    let members = text.split(',').filter(|member| !member.trim().is_empty());
+    members
+        .map(|member| {
+            let (key, value) = member.split_once('=').filter(|(key, _)| !key.trim().is_empty())?;
+            Some((decode(key).ok()?, decode(value).ok()?))
+        })
+        .map(|pair| pair.ok_or_else(|| invalid(name, "want key=value, with commas between several")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
