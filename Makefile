@@ -78,12 +78,16 @@ faults-build: build
 fuzz: ## feed anything to what reads text from outside, FUZZ_SECONDS (60) for each reader; wants a nightly Rust
 	@fuzz/run
 
-lint: setup ## formatting, clippy, the WIT as published; wants protoc
+lint: setup lint-layers ## formatting, clippy, layers, the WIT as published; wants protoc
 	@$(CARGO) fmt --all --check
 	@rustfmt --edition 2024 --check fuzz/src/oracle.rs fuzz/targets/*.rs
 	@$(CARGO) clippy --release --workspace --all-targets --locked -- --deny warnings
 	@$(CARGO) clippy --profile dist --package gists --target wasm32-wasip2 --locked -- --deny warnings
 	@scripts/wit-deps --check
+
+lint-layers: setup ## which crates may use each other, and no cycle between the modules of a crate (tools/layers)
+	@$(CARGO) test --quiet --release --locked --package layers
+	@$(CARGO) run --quiet --release --locked --package layers -- tools/layers/layers.toml Cargo.toml fuzz/Cargo.toml
 
 fmt: setup ## format the code
 	@$(CARGO) fmt --all
