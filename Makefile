@@ -78,7 +78,7 @@ faults-build: build
 fuzz: ## feed anything to what reads text from outside, FUZZ_SECONDS (60) for each reader; wants a nightly Rust
 	@fuzz/run
 
-lint: setup lint-layers ## formatting, clippy, layers, the WIT as published; wants protoc
+lint: setup lint-layers lint-python lint-shell ## formatting, clippy, layers, Python, shell, the WIT as published; wants protoc, Python 3
 	@$(CARGO) fmt --all --check
 	@rustfmt --edition 2024 --check fuzz/src/oracle.rs fuzz/targets/*.rs
 	@$(CARGO) clippy --release --workspace --all-targets --locked -- --deny warnings
@@ -89,9 +89,19 @@ lint-layers: setup ## which crates may use each other, and no cycle between the 
 	@$(CARGO) test --quiet --release --locked --package layers
 	@$(CARGO) run --quiet --release --locked --package layers -- tools/layers/layers.toml Cargo.toml fuzz/Cargo.toml
 
-fmt: setup ## format the code
+lint-python: ## ruff and mypy on all Python
+	@scripts/lint-python
+
+lint-shell: ## shellcheck on all shell scripts
+	@scripts/lint-shell
+
+lint-names: ## names that this repository no longer uses (scripts/retired-names)
+	@scripts/lint-names
+
+fmt: setup ## format the code, Python too
 	@$(CARGO) fmt --all
 	@rustfmt --edition 2024 fuzz/src/oracle.rs fuzz/targets/*.rs
+	@scripts/lint-python --fix
 
 ## Measure
 

@@ -1,4 +1,4 @@
-"""Who is measured: how each is started on a free loopback port, and where its CPU time and memory are read."""
+"""The servers that are measured: how to start each on a free loopback port, and how to read its CPU time and memory."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ import time
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / "bench"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 WASM = Path(os.environ.get("GISTS_WASM", TARGET / "wasm32-wasip2/dist/gists.wasm"))
 HOST = Path(os.environ.get("WASI_HTTP_HOST_BIN", TARGET / "release/wasi-http-host"))
-GUIDED = TARGET / "dist/wasi-http-host"  # what `make release` leaves
+GUIDED = TARGET / "dist/wasi-http-host"  # written by `make release`
 HELLO = TARGET / "wasm32-wasip2/release/bench_hello.wasm"
 NATIVE = TARGET / "release/bench-native"
 LOAD = TARGET / "release/bench-load"
 FAKE = TARGET / "release/fake-github"
 VENV = TARGET / "bench-venv"
 
-START_TIMEOUT = 60.0  # seconds: Spin compiles the component at its first start
-STOP_TIMEOUT = 10.0
+START_TIMEOUT = 60.0  # seconds; Spin compiles the component at its first start
+STOP_TIMEOUT = 10.0  # seconds
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     sys.exit(f"bench: {message}")
 
 
@@ -43,11 +44,12 @@ class Contender:
     name: str
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
-    # What the server prints once it listens; without it, `{port}` in the command is a free one.
+    # A pattern of the line that the server prints when it listens; its group is the address. Without it, `{port}` in the command is
+    # replaced by a free port.
     announces: str | None = None
     probe: str = "/health"
     address: str = ""
-    process: subprocess.Popen | None = None
+    process: subprocess.Popen[bytes] | None = None
     log: Path | None = None
 
     def start(self, logs: Path, poll: float = 0.01) -> None:
@@ -55,19 +57,20 @@ class Contender:
         command = [part.replace("{port}", str(port)) for part in self.command]
         self.log = logs / (re.sub(r"\W+", "-", self.name) + ".log")
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env=os.environ | self.environment, stdout=log, stderr=subprocess.STDOUT
-            )
+            self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | self.environment, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                fail(f"{self.name} ended at once:\n{self.tail()}")
-            found = re.search(self.announces, self.log.read_text(errors="replace")) if self.announces else None
-            self.address = found[1] if found else "" if self.announces else f"127.0.0.1:{port}"
+                fail(f"{self.name} ended during its start:\n{self.tail()}")
+            if self.announces:
+                found = re.search(self.announces, self.log.read_text(errors="replace"))
+                self.address = found[1] if found else ""
+            else:
+                self.address = f"127.0.0.1:{port}"
             if self.address and answers(self.address, self.probe):
                 return
             time.sleep(poll)
-        fail(f"{self.name} does not answer after {START_TIMEOUT:.0f} s:\n{self.tail()}")
+        fail(f"{self.name} does not answer within {START_TIMEOUT:.0f} s:\n{self.tail()}")
 
     def stop(self) -> None:
         if self.process is None:
@@ -93,19 +96,24 @@ class Contender:
             connection.close()
 
     def cpu_seconds(self) -> float:
-        """User and system time of the process and of those that it started."""
-        return sum(cpu_ticks(pid) for pid in family(self.process.pid)) / TICKS
+        """Returns the user and system time of the process and its descendants."""
+        return sum(cpu_ticks(pid) for pid in family(self.pid())) / TICKS
 
     def run_on(self, cores: set[int]) -> None:
-        """Its threads, those of what it started too."""
-        for pid in family(self.process.pid):
+        """Binds all threads of the process and its descendants to these cores."""
+        for pid in family(self.pid()):
             for thread in Path(f"/proc/{pid}/task").iterdir():
-                with contextlib.suppress(ProcessLookupError):  # one that has ended meanwhile
+                with contextlib.suppress(ProcessLookupError):  # the thread has ended
                     os.sched_setaffinity(int(thread.name), cores)
 
     def memory_bytes(self) -> int:
-        """Resident set of the process and of those that it started."""
-        return sum(resident(pid) for pid in family(self.process.pid))
+        """Returns the resident memory of the process and its descendants."""
+        return sum(resident(pid) for pid in family(self.pid()))
+
+    def pid(self) -> int:
+        if self.process is None:
+            fail(f"{self.name} is not running")
+        return self.process.pid
 
 
 def free_port() -> int:
@@ -126,7 +134,7 @@ def answers(address: str, path: str) -> bool:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all below it."""
+    """Returns the process and all its descendants."""
     pids = [pid]
     for parent in pids:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -150,22 +158,22 @@ def fake_github() -> Contender:
 
 
 def upstream() -> Contender:
-    """A GitHub whose user `s{bytes}-{anything}` has one gist of about that length."""
+    """A fake GitHub. Its user `s{bytes}-{anything}` has one gist of about that length."""
     return Contender("upstream", [str(LOAD), "upstream"], announces=r"on http://([\d.:]+)", probe="/users/s0-0/gists")
 
 
 def best_host() -> Path:
-    """The guided build where there is one."""
+    """Returns the profile-guided build if `make release` has made it, else the working build."""
     return GUIDED if GUIDED.exists() and "WASI_HTTP_HOST_BIN" not in os.environ else HOST
 
 
 def hello(binary: Path) -> Contender:
-    """This host with a component that needs no store."""
+    """This host with a component that uses no store."""
     return serve("this host, guided build" if binary == GUIDED else "this host", HELLO, binary, {}, "/")
 
 
 def wasmtime() -> Contender:
-    """`wasmtime serve` with the same component, as it comes: 128 requests an instance, 16 at once."""
+    """`wasmtime serve` with the same component and its default limits: 128 requests for each instance, 16 concurrent ones."""
     command = ["wasmtime", "serve", "-Sp3,cli", "-Wcomponent-model-async", "--addr", "127.0.0.1:{port}", str(HELLO)]
     return Contender("wasmtime serve", command, probe="/")
 
@@ -176,14 +184,14 @@ def host(name: str, github: str, binary: Path, wasm: Path, *flags: str) -> Conte
 
 
 def serve(name: str, app: Path, binary: Path, environment: dict[str, str], probe: str, *flags: str) -> Contender:
-    """This host; no access log, as in the others."""
+    """This host without an access log, like the other servers."""
     command = [str(binary), "serve", str(app), "--listen", "127.0.0.1:{port}", "--admin-listen", "127.0.0.1:0"]
     command += ["--log-format", "json", "--access-log", "off", *flags]
     return Contender(name, command, environment, probe=probe)
 
 
 def manifest(wasm: Path) -> Path:
-    """The manifest itself, or a copy that names another component."""
+    """Returns the path of spin.toml, or of a copy that names another component."""
     if wasm == ROOT / "target/wasm32-wasip2/dist/gists.wasm":
         return ROOT / "spin.toml"
     text = (ROOT / "spin.toml").read_text()
@@ -197,14 +205,16 @@ def native(github: str) -> Contender:
 
 
 def fastapi(github: str) -> Contender:
-    # As a module: the programs of an environment name the path that it was made at, and `target` may be a cache that moves.
+    # As a module, because the programs in a virtual environment contain its path, and CI moves `target`.
     command = [str(VENV / "bin/python"), "-m", "uvicorn", "main:app", "--app-dir", str(BENCH / "fastapi"), "--no-access-log"]
     return Contender("FastAPI", [*command, "--port", "{port}"], settings(github))
 
 
 def spin(github: str) -> Contender:
     variables = {f"SPIN_VARIABLE_{name}": value for name, value in settings(github).items()}
-    return Contender("Spin", ["spin", "up", "--quiet", "--state-dir", str(TARGET / "bench-spin"), "--listen", "127.0.0.1:{port}"], variables)
+    return Contender(
+        "Spin", ["spin", "up", "--quiet", "--state-dir", str(TARGET / "bench-spin"), "--listen", "127.0.0.1:{port}"], variables
+    )
 
 
 def settings(github: str) -> dict[str, str]:
@@ -212,13 +222,13 @@ def settings(github: str) -> dict[str, str]:
 
 
 def prepare(names: set[str]) -> None:
-    """Builds the yardsticks, and says what else is missing."""
+    """Builds the other servers and the load generator. Ends the program when something is missing."""
     if shutil.which("wrk") is None:
         fail("wrk is missing: `apt-get install wrk` (Debian, Ubuntu) or `brew install wrk` (macOS)")
     for path in (WASM, HOST):
         if names & {"reused", "fresh"} and not path.exists():
-            fail(f"{path} is missing: `make build` makes it")
-    print("==> building the yardsticks", flush=True)
+            fail(f"{path} is missing: run `make build`")
+    print("==> building the servers to compare with, and the load generator", flush=True)
     build = ["cargo", "build", "--release", "--locked", "--quiet"]
     subprocess.run([*build, "-p", "bench-native", "-p", "bench-load", "-p", "e2e", "--bins"], cwd=ROOT, check=True)
     subprocess.run([*build, "-p", "bench-hello", "--target", "wasm32-wasip2"], cwd=ROOT, check=True)
@@ -226,5 +236,7 @@ def prepare(names: set[str]) -> None:
     if "fastapi" in names and not (stamp.exists() and stamp.read_text() == wanted):
         print(f"==> installing FastAPI in {VENV.relative_to(ROOT)}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
-        subprocess.run([str(VENV / "bin/python"), "-m", "pip", "install", "--quiet", "-r", str(BENCH / "fastapi/requirements.txt")], check=True)
+        subprocess.run(
+            [str(VENV / "bin/python"), "-m", "pip", "install", "--quiet", "-r", str(BENCH / "fastapi/requirements.txt")], check=True
+        )
         stamp.write_text(wanted)

@@ -1,4 +1,4 @@
-"""How it is measured: equal answers first, then rounds of wrk in which the contenders take turns."""
+"""The measurement: first a check that all servers give equal answers, then rounds of load in which the servers take turns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contenders import LOAD, ROOT, Contender, fail, free_port
 
 CONNECTIONS = 32
 ANSWER_BYTES = 20_000
-USER = "grace-hopper"  # of the demo: enough gists for an answer of any size, none secret
+USER = "grace-hopper"  # a user of the demo with many gists, none of them secret
 STARTS = 15
 
 CORES = os.sched_getaffinity(0)
@@ -22,7 +22,7 @@ UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 @dataclass
 class Sample:
-    """One contender's turn on one route."""
+    """One turn of one server on one route."""
 
     requests: int
     per_second: float
@@ -33,7 +33,7 @@ class Sample:
 
 @dataclass
 class Cell:
-    """One contender on one route: medians over the rounds."""
+    """One server on one route: the medians over the rounds."""
 
     per_second: float
     cpu_micros: float
@@ -45,30 +45,31 @@ class Cell:
 
 
 def cached_path(contender: Contender) -> str:
-    """The page whose answer comes nearest to 20 kB."""
+    """Returns the path of the page whose body is nearest to 20 kB."""
     sizes = {n: len(contender.get(f"/{USER}?per_page={n}")[2]) for n in range(20, 61)}
     best = min(sizes, key=lambda n: abs(sizes[n] - ANSWER_BYTES))
     return f"/{USER}?per_page={best}"
 
 
 def check_equal(contenders: list[Contender], path: str) -> list[str]:
-    """Fills each cache, compares the hits, and returns what differs in their headers."""
-    notes, first = [], None
+    """Fills each cache and compares the cached answers. Bodies must be equal; differences between headers are returned."""
+    notes: list[str] = []
+    first: tuple[bytes, bytes, set[str], set[str]] | None = None
     for contender in contenders:
         contender.get(path)
         for asked in (path, "/health"):
             if contender.get(asked)[0] != 200:
-                fail(f"{contender.name} answers {contender.get(asked)[0]} for {asked}")
-        status, headers, body = contender.get(path)
+                fail(f"{contender.name} answers {asked} with status {contender.get(asked)[0]}")
+        _, headers, body = contender.get(path)
         if b'"cache":{"hit":true,"ttl_seconds":3600}' not in body:
-            fail(f"{contender.name} does not answer {path} from its cache: {body[-80:]!r}")
+            fail(f"{contender.name} does not serve {path} from its cache: {body[-80:]!r}")
         health = contender.get("/health")
         seen = (body, health[2], set(headers), set(health[1]))
         if first is None:
             first = seen
             continue
         if seen[:2] != first[:2]:
-            fail(f"{contender.name} answers another body than {contenders[0].name}: {body[:200]!r}")
+            fail(f"{contender.name} has another body than {contenders[0].name}: {body[:200]!r}")
         for asked, mine, theirs in ((path, seen[2], first[2]), ("/health", seen[3], first[3])):
             differ = sorted(f"+{name}" for name in mine - theirs) + sorted(f"-{name}" for name in theirs - mine)
             if differ:
@@ -79,38 +80,47 @@ def check_equal(contenders: list[Contender], path: str) -> list[str]:
 def wrk(contender: Contender, path: str, seconds: float) -> Sample:
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency", f"http://{contender.address}{path}"]
     before = contender.cpu_seconds()
-    out = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60).stdout
+    out = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False).stdout
     cpu = contender.cpu_seconds() - before
-    if trouble := re.search(r"Socket errors.*|Non-2xx.*", out):
-        fail(f"{contender.name} on {path}: {trouble[0]}\n{contender.tail()}")
-    requests = int(re.search(r"(\d+) requests in", out)[1])
+    if errors := re.search(r"Socket errors.*|Non-2xx.*", out):
+        fail(f"{contender.name} on {path}: {errors[0]}\n{contender.tail()}")
+    requests = int(found(r"(\d+) requests in", out))
     if requests == 0:
-        fail(f"{contender.name} answered nothing on {path}")
-    percentile = {p: milliseconds(re.search(rf"^\s+{p}%\s+(\S+)", out, re.MULTILINE)[1]) for p in (50, 99)}
-    per_second = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])
+        fail(f"{contender.name} answered no request on {path}")
+    percentile = {p: milliseconds(found(rf"^\s+{p}%\s+(\S+)", out)) for p in (50, 99)}
+    per_second = float(found(r"Requests/sec:\s+([\d.]+)", out))
     return Sample(requests, per_second, cpu / requests * 1e6, percentile[50], percentile[99])
 
 
+def found(pattern: str, output: str) -> str:
+    """Returns the pattern's group in wrk's output."""
+    match = re.search(pattern, output, re.MULTILINE)
+    if match is None:
+        fail(f"wrk printed no {pattern!r}:\n{output}")
+    return match[1]
+
+
 def load(contender: Contender, path: str, *arguments: str, timeout: float = 3600) -> dict:
-    """What `bench-load run` says of one turn."""
+    """Runs `bench-load run` for one turn. Returns its result with the server's CPU time in µs for each request."""
     command = [str(LOAD), "run", "--address", contender.address, "--path", path, *arguments]
     before = contender.cpu_seconds()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     if done.returncode != 0:
         fail(f"{contender.name} on {path}: {done.stderr.strip()}\n{contender.tail()}")
     result = json.loads(done.stdout)
     if result["failed"] or not result["requests"]:
-        fail(f"{contender.name} on {path}: {result['failed']} of {result['requests']} failed: {result['first_failure']}\n{contender.tail()}")
+        failures = f"{result['failed']} of {result['requests']} requests failed: {result['first_failure']}"
+        fail(f"{contender.name} on {path}: {failures}\n{contender.tail()}")
     return result | {"cpu_micros": (contender.cpu_seconds() - before) / result["asked"] * 1e6}
 
 
 def at_rate(contenders: list[Contender], path: str, rate: int, count: int, seconds: int) -> dict[str, dict]:
-    """Latencies where all get the same number of requests a second; medians over the rounds.
+    """Returns latencies at an equal rate for all servers: the medians over the rounds.
 
-    The generator has a core of its own, where there are two: else its own turns would be in the latencies.
+    Where there are two cores, the load generator has one of its own. Otherwise its own waiting would count as latency.
     """
     own, others = set(list(CORES)[:1]), set(list(CORES)[1:]) or CORES
-    taken = {contender.name: [] for contender in contenders}
+    taken: dict[str, list[dict]] = {contender.name: [] for contender in contenders}
     try:
         for contender in contenders:
             contender.run_on(others)
@@ -128,13 +138,14 @@ def at_rate(contenders: list[Contender], path: str, rate: int, count: int, secon
 
 
 def milliseconds(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()
-    return float(number) * UNITS[unit] * 1e3
+    """Converts a time as wrk prints it."""
+    number = text.rstrip("".join(UNITS))
+    return float(number) * UNITS[text.removeprefix(number)] * 1e3
 
 
-def rounds(contenders: list[Contender], routes: dict[str, str], count: int, seconds: float) -> dict:
-    """Samples by route and contender; who begins changes from round to round."""
-    samples = {route: {contender.name: [] for contender in contenders} for route in routes}
+def rounds(contenders: list[Contender], routes: dict[str, str], count: int, seconds: float) -> dict[str, dict[str, list[Sample]]]:
+    """Returns samples by route and server. Each round begins with another server."""
+    samples: dict[str, dict[str, list[Sample]]] = {route: {contender.name: [] for contender in contenders} for route in routes}
     for contender in contenders:
         for path in routes.values():
             wrk(contender, path, 1.0)  # warm
@@ -147,8 +158,8 @@ def rounds(contenders: list[Contender], routes: dict[str, str], count: int, seco
     return samples
 
 
-def summarise(samples: dict) -> dict[str, dict[str, dict]]:
-    """Medians; a ratio is the median of the rounds' ratios, so that a slow round slows both."""
+def summarise(samples: dict[str, dict[str, list[Sample]]]) -> dict[str, dict[str, dict]]:
+    """Returns medians. A ratio is the median of the rounds' ratios: a disturbance slows both servers of its round."""
     return {
         route: {name: asdict(cell(taken, by_name.get("native axum"), by_name.get("FastAPI"))) for name, taken in by_name.items()}
         for route, by_name in samples.items()
@@ -159,17 +170,22 @@ def cell(taken: list[Sample], native: list[Sample] | None, fastapi: list[Sample]
     middle = {key: median(getattr(sample, key) for sample in taken) for key in ("per_second", "cpu_micros", "p50_ms", "p99_ms")}
 
     def ratio(others: list[Sample] | None, key: str) -> float | None:
-        return median(getattr(a, key) / getattr(b, key) for a, b in zip(taken, others)) if others else None
+        return median(getattr(a, key) / getattr(b, key) for a, b in zip(taken, others, strict=True)) if others else None
 
-    return Cell(**middle, of_native=ratio(native, "per_second"), cpu_of_native=ratio(native, "cpu_micros"), times_fastapi=ratio(fastapi, "per_second"))
+    return Cell(
+        **middle,
+        of_native=ratio(native, "per_second"),
+        cpu_of_native=ratio(native, "cpu_micros"),
+        times_fastapi=ratio(fastapi, "per_second"),
+    )
 
 
 def first_answers_ms(contender: Contender) -> list[float]:
-    """From exec to the first answer, of some starts. The compiled code is cached by then."""
+    """Returns the times from exec to the first answer, of some starts with compiled code in the cache."""
     port = free_port()
     command = [part.replace("{port}", str(port)) for part in contender.command]
     start = [str(LOAD), "start", "--address", f"127.0.0.1:{port}", "--path", contender.probe, "--times", str(STARTS), "--", *command]
-    done = subprocess.run(start, cwd=ROOT, env=os.environ | contender.environment, capture_output=True, text=True)
+    done = subprocess.run(start, cwd=ROOT, env=os.environ | contender.environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         fail(f"{contender.name}: {done.stderr.strip()}")
     return json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""The curves as an SVG that a text editor can read."""
+"""Draws the curves as an SVG."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ COLOURS = {"native axum": "#888888", "this host": "#6a5acd"}
 
 
 def svg(curves: dict) -> str:
-    """One panel a curve: thousands of requests a second against the axis, which is logarithmic."""
+    """Returns one panel for each curve: thousands of requests a second over a logarithmic axis."""
     width = WIDTH * len(curves)
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT + 24}" font-family="sans-serif" font-size="10">']
     parts.append(f'<rect width="{width}" height="{HEIGHT + 24}" fill="white"/>')

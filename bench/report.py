@@ -1,4 +1,4 @@
-"""The results as a table to read and as JSON to compare."""
+"""Writes the results: tables in Markdown for people, JSON for comparisons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 PERFORMANCE = RESULTS.parents[1] / "docs/performance.md"
 BEGIN, END = "<!-- written by make bench -->", "<!-- to here -->"
 
-# What this host is to reach, and by which of the builds that were measured.
+# The builds of this host whose results are compared with the goals: the first one that was measured.
 BEST = ("this host, guided build", "this host")
 
 
@@ -30,16 +30,21 @@ def machine() -> dict[str, str]:
 
 
 def version(program: str) -> str:
-    done = subprocess.run([program, "--version"], capture_output=True, text=True)
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     return (done.stdout + done.stderr).splitlines()[0]
 
 
 def markdown(result: dict) -> str:
-    lines = ["# Results of `make bench`", "", "Ratios first: they hold from machine to machine, the figures do not.", ""]
+    lines = ["# Results of `make bench`", "", "Compare ratios: absolute figures differ between machines.", ""]
     lines += [*goals(result), "", *everyone(result), ""]
     for route, cells in result["routes"].items():
         title = f"{route} ({result['answer_bytes']:,} bytes)" if route == "cached" else route
-        lines += [f"## {title}", "", "| | of native | times FastAPI | CPU of native | req/s | CPU µs a request | p50 ms | p99 ms |", "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+        lines += [
+            f"## {title}",
+            "",
+            "| | of native | times FastAPI | CPU of native | req/s | CPU µs a request | p50 ms | p99 ms |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        ]
         for name, cell in cells.items():
             ratios = [number(cell[key], 2) for key in ("of_native", "times_fastapi", "cpu_of_native")]
             figures = [number(cell["per_second"], 0), *(number(cell[key], 2) for key in ("cpu_micros", "p50_ms", "p99_ms"))]
@@ -58,15 +63,16 @@ def when(result: dict) -> str:
 
 
 def everyone(result: dict) -> list[str]:
-    """One row a contender: all that was measured of it in this run."""
+    """Returns a table with all figures of this run, one row for each server."""
     cached, health = (result["routes"].get(route, {}) for route in ("cached", "/health"))
     hello_cells = result["hello"].get("cells", {})
     equal = result["equal_load"].get("cached", {})
     rate = f" at {equal['rate']:,} req/s" if equal else ""
-    lines = [
-        f"| | cached: of native | req/s | CPU µs | p99 ms{rate} | `/health`: of native | req/s | CPU µs | first answer ms | idle MiB | after load MiB | no store: req/s |",
-        "| --- " * 12 + "|",
-    ]
+    heading = (
+        f"| | cached: of native | req/s | CPU µs | p99 ms{rate} | `/health`: of native | req/s | CPU µs"
+        " | first answer ms | idle MiB | after load MiB | no store: req/s |"
+    )
+    lines = [heading, "| --- " * 12 + "|"]
     for name in [*cached, *(name for name in hello_cells if name not in cached)]:
         row = [name]
         for cells in (cached, health):
@@ -82,12 +88,12 @@ def everyone(result: dict) -> list[str]:
 
 
 def goals(result: dict) -> list[str]:
-    """What was to be reached, what was, and whether that is enough. What was not measured has no verdict."""
+    """Returns a table of the goals: the limit, the figure, and whether the figure meets the limit. What was not measured has no verdict."""
     cached, health = (result["routes"].get(route, {}) for route in ("cached", "/health"))
     processes = result["processes"]
     host = next((name for name in BEST if name in cached), BEST[-1])
-    beside = next((cell for name, cell in result["hello"].get("cells", {}).items() if name != "wasmtime serve"), {})
-    rows = []
+    beside: dict = next((cell for name, cell in result["hello"].get("cells", {}).items() if name != "wasmtime serve"), {})
+    rows: list[str] = []
 
     def goal(what: str, value: float | None, bound: float, digits: int = 2, most: bool = False) -> None:
         met = value is not None and (value <= bound if most else value >= bound)
@@ -98,7 +104,9 @@ def goals(result: dict) -> list[str]:
         return cells[one][key] / cells[other][key] if one in cells and other in cells else None
 
     goal("cached answer, of native's throughput", cached.get(host, {}).get("of_native"), 0.9)
-    goal("its p99 at an equal rate, of native's", ratio(result["equal_load"].get("cached", {}), host, "native axum", "p99_ms"), 1, most=True)
+    goal(
+        "its p99 at an equal rate, of native's", ratio(result["equal_load"].get("cached", {}), host, "native axum", "p99_ms"), 1, most=True
+    )
     goal("`/health`, of native's throughput", health.get(host, {}).get("of_native"), 0.85)
     goal("a component without a store, times `wasmtime serve`", beside.get("times_wasmtime"), 1.5)
     goal("cached answer, times Spin", ratio(cached, host, "Spin", "per_second"), 5, 1)
@@ -112,7 +120,12 @@ def goals(result: dict) -> list[str]:
 def equal_load(routes: dict) -> list[str]:
     lines = []
     for route, cells in routes.items():
-        lines += [f"## {route}, {cells['rate']:,} requests a second for each", "", "| | req/s | CPU µs a request | p50 ms | p99 ms | p99.9 ms |", "| --- | --- | --- | --- | --- | --- |"]
+        lines += [
+            f"## {route}, {cells['rate']:,} requests a second for each",
+            "",
+            "| | req/s | CPU µs a request | p50 ms | p99 ms | p99.9 ms |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
         for name, cell in cells.items():
             if name != "rate":
                 figures = [number(cell["per_second"], 0), *(number(cell[key], 2) for key in ("cpu_micros", "p50_ms", "p99_ms", "p999_ms"))]
@@ -123,10 +136,19 @@ def equal_load(routes: dict) -> list[str]:
 
 def hello(result: dict) -> list[str]:
     if not result:
-        return ["`wasmtime serve` was not measured: no `wasmtime` on the PATH.", ""]
-    lines = [f"## A component without a store, beside {result['version']}", "", "| | times wasmtime serve | req/s | CPU µs a request | p50 ms | p99 ms |", "| --- | --- | --- | --- | --- | --- |"]
+        return ["NOT MEASURED: `wasmtime serve` (no `wasmtime` on the PATH).", ""]
+    lines = [
+        f"## A component without a store, beside {result['version']}",
+        "",
+        "| | times wasmtime serve | req/s | CPU µs a request | p50 ms | p99 ms |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for name, cell in result["cells"].items():
-        figures = [number(cell["times_wasmtime"], 2), number(cell["per_second"], 0), *(number(cell[key], 2) for key in ("cpu_micros", "p50_ms", "p99_ms"))]
+        figures = [
+            number(cell["times_wasmtime"], 2),
+            number(cell["per_second"], 0),
+            *(number(cell[key], 2) for key in ("cpu_micros", "p50_ms", "p99_ms")),
+        ]
         lines.append("| " + " | ".join([name, *figures]) + " |")
     return [*lines, ""]
 

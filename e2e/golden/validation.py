@@ -1,18 +1,19 @@
-"""Writes validation.json: what FastAPI answers to good and bad parameters, byte for byte.
+"""Writes validation.json: FastAPI's exact answers to valid and invalid parameters.
 
-The golden bodies come from the real framework, never from our own service:
+The bodies come from FastAPI itself, never from our service:
 
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install 'fastapi==0.116.*'
     /tmp/venv/bin/python e2e/golden/validation.py
 
-Long runs of one character are written `<9*4300>`, in the path and in the body alike.
+In paths and bodies, `<9*4300>` stands for 4300 times the character 9.
 """
 
 import asyncio
 import json
 import pathlib
 import re
-from typing import Annotated
+from collections.abc import MutableMapping
+from typing import Annotated, Any
 from urllib.parse import unquote
 
 from fastapi import FastAPI, Path, Query
@@ -22,11 +23,11 @@ app = FastAPI()
 
 @app.get("/{username}")
 def gists(
-    username: Annotated[str, Path(max_length=39)],
+    username: Annotated[str, Path(max_length=39)],  # noqa: ARG001 - FastAPI validates it
     page: Annotated[int, Query(ge=1, le=100)] = 1,
     per_page: Annotated[int, Query(ge=1, le=100)] = 30,
     use_cache: bool = True,
-):
+) -> dict[str, object]:
     return {"page": page, "per_page": per_page, "use_cache": use_cache}
 
 
@@ -58,23 +59,23 @@ PATHS = [
 # fmt: on
 
 
-def expand(text):
+def expand(text: str) -> str:
     return re.sub(r"<([^<>*]+)\*(\d+)>", lambda m: m[1] * int(m[2]), text)
 
 
-def contract(text):
-    """Runs of 500 or more of one character, written short."""
+def contract(text: str) -> str:
+    """Shortens runs of 500 or more of one character."""
     return re.sub(r"([0-9a-z])\1{499,}", lambda m: f"<{m[1]}*{len(m[0])}>", text)
 
 
-def ask(path, query):
-    """One GET through the ASGI interface, the path decoded as uvicorn decodes it."""
-    sent = []
+def ask(path: str, query: str) -> tuple[int, str]:
+    """Sends one GET through the ASGI interface, with the path decoded as uvicorn decodes it."""
+    sent: list[MutableMapping[str, Any]] = []
 
-    async def receive():
+    async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    async def send(message):
+    async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
     scope = {
@@ -86,7 +87,7 @@ def ask(path, query):
     return sent[0]["status"], b"".join(m.get("body", b"") for m in sent).decode()
 
 
-def main():
+def main() -> None:
     cases = [f"/octocat?{name}={value}" for value in INTEGERS for name in ("page", "per_page")]
     cases += [f"/octocat?page={value}" for value in LONG]
     cases += [f"/octocat?use_cache={value}" for value in BOOLEANS]

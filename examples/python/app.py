@@ -62,7 +62,8 @@ async def relay(out: ResponseOutparam, url: str) -> None:
     try:
         response = await poll_loop.send(request)
     except Err as error:
-        return await answer(out, f"not fetched: {error.value}", 502)
+        await answer(out, f"not fetched: {error.value}", 502)
+        return
     stream, body = Stream(response.consume()), b""
     while (chunk := await stream.next()) is not None:
         body += chunk

@@ -1,4 +1,8 @@
-"""The chart: it renders the base's objects, with tracing too, and what its values allow is valid, what they do not is refused."""
+"""Checks of the Helm chart.
+
+The chart must render the same objects as the base, and as the base with tracing. It must accept each set of valid values and refuse each
+set of invalid values.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from policies import HASHED
 from render import Rendered
 
 CHART = Path("k8s/chart")
-# Labels that say that helm made it, and an annotation that tells helm what to do.
+# Labels and an annotation that only helm's output has.
 HELMS = ("app.kubernetes.io/managed-by", "helm.sh/chart", "helm.sh/resource-policy")
 
 SIDECAR = {
@@ -24,7 +28,7 @@ SIDECAR = {
     "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
 }
 
-# Values that have to give valid objects.
+# Values that the chart must accept. The objects that it renders from them must be valid.
 ALLOWED: dict[str, dict] = {
     "canary": {"version": "canary", "image": {"tag": "0.2.0-rc.1"}, "autoscaling": {"minReplicas": 1}},
     "plain": {"runtimeClassName": "", "image": {"repository": "registry.example.com:5000/github-gists-api-plain"}},
@@ -43,9 +47,12 @@ ALLOWED: dict[str, dict] = {
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
         "sidecars": [SIDECAR],
     },
-    "traced": {"tracing": {"enabled": True, "endpoint": "https://collector.example.com", "share": 1}, "settings": {"OTEL_SERVICE_NAME": "mine"}},
+    "traced": {
+        "tracing": {"enabled": True, "endpoint": "https://collector.example.com", "share": 1},
+        "settings": {"OTEL_SERVICE_NAME": "mine"},
+    },
 }
-# Values that have to be refused, and a part of what is said then.
+# Values that the chart must refuse, and a part of the message.
 REFUSED: list[tuple[dict, str]] = [
     ({"image": {"tag": "latest"}}, "/image/tag"),
     ({"image": {"repository": "api:1"}}, "/image/repository"),
@@ -63,12 +70,15 @@ REFUSED: list[tuple[dict, str]] = [
 
 
 def template(values: dict) -> subprocess.CompletedProcess[str]:
-    command = ["helm", "template", "gists", CHART, "--namespace", "default", "--values", "-"]
+    command = ["helm", "template", "gists", str(CHART), "--namespace", "default", "--values", "-"]
     return subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, check=False)
 
 
 def normal(objects: list[dict]) -> dict[str, str]:
-    """Objects by kind and name, as text, without what may differ: what is helm's, the namespace, and the hash of the settings' name."""
+    """Returns the objects as text, by kind and name, without what may differ between helm and kustomize.
+
+    That is: helm's labels and annotations, the namespace, and the hash in the name of a ConfigMap.
+    """
     objects = copy.deepcopy(objects)
     text = {}
     for obj in objects:
@@ -83,12 +93,14 @@ def normal(objects: list[dict]) -> dict[str, str]:
         told = json.dumps(obj, indent=1, sort_keys=True)
         for name in hashed:
             told = told.replace(f'"{name}"', f'"{HASHED.sub("-HASH", name)}"')
-        text[f"{obj['kind']} {HASHED.sub('-HASH', obj['metadata']['name']) if obj['kind'] == 'ConfigMap' else obj['metadata']['name']}"] = told
+        text[f"{obj['kind']} {HASHED.sub('-HASH', obj['metadata']['name']) if obj['kind'] == 'ConfigMap' else obj['metadata']['name']}"] = (
+            told
+        )
     return text
 
 
 def equals(wanted: Rendered, values: dict) -> Iterator[str]:
-    """With these values the chart renders these objects."""
+    """Yields the differences between the wanted objects and what the chart renders from these values."""
     told = template(values)
     if told.returncode:
         yield f"{CHART}: {told.stderr.strip()}"
@@ -97,13 +109,17 @@ def equals(wanted: Rendered, values: dict) -> Iterator[str]:
     for name in sorted(ours.keys() | charts.keys()):
         if ours.get(name) != charts.get(name):
             lines = difflib.unified_diff(
-                ours.get(name, "").splitlines(), charts.get(name, "").splitlines(), f"{wanted.name}: {name}", f"k8s/chart: {name}", lineterm=""
+                ours.get(name, "").splitlines(),
+                charts.get(name, "").splitlines(),
+                f"{wanted.name}: {name}",
+                f"k8s/chart: {name}",
+                lineterm="",
             )
             yield f"the chart does not render {wanted.name}:\n" + "\n".join(lines)
 
 
 def renderings(into: Path) -> tuple[list[Rendered], list[str]]:
-    """What the allowed values give, and what is wrong with that and with the refused ones."""
+    """Renders the chart with all allowed values. Also returns the allowed values that it refuses and the refused values that it accepts."""
     rendered, wrong = [], []
     for name, values in ALLOWED.items():
         told = template(values)
@@ -116,7 +132,7 @@ def renderings(into: Path) -> tuple[list[Rendered], list[str]]:
     for values, said in REFUSED:
         told = template(values)
         if not told.returncode:
-            wrong.append(f"{CHART} takes {values}")
+            wrong.append(f"{CHART} accepts {values}")
         elif said not in told.stderr:
             wrong.append(f"{CHART} with {values} does not name {said!r}: {told.stderr.strip()}")
     return rendered, wrong

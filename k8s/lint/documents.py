@@ -1,4 +1,4 @@
-"""Reads YAML files of several documents."""
+"""Reads YAML files with several documents."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 import yaml
 
 
-class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Takes a lone `=` for text, as Go's YAML does: it is a matcher in Alertmanager's configuration."""
+class Loader(yaml.CSafeLoader):
+    """Reads a lone `=` as text, as Go's YAML library does. Alertmanager's configuration has such values as matchers."""
 
 
-Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: node.value)
+Loader.add_constructor("tag:yaml.org,2002:value", lambda _, node: node.value)
 
 
 def documents(text: str) -> Iterator[dict]:
-    """The documents of a text that are objects."""
+    """Yields those documents of the text that are objects."""
     for document in yaml.load_all(text, Loader):
         if isinstance(document, dict):
             yield document
 
 
 def read(path: Path) -> list[dict]:
-    """The documents of a file; a file that is no YAML ends the lint and names it."""
+    """Returns the documents of a file. Ends the lint with the file's name when the file is not YAML."""
     try:
         return list(documents(path.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:

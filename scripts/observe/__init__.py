@@ -1,1 +1,1 @@
-"""What `scripts/monitoring` is made of: dashboards, rules, and what is checked of both."""
+"""The parts of `scripts/monitoring`: the generators of dashboards and rules, and their checks."""

@@ -1,4 +1,4 @@
-"""Alertmanager's configuration, and whom alerts reach by it."""
+"""Checks Alertmanager's configuration and the receivers of alerts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONFIGURATION = DIRECTORY / "alertmanager.yaml"
 
 
 def complaints(all_rules: list[Rule]) -> list[str]:
-    """What amtool says of it, and alerts that end up elsewhere than `routes.yaml` says."""
+    """Returns amtool's errors, and the alerts whose receivers differ from `routes.yaml`."""
     checked = amtool("check-config", str(CONFIGURATION))
     if checked.returncode:
         return [checked.stdout + checked.stderr]
@@ -23,7 +23,7 @@ def complaints(all_rules: list[Rule]) -> list[str]:
         routed = amtool("config", "routes", "test", f"--config.file={CONFIGURATION}", *labels)
         receivers = routed.stdout.strip().split(",")
         if routed.returncode or receivers != case["receivers"]:
-            wrong.append(f"routes.yaml: {case['labels']} reaches {receivers}{routed.stderr}, not {case['receivers']}")
+            wrong.append(f"routes.yaml: {case['labels']} reaches {receivers}{routed.stderr}, expected {case['receivers']}")
     alerts = {rule.name for rule in all_rules if rule.alert}
     for inhibition in yaml.safe_load(CONFIGURATION.read_text())["inhibit_rules"]:
         for matcher in inhibition["source_matchers"] + inhibition["target_matchers"]:
@@ -34,7 +34,7 @@ def complaints(all_rules: list[Rule]) -> list[str]:
 
 
 def rendered(template: str) -> str | None:
-    """Why a template cannot be rendered, with what amtool takes for alerts."""
+    """Renders a template with amtool's sample alerts. Returns the error, or `None`."""
     text = f'{{{{ template "{template}" . }}}}'
     done = amtool("template", "render", f"--template.glob={DIRECTORY}/*.tmpl", f"--template.text={text}")
     if done.returncode or not done.stdout.strip():
@@ -43,5 +43,4 @@ def rendered(template: str) -> str | None:
 
 
 def amtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs it."""
     return subprocess.run(["amtool", *arguments], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""All checks, one after another; each says what it looked at."""
+"""Runs all checks. Each prints what it checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .rules import MONITORING, ROOT, promtool
 
 
 def everything(recorded: Path | None, programs: Path, component: Path) -> int:
-    """Runs them; the number of those that found something is the exit code."""
+    """Runs all checks. Returns the number of checks that failed."""
     failed = 0
 
     def step(what: str, check: Callable[[], list[str]]) -> None:
@@ -33,9 +33,9 @@ def everything(recorded: Path | None, programs: Path, component: Path) -> int:
     alerts = [rule for rule in all_rules if rule.alert]
     tests = sorted((rules.RULES / "tests").glob("*.yaml"))
     paths = [str(path) for path in rules.files()]
-    expressions = [plain for board in ALL for plain in map(series.plain, board.expressions())]
+    expressions = [plain for dashboard in ALL for plain in map(series.plain, dashboard.expressions())]
 
-    step("these checks themselves", objections)
+    step("tests of these checks", own_tests)
     step("generated files", generate.complaints)
     step(f"{len(all_rules)} rules", lambda: promtool("check", "rules", *paths))
     step(f"{len(tests)} files of rule tests", lambda: promtool("test", "rules", *map(str, tests)))
@@ -53,8 +53,8 @@ def everything(recorded: Path | None, programs: Path, component: Path) -> int:
     return failed
 
 
-def objections() -> list[str]:
-    """What the checks' own tests found."""
+def own_tests() -> list[str]:
+    """Runs the tests of these checks. Returns the failures."""
     tests = unittest.defaultTestLoader.loadTestsFromModule(test_observe)
     result = unittest.TextTestRunner(stream=io.StringIO()).run(tests)
     if not result.testsRun:
@@ -63,7 +63,7 @@ def objections() -> list[str]:
 
 
 def panels(expressions: list[str]) -> list[str]:
-    """What promtool says of panels, as if they were rules."""
+    """Checks panel expressions with promtool, as recording rules."""
     named = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(expressions)]
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump({"groups": [{"name": "panels", "rules": named}]}, file)
@@ -72,14 +72,12 @@ def panels(expressions: list[str]) -> list[str]:
 
 
 def scrape_configuration() -> list[str]:
-    """What promtool says of it. Debian's knows no kubernetes_sd_configs, so files stand for these lines."""
+    """Checks the scrape configuration with promtool. Debian's promtool lacks kubernetes_sd_configs: file_sd_configs replace them."""
     text = (MONITORING / "prometheus/config.yaml").read_text()
-    text, replaced = re.subn(
-        r"(?m)^    kubernetes_sd_configs: \[\{role: .*\}\]$", "    file_sd_configs: [{files: [pods.json]}]", text
-    )
-    wrong = [] if replaced else ["prometheus/config.yaml: no kubernetes_sd_configs of one line"]
+    text, replaced = re.subn(r"(?m)^    kubernetes_sd_configs: \[\{role: .*\}\]$", "    file_sd_configs: [{files: [pods.json]}]", text)
+    wrong = [] if replaced else ["prometheus/config.yaml: no line with kubernetes_sd_configs"]
     if "    kubernetes_sd_configs:" in text:
-        wrong.append("prometheus/config.yaml: kubernetes_sd_configs must stand on a line of their own")
+        wrong.append("prometheus/config.yaml: each kubernetes_sd_configs must be one line")
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(text)
         file.flush()
@@ -87,7 +85,7 @@ def scrape_configuration() -> list[str]:
 
 
 def well_formed() -> list[str]:
-    """Files that are no YAML."""
+    """Returns the files that are not valid YAML."""
     wrong = []
     for path in sorted(MONITORING.rglob("*.yaml")):
         try:

@@ -1,4 +1,4 @@
-"""What is generated, and whether what is committed is still that."""
+"""Writes the generated files, and checks that the committed ones are current."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DASHBOARDS = MONITORING / "grafana/dashboards"
 
 
 def generated() -> dict[Path, str]:
-    """Every generated file."""
+    """Returns the generated files with their content."""
     files = {DASHBOARDS / f"{dashboard.uid}.json": dashboard.json() for dashboard in ALL}
     files[rules.PROMETHEUS_RULE] = rules.prometheus_rule()
     files[MONITORING / "series.json"] = series.summary(rules.rules())
@@ -20,7 +20,7 @@ def generated() -> dict[Path, str]:
 
 
 def write() -> int:
-    """Writes them."""
+    """Writes the generated files and prints their paths."""
     for path, text in generated().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -29,9 +29,9 @@ def write() -> int:
 
 
 def complaints() -> list[str]:
-    """Files that are not what would be written."""
+    """Returns the files that differ from what would be generated."""
     files = generated()
     old = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
-    wrong = [f"{path.relative_to(ROOT)} is not what it is generated from: scripts/monitoring generate" for path in old]
+    wrong = [f"{path.relative_to(ROOT)} is out of date: run scripts/monitoring generate" for path in old]
     stray = [path for path in DASHBOARDS.glob("*.json") if path not in files]
-    return wrong + [f"{path.relative_to(ROOT)} is generated from nothing" for path in stray]
+    return wrong + [f"{path.relative_to(ROOT)} has no source: remove it" for path in stray]

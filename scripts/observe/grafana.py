@@ -1,4 +1,4 @@
-"""Grafana's JSON, as far as the dashboards need it: rows of panels on a grid of 24 columns."""
+"""Writes Grafana's JSON for dashboards: rows of panels on a grid of 24 columns."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import json
 from dataclasses import dataclass, field
 
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-# What Grafana 11 and 12 read without migrating.
+# Grafana 11 and 12 read this schema version without migration.
 SCHEMA = 39
 WIDTH, HEIGHT = 24, 8
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A graph, or a number: `(expression, legend)` each."""
+    """A graph or a number. Each query is an expression and a legend."""
 
     title: str
     queries: list[tuple[str, str]]
     unit: str = "short"
     description: str = ""
     kind: str = "timeseries"
-    # From (value, colour), upwards; the first is the ground.
+    # The lowest values and their colours, in ascending order. Below the first one, the colour is green.
     thresholds: list[tuple[float, str]] = field(default_factory=list)
     stacked: bool = False
 
     def json(self, number: int, at: tuple[int, int], width: int) -> dict:
-        """The panel at this place."""
-        steps = [{"color": "green", "value": None}]
+        """Returns the panel as JSON: its number, its position on the grid, its width in columns."""
+        steps: list[dict[str, str | float | None]] = [{"color": "green", "value": None}]
         steps += [{"color": colour, "value": value} for value, colour in self.thresholds]
         custom = {"fillOpacity": 10, "showPoints": "never"}
         if self.stacked:
@@ -62,7 +62,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """Titled rows of panels, which share a row's width."""
+    """A dashboard of titled rows. The panels of a row have equal widths."""
 
     uid: str
     title: str
@@ -70,7 +70,7 @@ class Dashboard:
     rows: list[tuple[str, list[Panel]]]
 
     def json(self) -> str:
-        """The file."""
+        """Returns the dashboard's file."""
         panels: list[dict] = []
         y = 0
         for title, row in self.rows:
@@ -107,12 +107,12 @@ class Dashboard:
         return json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n"
 
     def expressions(self) -> list[str]:
-        """All of its panels'."""
+        """Returns the expressions of all panels."""
         return [expression for _, row in self.rows for panel in row for expression, _ in panel.queries]
 
 
 def variables() -> list[dict]:
-    """What one chooses on top of a dashboard."""
+    """Returns the variables that users choose above the panels."""
     query = 'label_values(wasi_http_host_build_info{job="github-gists-api"}, namespace)'
     return [
         {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source"},

@@ -1,6 +1,6 @@
-"""The series that a PromQL expression selects: enough of its grammar to find them, no more.
+"""Finds the series that a PromQL expression selects.
 
-promtool says whether an expression is valid; this only has to read valid ones.
+This reads only as much of the grammar as that needs, and only valid expressions: promtool checks whether they are valid.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ TOKEN = re.compile(
       | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
-# A list of labels in parentheses follows these.
+# Keywords that a list of labels in parentheses follows.
 GROUPING = {"by", "without", "on", "ignoring", "group_left", "group_right"}
 WORDS = GROUPING | {"and", "or", "unless", "atan2", "bool", "offset", "inf", "nan", "start", "end"}
 
 
 @dataclass(frozen=True)
 class Selector:
-    """One selected metric: its name, and what is asked of its labels (label, operator, value)."""
+    """A metric's name and matchers: label, operator, value."""
 
     name: str
     matchers: tuple[tuple[str, str, str], ...]
 
     def accepts(self, labels: dict[str, str]) -> bool:
-        """Whether a series with these labels is selected."""
+        """Tells whether the selector selects a series with these labels."""
         return all(holds(labels.get(label, ""), operator, value) for label, operator, value in self.matchers)
 
     def __str__(self) -> str:
@@ -39,17 +39,17 @@ class Selector:
 
 
 def escape(value: str) -> str:
-    """As it stands between quotes."""
+    """Escapes a value for a quoted string."""
     return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def unescape(text: str) -> str:
-    """What a quoted string means."""
+    """Returns the value of a quoted string."""
     return re.sub(r"\\(.)", r"\1", text[1:-1])
 
 
 def holds(actual: str, operator: str, value: str) -> bool:
-    """Whether a label's matcher holds."""
+    """Tells whether a matcher accepts a label's value."""
     match operator:
         case "=":
             return actual == value
@@ -62,19 +62,19 @@ def holds(actual: str, operator: str, value: str) -> bool:
 
 
 def tokens(expression: str) -> list[tuple[str, str]]:
-    """Kind and text of each token but space."""
+    """Returns kind and text of each token, without space and comments."""
     found = ((match.lastgroup or "", match.group()) for match in TOKEN.finditer(expression))
     return [(kind, text) for kind, text in found if kind != "space"]
 
 
 def selectors(expression: str) -> list[Selector]:
-    """All that it selects, in order."""
+    """Returns the selectors of an expression, in their order."""
     all_tokens, at, found = tokens(expression), 0, []
     while at < len(all_tokens):
         kind, text = all_tokens[at]
         following = all_tokens[at + 1][1] if at + 1 < len(all_tokens) else ""
         at += 1
-        if text == "[":  # a range, whose units are no names
+        if text == "[":  # a range: its units are not names
             at = skip(all_tokens, at, "]")
         elif kind == "name" and text.lower() in GROUPING and following == "(":
             at = skip(all_tokens, at, ")")
@@ -93,7 +93,7 @@ def selectors(expression: str) -> list[Selector]:
 
 
 def skip(all_tokens: list[tuple[str, str]], at: int, closing: str) -> int:
-    """The place after the next closing token."""
+    """Returns the position after the next closing token."""
     while at < len(all_tokens) and all_tokens[at][1] != closing:
         at += 1
     return at + 1

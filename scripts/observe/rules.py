@@ -1,4 +1,4 @@
-"""The rule files: what is in them, what must be true of each alert, and the operator's form of them."""
+"""Reads the rule files, checks the alerts, and generates the PrometheusRule of the Prometheus operator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROMETHEUS_RULE = MONITORING / "operator/prometheusrule.yaml"
 SEVERITIES = {"critical", "warning"}
 
 HEADER = """\
-# Generated from ../rules by `scripts/monitoring generate`: change those.
+# Generated from ../rules by `scripts/monitoring generate`: change the files there.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
@@ -32,7 +32,7 @@ spec:
 
 @dataclass(frozen=True)
 class Rule:
-    """A recording rule or an alert, and the file it is in."""
+    """A recording rule or an alert, and its file."""
 
     file: str
     name: str
@@ -42,18 +42,18 @@ class Rule:
     annotations: dict[str, str]
 
     def selectors(self) -> list[Selector]:
-        """What it reads."""
+        """Returns the selectors of the rule's expression."""
         return selectors(self.expression)
 
 
 def files() -> list[Path]:
-    """The rule files, in the order of the kustomization that ships them."""
+    """Returns the rule files in the order of their kustomization."""
     listed = yaml.safe_load((RULES / "kustomization.yaml").read_text())
     return [RULES / name for name in listed["configMapGenerator"][0]["files"]]
 
 
 def rules() -> list[Rule]:
-    """All of them."""
+    """Returns all rules."""
     found = []
     for path in files():
         for group in yaml.safe_load(path.read_text())["groups"]:
@@ -73,7 +73,7 @@ def rules() -> list[Rule]:
 
 
 def prometheus_rule() -> str:
-    """The rule files as one object, comments and all."""
+    """Returns the rule files as one PrometheusRule, with their comments."""
     text = HEADER
     for path in files():
         groups = path.read_text().split("\ngroups:\n", 1)[1] if "\ngroups:\n" in path.read_text() else None
@@ -84,13 +84,13 @@ def prometheus_rule() -> str:
 
 
 def anchors(markdown: str) -> set[str]:
-    """The anchors of a page's headings."""
+    """Returns the anchors of a page's headings, as GitHub forms them."""
     headings = re.findall(r"^#+ (.+)$", markdown, re.MULTILINE)
     return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 def complaints(all_rules: list[Rule]) -> list[str]:
-    """What is wrong with alerts, beyond promtool's own checks."""
+    """Checks the alerts beyond promtool: annotations, labels, runbooks and tests."""
     wrong = []
     known = anchors(OPERATIONS.read_text()) if OPERATIONS.exists() else set()
     alerts = [rule for rule in all_rules if rule.alert]
@@ -101,25 +101,25 @@ def complaints(all_rules: list[Rule]) -> list[str]:
             if not rule.annotations.get(annotation):
                 wrong.append(f"{at}: no {annotation}")
         if rule.labels.get("severity") not in SEVERITIES:
-            wrong.append(f"{at}: severity {rule.labels.get('severity')!r} is none of {sorted(SEVERITIES)}")
+            wrong.append(f"{at}: severity {rule.labels.get('severity')!r} is not one of {sorted(SEVERITIES)}")
         if rule.labels.get("service") != "github-gists-api":
-            wrong.append(f"{at}: no label service, by which Alertmanager routes")
+            wrong.append(f"{at}: no label service: Alertmanager routes by it")
         base, _, anchor = rule.annotations.get("runbook_url", "").partition("#")
         bases.add(base)
         if anchor != rule.name.lower():
-            wrong.append(f"{at}: the runbook's anchor is {anchor!r}, not the alert's name")
+            wrong.append(f"{at}: the runbook's anchor is {anchor!r}: it must be the alert's name in lower case")
         if anchor not in known:
-            wrong.append(f"{at}: docs/operations.md has no heading for #{anchor}")
+            wrong.append(f"{at}: docs/operations.md has no heading with the anchor #{anchor}")
     if len(bases) > 1:
-        wrong.append(f"runbooks are linked under several addresses: {sorted(bases)}")
+        wrong.append(f"runbooks have several base URLs: {sorted(bases)}")
     headings = {anchor for anchor in known if anchor.startswith("gists")}
     for anchor in sorted(headings - {rule.name.lower() for rule in alerts}):
-        wrong.append(f"docs/operations.md: #{anchor} is the runbook of no alert")
+        wrong.append(f"docs/operations.md: #{anchor} belongs to no alert")
     return list(dict.fromkeys(wrong)) + untested(alerts)
 
 
 def untested(alerts: list[Rule]) -> list[str]:
-    """Alerts without a test in which they fire, or without one in which they do not."""
+    """Returns the alerts without a test in which they fire, or without a test in which they do not."""
     fires, silent = set(), set()
     for path in sorted((RULES / "tests").glob("*.yaml")):
         for test in yaml.safe_load(path.read_text())["tests"]:
@@ -134,13 +134,12 @@ def untested(alerts: list[Rule]) -> list[str]:
                 labelled = {rule.name for rule in alerts if any(rule.name in sample.get("labels", "") for sample in samples)}
                 fires |= (labelled or names) if samples else set()
                 silent |= set() if samples else names
-    names = sorted({rule.name for rule in alerts})
-    return [f"{name}: no test in which it fires" for name in names if name not in fires] + [
-        f"{name}: no test in which it stays silent" for name in names if name not in silent
-    ]
+    alert_names = sorted({rule.name for rule in alerts})
+    unfired = [f"{name}: no test in which it fires" for name in alert_names if name not in fires]
+    return unfired + [f"{name}: no test in which it stays silent" for name in alert_names if name not in silent]
 
 
 def promtool(*arguments: str) -> list[str]:
-    """Runs it; what it said where it refused."""
+    """Runs promtool. Returns its output when it fails."""
     done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
     return [] if done.returncode == 0 else [f"promtool {arguments[0]} {arguments[1]}:\n{done.stdout}{done.stderr}"]

@@ -1,10 +1,15 @@
-"""Which series there are: ours by a real scrape of the real service, recorded ones by their rules, others by declaration."""
+"""Checks that the series exist that rules and panels read.
+
+The service's own series come from a scrape of the service, recorded ones from their rules. Those of other exporters are declared in
+`foreign.yaml`.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 
@@ -13,11 +18,11 @@ from .promql import Selector, selectors, unescape
 from .rules import MONITORING, Rule
 
 FOREIGN = MONITORING / "foreign.yaml"
-# What discovery adds to each of our series, whether by a scrape configuration or by a PodMonitor.
+# The labels that discovery adds to each series, by a scrape configuration or a PodMonitor.
 TARGET_LABELS = {"job", "instance", "namespace", "pod", "node", "track"}
-# Families whose first sample comes with the first event: until then they are only announced.
+# Metric families without a sample before the first event. Until then, the service exports only their `# TYPE`.
 ANNOUNCED = {"wasi_http_host_traps_total"}
-# Families that are there only where pods speak TLS themselves, as those of the cluster tests do not.
+# Metric families that exist only where the host terminates TLS. In the cluster tests it does not.
 BY_SETTING = "wasi_http_host_tls_"
 SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? \S+")
 LABEL = re.compile(r'([a-zA-Z_]\w*)=("(?:\\.|[^"\\])*")')
@@ -25,13 +30,13 @@ LABEL = re.compile(r'([a-zA-Z_]\w*)=("(?:\\.|[^"\\])*")')
 
 @dataclass
 class Scrape:
-    """An exposition: each name's label sets; a family without a sample has none."""
+    """The series of a scrape: for each name, the labels of its samples. A family without a sample has an empty list."""
 
     series: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Scrape:
-        """Reads the text format."""
+        """Reads Prometheus' text format."""
         scrape = cls()
         for line in text.splitlines():
             if line.startswith("# TYPE "):
@@ -44,25 +49,25 @@ class Scrape:
         return scrape
 
     def complaint(self, selector: Selector) -> str | None:
-        """Why nothing of it can ever match the selector."""
+        """Returns why no series of the scrape can match the selector, or `None`."""
         if selector.name not in self.series:
             return f"{selector}: the service exports no {selector.name}"
         samples = self.series[selector.name]
         asked = [matcher for matcher in selector.matchers if matcher[0] not in TARGET_LABELS]
         if samples and not any(Selector(selector.name, tuple(asked)).accepts(labels) for labels in samples):
-            return f"{selector}: none of the {len(samples)} series of that name has such labels"
+            return f"{selector}: none of the {len(samples)} series of that name has these labels"
         labels = {label for sample in samples for label in sample}
         unknown = [label for label, _, _ in asked if samples and label not in labels]
         return f"{selector}: {selector.name} has no label {unknown[0]}" if unknown else None
 
 
 def plain(expression: str) -> str:
-    """A panel's expression without Grafana's variables."""
+    """Replaces Grafana's variables in a panel's expression."""
     return expression.replace("$__rate_interval", "5m").replace("$namespace", ".+")
 
 
 def used(all_rules: list[Rule]) -> list[tuple[str, Selector]]:
-    """Everything that rules and panels select, with where."""
+    """Returns the selectors of all rules and panels, each with its place."""
     found = [(f"{rule.file}: {rule.name}", one) for rule in all_rules for one in rule.selectors()]
     for dashboard in ALL:
         for _, row in dashboard.rows:
@@ -72,8 +77,8 @@ def used(all_rules: list[Rule]) -> list[tuple[str, Selector]]:
     return found
 
 
-def foreign() -> dict[str, dict]:
-    """Declared series: name to `labels` and `cluster`, whether a cluster test sees it."""
+def foreign() -> dict[str, dict[str, Any]]:
+    """Returns the declared series by name. `cluster` tells whether the cluster tests see the series."""
     return {
         name: {"labels": labels, "cluster": entry.get("cluster", False), "exporter": entry["exporter"]}
         for entry in yaml.safe_load(FOREIGN.read_text())
@@ -82,9 +87,11 @@ def foreign() -> dict[str, dict]:
 
 
 def complaints(scrape: Scrape, all_rules: list[Rule]) -> list[str]:
-    """Selectors that nothing can match, and declarations that nothing needs."""
+    """Returns the selectors that no series can match, and the declarations that nothing uses."""
     recorded = {rule.name for rule in all_rules if not rule.alert}
-    declared, wrong, seen = foreign(), [], set()
+    declared = foreign()
+    wrong: list[str] = []
+    seen: set[str] = set()
     for where, selector in used(all_rules):
         seen.add(selector.name)
         if selector.name in recorded or selector.name == "ALERTS":
@@ -96,10 +103,10 @@ def complaints(scrape: Scrape, all_rules: list[Rule]) -> list[str]:
         elif complaint := scrape.complaint(selector):
             wrong.append(f"{where}: {complaint}")
     wrong += [f"foreign.yaml: nothing reads {name}" for name in declared if name not in seen]
-    wrong += [f"{name}: recorded, and read by nobody" for name in sorted(recorded - seen)]
+    wrong += [f"{name}: recorded, but nothing reads it" for name in sorted(recorded - seen)]
     entries = yaml.safe_load(FOREIGN.read_text())
     wrong += [
-        f"foreign.yaml: {entry['exporter']}: neither seen in the cluster tests nor a reason why not"
+        f"foreign.yaml: {entry['exporter']}: needs `cluster: true` or a reason why the cluster tests do not see it"
         for entry in entries
         if not entry.get("cluster") and not entry.get("reason")
     ]
@@ -107,7 +114,7 @@ def complaints(scrape: Scrape, all_rules: list[Rule]) -> list[str]:
 
 
 def summary(all_rules: list[Rule]) -> str:
-    """For the cluster tests: what is to be found in a Prometheus that scrapes a cluster."""
+    """Returns, for the cluster tests, the series that a Prometheus must find in a cluster."""
     recorded = {rule.name for rule in all_rules if not rule.alert}
     declared = foreign()
     ours = {one.name for _, one in used(all_rules)} - recorded - set(declared) - {"ALERTS"} - ANNOUNCED

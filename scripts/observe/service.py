@@ -1,4 +1,4 @@
-"""The real service for a moment: the host, the component and a fake GitHub, asked for everything that makes a series."""
+"""Runs host, component and a fake GitHub, sends requests that create every series, and scrapes the host."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from .rules import ROOT
 from .series import Scrape
 
 DEADLINE = 60
-# User to the fake's answer. The last one closes the gate, so that it must stay the last.
+# The fake's status for each user. The answer to `limited` closes the rate-limit gate, so that the user after it is not fetched.
 ANSWERS = {"octocat": None, "fails": 503, "token": 401, "refused": 403, "limited": 429, "shut": None}
-# What GitHub answered by then, as the service counts it.
+# The statuses of the fake that the service must count.
 ASKED = {"200", "401", "403", "429", "503"}
 
 
 def scrape(programs: Path, component: Path) -> Scrape:
-    """What the admin port shows after some of everything."""
+    """Returns the metrics of the admin port after requests of every kind."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         github, main, admin, nobody = (f"127.0.0.1:{port}" for port in free_ports(4))
@@ -42,9 +43,9 @@ def scrape(programs: Path, component: Path) -> Scrape:
             "WASI_HTTP_HOST_READY_PATH": "/ready",
             "WASI_HTTP_HOST_COMPONENT_METRICS": "/metrics",
             "WASI_HTTP_HOST_NO_CACHE": "true",
-            # A store where nobody listens: its series are there all the same.
+            # A store at an address without a server: its series exist nevertheless.
             "WASI_HTTP_HOST_KEYVALUE_STORE": f"shared=redis://{nobody}",
-            # A collector there too, and TLS of its own.
+            # The same for the collector of traces.
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{nobody}",
             "WASI_HTTP_HOST_TLS_CERT": str(directory / "tls.crt"),
             "WASI_HTTP_HOST_TLS_KEY": str(directory / "tls.key"),
@@ -61,10 +62,10 @@ def scrape(programs: Path, component: Path) -> Scrape:
         asked = [ask(f"https://{main}/{user}", trust=trust) for user in (*ANSWERS, "octocat")]
         expected = [200, 502, 502, 502, 429, 429, 200]
         if asked != expected:
-            raise SystemExit(f"the service answered {asked} where {expected} was expected")
+            raise SystemExit(f"the service answered {asked}, expected {expected}")
         for path in ("nobody-at-all", "octocat?page=0", "health", "cache/stats", "docs", "openapi.json", "no/such/route"):
             ask(f"https://{main}/{path}", trust=trust)
-        # Each instance writes its counts down within a second of its responses, and not all at once.
+        # Each instance flushes its counters within a second after its responses.
         deadline = time.monotonic() + DEADLINE
         while True:
             with urllib.request.urlopen(f"http://{admin}/metrics", timeout=10) as answer:
@@ -78,17 +79,17 @@ def scrape(programs: Path, component: Path) -> Scrape:
 
 
 def certificate(directory: Path) -> ssl.SSLContext:
-    """A certificate of 127.0.0.1's and its key, and what a client needs to trust it."""
+    """Writes a certificate for 127.0.0.1 and its key. Returns the context of a client that trusts it."""
     command = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "1"]
     command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command += ["-keyout", directory / "tls.key", "-out", directory / "tls.crt"]
+    command += ["-keyout", str(directory / "tls.key"), "-out", str(directory / "tls.crt")]
     subprocess.run(command, check=True, capture_output=True)
     return ssl.create_default_context(cafile=directory / "tls.crt")
 
 
 @contextmanager
-def running(command: list, environment: dict[str, str], log) -> Iterator[None]:
-    """A process for the time being."""
+def running(command: list[str | Path], environment: dict[str, str], log: IO[str]) -> Iterator[None]:
+    """Runs a process until the block ends."""
     process = subprocess.Popen([str(part) for part in command], env=environment, stdout=log, stderr=log)
     try:
         yield
@@ -102,7 +103,7 @@ def running(command: list, environment: dict[str, str], log) -> Iterator[None]:
 
 
 def ask(url: str, method: str = "GET", body: str | None = None, trust: ssl.SSLContext | None = None) -> int:
-    """The status."""
+    """Sends a request. Returns the status."""
     request = urllib.request.Request(url, method=method, data=body.encode() if body else None)
     try:
         with urllib.request.urlopen(request, timeout=20, context=trust) as answer:
@@ -112,7 +113,7 @@ def ask(url: str, method: str = "GET", body: str | None = None, trust: ssl.SSLCo
 
 
 def until(url: str, status: int, log: Path) -> None:
-    """Waits for it."""
+    """Waits until the URL answers with the status."""
     deadline = time.monotonic() + DEADLINE
     while True:
         try:
@@ -126,7 +127,7 @@ def until(url: str, status: int, log: Path) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at the moment."""
+    """Returns ports on which no process listens."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -23,7 +23,7 @@ seconds_count 1
 
 
 class Reading(unittest.TestCase):
-    def test_selectors_are_found_and_words_are_not(self):
+    def test_selectors_are_found_and_words_are_not(self) -> None:
         expression = """
           sum by (a, b) (rate(x_total{l="{}\\"",m!~"1|2"}[5m] offset 1h)) # by y
           / on (a) group_left (c) max without (d) (histogram_quantile(0.9, z:z:p99_5m)) > bool 1e3
@@ -31,18 +31,18 @@ class Reading(unittest.TestCase):
         found = [str(one) for one in selectors(expression)]
         self.assertEqual(found, ['x_total{l="{}\\"",m!~"1|2"}', "z:z:p99_5m", "w", "v"])
 
-    def test_anchors_are_as_a_forge_makes_them(self):
+    def test_anchors_are_as_a_forge_makes_them(self) -> None:
         self.assertEqual(rules.anchors("# A b\ntext # no\n### GistsDown\n## C, d: e!"), {"a-b", "gistsdown", "c-d-e"})
 
 
 class Objecting(unittest.TestCase):
-    def setUp(self):
+    def setUp(self) -> None:
         self.scrape = series.Scrape.parse(TEXT)
 
     def complaint(self, expression: str) -> str | None:
         return self.scrape.complaint(selectors(expression)[0])
 
-    def test_what_is_exported_passes(self):
+    def test_what_is_exported_passes(self) -> None:
         for good in (
             "requests_total",
             'requests_total{job="x",namespace="y",route!="/",status=~"2.."}',
@@ -51,11 +51,11 @@ class Objecting(unittest.TestCase):
         ):
             self.assertIsNone(self.complaint(good), good)
 
-    def test_an_unknown_name_label_or_value_does_not(self):
+    def test_an_unknown_name_label_or_value_does_not(self) -> None:
         for bad in ("request_total", "seconds", 'requests_total{route="/"}', 'requests_total{code!="200"}'):
             self.assertIsNotNone(self.complaint(bad), bad)
 
-    def test_an_alert_without_a_quiet_test_is_named(self):
+    def test_an_alert_without_a_quiet_test_is_named(self) -> None:
         alert = rules.Rule("f", "GistsUnheardOf", "up", True, {}, {})
         self.assertEqual(len(rules.untested([alert])), 2)
         self.assertEqual(Selector("up", ()).accepts({}), True)

@@ -1,4 +1,4 @@
-"""What the checks need and a machine may lack: promtool, amtool and PyYAML, kept in the user's cache."""
+"""Provides promtool, amtool and PyYAML. Those that the machine lacks are installed in the user's cache."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "gists-monitoring"
 PYYAML = "PyYAML==6.0.3"
-# Debian's packages that have the programs. Unpacked, not installed: that would start servers.
+# The Debian packages of the programs. They are unpacked, not installed, because installing would start servers.
 PACKAGES = {"promtool": "prometheus", "amtool": "prometheus-alertmanager"}
 
 
 def ensure() -> None:
-    """Makes them available to this process, which may be started anew by another interpreter."""
+    """Provides the programs and PyYAML to this process. Restarts the process in a virtual environment if PyYAML is missing."""
     if importlib.util.find_spec("yaml") is None:
         python = CACHE / "venv/bin/python"
         if not python.exists():
@@ -26,7 +26,7 @@ def ensure() -> None:
             venv.create(CACHE / "venv", with_pip=True, clear=True)
             subprocess.run([python, "-m", "pip", "install", "--quiet", PYYAML], check=True)
         if Path(sys.executable) == python:
-            sys.exit(f"{python} has no PyYAML; remove {CACHE}")
+            sys.exit(f"scripts/monitoring: {python} has no PyYAML: remove {CACHE}")
         os.execv(python, [str(python), *sys.argv])
     os.environ["PATH"] += f"{os.pathsep}{CACHE / 'usr/bin'}"
     for program, package in PACKAGES.items():
@@ -35,10 +35,10 @@ def ensure() -> None:
 
 
 def unpack(program: str, package: str) -> None:
-    """A package of Debian's, into the cache."""
+    """Unpacks a Debian package into the cache."""
     if shutil.which("apt-get") is None:
-        sys.exit(f"scripts/monitoring needs {program}, which comes with Prometheus")
-    print(f"==> fetching {program}, of Debian's package {package}", file=sys.stderr)
+        sys.exit(f"scripts/monitoring: {program} is missing: install Prometheus and Alertmanager")
+    print(f"==> unpacking {program} from the Debian package {package}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as directory:
         if subprocess.run(["apt-get", "download", "-qq", package], cwd=directory, check=False).returncode:
             subprocess.run(["apt-get", "update", "-qq"], check=True)

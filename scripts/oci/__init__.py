@@ -1,1 +1,1 @@
-"""Container images without a container engine: OCI image layouts made of files."""
+"""Builds container images without a container engine, as OCI image layouts."""

@@ -1,4 +1,4 @@
-"""From a description and its inputs to a layout."""
+"""Builds an image's layout from its description and the input files."""
 
 from .component import world
 from .images import Image
@@ -10,7 +10,7 @@ ANNOTATION = "org.opencontainers.image."
 
 
 def annotations(image: Image, inputs: Inputs) -> dict[str, str]:
-    """What an image says of itself, as labels and as annotations."""
+    """Returns the metadata that an image has as labels and as annotations."""
     values = {
         "title": image.title,
         "description": image.description,
@@ -23,7 +23,7 @@ def annotations(image: Image, inputs: Inputs) -> dict[str, str]:
 
 
 def assemble(image: Image, inputs: Inputs, name: str) -> Layout:
-    """The layout of the image under a name with a tag."""
+    """Builds the image's layout under a name with a tag."""
     layout = Layout(name)
     layout.name_root(_artifact(layout, image, inputs) if image.artifact else _image(layout, image, inputs))
     return layout
@@ -66,18 +66,18 @@ def _config(image: Image, labels: dict[str, str]) -> dict:
 
 
 def _artifact(layout: Layout, image: Image, inputs: Inputs) -> dict:
-    """The CNCF's form of a WebAssembly artifact: the component itself is the layer, and the configuration tells its world."""
+    """Builds a WebAssembly artifact as the CNCF defines it: the layer is the component, the configuration lists imports and exports."""
     wasm = read(inputs.component, "run 'make build'")
     layer = layout.blob(WASM_LAYER, wasm)
     names = world(wasm)
     document = {
         "created": inputs.created,
         "architecture": "wasm",
-        # The format knows no other name for components, of whichever WASI.
+        # The format's name for components of every WASI version.
         "os": "wasip2",
         "layerDigests": [layer["digest"]],
         "component": {"imports": names.imports, "exports": names.exports, "target": None},
     }
     config = layout.blob(WASM_CONFIG, canonical(document))
-    # Without a platform, which containerd would not import unless told to.
+    # Without a platform, because containerd imports only images of its own platform by default.
     return layout.manifest(config, [layer], annotations(image, inputs))

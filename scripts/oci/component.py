@@ -1,27 +1,30 @@
-"""What a WebAssembly component imports and exports, read from its binary: an OCI artifact's configuration says so."""
+"""Reads the imports and exports of a WebAssembly component, for the configuration of an OCI artifact.
+
+The format: the component model's `Binary.md`.
+"""
 
 from dataclasses import dataclass
 
 PREAMBLE = b"\0asm\x0d\0\x01\0"
 IMPORTS, EXPORTS = 10, 11
-# The kinds of item whose names the configuration lists: a core module, a function, a value, a type, a component, an instance.
+# Bytes that name an item's kind: a core module is followed by one more byte, a value and a type by a bound.
 CORE, BOUNDED = 0x00, (0x02, 0x03)
 
 
-class NotAComponent(ValueError):
-    """The bytes are no component, or end too early."""
+class InvalidComponentError(ValueError):
+    """The bytes are not a component, or the component is truncated."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The names of a component's imports and exports, in its own order."""
+    """The names of a component's imports and exports, in the order of the binary."""
 
     imports: list[str]
     exports: list[str]
 
 
 class _Reader:
-    def __init__(self, data: bytes):
+    def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
 
     def byte(self) -> int:
@@ -30,7 +33,7 @@ class _Reader:
     def take(self, count: int) -> bytes:
         taken = self.data[self.at : self.at + count]
         if len(taken) != count:
-            raise NotAComponent("the component ends in the middle of a section")
+            raise InvalidComponentError("the component ends in the middle of a section")
         self.at += count
         return taken
 
@@ -43,12 +46,12 @@ class _Reader:
             if byte < 0x80:
                 return value
             if shift > 35:
-                raise NotAComponent("a number is longer than 32 bits")
+                raise InvalidComponentError("a number is longer than 32 bits")
 
     def name(self) -> str:
         kind = self.byte()
         text = self.take(self.number()).decode()
-        if kind == 0x02:  # with options, such as a version suffix
+        if kind == 0x02:  # options follow, for example a version suffix
             for _ in range(self.number()):
                 self.byte()
                 self.take(self.number())
@@ -67,9 +70,9 @@ class _Reader:
 
 
 def world(wasm: bytes) -> World:
-    """The imports and exports of the component in `wasm`. Raises `NotAComponent`."""
+    """Reads the imports and exports of a component. Raises `InvalidComponentError`."""
     if not wasm.startswith(PREAMBLE):
-        raise NotAComponent("it does not begin as a WebAssembly component does")
+        raise InvalidComponentError("it does not begin as a WebAssembly component does")
     reader, found = _Reader(wasm), World([], [])
     reader.at = len(PREAMBLE)
     while reader.at < len(wasm):

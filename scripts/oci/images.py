@@ -1,4 +1,4 @@
-"""The images, each described by what it holds and how it starts."""
+"""The images: their files, their metadata and how they start."""
 
 import functools
 import subprocess
@@ -9,14 +9,14 @@ from pathlib import Path
 from .inputs import InputError, Inputs, add_compiled, add_executable, read, spin_manifest
 from .tree import EXECUTABLE, SHARED_DIRECTORY, Tree
 
-# No name in a scratch image: the number that the manifests run it as.
+# As numbers, because an image without /etc/passwd has no user names. The Kubernetes manifests use the same user.
 USER = "1000:1000"
 BUILD = "run 'make build'"
 
 
 @dataclass(frozen=True)
 class Image:
-    """One image. `fill` puts its files into the tree of its only layer."""
+    """An image. `fill` puts its files into the tree of its only layer."""
 
     name: str
     group: str
@@ -34,20 +34,20 @@ class Image:
 
 
 def component(tree: Tree, inputs: Inputs) -> None:
-    """The component and its manifest, which nothing but a WebAssembly host can run."""
+    """Adds the component and its manifest, for a WebAssembly host."""
     tree.file("/gists.wasm", read(inputs.component, BUILD))
     tree.file("/spin.toml", spin_manifest())
 
 
 def plain(tree: Tree, inputs: Inputs) -> None:
-    """The same with its host, and the code that the host would compile at the first start."""
+    """Adds the component, its manifest, the host, and the compiled code, so that the first start compiles nothing."""
     component(tree, inputs)
     add_executable(tree, "/wasi-http-host", inputs.host, BUILD, static=True)
     add_compiled(tree, "/cache", inputs)
 
 
 def installer(tree: Tree, inputs: Inputs) -> None:
-    """What a node needs to run `runtimeClassName: wasi-http`, and what puts it there."""
+    """Adds the installer, and the programs that it installs on a node for `runtimeClassName: wasi-http`."""
     add_executable(tree, "/wasi-http-installer", inputs.binaries / "wasi-http-installer", "run 'make programs'", static=True)
     shim = "containerd-shim-wasi-http-v1"
     add_executable(tree, f"/node/{shim}", inputs.binaries / shim, "run 'make programs'", static=True)
@@ -55,12 +55,12 @@ def installer(tree: Tree, inputs: Inputs) -> None:
 
 
 def program(path: str, built: str, tree: Tree, inputs: Inputs) -> None:
-    """A program of this repository."""
+    """Adds a program of this repository."""
     add_executable(tree, path, inputs.binaries / built, f"run 'cargo build --release --package e2e --bin {built}'")
 
 
 def debian(paths: list[str], package: str, tree: Tree, _inputs: Inputs) -> None:
-    """Programs that Debian's package installed on this machine."""
+    """Adds programs that a Debian package has installed on this machine."""
     for path in paths:
         add_executable(tree, path, Path(path), f"run 'apt-get install {package}'")
     tree.directory("/tmp", SHARED_DIRECTORY)
@@ -68,7 +68,7 @@ def debian(paths: list[str], package: str, tree: Tree, _inputs: Inputs) -> None:
 
 
 def busybox(tree: Tree, _inputs: Inputs) -> None:
-    """Debian's static busybox under each of its names."""
+    """Adds Debian's static busybox, with a link for each of its programs."""
     binary = Path("/bin/busybox")
     tree.file("/bin/busybox", read(binary, "run 'apt-get install busybox-static'"), EXECUTABLE)
     names = subprocess.run([binary, "--list-full"], capture_output=True, text=True, check=False)

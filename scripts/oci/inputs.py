@@ -1,4 +1,4 @@
-"""Where the images' files come from: what was built here, and for the test images what Debian installed here."""
+"""Finds the images' files: what this repository builds and, for test images, what Debian packages have installed on this machine."""
 
 import datetime
 import os
@@ -12,17 +12,17 @@ from pathlib import Path
 from .tree import EXECUTABLE, READABLE, Tree
 
 ROOT = Path(__file__).resolve().parents[2]
-# glibc's loader prints one library a line, with or without a name before its path.
+# A line of ldd: a library's path, with or without the library's name before it.
 LIBRARY = re.compile(r"(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)")
 
 
 class InputError(Exception):
-    """An input that is missing or unfit; the message says what to do."""
+    """An input is missing or unusable. The message says what to do."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files that this repository builds, and what the images say of where they are from."""
+    """The files that this repository builds, and the revision that they are built from."""
 
     component: Path
     host: Path
@@ -33,7 +33,7 @@ class Inputs:
 
 
 def gather(target: Path, host: Path | None, component: Path | None) -> Inputs:
-    """The inputs under `target`, Cargo's directory, or at the paths given instead."""
+    """Returns the inputs in Cargo's directory `target`, or at the given paths."""
     manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())
     revision, created = provenance()
     return Inputs(
@@ -47,7 +47,7 @@ def gather(target: Path, host: Path | None, component: Path | None) -> Inputs:
 
 
 def provenance() -> tuple[str, str]:
-    """The commit, marked where the tree differs from it, and its time; both empty-handed outside of a clone."""
+    """Returns the commit and its time. Uncommitted changes add `-dirty`; outside a clone, the commit is `unknown` and the time is 1970."""
     head = _git("log", "-1", "--format=%H %ct")
     revision, _, seconds = head.partition(" ") if head else ("unknown", "", "0")
     if head and _git("status", "--porcelain", "--untracked-files=no"):
@@ -57,12 +57,12 @@ def provenance() -> tuple[str, str]:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def read(path: Path, remedy: str) -> bytes:
-    """A file's bytes; where it is missing, the error says how to get it."""
+    """Reads a file. The error for a missing file says how to get it."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -70,20 +70,20 @@ def read(path: Path, remedy: str) -> bytes:
 
 
 def spin_manifest() -> bytes:
-    """The repository's spin.toml with the component beside it, and nothing else changed."""
+    """Returns the repository's spin.toml with the component's path in the image."""
     text = (ROOT / "spin.toml").read_text()
     source = tomllib.loads(text)["component"]["gists"]["source"]
     moved = text.replace(f'source = "{source}"', 'source = "gists.wasm"')
     expected = tomllib.loads(text)
     expected["component"]["gists"]["source"] = "gists.wasm"
     if tomllib.loads(moved) != expected:
-        raise InputError("spin.toml: the component's source could not be replaced alone")
+        raise InputError("spin.toml: replacing the component's source would change something else")
     return moved.encode()
 
 
 def libraries(binary: Path) -> list[Path]:
-    """The shared libraries and the loader that an ELF file needs; none for a static one."""
-    done = subprocess.run(["ldd", str(binary)], capture_output=True, text=True)
+    """Returns the shared libraries and the loader that an ELF file needs. A static file needs none."""
+    done = subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         if "not a dynamic executable" in done.stderr + done.stdout or "statically linked" in done.stdout:
             return []
@@ -95,7 +95,7 @@ def libraries(binary: Path) -> list[Path]:
 
 
 def add_executable(tree: Tree, path: str, binary: Path, remedy: str, *, static: bool = False) -> None:
-    """Puts a program at `path`, with the libraries it needs unless it must need none."""
+    """Adds a program at `path`, with the libraries that it needs. Raises `InputError` when it must be static and is not."""
     tree.file(path, read(binary, remedy), EXECUTABLE)
     needed = libraries(binary)
     if static and needed:
@@ -105,12 +105,12 @@ def add_executable(tree: Tree, path: str, binary: Path, remedy: str, *, static: 
 
 
 def add_compiled(tree: Tree, directory: str, inputs: Inputs) -> None:
-    """Compiles the component by the very host of the image, and puts the code into `directory`, which is read-only there."""
+    """Compiles the component with the image's host, and adds the code to `directory`."""
     with tempfile.TemporaryDirectory() as scratch:
         component, cache = Path(scratch, "gists.wasm"), Path(scratch, "cache")
         component.write_bytes(read(inputs.component, "run 'make build'"))
         command = [str(inputs.host), "compile", "--cache-dir", str(cache), str(component)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         compiled = sorted(cache.glob("*.cwasm")) if cache.is_dir() else []
         if done.returncode != 0 or len(compiled) != 1:
             raise InputError(f"{' '.join(command)}: exit code {done.returncode}, {len(compiled)} files\n{done.stderr}")

@@ -1,4 +1,4 @@
-"""An OCI image layout: blobs by digest, an index that names the image; as a directory and as an importable tar."""
+"""An OCI image layout: blobs named by digest and an index with the image's name, as a directory and as a tar file."""
 
 import hashlib
 import json
@@ -15,12 +15,12 @@ WASM_CONFIG, WASM_LAYER = "application/vnd.wasm.config.v0+json", "application/wa
 
 
 def digest_of(data: bytes) -> str:
-    """The name of a blob."""
+    """Returns the digest that names a blob (OCI image specification, descriptor)."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def canonical(document: dict) -> bytes:
-    """JSON with one spelling only."""
+    """Encodes a document as JSON so that equal documents give equal bytes."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -30,47 +30,47 @@ class Layout:
 
     name: str
     blobs: dict[str, bytes] = field(default_factory=dict)
-    root: dict | None = None
+    named: dict | None = None
 
     def blob(self, media_type: str, data: bytes) -> dict:
-        """Adds a blob; answers its descriptor."""
+        """Adds a blob. Returns its descriptor."""
         digest = digest_of(data)
         self.blobs[digest] = data
         return {"mediaType": media_type, "digest": digest, "size": len(data)}
 
     def manifest(self, config: dict, layers: list[dict], annotations: dict[str, str]) -> dict:
-        """Adds an image manifest; answers its descriptor."""
+        """Adds an image manifest. Returns its descriptor."""
         document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers, "annotations": annotations}
         return self.blob(MANIFEST, canonical(document))
 
     def index(self, manifests: list[dict], annotations: dict[str, str]) -> dict:
-        """Adds an image index, for several platforms; answers its descriptor."""
+        """Adds an image index, for several platforms. Returns its descriptor."""
         document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests, "annotations": annotations}
         return self.blob(INDEX, canonical(document))
 
     def name_root(self, descriptor: dict) -> None:
-        """Makes a manifest or an index the image that the layout is about."""
+        """Gives the layout's name to a manifest or an index."""
         reference = {"io.containerd.image.name": self.name, "org.opencontainers.image.ref.name": self.name.rsplit(":", 1)[1]}
-        self.root = descriptor | {"annotations": reference}
+        self.named = descriptor | {"annotations": reference}
 
     @property
     def digest(self) -> str:
-        """What the image is pinned by."""
-        return self._root()["digest"]
+        """The digest that pins the image."""
+        return self.root["digest"]
 
     @property
     def size(self) -> int:
-        """Bytes of all blobs: what a registry stores and, for one platform, a node downloads."""
+        """The bytes of all blobs. A registry stores as much; a node downloads the part for its platform."""
         return sum(map(len, self.blobs.values()))
 
     def files(self) -> dict[str, bytes]:
-        """The layout's files by path."""
-        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [self._root()]}
+        """Returns the layout's files by path."""
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [self.root]}
         files = {"oci-layout": canonical({"imageLayoutVersion": "1.0.0"}), "index.json": canonical(index)}
         return files | {"blobs/" + digest.replace(":", "/"): data for digest, data in sorted(self.blobs.items())}
 
     def write(self, directory: Path) -> Path:
-        """Writes the layout to `directory` and a tar beside it, whole or not at all; answers the tar's path."""
+        """Writes the layout to `directory` and to a tar file beside it. Returns the tar file's path. Replaces both only when complete."""
         files = self.files()
         fresh = directory.with_name(directory.name + ".new")
         shutil.rmtree(fresh, ignore_errors=True)
@@ -85,7 +85,9 @@ class Layout:
         part.rename(tar)
         return tar
 
-    def _root(self) -> dict:
-        if self.root is None:
-            raise ValueError(f"{self.name}: nothing was made its root")
-        return self.root
+    @property
+    def root(self) -> dict:
+        """The descriptor of the manifest or index that has the layout's name. Raises `ValueError` before `name_root`."""
+        if self.named is None:
+            raise ValueError(f"{self.name}: no manifest or index has the name yet")
+        return self.named
