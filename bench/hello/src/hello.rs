@@ -1,3 +1,5 @@
+//! The component's handler.
+
 use spin_sdk::{
     wasip3::{
         self,
@@ -24,7 +26,7 @@ impl wasip3::exports::http::handler::Guest for Hello {
         let (trailers, trailers_reader) = wasip3::wit_future::new(|| Ok(None));
         let (response, _sent) = Response::new(fields, Some(reader), trailers_reader);
         wit_bindgen::spawn(async move {
-            // What is left over belongs to a client that has gone.
+            // The rest of the body is dropped when the client has gone.
             let _ = writer.write_all(BODY.to_vec()).await;
             drop(writer);
             let _ = trailers.write(Ok(None)).await;

@@ -1,4 +1,4 @@
-//! Answers every request with one short JSON object: what is measured is the host.
+//! A minimal component: it answers every request with one short JSON object, so that the benchmark measures the host.
 
 #[cfg(target_family = "wasm")]
 mod hello;

@@ -1,35 +1,41 @@
-//! As much of HTTP/1.1 as the benchmark's own two ends speak: heads without continuation, bodies of a told length.
+//! Reads HTTP/1.1 messages (RFC 9112), as far as the benchmark needs: header lines without folding, bodies with `Content-Length`.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-const PIECE: usize = 64 << 10;
-/// Longer heads and bodies are nobody's here.
-const MOST: usize = 4 << 20;
+/// How many bytes a read asks for at least.
+const READ_BYTES: usize = 64 << 10;
+/// A longer message is an error.
+const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
-/// Messages, one after the other.
+/// Reads messages from a stream, one after the other.
 pub(crate) struct Messages<R> {
     stream: R,
     buffer: Vec<u8>,
 }
 
-/// The first line of a message, and how many bytes its body has.
+/// A message that was read to its end.
 pub(crate) struct Message {
+    /// The request line or the status line, without its line ending.
     pub(crate) first_line: String,
+    /// The bytes of the body.
     pub(crate) body: usize,
 }
 
 impl<R: AsyncRead + Unpin> Messages<R> {
     pub(crate) fn new(stream: R) -> Self {
-        Self { stream, buffer: Vec::with_capacity(PIECE) }
+        Self { stream, buffer: Vec::with_capacity(READ_BYTES) }
     }
 
     pub(crate) fn stream(&mut self) -> &mut R {
         &mut self.stream
     }
 
-    /// The next message, read to its end; `None` at the stream's.
+    /// Reads the next message to its end. Returns `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// Fails when the stream ends inside a message, or when the message is too long or has a transfer encoding.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Message>> {
         let mut searched = 0;
         let head = loop {
@@ -59,10 +65,10 @@ impl<R: AsyncRead + Unpin> Messages<R> {
     }
 
     async fn read(&mut self) -> io::Result<usize> {
-        if self.buffer.len() > MOST {
+        if self.buffer.len() > MAX_MESSAGE_BYTES {
             return Err(io::Error::other("a message is too long"));
         }
-        self.buffer.reserve(PIECE);
+        self.buffer.reserve(READ_BYTES);
         self.stream.read_buf(&mut self.buffer).await
     }
 }
@@ -76,7 +82,7 @@ fn parse(head: &str) -> io::Result<Message> {
         if name.eq_ignore_ascii_case("content-length") {
             body = value.trim().parse().map_err(|_| io::Error::other(format!("{line:?}")))?;
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err(io::Error::other("a body without a length"));
+            return Err(io::Error::other("a body without Content-Length"));
         }
     }
     Ok(Message { first_line, body })

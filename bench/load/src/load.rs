@@ -1,4 +1,4 @@
-//! Requests at a told rate or as fast as they are answered, over one or many users.
+//! Sends requests at a fixed rate, or as fast as the server answers, for one user or many.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,57 +15,61 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::http::Messages;
 
-/// What a timer of the runtime may be late.
-const COARSE: Duration = Duration::from_millis(2);
+/// How late a timer of the runtime may fire.
+const TIMER_ERROR: Duration = Duration::from_millis(2);
 
-/// What is sent.
+/// Options of `bench-load run`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Plan {
-    /// The server.
+    /// Address of the server
     #[arg(long)]
     address: SocketAddr,
-    /// Path and query; `{n}` is a user's number.
+    /// Path and query; `{n}` stands for the user's number
     #[arg(long)]
     path: String,
-    /// Users, numbered from 0; asked for in no order.
+    /// Number of users, numbered from 0 and requested in random order
     #[arg(long, default_value_t = NonZeroU64::MIN)]
     users: NonZeroU64,
-    /// Connections that ask.
+    /// Connections that send requests
     #[arg(long, default_value_t = const { NonZeroU32::new(32).unwrap() })]
     connections: NonZeroU32,
-    /// Further connections that only stay open; each asks once.
+    /// Additional connections that stay open; each sends one request
     #[arg(long, default_value_t = 0)]
     idle: u32,
-    /// Requests a second, all connections together; without it, each asks as soon as it is answered.
+    /// Requests a second over all connections; without it, each connection sends the next request after each response
     #[arg(long)]
     rate: Option<NonZeroU32>,
-    /// How long.
+    /// Duration in seconds
     #[arg(long, default_value_t = 5)]
     seconds: u32,
-    /// Ask for each user once instead, for as long as that takes.
+    /// Request each user once, and ignore the duration
     #[arg(long, conflicts_with = "rate")]
     fill: bool,
 }
 
+/// The results of all connections that send requests.
 #[derive(Default)]
-struct Tally {
-    /// From when a request was due to its answer's last byte.
+struct Results {
+    /// For each request, the nanoseconds from the time when it was due to the last byte of its response.
     nanos: Vec<u64>,
+    /// The bytes of all bodies.
     bytes: u64,
+    /// Responses with a status other than 200.
     failed: u64,
+    /// The status line of the first of them.
     first_failure: Option<String>,
 }
 
-/// Carries `plan` out, and prints what came of it.
+/// Sends the requests and prints the results as JSON.
 ///
 /// # Errors
-/// When a connection cannot be made, or breaks.
+/// Fails when a connection cannot be opened or breaks.
 pub(crate) async fn run(plan: Plan) -> io::Result<()> {
-    LocalSet::new().run_until(carry_out(Rc::new(plan))).await
+    LocalSet::new().run_until(measure(Rc::new(plan))).await
 }
 
-async fn carry_out(plan: Rc<Plan>) -> io::Result<()> {
-    let tally = Rc::new(RefCell::new(Tally::default()));
+async fn measure(plan: Rc<Plan>) -> io::Result<()> {
+    let results = Rc::new(RefCell::new(Results::default()));
     let mut idle = Vec::new();
     for _ in 0..plan.idle {
         let mut connection = Connection::open(&plan, Rc::default()).await?;
@@ -74,7 +78,7 @@ async fn carry_out(plan: Rc<Plan>) -> io::Result<()> {
     }
     let mut connections = Vec::new();
     for _ in 0..plan.connections.get() {
-        connections.push(Connection::open(&plan, tally.clone()).await?);
+        connections.push(Connection::open(&plan, results.clone()).await?);
     }
     let begin = Instant::now();
     let mut asking = JoinSet::new();
@@ -86,28 +90,28 @@ async fn carry_out(plan: Rc<Plan>) -> io::Result<()> {
     }
     let took = begin.elapsed();
     drop(idle);
-    print(&mut tally.borrow_mut(), plan.idle, took);
+    print(&mut results.borrow_mut(), plan.idle, took);
     Ok(())
 }
 
-fn print(tally: &mut Tally, idle: u32, took: Duration) {
-    tally.nanos.sort_unstable();
-    let count = tally.nanos.len();
+fn print(results: &mut Results, idle: u32, took: Duration) {
+    results.nanos.sort_unstable();
+    let count = results.nanos.len();
     let milliseconds = |per_mille: usize| {
         let at = (count * per_mille / 1000).min(count.saturating_sub(1));
-        tally.nanos.get(at).map(|nanos| *nanos as f64 / 1e6)
+        results.nanos.get(at).map(|nanos| *nanos as f64 / 1e6)
     };
     let result = serde_json::json!({
         "requests": count,
-        // With those that only opened the idle connections.
+        // Includes the requests on idle connections.
         "asked": count as u64 + u64::from(idle),
         "per_second": count as f64 / took.as_secs_f64(),
         "p50_ms": milliseconds(500),
         "p99_ms": milliseconds(990),
         "p999_ms": milliseconds(999),
-        "bytes_each": tally.bytes.checked_div(count as u64),
-        "failed": tally.failed,
-        "first_failure": tally.first_failure,
+        "bytes_each": results.bytes.checked_div(count as u64),
+        "failed": results.failed,
+        "first_failure": results.first_failure,
         "seconds": took.as_secs_f64(),
     });
     println!("{result}");
@@ -116,14 +120,14 @@ fn print(tally: &mut Tally, idle: u32, took: Duration) {
 struct Connection {
     messages: Messages<TcpStream>,
     path: String,
-    tally: Rc<RefCell<Tally>>,
+    results: Rc<RefCell<Results>>,
 }
 
 impl Connection {
-    async fn open(plan: &Plan, tally: Rc<RefCell<Tally>>) -> io::Result<Self> {
+    async fn open(plan: &Plan, results: Rc<RefCell<Results>>) -> io::Result<Self> {
         let stream = TcpStream::connect(plan.address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { messages: Messages::new(stream), path: plan.path.clone(), tally })
+        Ok(Self { messages: Messages::new(stream), path: plan.path.clone(), results })
     }
 
     async fn work(mut self, plan: Rc<Plan>, at: u64, begin: Instant) -> io::Result<()> {
@@ -142,15 +146,17 @@ impl Connection {
             if due.is_some_and(|due| due >= end) {
                 break;
             }
-            // Users in an order that no cache of the processor's could foresee.
+            // A random order, so that the processor cannot prefetch the users' entries.
             self.ask(scatter(turn) % users, due).await?;
             turn += connections;
         }
         Ok(())
     }
 
-    /// Sends a request when it is due, and reads its answer. One that the connection was not free for counts from when it
-    /// was due: the server kept it waiting. That this program woke up late does not count.
+    /// Sends a request when it is due, and reads the response.
+    ///
+    /// Latency counts from the due time when the connection was busy then, because the server made the request wait. Latency counts from
+    /// the time of sending when this program woke up late.
     async fn ask(&mut self, user: u64, due: Option<Instant>) -> io::Result<()> {
         let mut from = Instant::now();
         match due {
@@ -167,20 +173,21 @@ impl Connection {
         let Some(answer) = self.messages.next().await? else {
             return Err(io::Error::other("the server closed a connection"));
         };
-        let mut tally = self.tally.borrow_mut();
+        let mut results = self.results.borrow_mut();
         if !answer.first_line.starts_with("HTTP/1.1 200 ") {
-            tally.failed += 1;
-            tally.first_failure.get_or_insert(answer.first_line);
+            results.failed += 1;
+            results.first_failure.get_or_insert(answer.first_line);
         }
-        tally.bytes += answer.body as u64;
-        tally.nanos.push(u64::try_from(from.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        results.bytes += answer.body as u64;
+        results.nanos.push(u64::try_from(from.elapsed().as_nanos()).unwrap_or(u64::MAX));
         Ok(())
     }
 }
 
-/// The runtime's timer counts in milliseconds, and requests would come in bunches: what is less is waited for in turns of the loop.
+/// Waits until `due`. The runtime's timer has a resolution of a millisecond, which would send requests in bursts: the last milliseconds are a
+/// busy loop that yields to other tasks.
 async fn wait_until(due: Instant) {
-    if let Some(early) = due.checked_sub(COARSE).filter(|early| *early > Instant::now()) {
+    if let Some(early) = due.checked_sub(TIMER_ERROR).filter(|early| *early > Instant::now()) {
         sleep_until(early).await;
     }
     while Instant::now() < due {
@@ -188,7 +195,7 @@ async fn wait_until(due: Instant) {
     }
 }
 
-/// splitmix64's mixing.
+/// Mixes a number as splitmix64 does, so that consecutive numbers give unrelated results.
 fn scatter(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,7 @@
-//! What `wrk` lacks: an equal rate for all, many users and many idle connections, an upstream for it; and the time to a first answer.
+//! The benchmark's own load generator.
+//!
+//! `wrk` cannot send at a fixed rate, for many users, or beside many idle connections. This program can. It also has a fake upstream server
+//! and measures the time from a program's start to its first response.
 
 mod http;
 mod load;
@@ -11,16 +14,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Load for the benchmark.
+/// Generates load for the benchmark.
 #[derive(Parser)]
 enum Arguments {
-    /// Sends requests, and prints what came of them as JSON
+    /// Send requests, and print throughput and latencies as JSON
     Run(load::Plan),
-    /// Starts a program several times, and prints how long each first answer took, as JSON in milliseconds
+    /// Start a program several times, and print the milliseconds to each first response as JSON
     Start(start::Plan),
-    /// A GitHub whose user `s{bytes}-{anything}` has one gist, with so many bytes of description
+    /// Serve a fake GitHub, whose user `s{bytes}-{anything}` has one gist with a description of that length
     Upstream {
-        /// Where to listen; port 0 takes a free one.
+        /// Address to listen on; with port 0, the system chooses a free port
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
     },

@@ -1,4 +1,4 @@
-//! How long a program takes from its exec to its first answer.
+//! Measures the time from a program's exec to its first response.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -10,22 +10,23 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Between two tries to connect.
-const TRY_EVERY: Duration = Duration::from_micros(100);
-/// What takes longer does not start.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// What a program may do before it is started again: it still writes what it keeps.
+/// Between two attempts to connect.
+const RETRY_INTERVAL: Duration = Duration::from_micros(100);
+/// A start that takes longer is an error.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Between the end of a program and its next start, so that the system has released its memory and its port.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Options of `bench-load start`.
 #[derive(Args)]
 pub(crate) struct Plan {
-    /// Where the program will listen
+    /// Address on which the program will listen
     #[arg(long)]
     address: SocketAddr,
-    /// What is asked for; the answer must be 200
+    /// Path to request; the status must be 200
     #[arg(long)]
     path: String,
-    /// How often
+    /// Number of starts
     #[arg(long, default_value_t = 9)]
     times: u32,
     /// The program and its arguments
@@ -33,10 +34,10 @@ pub(crate) struct Plan {
     command: Vec<String>,
 }
 
-/// Starts the program so many times, one after the other, and prints the milliseconds that each took as JSON.
+/// Starts the program repeatedly, and prints the milliseconds of each start as JSON.
 ///
 /// # Errors
-/// When it cannot be started, ends, or does not answer 200 within a minute.
+/// Fails when the program cannot be started, ends, or does not respond with 200 within [`TIMEOUT`].
 pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     let taken = (0..plan.times).map(|_| once(plan)).collect::<io::Result<Vec<f64>>>()?;
     println!("{}", serde_json::json!(taken));
@@ -57,8 +58,7 @@ fn once(plan: &Plan) -> io::Result<f64> {
         .spawn()
         .map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
     let answered = first_answer(plan, &mut child, started);
-    // Killed, for how it ends is not what is measured; with all that it started, or the next finds its address taken.
-    // One that has ended by itself is told of by what came of asking it.
+    // Kill the whole process group: a process that it started may hold the port. The group may be gone already, which `first_answer` reports.
     let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
     child.wait()?;
     thread::sleep(PAUSE);
@@ -66,24 +66,27 @@ fn once(plan: &Plan) -> io::Result<f64> {
 }
 
 fn first_answer(plan: &Plan, child: &mut Child, started: Instant) -> io::Result<Duration> {
-    while started.elapsed() < PATIENCE {
+    while started.elapsed() < TIMEOUT {
         if let Some(status) = child.try_wait()? {
-            return Err(io::Error::other(format!("{} ended at once: {status}", plan.command.join(" "))));
+            return Err(io::Error::other(format!(
+                "{} ended before its first response: {status}",
+                plan.command.join(" ")
+            )));
         }
         match ask(plan) {
             Ok(true) => return Ok(started.elapsed()),
-            Ok(false) => return Err(io::Error::other(format!("{} is not answered with 200", plan.path))),
-            // Not listening yet, or not answering yet: a listener that hangs up is asked again.
-            Err(_) => thread::sleep(TRY_EVERY),
+            Ok(false) => return Err(io::Error::other(format!("{}: the status is not 200", plan.path))),
+            // The program does not listen yet, or closes connections until it is ready.
+            Err(_) => thread::sleep(RETRY_INTERVAL),
         }
     }
-    Err(io::Error::other(format!("{} does not answer after {PATIENCE:?}", plan.command.join(" "))))
+    Err(io::Error::other(format!("{} does not respond within {TIMEOUT:?}", plan.command.join(" "))))
 }
 
-/// Whether the answer is 200.
+/// Sends one request. Tells whether the status is 200.
 fn ask(plan: &Plan) -> io::Result<bool> {
-    let mut stream = TcpStream::connect_timeout(&plan.address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&plan.address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     write!(stream, "GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", plan.path, plan.address)?;
     let mut head = [0; 12];
     stream.read_exact(&mut head)?;

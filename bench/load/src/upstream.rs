@@ -1,4 +1,4 @@
-//! A GitHub of the simplest kind: it answers at once, and knows everybody whose name says how much there is.
+//! A minimal fake GitHub. It responds at once, and a user's name tells the length of the response.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,10 +8,13 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::http::Messages;
 
-/// Descriptions are no longer.
-const LONGEST: usize = 1 << 20;
+/// The longest description, in bytes.
+const MAX_DESCRIPTION_BYTES: usize = 1 << 20;
 
-/// Serves until it is killed.
+/// Serves until the process ends.
+///
+/// # Errors
+/// Fails when the address cannot be bound or accepting a connection fails.
 pub(crate) async fn serve(address: SocketAddr) -> io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     println!("upstream on http://{}", listener.local_addr()?);
@@ -42,11 +45,11 @@ async fn answer(stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// The number in `GET /users/s{bytes}-{anything}/gists?… HTTP/1.1`.
+/// Returns the number in `GET /users/s{bytes}-{anything}/gists?… HTTP/1.1`; `None` for other names and longer descriptions.
 fn bytes_of(first_line: &str) -> Option<usize> {
     let name = first_line.split_once("/users/s")?.1;
     let bytes = name.split_once('-')?.0.parse().ok()?;
-    (bytes <= LONGEST).then_some(bytes)
+    (bytes <= MAX_DESCRIPTION_BYTES).then_some(bytes)
 }
 
 fn page(bytes: usize) -> String {
@@ -69,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_says_how_much_there_is() {
+    fn a_name_tells_the_length() {
         assert_eq!(bytes_of("GET /users/s200-17/gists?page=1&per_page=30 HTTP/1.1"), Some(200));
         assert_eq!(bytes_of("GET /users/octocat/gists HTTP/1.1"), None);
         assert_eq!(bytes_of("GET /users/s99999999-1/gists HTTP/1.1"), None);

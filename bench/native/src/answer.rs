@@ -1,4 +1,4 @@
-//! Responses: the same headers as the component's.
+//! Builds responses with the same headers as the component's.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// A JSON answer with the headers that every answer has.
+/// Returns a JSON response with the headers that every response has.
 pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response {
     let mut response = Response::new(Body::from(body.into()));
     *response.status_mut() = status;
@@ -25,7 +25,7 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response {
     response
 }
 
-/// An error in FastAPI's form.
+/// Returns an error in FastAPI's format.
 pub(crate) fn error(status: StatusCode, detail: &str) -> Response {
     let body = serde_json::json!({ "detail": detail }).to_string();
     let mut response = json(status, body);
@@ -33,7 +33,7 @@ pub(crate) fn error(status: StatusCode, detail: &str) -> Response {
     response
 }
 
-/// What a cache, and the reader of a page, want to know.
+/// The values of the caching headers (RFC 9111, RFC 9211) and of `Link`. Times are seconds since the epoch.
 pub(crate) struct Freshness<'a> {
     pub(crate) stored_at: u64,
     pub(crate) fresh_until: u64,

@@ -1,20 +1,21 @@
-//! What the cache holds for a user's page.
+//! The cache's entry for a page of a user's gists.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// An answer of GitHub, in the shape in which it goes out.
+/// A page of gists, in the format of the response.
 #[derive(Clone)]
 pub(crate) struct Entry {
-    /// The JSON object up to its last member, `cache`.
+    /// The JSON object without its last member, `cache`, and without the closing brace.
     pub(crate) body: Bytes,
-    /// Of `data` and `pagination`, weak and quoted.
+    /// A weak entity tag of the body, in quotes.
     pub(crate) etag: String,
     pub(crate) has_next: bool,
     /// Seconds since the epoch.
     pub(crate) stored_at: u64,
+    /// Seconds since the epoch.
     pub(crate) fresh_until: u64,
 }
 
@@ -27,7 +28,7 @@ impl Entry {
         Self { body, etag, has_next, stored_at, fresh_until: stored_at + ttl }
     }
 
-    /// The whole body, with what is true of the cache now.
+    /// Returns the complete body, with the member `cache`.
     pub(crate) fn whole(&self, hit: bool, ttl: u64) -> Bytes {
         let mut whole = BytesMut::with_capacity(self.body.len() + 64);
         whole.put_slice(&self.body);
@@ -37,12 +38,12 @@ impl Entry {
     }
 }
 
-/// Seconds since the epoch.
+/// Returns the seconds since the epoch.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The same key as the component's, less its generation: emptying an in-process cache needs none.
+/// Returns the same key as the component's, without the generation. A cache in the process can be emptied without one.
 pub(crate) fn key(username: &str, page: u8, per_page: u8) -> String {
     format!("gists:{}:page{page}:per_page{per_page}", username.to_ascii_lowercase())
 }

@@ -1,9 +1,9 @@
-//! The yardstick: what a native axum service costs for work equal to the component's on a cached hit and on `/health`.
+//! A native axum service that does the same work as the component for a cached page and for `/health`. The benchmark compares with it.
 //!
-//! Equal: routes, validation, the entry's shape, freshness and `Age`, every response header, the body to the byte,
-//! the same counters and histogram, the allocator, and the threading of the host: one current-thread runtime a core,
-//! connections dealt out in turn. Left out, since no measured request comes there: stale entries, single flight,
-//! the rate-limit gate, redirects. `bench/run` compares the answers before it measures.
+//! The same as in the component: routes, validation, the cache entry, freshness and `Age`, all response headers, each byte of the body,
+//! counters and histogram. The same as in the host: the allocator, and one current-thread runtime a core, with connections distributed
+//! round-robin. Left out, because no measured request needs them: stale entries, singleflight, the rate-limit gate, redirects. `bench/run`
+//! compares the responses before it measures.
 
 mod answer;
 mod entry;
@@ -22,22 +22,22 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A native service that answers as `gists.wasm` does.
+/// Serves the same responses as `gists.wasm`, natively.
 #[derive(Parser, Clone, Debug)]
 struct Arguments {
-    /// Where to listen; port 0 takes a free one.
+    /// Address to listen on; with port 0, the system chooses a free port
     #[arg(long, default_value = "127.0.0.1:8081")]
     listen: SocketAddr,
-    /// GitHub, or the fake: `http://host:port`.
+    /// URL of GitHub or of a fake: `http://host:port`
     #[arg(long, env = "GITHUB_API_URL")]
     github_api_url: http::Uri,
-    /// Seconds that an entry is fresh.
+    /// Seconds for which a cache entry is fresh
     #[arg(long, env = "CACHE_TTL", default_value_t = 300)]
     cache_ttl: u64,
-    /// Entries that are kept.
+    /// Maximum number of cache entries
     #[arg(long, env = "CACHE_ENTRIES", default_value_t = 10_000)]
     cache_entries: u64,
-    /// Runtimes, each on a thread of its own [default: one a core].
+    /// Number of threads, each with its own runtime [default: one a core]
     #[arg(long)]
     threads: Option<NonZeroUsize>,
 }

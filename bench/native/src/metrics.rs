@@ -1,4 +1,4 @@
-//! The counters and the histogram that the component keeps, as atomics.
+//! The component's counters and histogram, as atomic integers.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use axum::http::StatusCode;
 
-/// Upper bounds in seconds, prometheus_client's defaults; one more bucket is `+Inf`.
+/// Upper bounds of the buckets in seconds, as in Python's prometheus_client. The last bucket, `+Inf`, is not listed.
 const BOUNDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-/// The statuses that are told apart; others share the last place.
+/// The statuses with their own counter. All others count as 0.
 const STATUSES: [u16; 6] = [200, 304, 404, 422, 502, 0];
 
-/// Everything that `/metrics` shows.
+/// The metrics of `/metrics`.
 #[derive(Default)]
 pub(crate) struct Metrics {
     pub(crate) health: Endpoint,
@@ -20,7 +20,7 @@ pub(crate) struct Metrics {
     pub(crate) misses: AtomicU64,
 }
 
-/// The series of one route template.
+/// The metrics of one route template.
 #[derive(Default)]
 pub(crate) struct Endpoint {
     active: AtomicU64,
@@ -29,7 +29,7 @@ pub(crate) struct Endpoint {
     nanoseconds: AtomicU64,
 }
 
-/// A request that is being served.
+/// An in-flight request.
 pub(crate) struct Running<'a> {
     endpoint: &'a Endpoint,
     start: Instant,
@@ -66,7 +66,7 @@ impl Drop for Running<'_> {
 }
 
 impl Metrics {
-    /// Prometheus text 0.0.4.
+    /// Renders the metrics in Prometheus' text format 0.0.4.
     pub(crate) fn render(&self) -> String {
         let mut out = String::new();
         for (template, endpoint) in [("/health", &self.health), ("/{username}", &self.gists)] {

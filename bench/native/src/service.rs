@@ -1,4 +1,4 @@
-//! The routes.
+//! The service's routes, and the way of a request through cache and GitHub.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::answer::{Freshness, error, json};
 use crate::entry::{Entry, key, now};
 use crate::metrics::Metrics;
 use crate::request_id::{self, X_REQUEST_ID};
-use crate::upstream::{Failure, GitHub};
+use crate::upstream::{GitHub, UpstreamError};
 
 const HEALTHY: &[u8] = br#"{"status":"healthy","service":"github-gists-api"}"#;
 
-/// The gists API.
+/// The gists API. Clones share the cache, the client of GitHub and the metrics.
 #[derive(Clone)]
 pub(crate) struct Gists(Arc<Inner>);
 
@@ -31,15 +31,16 @@ struct Inner {
     ttl: u64,
 }
 
+/// The query parameters.
 #[derive(Deserialize)]
 #[serde(default)]
-struct Asked {
+struct Parameters {
     page: u8,
     per_page: u8,
     use_cache: bool,
 }
 
-impl Default for Asked {
+impl Default for Parameters {
     fn default() -> Self {
         Self { page: 1, per_page: 30, use_cache: true }
     }
@@ -77,50 +78,53 @@ async fn metrics(State(Gists(service)): State<Gists>) -> String {
 async fn gists(
     State(Gists(service)): State<Gists>,
     Path(username): Path<String>,
-    Query(asked): Query<Asked>,
+    Query(parameters): Query<Parameters>,
     headers: HeaderMap,
 ) -> Response {
     let running = service.metrics.gists.start();
-    let mut response = service.answer(&username, &asked, &headers).await;
+    let mut response = service.answer(&username, &parameters, &headers).await;
     response.headers_mut().insert(X_REQUEST_ID, request_id::of(&headers));
     running.end(response.status());
     response
 }
 
 impl Inner {
-    async fn answer(&self, username: &str, asked: &Asked, headers: &HeaderMap) -> Response {
+    async fn answer(&self, username: &str, parameters: &Parameters, headers: &HeaderMap) -> Response {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        if username.len() > 39 || !(1..=100).contains(&asked.page) || !(1..=100).contains(&asked.per_page) {
+        if username.len() > 39
+            || !(1..=100).contains(&parameters.page)
+            || !(1..=100).contains(&parameters.per_page)
+        {
             return error(StatusCode::UNPROCESSABLE_ENTITY, "out of range");
         }
         if !username.bytes().all(allowed) {
             return error(StatusCode::NOT_FOUND, &format!("User '{username}' not found"));
         }
-        let key = key(username, asked.page, asked.per_page);
+        let key = key(username, parameters.page, parameters.per_page);
         let now = now();
-        let kept = if asked.use_cache { self.cache.get(&key) } else { None };
+        let kept = if parameters.use_cache { self.cache.get(&key) } else { None };
         if let Some(entry) = kept.filter(|entry| now < entry.fresh_until) {
             self.metrics.hits.fetch_add(1, Relaxed);
-            return self.respond(username, asked, headers, &entry, true, now);
+            return self.respond(username, parameters, headers, &entry, true, now);
         }
         self.metrics.misses.fetch_add(1, Relaxed);
-        match self.github.page(username, asked.page, asked.per_page).await {
+        match self.github.page(username, parameters.page, parameters.per_page).await {
             Ok(page) => {
                 let entry = Arc::new(Entry::new(page.body, page.has_next, self.ttl));
                 self.cache.insert(key, Arc::clone(&entry));
-                self.respond(username, asked, headers, &entry, false, now)
+                self.respond(username, parameters, headers, &entry, false, now)
             }
-            Err(Failure::Status(StatusCode::NOT_FOUND)) => {
+            Err(UpstreamError::Status(StatusCode::NOT_FOUND)) => {
                 error(StatusCode::NOT_FOUND, &format!("User '{username}' not found"))
             }
-            Err(failure) => error(StatusCode::BAD_GATEWAY, &format!("GitHub error: {failure:?}")),
+            Err(other) => error(StatusCode::BAD_GATEWAY, &format!("GitHub error: {other:?}")),
         }
     }
 
     fn respond(
         &self,
         username: &str,
-        asked: &Asked,
+        parameters: &Parameters,
         headers: &HeaderMap,
         entry: &Entry,
         hit: bool,
@@ -141,27 +145,27 @@ impl Inner {
             now,
             hit,
             etag: &entry.etag,
-            link: link(username, asked, entry.has_next),
+            link: link(username, parameters, entry.has_next),
         }
         .write(response.headers_mut());
         response
     }
 }
 
-/// RFC 8288, with relative references.
-fn link(username: &str, asked: &Asked, has_next: bool) -> String {
+/// Returns the value of `Link` (RFC 8288), with relative references.
+fn link(username: &str, parameters: &Parameters, has_next: bool) -> String {
     let mut link = String::new();
     let mut add = |page: u8, rel: &str| {
         let separator = if link.is_empty() { "" } else { ", " };
-        let per_page = asked.per_page;
+        let per_page = parameters.per_page;
         // Writing to a String cannot fail.
         let _ = write!(link, "{separator}</{username}?page={page}&per_page={per_page}>; rel=\"{rel}\"");
     };
-    if has_next && asked.page < 100 {
-        add(asked.page + 1, "next");
+    if has_next && parameters.page < 100 {
+        add(parameters.page + 1, "next");
     }
-    if asked.page > 1 {
-        add(asked.page - 1, "prev");
+    if parameters.page > 1 {
+        add(parameters.page - 1, "prev");
         add(1, "first");
     }
     link

@@ -1,4 +1,4 @@
-//! One current-thread runtime a core; an acceptor deals connections out in turn, as the host does.
+//! One current-thread runtime a core. An acceptor distributes the connections round-robin, as the host does.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,25 +8,25 @@ use axum::serve::Listener;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-/// Connections that wait for a thread which is busy.
-const WAITING: usize = 1024;
+/// How many connections may wait for a busy thread.
+const MAX_WAITING: usize = 1024;
 
-/// Serves until accepting fails.
+/// Serves until accepting a connection fails.
 ///
 /// # Errors
-/// When the address cannot be bound, a runtime cannot be made, or accepting fails.
+/// Fails when the address cannot be bound, a runtime cannot be made, or accepting fails.
 pub(crate) fn serve(address: SocketAddr, threads: usize, router: &Router) -> io::Result<()> {
     let listener = TcpListener::bind(address)?;
     let address = listener.local_addr()?;
     let mut workers = Vec::with_capacity(threads);
     for _ in 0..threads {
-        let (deal, dealt) = mpsc::channel(WAITING);
+        let (sender, accepted) = mpsc::channel(MAX_WAITING);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let router = router.clone();
         std::thread::spawn(move || {
-            runtime.block_on(axum::serve(Dealt { address, dealt }, router).into_future())
+            runtime.block_on(axum::serve(Accepted { address, accepted }, router).into_future())
         });
-        workers.push(deal);
+        workers.push(sender);
     }
     println!("listening on http://{address}");
     for worker in workers.iter().cycle() {
@@ -38,21 +38,21 @@ pub(crate) fn serve(address: SocketAddr, threads: usize, router: &Router) -> io:
     Ok(())
 }
 
-/// The connections that fell to this thread.
-struct Dealt {
+/// The connections that the acceptor gave to this thread.
+struct Accepted {
     address: SocketAddr,
-    dealt: mpsc::Receiver<std::net::TcpStream>,
+    accepted: mpsc::Receiver<std::net::TcpStream>,
 }
 
-impl Listener for Dealt {
+impl Listener for Accepted {
     type Io = TcpStream;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
-            match self.dealt.recv().await.map(TcpStream::from_std) {
+            match self.accepted.recv().await.map(TcpStream::from_std) {
                 Some(Ok(stream)) => return (stream, self.address),
-                Some(Err(error)) => eprintln!("bench-native: a connection was lost: {error}"),
+                Some(Err(error)) => eprintln!("bench-native: cannot use an accepted connection: {error}"),
                 None => std::future::pending().await,
             }
         }
