@@ -1,8 +1,8 @@
-//! What must hold, told without the code that it is asked of.
+//! Facts about addresses, from the standard library and RFCs: the code under test is not used.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether the standard library, or the letter of an RFC, knows that this address is not public.
+/// Tells whether the standard library or an RFC defines the address as not public.
 #[must_use]
 pub fn is_inside(address: IpAddr) -> bool {
     match address {
@@ -32,7 +32,7 @@ fn is_inside_v4(v4: Ipv4Addr) -> bool {
         || (a == 198 && (b == 18 || b == 19))
 }
 
-/// The IPv4 address that an IPv6 one stands for: mapped, NAT64's well-known prefix (RFC 6052), 6to4 (RFC 3056).
+/// Returns the IPv4 address that an IPv6 address contains: mapped, NAT64's well-known prefix (RFC 6052), 6to4 (RFC 3056).
 fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let o = v6.octets();
     if let Some(mapped) = v6.to_ipv4_mapped() {

@@ -1,4 +1,5 @@
-//! No address that is known not to be public counts as public, nor is it permitted to a name.
+//! Input: 16 bytes, an IPv6 and an IPv4 address. An address that the oracle knows as internal is not global, and a policy that allows every
+//! name does not permit it.
 #![no_main]
 
 use std::net::IpAddr;

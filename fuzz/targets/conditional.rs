@@ -1,4 +1,4 @@
-//! `If-None-Match` and `Accept`: a tag matches itself in any list, and nothing else does.
+//! Input: values of `If-None-Match` and `Accept`. An entity tag matches in every list that contains it, and in no other.
 #![no_main]
 
 use gists::response::{
@@ -14,6 +14,6 @@ fuzz_target!(|text: &str| {
     if if_none_match(text, &ours) {
         assert!(text.trim() == "*" || text.contains(opaque), "{text:?}");
     }
-    // In front of whatever follows: a list is read from its beginning.
+    // The tag matches whatever follows, because a list is read from its beginning.
     assert!(if_none_match(&format!("{ours}, {text}"), &ours), "{text:?}");
 });

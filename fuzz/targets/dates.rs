@@ -1,4 +1,4 @@
-//! HTTP dates, alone and in the headers that say how long to wait.
+//! Input: HTTP dates (RFC 9110, section 5.6.7), alone and in the headers that tell how long to wait. A wait stays within its limits.
 #![no_main]
 
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Lines: entries of an allow-list, and last a URL. What is let through is what everybody else reads in that URL.
+//! Input: lines with entries of an allow-list, and a last line with a URL. The policy allows a URL only when it reads the same target as other
+//! parsers do.
 #![no_main]
 
 use fuzz::{
@@ -22,7 +23,7 @@ fuzz_target!(|text: &str| -> Corpus {
     let (listed, open) =
         (Policy::new(list, Vec::new()), Policy::new(AllowList::parse(&["*://*:*"]).unwrap(), Vec::new()));
     if let Ok(allowed) = open.decide(&uri) {
-        let canonical = seen_by_others(written, &allowed.target.to_string());
+        let canonical = same_for_browsers(written, &allowed.target.to_string());
         let address = match canonical.host().unwrap() {
             Host::Ipv4(v4) => Some(v4.into()),
             Host::Ipv6(v6) => Some(v6.into()),
@@ -31,7 +32,7 @@ fuzz_target!(|text: &str| -> Corpus {
         assert!(!address.is_some_and(oracle::is_inside), "{written} leads to {address:?}");
     }
     if let Ok(allowed) = listed.decide(&uri) {
-        seen_by_others(written, &allowed.target.to_string());
+        same_for_browsers(written, &allowed.target.to_string());
         let entry = listed.entries().nth(allowed.entry).unwrap();
         let scheme = uri.scheme_str().unwrap();
         let entry_scheme = entry.split("://").next().unwrap();
@@ -40,8 +41,8 @@ fuzz_target!(|text: &str| -> Corpus {
     Corpus::Keep
 });
 
-/// The target as a browser reads it, which is the same in what was written and in what is sent.
-fn seen_by_others(written: &str, target: &str) -> Url {
+/// Asserts that a browser reads the same target in the written URL and in the one that the host sends. Returns the sent one.
+fn same_for_browsers(written: &str, target: &str) -> Url {
     let sent: http::Uri = format!("{target}/").parse().unwrap();
     let again =
         Policy::new(AllowList::parse(&["*://*:*", "*://0.0.0.0/0:*", "*://[::]/0:*"]).unwrap(), Vec::new());

@@ -1,4 +1,4 @@
-//! A cache entry: any bytes are one or a miss, and what one says is written so that it reads as the same.
+//! Input: the bytes of a cache entry. Bytes that cannot be decoded are a miss. A decoded entry, encoded again, decodes to the same.
 #![no_main]
 
 use gists::cache::entry::{MAX_VALIDATOR, Record};
@@ -10,14 +10,14 @@ const TRAILER: usize = 86;
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Some(record) = Record::decode(bytes.to_vec()) else { return Corpus::Keep };
     let kept = record.content.as_ref().and_then(|content| content.validator.as_ref());
-    // A validator that this version would not have written is left out.
+    // Encoding leaves out a validator that is longer than this version writes.
     if kept.is_none_or(|validator| validator.len() <= MAX_VALIDATOR) {
         assert_eq!(Record::decode(record.encode()).as_ref(), Some(&record));
     }
     Corpus::Keep
 });
 
-// Most bytes are no entry: half of the time the trailer is made to fit.
+// Few random inputs are entries. Half of the mutations write a valid trailer.
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     let size = fuzzer_mutate(data, size, max_size);
     if seed % 2 == 0 && size >= TRAILER {

@@ -1,4 +1,4 @@
-//! GitHub's body: our answer is JSON, whatever comes, and has as many gists as it says.
+//! Input: a body of GitHub. The response is JSON and has as many gists as its count tells.
 #![no_main]
 
 use gists::{
@@ -15,8 +15,8 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     };
     let mut body = listing.body;
     gist::complete(&mut body, true, 60);
-    let answer: serde_json::Value = serde_json::from_slice(&body).expect("our answer is JSON");
-    let data = answer["data"].as_array().expect("with a list");
+    let answer: serde_json::Value = serde_json::from_slice(&body).expect("the response is JSON");
+    let data = answer["data"].as_array().expect("the response has a list");
     assert_eq!(data.len(), usize::from(listing.count));
     assert!(data.len() <= MAX_GISTS);
     Corpus::Keep

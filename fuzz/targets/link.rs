@@ -1,4 +1,4 @@
-//! GitHub's `Link`, and ours: what is asked, whatever it is, neither ends our header nor adds a relation to it.
+//! Input: a query, and in a second line GitHub's `Link`. The query can neither end the response's `Link` nor add a relation.
 #![no_main]
 
 use gists::{

@@ -1,4 +1,4 @@
-//! Any text is a manifest, or an error that names the file and fits a line of the log.
+//! Input: a `spin.toml`. The text is a manifest or gives an error that names the file. Reading it twice gives equal manifests.
 #![no_main]
 
 use std::path::Path;
@@ -9,7 +9,6 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     match Manifest::parse(text, Path::new("app/spin.toml")) {
         Ok(manifest) => {
-            // What is read once is read again in the same way.
             assert_eq!(Manifest::parse(text, Path::new("app/spin.toml")).as_ref(), Ok(&manifest));
             assert!(manifest.warnings.iter().all(|warning| warning.starts_with("app/spin.toml:")));
         }

@@ -1,4 +1,4 @@
-//! Percent-encoding: what is written is read back, and stands nowhere for anything else.
+//! Input: a text to encode. Decoding gives the text again, and the encoded text has no character with a meaning of its own.
 #![no_main]
 
 use gists::request::percent::{decode, decode_form, encode_query, encode_segment};

@@ -1,4 +1,4 @@
-//! A name, and in a second line a query: a name that passes can be a path's segment, and an answer's error can be JSON.
+//! Input: a username, and in a second line a query. A valid username can be a segment of a path; the body of an error is JSON.
 #![no_main]
 
 use gists::{

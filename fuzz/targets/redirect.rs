@@ -1,4 +1,4 @@
-//! A `Location` of GitHub's is followed only to where everybody reads the same origin in it.
+//! Input: a `Location` of GitHub. The component follows it only when other parsers read the same origin.
 #![no_main]
 
 use gists::{github::redirect, ports::Fetched, settings::Origin};
@@ -16,10 +16,10 @@ fuzz_target!(|text: &str| {
     let Some(target) = redirect::target(&origin, asked, &fetched) else { return };
     assert!(target.starts_with('/'), "{target:?}");
     assert!(target.bytes().all(|b| b.is_ascii_graphic()), "{target:?}");
-    // What is sent goes to the same server, and a browser would have gone to the same one too.
-    let sent = Url::parse(&format!("https://api.github.com{target}")).expect("what is sent is a URL");
+    // The request goes to the same server, and a browser would send it there, too.
+    let sent = Url::parse(&format!("https://api.github.com{target}")).expect("the request's target is a URL");
     let base = Url::parse(&format!("https://api.github.com{asked}")).unwrap();
-    let read = base.join(text).unwrap_or_else(|error| panic!("{text:?} is no reference: {error}"));
+    let read = base.join(text).unwrap_or_else(|error| panic!("{text:?} is not a reference: {error}"));
     for url in [&sent, &read] {
         assert_eq!(url.origin(), base.origin(), "{text:?} → {target:?}");
         assert_eq!((url.username(), url.password()), ("", None), "{text:?} → {target:?}");

@@ -1,4 +1,4 @@
-//! A method, and in a second line a request's target.
+//! Input: a method, and in a second line a request target. A redirect stays on the server and cannot end its header.
 #![no_main]
 
 use gists::request::route::{Method, route};
@@ -12,7 +12,6 @@ fuzz_target!(|text: &str| {
         let appearance = error.appearance();
         assert!((300..600).contains(&appearance.status));
         if let gists::response::error::Error::Redirect { location } = &error {
-            // It leads nowhere else and ends no header.
             assert!(location.bytes().all(|b| b.is_ascii_graphic()), "{location:?}");
             assert!(
                 location.starts_with('/') && !location.starts_with("//") && !location.starts_with("/\\"),

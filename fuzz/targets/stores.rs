@@ -1,10 +1,11 @@
-//! A store's address: one that is read has one form, and one that is not is refused without what may be a password.
+//! Input: the address of a store, in up to two lines. A valid address is printed so that it reads as the same. The error for an invalid one
+//! does not contain what may be a password.
 #![no_main]
 
 use fuzz::redis::RedisAddress;
 use libfuzzer_sys::fuzz_target;
 
-/// No scheme may have a `_`, and a scheme is all that an error may tell.
+/// Cannot be a scheme, because of the `_`. An error may contain nothing but the scheme.
 const SECRET: &str = "s3cr3t_c4n4ry";
 
 fuzz_target!(|text: &str| {
@@ -12,7 +13,7 @@ fuzz_target!(|text: &str| {
     for text in [before.to_owned(), format!("{before}{SECRET}{after}")] {
         match text.parse::<RedisAddress>() {
             Ok(address) => {
-                let again: RedisAddress = address.to_string().parse().expect("its own form is read");
+                let again: RedisAddress = address.to_string().parse().expect("the printed address is valid");
                 let same = RedisAddress { user: None, ..address.clone() };
                 assert_eq!(again, same, "{text:?}");
             }

@@ -1,4 +1,4 @@
-//! Settings: templates, names and assignments. A template that uses a secret is one, and shows itself nowhere.
+//! Input: a template, a name or an assignment of settings. The value of a template with a secret is a secret, and its debug output hides it.
 #![no_main]
 
 use fuzz::settings::{Assignments, Name, Template, Value, Variables};

@@ -1,4 +1,4 @@
-//! Lines: a `traceparent`, and any number of `tracestate`. What is passed on is what was said, or nothing.
+//! Input: a `traceparent`, and further lines with `tracestate` (W3C Trace Context). The host passes on what it received, or nothing.
 #![no_main]
 
 use fuzz::trace::passed_on;
@@ -14,13 +14,13 @@ fuzz_target!(|text: &str| -> Corpus {
         headers.append("tracestate", state);
     }
     if let Some(passed) = passed_on(&headers) {
-        let (said, parent) = (passed["traceparent"].to_str().unwrap(), parent.as_bytes());
-        // Version and flags are our own; what a later version says behind them may be anything that a header may hold.
+        let (sent, parent) = (passed["traceparent"].to_str().unwrap(), parent.as_bytes());
+        // The host writes version and flags itself. A later version may have any text after the flags.
         let identity = std::str::from_utf8(&parent[3..53]).unwrap();
-        assert_eq!((said.len(), &said[..3], &said[3..53]), (55, "00-", identity), "{parent:?}");
+        assert_eq!((sent.len(), &sent[..3], &sent[3..53]), (55, "00-", identity), "{parent:?}");
         assert!(!parent.starts_with(b"ff"), "{parent:?}");
         assert!(
-            said[3..35].bytes().any(|b| b != b'0') && said[36..52].bytes().any(|b| b != b'0'),
+            sent[3..35].bytes().any(|b| b != b'0') && sent[36..52].bytes().any(|b| b != b'0'),
             "{parent:?}"
         );
         if let Some(state) = passed.get("tracestate") {

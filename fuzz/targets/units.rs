@@ -1,4 +1,4 @@
-//! Quantities: what is read is printed so that it reads as the same.
+//! Input: a duration or a size. A valid one is printed so that it reads as the same.
 #![no_main]
 
 use fuzz::config::{ByteSize, Period};
