@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..grafana import Dashboard, Panel
-from .expressions import OURS, RECORDED, quantile, quantiles, rate, total
+from .expressions import OURS, RECORDED, rate, total, quantile, quantiles
 
 CACHE = Dashboard(
     "gists-cache-github",

@@ -117,8 +117,8 @@ HOST = Dashboard(
                     "Held back by the limit",
                     [
                         (
-                            f"sum by (pod) (rate(container_cpu_cfs_throttled_periods_total{{{PODS}}}[{STEP}]))"
-                            f" / sum by (pod) (rate(container_cpu_cfs_periods_total{{{PODS}}}[{STEP}]))",
+                            f'sum by (pod) (rate(container_cpu_cfs_throttled_periods_total{{{PODS}}}[{STEP}]))'
+                            f' / sum by (pod) (rate(container_cpu_cfs_periods_total{{{PODS}}}[{STEP}]))',
                             "{{pod}}",
                         )
                     ],
@@ -151,12 +151,7 @@ HOST = Dashboard(
                 ),
                 Panel(
                     "Restarts",
-                    [
-                        (
-                            f"sum by (pod, container) (increase(kube_pod_container_status_restarts_total{{{PODS}}}[1h]))",
-                            "{{pod}} {{container}}",
-                        )
-                    ],
+                    [(f"sum by (pod, container) (increase(kube_pod_container_status_restarts_total{{{PODS}}}[1h]))", "{{pod}} {{container}}")],
                     description="In the hour before.",
                 ),
                 Panel("Processor time", [(rate("process_cpu_seconds_total", "pod"), "{{pod}}")], "s"),

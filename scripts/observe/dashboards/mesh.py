@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..grafana import Dashboard, Panel
-from .expressions import CLUSTER, STEP, quantile, rate, total
+from .expressions import CLUSTER, STEP, rate, total, quantile
 
 MESH = Dashboard(
     "gists-mesh",
@@ -15,12 +15,7 @@ MESH = Dashboard(
             [
                 Panel(
                     "Answers",
-                    [
-                        (
-                            rate("envoy_cluster_upstream_rq", "pod", "response_code_class", matching=CLUSTER + ',response_code_class!=""'),
-                            "{{pod}} {{response_code_class}}",
-                        )
-                    ],
+                    [(rate("envoy_cluster_upstream_rq", "pod", "response_code_class", matching=CLUSTER + ',response_code_class!=""'), "{{pod}} {{response_code_class}}")],
                     "reqps",
                 ),
                 Panel(
@@ -49,14 +44,8 @@ MESH = Dashboard(
                 Panel(
                     "Pools",
                     [
-                        (
-                            total("envoy_cluster_upstream_cx_active", "pod", "cluster_name", matching=CLUSTER),
-                            "connections {{pod}} {{cluster_name}}",
-                        ),
-                        (
-                            total("envoy_cluster_upstream_rq_active", "pod", "cluster_name", matching=CLUSTER),
-                            "requests {{pod}} {{cluster_name}}",
-                        ),
+                        (total("envoy_cluster_upstream_cx_active", "pod", "cluster_name", matching=CLUSTER), "connections {{pod}} {{cluster_name}}"),
+                        (total("envoy_cluster_upstream_rq_active", "pod", "cluster_name", matching=CLUSTER), "requests {{pod}} {{cluster_name}}"),
                     ],
                 ),
                 Panel(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..grafana import Dashboard, Panel
-from .expressions import OURS, RECORDED, quantile, quantiles, rate
+from .expressions import OURS, RECORDED, rate, quantile, quantiles
 
 SERVICE = Dashboard(
     "gists-service",
@@ -31,7 +31,7 @@ SERVICE = Dashboard(
                 Panel("Requests", [(f"namespace:gists_requests:rate5m{RECORDED}", "{{namespace}}")], "reqps", kind="stat"),
                 Panel(
                     "Ready pods",
-                    [(f"sum by (namespace) (up{{{OURS}}})", "{{namespace}}")],
+                    [(f'sum by (namespace) (up{{{OURS}}})', "{{namespace}}")],
                     description="Pods that Prometheus can scrape.",
                     kind="stat",
                 ),
@@ -76,10 +76,7 @@ SERVICE = Dashboard(
             [
                 Panel(
                     "In the component",
-                    [
-                        (f"namespace:gists_request_duration_seconds:{q}_5m{RECORDED}", f"{{{{namespace}}}} {q}")
-                        for q in ("p50", "p95", "p99")
-                    ],
+                    [(f"namespace:gists_request_duration_seconds:{q}_5m{RECORDED}", f"{{{{namespace}}}} {q}") for q in ("p50", "p95", "p99")],
                     "s",
                     "From a request's arrival to its response; questions to GitHub included, probes not.",
                     thresholds=[(1, "orange"), (2, "red")],
