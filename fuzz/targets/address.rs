@@ -4,11 +4,9 @@
 
 use std::net::IpAddr;
 
-use fuzz::{
-    oracle,
-    outbound::{AllowList, Policy, Reach},
-};
+use fuzz::oracle;
 use libfuzzer_sys::fuzz_target;
+use wasi_http_host_egress::{AllowList, Policy, Reach};
 
 fuzz_target!(|bytes: [u8; 16]| {
     let policy = Policy::new(AllowList::parse(&["*://*:*"]).unwrap(), Vec::new());

@@ -2,12 +2,10 @@
 //! parsers do.
 #![no_main]
 
-use fuzz::{
-    oracle,
-    outbound::{AllowList, Policy},
-};
+use fuzz::oracle;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use url::{Host, Url};
+use wasi_http_host_egress::{AllowList, Policy};
 
 fuzz_target!(|text: &str| -> Corpus {
     let (entries, written) = text.rsplit_once('\n').unwrap_or(("", text));

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use fuzz::manifest::Manifest;
 use libfuzzer_sys::fuzz_target;
+use wasi_http_host_manifest::Manifest;
 
 fuzz_target!(|text: &str| {
     match Manifest::parse(text, Path::new("app/spin.toml")) {

@@ -2,8 +2,8 @@
 //! does not contain what may be a password.
 #![no_main]
 
-use fuzz::redis::RedisAddress;
 use libfuzzer_sys::fuzz_target;
+use wasi_http_host_keyvalue::RedisAddress;
 
 /// Cannot be a scheme, because of the `_`. An error may contain nothing but the scheme.
 const SECRET: &str = "s3cr3t_c4n4ry";

@@ -1,8 +1,8 @@
 //! Input: a template, a name or an assignment of settings. The value of a template with a secret is a secret, and its debug output hides it.
 #![no_main]
 
-use fuzz::settings::{Assignments, Name, Template, Value, Variables};
 use libfuzzer_sys::fuzz_target;
+use wasi_http_host_manifest::settings::{Assignments, Name, Template, Value, Variables};
 
 fuzz_target!(|text: &str| {
     let _ = text.parse::<Assignments>();

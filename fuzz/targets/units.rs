@@ -1,8 +1,8 @@
 //! Input: a duration or a size. A valid one is printed so that it reads as the same.
 #![no_main]
 
-use fuzz::config::{ByteSize, Period};
 use libfuzzer_sys::fuzz_target;
+use wasi_http_host_core::{ByteSize, Period};
 
 fuzz_target!(|text: &str| {
     if let Ok(period) = text.parse::<Period>() {
