@@ -11,13 +11,12 @@ mod exchange;
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use http::{HeaderValue, Response, header};
-use wasi_http_host_core::LogThrottle;
 use wasi_http_host_egress::{COMPONENTS, Policy};
 use wasi_http_host_outbound::{Failure, Outcome};
 use wasi_http_host_runtime::{Cause, ChainedRequest, MAX_DEPTH, Siblings};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use self::exchange::ChainedExchange;
+use self::exchange::{ChainedExchange, warn};
 use super::Current;
 
 /// A component's way to the other components of its application.
@@ -77,12 +76,4 @@ async fn send(
     }
     let cause = Cause::new(depth, request.headers(), deadline);
     ChainedExchange::begin(served, now).run(request, cause, deadline, origin).await
-}
-
-/// Says of a request to `component` what was wrong with it; of many, not of each.
-fn warn(component: &str, message: &str) {
-    static THROTTLE: LogThrottle = LogThrottle::new();
-    if let Some(left_out) = THROTTLE.admit() {
-        tracing::warn!(component, left_out, "{message}");
-    }
 }

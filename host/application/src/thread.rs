@@ -82,7 +82,7 @@ impl ThreadContext {
         let metrics = deployment.metrics.worker(self.at.0);
         let linked = deployment.code.linked.clone();
         let limits = deployment.bounds.on(&self.config.instances, self.at, linked.kind(), linked.waits());
-        let dispatch = Dispatch::new(
+        let dispatch = Dispatch::start(
             self.engine.clone(),
             linked,
             template,

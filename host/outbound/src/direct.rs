@@ -1,7 +1,7 @@
 //! Requests of the operator's own, such as to a collector: the guests' connector without the guests' policy.
 
-use super::client::Outbound;
 use super::error::Causes;
+use super::shared::Outbound;
 use super::transport::{Connector, Transport};
 use bytes::Bytes;
 use http::{Request, Response, header};

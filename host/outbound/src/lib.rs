@@ -20,16 +20,18 @@ mod direct;
 mod error;
 mod headers;
 mod metrics;
+mod shared;
 mod span;
 mod stats;
 mod transport;
 
-pub use client::{Client, Limits, Outbound, OutboundSettings};
+pub use client::Client;
 pub use config::OutboundConfig;
 pub use direct::Direct;
 pub use error::Failure;
 pub use headers::is_forbidden;
 pub use metrics::expose;
+pub use shared::{Limits, Outbound, OutboundSettings};
 pub use span::ClientSpan;
 pub use stats::{EntrySnapshot, Outcome, Stats};
 

@@ -1,4 +1,4 @@
-use super::client::Outbound;
+use super::shared::Outbound;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use hyper::rt;

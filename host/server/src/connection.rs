@@ -19,9 +19,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, sync::watch};
 
 use super::{
-    exchange,
-    io::{Activity, Patience, TimedStream},
+    io::{Activity, TimedStream},
+    limits::Patience,
     protocol::{self, Protocol},
+    serve,
     stream::Stream,
     streams::Streams,
     worker::{Accepted, Worker},
@@ -82,7 +83,7 @@ async fn run(
         let (worker, activity) = (worker.clone(), activity.clone());
         move |request| {
             let (worker, activity) = (worker.clone(), activity.clone());
-            async move { Ok::<_, Infallible>(exchange::serve(worker, activity, request).await) }
+            async move { Ok::<_, Infallible>(serve::serve(worker, activity, request).await) }
         }
     });
     match protocol {

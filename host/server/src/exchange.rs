@@ -3,54 +3,26 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use futures::channel::oneshot;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use wasmtime_wasi_http::Error;
 
 use super::{
     io::Activity,
     refusal::Refusal,
-    request::{self, X_REQUEST_ID},
-    response::ServedBody,
+    request::{self},
     worker::Worker,
 };
 use wasi_http_host_application::Served;
-use wasi_http_host_runtime::{
-    Call, CallError, Cause, Content, Dispatch, Permit, Reply, Unserved, WorkerMetrics,
-};
+use wasi_http_host_runtime::{Call, CallError, Cause, Permit, Reply, Unserved, WorkerMetrics};
 use wasi_http_host_telemetry::{AccessLine, trace};
 
 use super::span::{Ended, ServerSpan};
 
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
-
-/// Answers a request. There is always a response.
-pub(super) async fn serve(
-    worker: Arc<Worker>,
-    activity: Arc<Activity>,
-    request: Request<Incoming>,
-) -> Response<ServedBody> {
-    let version = request.version();
-    let mut exchange = Exchange::begin(worker, activity, &request);
-    let response = match exchange.run(request).await {
-        Ok(Reply { head, content }) => Response::from_parts(head, content),
-        Err(refusal) => {
-            exchange.refused(&refusal);
-            let mut response = refusal.response().map(Content::Whole);
-            if refusal.closes() && version < Version::HTTP_2 {
-                response.headers_mut().insert(header::CONNECTION, CLOSE);
-            }
-            response
-        }
-    };
-    exchange.finish(version, response)
-}
-
 /// What lasts as long as a request; it ends when this is dropped.
 pub(super) struct Exchange {
-    worker: Arc<Worker>,
+    pub(super) worker: Arc<Worker>,
     /// The component that it is for, if a route leads to one.
     served: Option<Arc<Served>>,
     activity: Arc<Activity>,
@@ -58,17 +30,17 @@ pub(super) struct Exchange {
     started: Instant,
     method: Method,
     uri: Uri,
-    request_id: HeaderValue,
+    pub(super) request_id: HeaderValue,
     trace_id: Option<Box<str>>,
     /// None where nobody asks for traces.
     span: Option<Box<ServerSpan>>,
-    status: Option<StatusCode>,
+    pub(super) status: Option<StatusCode>,
     bytes: u64,
     complete: bool,
 }
 
 impl Exchange {
-    fn begin(worker: Arc<Worker>, activity: Arc<Activity>, request: &Request<Incoming>) -> Self {
+    pub(super) fn begin(worker: Arc<Worker>, activity: Arc<Activity>, request: &Request<Incoming>) -> Self {
         activity.begin();
         let span = worker.shared.tracer.as_ref().map(|tracer| {
             Box::new(ServerSpan::begin(tracer, request, || worker.route(request.uri().path())))
@@ -101,7 +73,7 @@ impl Exchange {
     }
 
     /// Gets the component's answer.
-    async fn run(&mut self, request: Request<Incoming>) -> Result<Reply, Refusal> {
+    pub(super) async fn run(&mut self, request: Request<Incoming>) -> Result<Reply, Refusal> {
         let served = self.served.clone().ok_or(Refusal::NotFound)?;
         let limits = &self.worker.shared.limits;
         let mut request =
@@ -128,7 +100,7 @@ impl Exchange {
         Ok(reply)
     }
 
-    fn refused(&mut self, refusal: &Refusal) {
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
         if let Some(rejection) = refusal.rejection()
             && let Some(served) = &self.served
         {
@@ -142,19 +114,6 @@ impl Exchange {
             let component = self.component();
             tracing::error!(component, request_id, status = refusal.status().as_u16(), %error, "a request failed");
         }
-    }
-
-    /// The response as it goes out.
-    fn finish(mut self, version: Version, response: Response<Content>) -> Response<ServedBody> {
-        let (mut head, content) = response.into_parts();
-        self.status = Some(head.status);
-        head.headers.insert(X_REQUEST_ID, self.request_id.clone());
-        // Clients are to go elsewhere for their next request, and none is cut off that they send here meanwhile.
-        if self.worker.shared.is_closing() && version < Version::HTTP_2 {
-            head.headers.insert(header::CONNECTION, CLOSE);
-        }
-        let limits = self.worker.shared.limits.response_body;
-        Response::from_parts(head, ServedBody::new(content, version == Version::HTTP_2, self, limits))
     }
 
     /// The response has a body in no case (RFC 9110, 6.4.1).
@@ -223,43 +182,4 @@ impl Drop for Exchange {
             });
         }
     }
-}
-
-/// Asks the component something on the host's own behalf: outside admission, metrics and the access log.
-pub async fn ask(
-    dispatch: &Arc<Dispatch>,
-    path: &str,
-    patience: std::time::Duration,
-    max_bytes: usize,
-) -> Result<(StatusCode, Bytes), CallError> {
-    use http_body_util::{BodyExt as _, Empty, Limited};
-    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-    let request = Request::builder()
-        .uri(format!("http://localhost{path}"))
-        .header(header::USER_AGENT, concat!("wasi-http-host/", env!("CARGO_PKG_VERSION")))
-        .body(body)
-        .map_err(|error| CallError::InvalidResponse(error.to_string()))?;
-    let now = Instant::now();
-    let (reply, answer) = oneshot::channel();
-    dispatch.submit(Call {
-        request,
-        reply,
-        queued: now,
-        deadline: now + patience,
-        cause: None,
-        origin: None,
-    });
-    let whole = async {
-        let Reply { head, content } = answer.await.map_err(|_| CallError::Trapped)??;
-        let bytes = match content {
-            Content::Whole(bytes) => bytes,
-            Content::Stream(body) => Limited::new(body, max_bytes)
-                .collect()
-                .await
-                .map_err(|error| CallError::InvalidResponse(error.to_string()))?
-                .to_bytes(),
-        };
-        Ok((head.status, bytes))
-    };
-    tokio::time::timeout(patience, whole).await.unwrap_or(Err(CallError::TimedOut))
 }

@@ -9,7 +9,6 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::{Buf as _, Bytes};
@@ -18,7 +17,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::stream::Stream;
+use super::{limits::Patience, stream::Stream};
 
 /// What a connection's stream and its requests know of each other.
 #[derive(Debug, Default)]
@@ -41,14 +40,6 @@ impl Activity {
         self.head_begun.store(false, Relaxed);
         self.requests.fetch_sub(1, Relaxed);
     }
-}
-
-/// How long a stream may stand still.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    pub(super) head: Duration,
-    pub(super) idle: Duration,
-    pub(super) write: Duration,
 }
 
 pub(super) struct TimedStream {

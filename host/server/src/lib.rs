@@ -1,26 +1,31 @@
 //! The main listener, and the threads that serve its connections: HTTP/1.1, HTTP/2, TLS.
 
+mod ask;
 mod config;
 mod connection;
 mod exchange;
 mod io;
+mod limits;
 mod listener;
 mod metrics;
 mod protocol;
 mod refusal;
 mod request;
 mod response;
+mod serve;
 mod shared;
 mod span;
 mod stream;
 mod streams;
+mod thread;
 mod tls;
 mod worker;
 
+pub use ask::ask;
 pub use config::ServerConfig;
-pub use exchange::ask;
 pub use listener::{Listener, bind};
 pub use metrics::ConnectionMetrics;
 pub use shared::Shared;
+pub use thread::start;
 pub use tls::{Tls, TlsConfig};
 pub use worker::{Next, Worker, WorkerError};

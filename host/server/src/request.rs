@@ -3,7 +3,6 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,18 +16,11 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use super::refusal::Refusal;
+use super::{limits::RequestBodyLimits, refusal::Refusal};
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longer identities are replaced.
 const MAX_REQUEST_ID: usize = 128;
-
-/// Limits on a request's body.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BodyLimits {
-    pub(super) bytes: u64,
-    pub(super) idle: Duration,
-}
 
 /// Turns a client's request into one for the component: with scheme and authority, without what concerns only the
 /// connection, its body within limits.
@@ -36,7 +28,7 @@ pub(super) fn prepare(
     request: http::Request<Incoming>,
     scheme: Scheme,
     request_id: &HeaderValue,
-    limits: BodyLimits,
+    limits: RequestBodyLimits,
 ) -> Result<http::Request<WasiBody>, Refusal> {
     let (mut head, body) = request.into_parts();
     if head.method == Method::CONNECT {
@@ -165,7 +157,7 @@ fn fresh_id() -> HeaderValue {
 struct RequestBody {
     inner: Incoming,
     left: u64,
-    limits: BodyLimits,
+    limits: RequestBodyLimits,
     timer: Option<Pin<Box<Sleep>>>,
 }
 

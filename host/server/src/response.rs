@@ -4,7 +4,6 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 use wasmtime_wasi_http::Error;
 
-use super::{exchange::Exchange, streams};
+use super::{exchange::Exchange, limits::ResponseBodyLimits, streams};
 use wasi_http_host_runtime::{Content, GuestBody};
 
 /// What the connection takes at once where it carries several streams: as much as a frame of HTTP/2 holds at most. It
@@ -22,13 +21,6 @@ const PIECE: usize = 16 << 10;
 /// room for all before it, and a stream is over for us with the last. What may then still wait for a client that opens
 /// no window is bounded by no place, but by this for each stream that a connection may have.
 const TAIL: usize = 1 << 10;
-
-/// Limits on a body that is still being made.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BodyLimits {
-    pub(super) total: Duration,
-    pub(super) idle: Duration,
-}
 
 /// What hyper holds until the client has all of it, or has gone.
 pub(super) struct ServedBody {
@@ -48,14 +40,19 @@ enum Served {
 
 struct Stream {
     body: GuestBody,
-    limits: BodyLimits,
+    limits: ResponseBodyLimits,
     deadline: Instant,
     /// Set while the guest writes nothing.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl ServedBody {
-    pub(super) fn new(content: Content, multiplexed: bool, exchange: Exchange, limits: BodyLimits) -> Self {
+    pub(super) fn new(
+        content: Content,
+        multiplexed: bool,
+        exchange: Exchange,
+        limits: ResponseBodyLimits,
+    ) -> Self {
         let content = match content {
             Content::Whole(bytes) => Served::Whole(bytes),
             Content::Stream(body) => {

@@ -13,7 +13,10 @@ use tokio::sync::watch;
 use wasi_http_host_runtime::{ComponentMetrics, RequestConfig};
 use wasi_http_host_telemetry::{AccessLog, trace::Tracer};
 
-use super::{ConnectionMetrics, ServerConfig, Tls, io, request, response};
+use super::{
+    ConnectionMetrics, ServerConfig, Tls,
+    limits::{Patience, RequestBodyLimits, ResponseBodyLimits},
+};
 
 /// What all threads share.
 pub struct Shared {
@@ -38,10 +41,10 @@ pub struct Shared {
 pub(super) struct ServerLimits {
     /// A request with its response.
     pub(super) exchange: Duration,
-    pub(super) request_body: request::BodyLimits,
-    pub(super) response_body: response::BodyLimits,
+    pub(super) request_body: RequestBodyLimits,
+    pub(super) response_body: ResponseBodyLimits,
     pub(super) max_header_bytes: usize,
-    pub(super) patience: io::Patience,
+    pub(super) patience: Patience,
 }
 
 impl Shared {
@@ -64,10 +67,10 @@ impl Shared {
             tracer,
             limits: ServerLimits {
                 exchange: requests.request_timeout.get() + requests.response_timeout.get(),
-                request_body: request::BodyLimits { bytes: config.max_request_body.get(), idle },
-                response_body: response::BodyLimits { total: requests.response_timeout.get(), idle },
+                request_body: RequestBodyLimits { bytes: config.max_request_body.get(), idle },
+                response_body: ResponseBodyLimits { total: requests.response_timeout.get(), idle },
                 max_header_bytes: config.max_header_bytes.as_usize(),
-                patience: io::Patience {
+                patience: Patience {
                     head: config.header_timeout.get(),
                     idle: config.keep_alive_timeout.get(),
                     write: idle,

@@ -8,17 +8,15 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use tokio::{
-    runtime::{Builder, Handle},
     sync::{OwnedSemaphorePermit, mpsc},
     time,
 };
 
-use super::{Shared, connection};
+use super::shared::Shared;
 use wasi_http_host_application::{Generation, Served, ThreadApplication, ThreadContext};
 use wasi_http_host_core::{Gauge, lock};
 use wasi_http_host_keyvalue::UnknownStore;
@@ -27,7 +25,7 @@ use wasi_http_host_runtime::{Dispatch, WorkerMetrics};
 /// Connections that may wait for their thread: it is one turn of its loop behind at most.
 const INBOX: usize = 1024;
 /// How often a thread shows that it turns.
-const BEAT: Duration = Duration::from_secs(1);
+pub(super) const BEAT: Duration = Duration::from_secs(1);
 
 /// A thread cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +47,7 @@ pub struct Worker {
     /// What is counted of requests that are no component's.
     pub(super) unrouted: Arc<WorkerMetrics>,
     thread: ThreadContext,
-    crew: Arc<Crew>,
+    dispatches: Arc<DispatchSet>,
     inbox: mpsc::Sender<Accepted>,
     started: Instant,
     /// Milliseconds from the start to the last beat.
@@ -58,7 +56,7 @@ pub struct Worker {
 
 /// All that has instances on a thread: what is served, and what finishes its requests.
 #[derive(Default)]
-struct Crew(Mutex<Vec<Arc<Dispatch>>>);
+pub(super) struct DispatchSet(Mutex<Vec<Arc<Dispatch>>>);
 
 /// A connection on its way from the listener to its thread.
 pub(super) struct Accepted {
@@ -67,22 +65,18 @@ pub(super) struct Accepted {
 }
 
 impl Worker {
-    /// Starts a thread that serves `generation`. `thread` is given its runtime's handle.
+    /// The thread that `thread` belongs to, and the connections that it is given. It serves `generation` once it runs.
     ///
     /// # Errors
-    /// When the system refuses a thread or its event queue.
-    pub fn start(
+    /// When a component is granted a store that the thread does not have.
+    pub(super) fn new(
         shared: Arc<Shared>,
         generation: &Arc<Generation>,
-        thread: impl FnOnce(Handle) -> ThreadContext,
-    ) -> Result<Arc<Self>, WorkerError> {
-        let crew: Arc<Crew> = Arc::default();
-        let on_park = crew.clone();
-        let runtime =
-            Builder::new_current_thread().enable_all().on_thread_park(move || on_park.on_park()).build()?;
-        let thread = thread(runtime.handle().clone());
+        thread: ThreadContext,
+        dispatches: Arc<DispatchSet>,
+    ) -> Result<(Arc<Self>, mpsc::Receiver<Accepted>), UnknownStore> {
         let application = thread.assemble(generation, None)?;
-        crew.join(&application);
+        dispatches.join(&application);
         thread.current.set(Arc::new(application));
         let (inbox, connections) = mpsc::channel(INBOX);
         let worker = Arc::new(Self {
@@ -90,16 +84,17 @@ impl Worker {
             unrouted: shared.unrouted.worker(thread.at.0),
             shared,
             thread,
-            crew,
+            dispatches,
             inbox,
             started: Instant::now(),
             beat_ms: AtomicU64::new(0),
         });
-        let this = worker.clone();
-        thread::Builder::new()
-            .name(format!("worker-{}", worker.thread.at.0))
-            .spawn(move || runtime.block_on(this.run(connections)))?;
-        Ok(worker)
+        Ok((worker, connections))
+    }
+
+    /// Its number among the threads that serve.
+    pub(super) fn number(&self) -> usize {
+        self.thread.at.0
     }
 
     /// The component that a request for `path` is for.
@@ -129,35 +124,16 @@ impl Worker {
 
     /// Instances go when they have nothing to do.
     pub fn drain(&self) {
-        for dispatch in lock(&self.crew.0).iter() {
+        for dispatch in lock(&self.dispatches.0).iter() {
             dispatch.drain();
         }
     }
 
     /// Waits until no instance is left.
     pub async fn drained(&self) {
-        let all = lock(&self.crew.0).clone();
+        let all = lock(&self.dispatches.0).clone();
         for dispatch in all {
             dispatch.drained().await;
-        }
-    }
-
-    async fn run(self: Arc<Self>, mut connections: mpsc::Receiver<Accepted>) {
-        let mut beat = time::interval(BEAT);
-        loop {
-            tokio::select! {
-                accepted = connections.recv() => match accepted {
-                    Some(accepted) => {
-                        tokio::spawn(connection::serve(self.clone(), accepted));
-                    }
-                    // Each worker holds a sender of its own inbox, so this is the process's end.
-                    None => return,
-                },
-                _ = beat.tick() => {
-                    let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    self.beat_ms.store(ms, Ordering::Relaxed);
-                }
-            }
         }
     }
 
@@ -170,6 +146,12 @@ impl Worker {
         }
     }
 
+    /// The thread shows that it turns.
+    pub(super) fn beat(&self) {
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.beat_ms.store(ms, Ordering::Relaxed);
+    }
+
     /// How long the thread has not shown that it turns.
     pub fn silent_for(&self) -> Duration {
         let beat = Duration::from_millis(self.beat_ms.load(Ordering::Relaxed));
@@ -177,7 +159,7 @@ impl Worker {
     }
 }
 
-impl Crew {
+impl DispatchSet {
     fn join(&self, application: &ThreadApplication) {
         lock(&self.0).extend(application.served().iter().map(|served| served.dispatch.clone()));
     }
@@ -195,7 +177,7 @@ impl Crew {
     }
 
     /// To be called when the thread is about to sleep.
-    fn on_park(&self) {
+    pub(super) fn on_park(&self) {
         for dispatch in lock(&self.0).iter() {
             dispatch.on_park();
         }
@@ -220,10 +202,10 @@ impl Next {
     pub fn adopt(mut self) {
         self.adopted = true;
         let worker = &self.worker;
-        lock(&worker.crew.0).extend(self.fresh().map(|served| served.dispatch.clone()));
+        lock(&worker.dispatches.0).extend(self.fresh().map(|served| served.dispatch.clone()));
         worker.thread.current.set(self.application.clone());
         for served in only_in(&self.before, &self.application) {
-            worker.thread.runtime.spawn(worker.crew.clone().retire(served.clone()));
+            worker.thread.runtime.spawn(worker.dispatches.clone().retire(served.clone()));
         }
     }
 }

@@ -14,12 +14,11 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::time::{Sleep, sleep_until, timeout_at};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use wasi_http_host_core::Held;
+use wasi_http_host_core::{Held, LogThrottle};
 use wasi_http_host_outbound::{Failure, Outcome};
 use wasi_http_host_runtime::{Call, CallError, Cause, Content, GuestBody, Permit, Reply, Unserved};
 use wasi_http_host_telemetry::trace::Origin;
 
-use super::warn;
 use crate::Served;
 
 /// Counted as the asked component's when this is dropped, by the status that a client would have been answered with.
@@ -153,5 +152,13 @@ impl Body for ChainedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.held.with(|(body, _)| body.size_hint()).unwrap_or_default()
+    }
+}
+
+/// Says of a request to `component` what was wrong with it; of many, not of each.
+pub(super) fn warn(component: &str, message: &str) {
+    static THROTTLE: LogThrottle = LogThrottle::new();
+    if let Some(left_out) = THROTTLE.admit() {
+        tracing::warn!(component, left_out, "{message}");
     }
 }

@@ -162,7 +162,7 @@ impl Builder {
         let workers = (0..threads).map(|at| {
             let stats = Arc::new(keyvalue::Stats::default());
             keyvalue_stats.push(stats.clone());
-            Worker::start(shared.clone(), &generation, |runtime| ThreadContext {
+            server::start(shared.clone(), &generation, |runtime| ThreadContext {
                 at: (at, threads),
                 config: application_config.clone(),
                 engine: engine.clone(),

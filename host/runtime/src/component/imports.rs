@@ -6,7 +6,11 @@ use wasmtime::{
     component::{Component, Linker, types::ComponentItem},
 };
 
-use super::{ComponentError, Kind, kind, linker};
+use super::{
+    error::ComponentError,
+    kind::{Kind, kind},
+    linker::linker,
+};
 use crate::guest::Guest;
 
 /// What `inspect` shows of a component.

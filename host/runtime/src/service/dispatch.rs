@@ -2,6 +2,8 @@
 
 use std::{
     collections::VecDeque,
+    future::Future,
+    pin::Pin,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,7 +14,7 @@ use std::{
 
 use tokio::{runtime::Handle, sync::Notify, time};
 
-use super::{Call, CallError, instance};
+use super::{Call, CallError};
 use wasi_http_host_core::lock;
 
 use crate::{ComponentMetrics, Template, WorkerMetrics, component::Linked, keyvalue::OnWait};
@@ -47,6 +49,9 @@ pub struct Limits {
     pub response: Duration,
 }
 
+/// What an instance does from its making to its end, in a task of its own.
+pub(super) type RunInstance = fn(InstanceLease) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// The calls and instances of one thread.
 pub struct Dispatch {
     pub(super) engine: wasmtime::Engine,
@@ -56,6 +61,7 @@ pub struct Dispatch {
     pub(super) metrics: Arc<ComponentMetrics>,
     pub(super) worker: Arc<WorkerMetrics>,
     runtime: Handle,
+    run_instance: RunInstance,
     state: Mutex<State>,
     /// The queue's length, to be read without the lock.
     waiting: AtomicUsize,
@@ -103,8 +109,10 @@ impl InstanceHandle {
 }
 
 impl Dispatch {
-    /// For the thread that `runtime` runs on.
-    pub fn new(
+    /// For the thread that `runtime` runs on. Each instance is made and driven by `run_instance`.
+    #[expect(clippy::too_many_arguments, reason = "each is another part of the whole")]
+    pub(super) fn new(
+        run_instance: RunInstance,
         engine: wasmtime::Engine,
         linked: Arc<Linked>,
         template: Template,
@@ -122,6 +130,7 @@ impl Dispatch {
             metrics,
             worker,
             runtime,
+            run_instance,
             state: Mutex::default(),
             waiting: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -168,7 +177,7 @@ impl Dispatch {
         state.live += 1;
         state.starting += 1;
         state.next_id += 1;
-        self.runtime.spawn(instance::run(InstanceLease {
+        self.runtime.spawn((self.run_instance)(InstanceLease {
             dispatch: self.clone(),
             id: state.next_id,
             registered: false,

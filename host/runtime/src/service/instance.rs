@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::{
+    runtime::Handle,
+    time::{Sleep, sleep, timeout},
+};
 use wasmtime::{AsContextMut as _, PoolConcurrencyLimitError, Store, component::Accessor};
 use wasmtime_wasi_http::handler::Proxy;
 
@@ -23,7 +26,9 @@ use super::{
 };
 use wasi_http_host_core::{LogThrottle, bounded};
 
-use crate::{EndReason, guest::Guest, keyvalue::OnWait};
+use crate::{
+    ComponentMetrics, EndReason, Template, WorkerMetrics, component::Linked, guest::Guest, keyvalue::OnWait,
+};
 
 /// After a timeout, how long the event loop may take to turn before the guest counts as spinning or blocked.
 const TURN_GRACE: Duration = Duration::from_millis(100);
@@ -36,8 +41,23 @@ const BACKTRACE_BYTES: usize = 16 << 10;
 /// The process's traps, of which not each is told with its backtrace.
 static BACKTRACES: LogThrottle = LogThrottle::new();
 
+impl Dispatch {
+    /// The queue and the instances of `linked` on the thread that `runtime` runs on.
+    pub fn start(
+        engine: wasmtime::Engine,
+        linked: Arc<Linked>,
+        template: Template,
+        limits: Limits,
+        metrics: Arc<ComponentMetrics>,
+        worker: Arc<WorkerMetrics>,
+        runtime: Handle,
+    ) -> Arc<Self> {
+        Self::new(|lease| Box::pin(run(lease)), engine, linked, template, limits, metrics, worker, runtime)
+    }
+}
+
 /// Lives in a task of its own until the instance has ended.
-pub(super) async fn run(mut lease: InstanceLease) {
+async fn run(mut lease: InstanceLease) {
     let dispatch = lease.dispatch.clone();
     let (mut store, proxy) = match make(&dispatch, lease.on_wait()).await {
         Ok(made) => made,

@@ -4,7 +4,7 @@
 use http::{Method, Version};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 
-use super::Server;
+use super::server::Server;
 
 /// What stands for a method, or an error, that is not one of the known ones.
 pub const OTHER: &str = "_OTHER";

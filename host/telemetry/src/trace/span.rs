@@ -8,15 +8,12 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use http::{Method, uri::Authority};
-use wasi_http_host_core::bounded;
+use http::Method;
 
-use super::{Attributes, Origin};
+use super::{attributes::Attributes, context::Origin};
 
 /// Bytes of a path that are kept: clients and guests choose them.
 pub const PATH_BYTES: usize = 1024;
-/// Bytes of a server's name that are kept. Real ones have no more (RFC 1035, 2.3.4).
-pub const NAME_BYTES: usize = 255;
 /// Bytes of a method that are kept.
 const METHOD_BYTES: usize = 64;
 
@@ -70,24 +67,6 @@ impl Span {
         details: Box<dyn SpanDetails>,
     ) -> Self {
         Self { origin, parent, component, start: start.time, duration: start.moment.elapsed(), details }
-    }
-}
-
-/// Whom a request is for, as the request says.
-#[derive(Debug)]
-pub struct Server {
-    /// A name or an address, without brackets; [`NAME_BYTES`] at most.
-    pub address: Box<str>,
-    /// None where the scheme's own is meant.
-    pub port: Option<u16>,
-}
-
-impl Server {
-    /// Without user information.
-    #[must_use]
-    pub fn of(authority: &Authority) -> Self {
-        let address = authority.host().trim_matches(['[', ']']);
-        Self { address: bounded(address, NAME_BYTES).into(), port: authority.port_u16() }
     }
 }
 

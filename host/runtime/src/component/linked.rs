@@ -1,0 +1,118 @@
+//! A component, linked once, so that each instance is only an allocation.
+
+use wasmtime::{Engine, Store, component::Component};
+use wasmtime_wasi_http::{
+    handler::{Proxy, ProxyPre},
+    p2, p3,
+};
+
+use super::{
+    error::ComponentError,
+    imports,
+    kind::{Kind, kind},
+    linker::linker,
+};
+use crate::guest::Guest;
+
+/// Refuses what is not a component before a compiler sees it.
+///
+/// # Errors
+/// Says what the bytes are instead.
+pub fn check_binary(bytes: &[u8]) -> Result<(), ComponentError> {
+    // The eight bytes after https://webassembly.github.io/spec/core/binary/modules.html and the component
+    // model's Binary.md: magic, version, and the layer, which is 0 for a module and 1 for a component.
+    match bytes {
+        [0, b'a', b's', b'm', _, _, 0, 0, ..] => Err(ComponentError::CoreModule),
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', ..] => {
+            Err(ComponentError::NotWasm("its layer is neither module nor component"))
+        }
+        [0x7f, b'E', b'L', b'F', ..] => Err(ComponentError::NotWasm(
+            "it is compiled code: give the .wasm, the host keeps compiled code itself",
+        )),
+        [] => Err(ComponentError::NotWasm("it is empty")),
+        _ => Err(ComponentError::NotWasm("it does not begin with \\0asm")),
+    }
+}
+
+/// Links and type-checks once, so that each instance is only an allocation.
+pub struct Linked {
+    pre: ProxyPre<Guest>,
+    kind: Kind,
+    waits: bool,
+}
+
+impl Linked {
+    /// Links `component` against everything that the host provides, `remote` where one of its key-value stores is.
+    ///
+    /// # Errors
+    /// When it exports no handler, or imports what the host lacks: all of it is named.
+    pub fn new(engine: &Engine, component: &Component, remote: bool) -> Result<Self, ComponentError> {
+        let kind = kind(engine, component)?;
+        let waits = remote && opens_stores(engine, component);
+        let linker = linker(engine, waits).map_err(ComponentError::Invalid)?;
+        let pre = match linker.instantiate_pre(component) {
+            Ok(pre) => pre,
+            Err(error) => {
+                let missing = imports::missing(engine, component, &linker);
+                return Err(match missing.is_empty() {
+                    true => ComponentError::Invalid(error),
+                    false => ComponentError::Unsatisfied { missing },
+                });
+            }
+        };
+        let pre = match kind {
+            Kind::Service => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),
+            Kind::Proxy => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
+        };
+        Ok(Self { pre: pre.map_err(ComponentError::Invalid)?, kind, waits })
+    }
+
+    /// Makes an instance in `store`.
+    pub(crate) async fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Proxy> {
+        self.pre.instantiate_async(store).await
+    }
+
+    /// Which generation of `wasi:http` it serves.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether its instances may stand still for a remote store: where one is granted, and it asks for any.
+    pub fn waits(&self) -> bool {
+        self.waits
+    }
+}
+
+fn opens_stores(engine: &Engine, component: &Component) -> bool {
+    component.component_type().imports(engine).any(|(name, _)| name.starts_with("wasi:keyvalue/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A component that imports an empty interface of this name.
+    fn importing(name: &str) -> Vec<u8> {
+        let length = u8::try_from(name.len()).unwrap();
+        let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
+        // A type: an instance without exports. Then an import of that type.
+        bytes.extend([7, 3, 1, 0x42, 0]);
+        bytes.extend([10, length + 5, 1, 0, length]);
+        bytes.extend(name.as_bytes());
+        bytes.extend([5, 0]);
+        bytes
+    }
+
+    #[test]
+    fn only_what_imports_stores_waits_for_one() {
+        let engine = Engine::default();
+        let opens = |name| {
+            let component = Component::from_binary(&engine, &importing(name)).unwrap();
+            opens_stores(&engine, &component)
+        };
+        assert!(opens("wasi:keyvalue/store@0.2.0-draft2"));
+        assert!(!opens("wasi:clocks/monotonic-clock@0.2.6"));
+    }
+}

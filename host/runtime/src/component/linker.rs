@@ -1,0 +1,20 @@
+//! Everything that a component may import.
+
+use wasmtime::{Engine, component::Linker};
+use wasmtime_wasi_http::{WasiHttp, WasiHttpView as _, p2, p3};
+
+use super::client;
+use crate::guest::Guest;
+
+/// Everything that a component may import.
+pub(super) fn linker(engine: &Engine, waiting: bool) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    client::add_to_linker(&mut linker)?;
+    let p2_options = p2::bindings::LinkOptions::default();
+    p2::bindings::http::types::add_to_linker::<_, WasiHttp>(&mut linker, &(&p2_options).into(), Guest::http)?;
+    p3::bindings::http::types::add_to_linker::<_, WasiHttp>(&mut linker, Guest::http)?;
+    Guest::link(&mut linker, waiting)?;
+    Ok(linker)
+}

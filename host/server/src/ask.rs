@@ -1,0 +1,54 @@
+//! What the host asks components on its own behalf: readiness, and metrics of their own.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures::channel::oneshot;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use wasi_http_host_runtime::{Call, CallError, Content, Dispatch, Reply};
+
+/// Asks a component for `path` on the host's own behalf: outside admission, metrics and the access log. The answer has
+/// `patience` to come, and `max_bytes` of a body.
+///
+/// # Errors
+/// When the component gives no answer, or none within these bounds.
+pub async fn ask(
+    dispatch: &Arc<Dispatch>,
+    path: &str,
+    patience: Duration,
+    max_bytes: usize,
+) -> Result<(StatusCode, Bytes), CallError> {
+    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    let request = Request::builder()
+        .uri(format!("http://localhost{path}"))
+        .header(header::USER_AGENT, concat!("wasi-http-host/", env!("CARGO_PKG_VERSION")))
+        .body(body)
+        .map_err(|error| CallError::InvalidResponse(error.to_string()))?;
+    let now = Instant::now();
+    let (reply, answer) = oneshot::channel();
+    dispatch.submit(Call {
+        request,
+        reply,
+        queued: now,
+        deadline: now + patience,
+        cause: None,
+        origin: None,
+    });
+    let whole = async {
+        let Reply { head, content } = answer.await.map_err(|_| CallError::Trapped)??;
+        let bytes = match content {
+            Content::Whole(bytes) => bytes,
+            Content::Stream(body) => Limited::new(body, max_bytes)
+                .collect()
+                .await
+                .map_err(|error| CallError::InvalidResponse(error.to_string()))?
+                .to_bytes(),
+        };
+        Ok((head.status, bytes))
+    };
+    tokio::time::timeout(patience, whole).await.unwrap_or(Err(CallError::TimedOut))
+}

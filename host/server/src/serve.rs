@@ -1,0 +1,46 @@
+//! One request, answered.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response, Version, header};
+use hyper::body::Incoming;
+use wasi_http_host_runtime::{Content, Reply};
+
+use super::{exchange::Exchange, io::Activity, request::X_REQUEST_ID, response::ServedBody, worker::Worker};
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+/// Answers a request. There is always a response.
+pub(super) async fn serve(
+    worker: Arc<Worker>,
+    activity: Arc<Activity>,
+    request: Request<Incoming>,
+) -> Response<ServedBody> {
+    let version = request.version();
+    let mut exchange = Exchange::begin(worker, activity, &request);
+    let response = match exchange.run(request).await {
+        Ok(Reply { head, content }) => Response::from_parts(head, content),
+        Err(refusal) => {
+            exchange.refused(&refusal);
+            let mut response = refusal.response().map(Content::Whole);
+            if refusal.closes() && version < Version::HTTP_2 {
+                response.headers_mut().insert(header::CONNECTION, CLOSE);
+            }
+            response
+        }
+    };
+    finish(exchange, version, response)
+}
+
+/// The response as it goes out.
+fn finish(mut exchange: Exchange, version: Version, response: Response<Content>) -> Response<ServedBody> {
+    let (mut head, content) = response.into_parts();
+    exchange.status = Some(head.status);
+    head.headers.insert(X_REQUEST_ID, exchange.request_id.clone());
+    // Clients are to go elsewhere for their next request, and none is cut off that they send here meanwhile.
+    if exchange.worker.shared.is_closing() && version < Version::HTTP_2 {
+        head.headers.insert(header::CONNECTION, CLOSE);
+    }
+    let limits = exchange.worker.shared.limits.response_body;
+    Response::from_parts(head, ServedBody::new(content, version == Version::HTTP_2, exchange, limits))
+}
