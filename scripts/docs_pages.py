@@ -27,7 +27,7 @@ from urllib.parse import unquote, urlsplit
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = Path("docs")
 PAGE = re.compile(r"<!-- page: (\S+) -->")
-CODE = re.compile(r"(`+[^`]*`+)")
+CODE = re.compile(r"(`+(?:[^`\n]|\n(?!\n))+`+)")
 TARGET = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 
@@ -86,16 +86,20 @@ class Links:
         def replaced(match: re.Match[str]) -> str:
             return f"]({self.rewrite(match[1], shown, page)})"
 
-        lines, fence = [], ""
-        for line in text.splitlines(keepends=True):
-            if mark := FENCE.match(line):
+        done, prose, fence = [], "", ""
+        for line in [*text.splitlines(keepends=True), ""]:
+            mark = FENCE.match(line)
+            if not (mark or fence) and line:
+                prose += line
+                continue
+            # A span of code may go on in the next line.
+            parts = CODE.split(prose)
+            parts[::2] = [TARGET.sub(replaced, part) for part in parts[::2]]
+            done += [*parts, line]
+            prose = ""
+            if mark:
                 fence = "" if fence and mark[1].startswith(fence) else fence or mark[1]
-            elif not fence:
-                parts = CODE.split(line)
-                parts[::2] = [TARGET.sub(replaced, part) for part in parts[::2]]
-                line = "".join(parts)
-            lines.append(line)
-        return "".join(lines)
+        return "".join(done)
 
 
 def preprocess(context: dict[str, Any], book: dict[str, Any], root: Path = ROOT) -> dict[str, Any]:

@@ -35,8 +35,8 @@ class RewritingLinks(unittest.TestCase):
             self.assertEqual(self.rewritten(target), target)
 
     def test_code_stays(self) -> None:
-        text = "`[a](../host.md)` [`b`](../host.md)\n```sh\n[c](../host.md)\n```\n"
-        expected = "`[a](../host.md)` [`b`](host.md)\n```sh\n[c](../host.md)\n```\n"
+        text = "`[a](../host.md)` `x\ny` [`b`](../host.md)\n```sh\n[c](../host.md)\n```\n"
+        expected = "`[a](../host.md)` `x\ny` [`b`](host.md)\n```sh\n[c](../host.md)\n```\n"
         self.assertEqual(self.links.in_text(text, Path("docs/a/b.md"), Path("b.md")), expected)
 
 
