@@ -62,9 +62,7 @@ class CheckingASite(unittest.TestCase):
             site = Path(name)
             (site / "a.html").write_text('<a href="b.html#there">b</a><a href="b.html#gone">b</a><a href="c.html">c</a>')
             (site / "b.html").write_text('<h1 id="there">b</h1><a href="https://example.com/x">x</a><a href="#there">t</a>')
-            self.assertEqual(
-                broken_links(site), ["a.html: b.html#gone: no such heading", "a.html: c.html does not exist"]
-            )
+            self.assertEqual(broken_links(site), ["a.html: b.html#gone: no such heading", "a.html: c.html does not exist"])
 
     def test_each_page_is_listed(self) -> None:
         with tempfile.TemporaryDirectory() as name:
