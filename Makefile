@@ -103,6 +103,15 @@ fmt: setup ## format the code, Python too
 	@rustfmt --edition 2024 fuzz/src/oracle.rs fuzz/targets/*.rs
 	@scripts/lint-python --fix
 
+## Documentation
+
+docs: setup ## the documentation as a site on http://localhost:3000 (DOCS_PORT), built again when a page changes
+	@scripts/docs serve
+
+docs-build: setup ## the site in target/book, without a warning or a broken link; compiles mdBook once a machine
+	@echo "==> documentation"
+	@scripts/docs build
+
 ## Measure
 
 bench: build ## beside native axum, FastAPI, and Spin and wasmtime where they are on the PATH; wants wrk
