@@ -1,4 +1,7 @@
-//! `start`: containerd asks for a shim's address. One shim serves a whole pod.
+//! The `start` action: containerd asks for the address of a container's shim. One shim process serves a whole pod.
+//!
+//! Protocol: containerd's `core/runtime/v2/README.md`, "Start". containerd 2.3 and later send `BootstrapParams` and read
+//! `BootstrapResult`; earlier versions read a bare address.
 
 use std::{
     env,
@@ -19,28 +22,31 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     error::{Context as _, Error, Result},
-    flags::Flags,
+    flags::{Flags, PROGRAM},
     spec::Spec,
 };
 
-/// Annotations that name the pod a container belongs to: CRI's, and that of nerdctl's and other clients' groups.
-const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
-/// containerd's events socket, in the environment of both programs.
+/// Annotations that name a container's pod. Clients such as nerdctl set the first, CRI sets the second.
+const GROUP_ANNOTATIONS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
+/// Environment variable with the address of containerd's ttrpc socket, which takes events.
 pub(crate) const TTRPC_ADDRESS: &str = "TTRPC_ADDRESS";
-/// Where compiled code is kept, in the environment of containerd.
+/// Environment variable of containerd that names the cache directory for compiled code.
 pub(crate) const CACHE_DIR: &str = "WASI_HTTP_SHIM_CACHE_DIR";
-/// Bytes that containerd may send.
+/// Bytes that are read from standard input.
 const INPUT_MAX: u64 = 10 << 20;
-/// Where sockets of shims lie unless containerd names another directory.
-const SOCKETS: &str = "/run/containerd/s";
+/// Directory of the shims' sockets if containerd names none.
+const SOCKET_DIRECTORY: &str = "/run/containerd/s";
 const ADDRESS_FILE: &str = "address";
 const PROTOCOL: &str = "ttrpc";
-/// Newest version of the task service that we serve.
-const VERSION: i32 = 3;
-/// Above containerd's own, so that containerd is killed after its shims.
+/// Newest version of the task service that the shim serves (`containerd.task.v3`).
+const TASK_SERVICE_VERSION: i32 = 3;
+/// Largest `oom_score_adj` that the kernel takes.
 const OOM_SCORE_MAX: i64 = 1000;
 
-/// Starts the pod's shim unless it runs, and prints its address.
+/// Starts the pod's shim if none runs, and prints the shim's address to standard output.
+///
+/// # Errors
+/// When the bundle's `config.json` cannot be read, the socket cannot be created, or the shim cannot be started.
 pub(crate) fn start(flags: &Flags) -> Result<()> {
     let mut input = Vec::new();
     io::stdin().lock().take(INPUT_MAX).read_to_end(&mut input).context(|| "stdin")?;
@@ -51,42 +57,42 @@ pub(crate) fn start(flags: &Flags) -> Result<()> {
     };
     let bundle = env::current_dir().context(|| "working directory")?;
     let spec = Spec::read(&bundle)?;
-    let group = GROUPS.iter().find_map(|key| spec.annotation(key)).unwrap_or(&flags.id);
+    let group = GROUP_ANNOTATIONS.iter().find_map(|key| spec.annotation(key)).unwrap_or(&flags.id);
     let directory =
         params.as_ref().and_then(|params| params.socket_dir.clone()).filter(|dir| !dir.is_empty());
-    let address = address(directory.as_deref().unwrap_or(SOCKETS), flags, group);
+    let address = address(directory.as_deref().unwrap_or(SOCKET_DIRECTORY), flags, group);
     let path = PathBuf::from(address.strip_prefix("unix://").unwrap_or(&address));
     if let Some(listener) = listen(&path)? {
         spawn(flags, &ttrpc, &path, listener)?;
     }
-    // Where containerd 1.6 looks for the shim again when it restarts; later ones keep it themselves.
+    // After a restart, containerd 1.6 finds its shims by this file. Later versions store the address themselves.
     std::fs::write(bundle.join(ADDRESS_FILE), &address).context(|| ADDRESS_FILE)?;
     let mut reply = io::stdout().lock();
     reply.write_all(&encode(&address, params.is_some())?).and_then(|()| reply.flush()).context(|| "stdout")
 }
 
-/// Of the shim of `group`: a name of fixed length, as a socket's path has at most 107 bytes.
+/// Address of the shim of `group`. The file name is a hash, because a socket's path has at most 107 bytes.
 fn address(directory: &str, flags: &Flags, group: &str) -> String {
     let hash = Sha256::digest([flags.address.as_str(), &flags.namespace, group].join("/"));
     let name: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("unix://{}/{name}", directory.trim_end_matches('/'))
 }
 
-/// What containerd 2.3 and later send; `None` from earlier ones, which send nothing or runtime options. Those decode
-/// as this message too, but not with this very container's id in the right field.
+/// Reads the `BootstrapParams` that containerd 2.3 and later send. Earlier versions send nothing or runtime options:
+/// `None`. Runtime options can also be decoded as `BootstrapParams`, so the container's id and namespace must match.
 fn params(input: &[u8], flags: &Flags) -> Option<BootstrapParams> {
     let params = BootstrapParams::parse_from_bytes(input).ok()?;
     (params.instance_id == flags.id && params.namespace == flags.namespace).then_some(params)
 }
 
-/// The answer. Earlier ones take a bare address for the second version of the task service, which we serve as well:
-/// so one answer fits them all, from 1.6 to 2.2.
+/// Encodes the reply. containerd 1.6 to 2.2 take a bare address to mean version 2 of the task service, which the shim
+/// serves too.
 fn encode(address: &str, bootstrap: bool) -> Result<Vec<u8>> {
     if !bootstrap {
         return Ok(address.as_bytes().to_vec());
     }
     let result = BootstrapResult {
-        version: VERSION,
+        version: TASK_SERVICE_VERSION,
         address: address.to_owned(),
         protocol: PROTOCOL.to_owned(),
         ..BootstrapResult::default()
@@ -94,7 +100,8 @@ fn encode(address: &str, bootstrap: bool) -> Result<Vec<u8>> {
     result.write_to_bytes().map_err(|error| Error::Other(error.to_string()))
 }
 
-/// The pod's socket; `None` if its shim listens there already. A socket that nobody listens at is a dead shim's.
+/// Binds the pod's socket. `None`: the pod's shim already listens there. A socket without a listener is left over from a
+/// dead shim, and is replaced.
 fn listen(path: &Path) -> Result<Option<UnixListener>> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).context(|| parent.display())?;
@@ -111,8 +118,8 @@ fn listen(path: &Path) -> Result<Option<UnixListener>> {
     UnixListener::bind(path).map(Some).context(|| path.display())
 }
 
-/// Starts the shim proper. It gets the listening socket as its standard input, so that containerd can connect at
-/// once, and no more of this environment than it needs.
+/// Starts the serving shim process. Its standard input is the listening socket, so that containerd can connect at once.
+/// Its environment holds only the variables that it needs.
 fn spawn(flags: &Flags, ttrpc: &str, socket: &Path, listener: UnixListener) -> Result<()> {
     let program = env::current_exe().context(|| "own path")?;
     let mut command = Command::new(program);
@@ -129,14 +136,15 @@ fn spawn(flags: &Flags, ttrpc: &str, socket: &Path, listener: UnixListener) -> R
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)))
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let child = command.process_group(0).spawn().context(|| "cannot start the shim")?;
+    let child = command.process_group(0).spawn().context(|| "start the shim's process")?;
+    // A node may forbid the change. The shim works without it.
     if let Err(error) = raise_oom_score(child.id()) {
-        eprintln!("oom_score_adj: {error}");
+        eprintln!("{PROGRAM}: set oom_score_adj of process {}: {error}", child.id());
     }
     Ok(())
 }
 
-/// One above containerd's. A node that does not allow it runs the shim all the same.
+/// Sets the shim's `oom_score_adj` to one above containerd's, so that the kernel kills a shim before containerd.
 fn raise_oom_score(pid: u32) -> io::Result<()> {
     let score = std::fs::read_to_string(format!("/proc/{}/oom_score_adj", parent_id()))?;
     let score: i64 = score.trim().parse().map_err(io::Error::other)?;

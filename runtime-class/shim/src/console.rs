@@ -1,4 +1,5 @@
-//! A terminal: `runc` sends its master side over a socket, and the shim copies between it and the fifos.
+//! A process's terminal: `runc` sends the pseudoterminal's master over a socket (`--console-socket`), and the shim copies
+//! between the master and containerd's fifos.
 
 use std::{
     fs::File,
@@ -31,26 +32,26 @@ use tokio::{
 
 use crate::{
     error::{Context as _, Error, Result},
-    stdio::{Wanted, hold},
+    stdio::{StdioPaths, hold},
 };
 
-/// Root's alone, and short: a socket's path has at most 107 bytes.
+/// Directory of the sockets. Only root can enter it, and its path is short: a socket's path has at most 107 bytes.
 const DIRECTORY: &str = "/run/containerd/s";
-/// For `runc` to send the terminal, once it has ended.
-const RECEIVE_LIMIT: Duration = Duration::from_secs(10);
-
-/// For what a process has written to its terminal to be taken after its end.
-const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// Time to receive the terminal after `runc` has exited.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the reader to take the remaining output after the process has exited.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that are copied at once.
 const BUFFER: usize = 4096;
 
-/// Where `runc` sends a terminal to.
-pub(crate) struct Socket {
+/// The socket over which `runc` sends a terminal's master.
+pub(crate) struct ConsoleSocket {
     listener: UnixListener,
     path: PathBuf,
 }
 
-impl Socket {
-    /// Listens at a path of its own.
+impl ConsoleSocket {
+    /// Listens at a new path. Dropping the socket removes the path.
     pub(crate) fn new() -> Result<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         std::fs::create_dir_all(DIRECTORY).context(|| DIRECTORY)?;
@@ -60,92 +61,99 @@ impl Socket {
         Ok(Self { listener, path })
     }
 
-    /// For `--console-socket`.
+    /// The argument of `runc`'s `--console-socket`.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The terminal's master side, after `runc` has ended.
+    /// Receives the terminal's master. Call after `runc` has exited.
+    ///
+    /// # Errors
+    /// When no terminal arrives within 10 s.
     pub(crate) async fn receive(&self) -> Result<OwnedFd> {
-        let accepted = timeout(RECEIVE_LIMIT, self.listener.accept()).await;
+        let accepted = timeout(RECEIVE_TIMEOUT, self.listener.accept()).await;
         let (stream, _) = accepted
-            .map_err(|_| Error::Other("runc sent no terminal".to_owned()))?
+            .map_err(|_| {
+                Error::Other(format!("runc sent no terminal within {} s", RECEIVE_TIMEOUT.as_secs()))
+            })?
             .context(|| self.path.display())?;
-        let stream = stream.into_std().context(|| "console")?;
-        stream.set_nonblocking(false).context(|| "console")?;
-        stream.set_read_timeout(Some(RECEIVE_LIMIT)).context(|| "console")?;
-        descriptor(&stream)
+        let stream = stream.into_std().context(|| "console socket")?;
+        stream.set_nonblocking(false).context(|| "console socket")?;
+        stream.set_read_timeout(Some(RECEIVE_TIMEOUT)).context(|| "console socket")?;
+        receive_descriptor(&stream)
     }
 }
 
-impl Drop for Socket {
+impl Drop for ConsoleSocket {
     fn drop(&mut self) {
-        // Nothing else can be done about it here.
+        // Best effort: a path that stays blocks nothing, because every socket has a new path.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-fn descriptor(stream: &UnixStream) -> Result<OwnedFd> {
+/// Receives one file descriptor (`unix(7)`, `SCM_RIGHTS`). The message's bytes are the terminal's name, which is not used.
+fn receive_descriptor(stream: &UnixStream) -> Result<OwnedFd> {
     let mut name = [0; 4096];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     recvmsg(stream, &mut [IoSliceMut::new(&mut name)], &mut control, RecvFlags::CMSG_CLOEXEC)
-        .context(|| "console")?;
+        .context(|| "console socket")?;
     let mut messages = control.drain();
     let rights = messages.find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
     });
-    rights.ok_or_else(|| Error::Other("runc sent no terminal".to_owned()))
+    rights.ok_or_else(|| Error::Other("runc sent a message without a terminal".to_owned()))
 }
 
-/// A terminal in use.
+/// A running process's terminal, with the tasks that copy its input and output.
 pub(crate) struct Console {
     master: Arc<AsyncFd<File>>,
-    /// Keeps the fifo of the input from ending before containerd says so.
+    /// A writer of the input's fifo: the fifo ends only after containerd's `CloseIO`.
     stdin: Option<File>,
     input: Option<JoinHandle<()>>,
     output: Option<JoinHandle<()>>,
 }
 
 impl Console {
-    /// Copies between `master` and the fifos.
-    pub(crate) fn new(master: OwnedFd, wanted: &Wanted) -> Result<Self> {
+    /// Starts to copy between `master` and the fifos that `paths` names.
+    pub(crate) fn new(master: OwnedFd, paths: &StdioPaths) -> Result<Self> {
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context(|| "console")?;
-        #[expect(unsafe_code, reason = "tokio wants to be sure that the descriptor stays open")]
-        // SAFETY: the `AsyncFd` owns the file, and nothing closes or replaces its descriptor before it is dropped.
+        #[expect(unsafe_code, reason = "`AsyncFd::register` requires that the descriptor stays open")]
+        // SAFETY: the `AsyncFd` owns the file. Nothing closes or replaces the descriptor before the `AsyncFd` is dropped.
         let master = unsafe { AsyncFd::register(File::from(master)) };
         let master = Arc::new(master.context(|| "console")?);
         let mut console = Self { master: Arc::clone(&master), stdin: None, input: None, output: None };
-        if !wanted.stdin.is_empty() {
-            console.stdin = Some(hold(&wanted.stdin)?);
-            let fifo = OpenOptions::new().open_receiver(&wanted.stdin).context(|| &wanted.stdin)?;
+        if !paths.stdin.is_empty() {
+            console.stdin = Some(hold(&paths.stdin)?);
+            let fifo = OpenOptions::new().open_receiver(&paths.stdin).context(|| &paths.stdin)?;
             console.input = Some(tokio::spawn(copy_input(fifo, Arc::clone(&master))));
         }
-        if !wanted.stdout.is_empty() {
-            let held = hold(&wanted.stdout)?;
-            let fifo = OpenOptions::new().open_sender(&wanted.stdout).context(|| &wanted.stdout)?;
+        if !paths.stdout.is_empty() {
+            let held = hold(&paths.stdout)?;
+            let fifo = OpenOptions::new().open_sender(&paths.stdout).context(|| &paths.stdout)?;
             console.output = Some(tokio::spawn(copy_output(master, fifo, held)));
         }
         Ok(console)
     }
 
-    /// Tells the terminal its size, in characters.
+    /// Sets the terminal's size in characters.
     pub(crate) fn resize(&self, width: u32, height: u32) -> Result<()> {
         let size = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
         let winsize = Winsize { ws_row: size(height), ws_col: size(width), ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(self.master.get_ref(), winsize).context(|| "resize")
+        tcsetwinsize(self.master.get_ref(), winsize).context(|| "resize the terminal")
     }
 
-    /// No more input comes.
+    /// Drops the shim's writer: the input ends when the other writers have gone.
     pub(crate) fn close_input(&mut self) {
         self.stdin = None;
     }
 
-    /// Lets the output end, for a while: somebody may hold the terminal open.
+    /// Copies the remaining output for at most [`DRAIN_TIMEOUT`], because another process may keep the terminal open.
+    /// Then stops both copies.
     pub(crate) async fn finish(mut self) {
         if let Some(mut output) = self.output.take()
-            && timeout(DRAIN_LIMIT, &mut output).await.is_err()
+            && timeout(DRAIN_TIMEOUT, &mut output).await.is_err()
         {
             output.abort();
         }
@@ -155,7 +163,7 @@ impl Console {
     }
 }
 
-/// Until the last writer of the fifo has gone, or the terminal.
+/// Copies until the last writer of the fifo has gone or the terminal is closed.
 async fn copy_input(mut fifo: pipe::Receiver, master: Arc<AsyncFd<File>>) {
     let mut buffer = vec![0; BUFFER];
     while let Ok(read @ 1..) = fifo.read(&mut buffer).await {
@@ -171,7 +179,8 @@ async fn copy_input(mut fifo: pipe::Receiver, master: Arc<AsyncFd<File>>) {
     }
 }
 
-/// Until all have closed the terminal, which reads as an error. `_held` keeps the fifo alive without a reader.
+/// Copies until all processes have closed the terminal, which a read reports as `EIO`. `_held` is a reader, so that
+/// writing does not fail while containerd restarts.
 async fn copy_output(master: Arc<AsyncFd<File>>, mut fifo: pipe::Sender, _held: File) {
     let mut buffer = vec![0; BUFFER];
     loop {

@@ -1,4 +1,4 @@
-//! A container: its processes, its cgroup, and what containerd may do with them.
+//! A container: its processes, its cgroup and the operations that containerd's task service offers.
 
 use std::{
     collections::HashMap,
@@ -24,40 +24,45 @@ use crate::{
     message,
     node::Node,
     options::Options,
-    process::{How, Process, Stage},
+    process::{Launch, Process, ProcessState},
     reaper::Exit,
     rootfs,
     runc::Runc,
     spec::Spec,
-    state, stdio, wasm,
+    stdio::StdioPaths,
+    wasm,
 };
 
-/// Processes that may be added to a container, at work or not yet deleted.
+/// Exec processes of one container that have not been deleted.
 const EXECS_MAX: usize = 1024;
-/// For a process to be gone once `runc` has killed it.
-const GONE_LIMIT: Duration = Duration::from_secs(10);
+/// Time for the init process to exit after `runc` has killed it.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 const SIGKILL: u32 = 9;
 
-/// One container.
+/// One container of the pod.
 pub(crate) struct Container {
     pub(crate) id: String,
     pub(crate) bundle: PathBuf,
     pub(crate) init: Arc<Process>,
-    /// Its first process takes those that are left with it.
-    shares_processes: bool,
+    /// The container has no pid namespace of its own: when the init process exits, the shim kills the other processes.
+    shares_pid_namespace: bool,
     rootfs: PathBuf,
     runc: Runc,
     cgroup: Option<Cgroup>,
     execs: Mutex<HashMap<String, Arc<Process>>>,
     paused: AtomicBool,
     oom_kills: AtomicU64,
-    /// One change at a time.
-    turn: tokio::sync::Mutex<()>,
+    /// Held while `runc` changes the container's state.
+    operation: tokio::sync::Mutex<()>,
     node: Arc<Node>,
 }
 
 impl Container {
-    /// Makes the container that `request` describes, up to its process, which waits to be started.
+    /// Creates the container that `request` describes. Its init process waits for [`Self::start`].
+    ///
+    /// # Errors
+    /// When the root file system cannot be mounted, the component cannot be compiled, or `runc create` fails. Nothing of
+    /// the container is left then.
     pub(crate) async fn create(node: &Arc<Node>, request: &CreateTaskRequest) -> Result<Arc<Self>> {
         if !request.checkpoint.is_empty() {
             return Err(Error::Unimplemented("checkpoints cannot be restored".to_owned()));
@@ -65,16 +70,16 @@ impl Container {
         let bundle = PathBuf::from(&request.bundle);
         let options = Options::read(request.options.as_ref())?;
         let rootfs = bundle.join("rootfs");
-        state::write(&bundle, &options)?;
+        options.save(&bundle)?;
         rootfs::mount_all(&request.rootfs, &rootfs)?;
-        let made = Self::make(node, request, &options, &bundle, &rootfs).await;
-        if made.is_err() {
+        let created = Self::create_mounted(node, request, &options, &bundle, &rootfs).await;
+        if created.is_err() {
             rootfs::unmount(&rootfs);
         }
-        made
+        created
     }
 
-    async fn make(
+    async fn create_mounted(
         node: &Arc<Node>,
         request: &CreateTaskRequest,
         options: &Options,
@@ -94,70 +99,73 @@ impl Container {
             spec.systemd_cgroup(),
             Arc::clone(&node.reaper),
         );
-        let wanted = stdio::Wanted {
+        let stdio = StdioPaths {
             stdin: request.stdin.clone(),
             stdout: request.stdout.clone(),
             stderr: request.stderr.clone(),
             terminal: request.terminal,
         };
-        let init = Arc::new(Process::new("", wanted));
-        let pid = match init.make(&runc, How::Create).await {
+        let init = Arc::new(Process::new("", stdio));
+        let pid = match init.launch(&runc, Launch::Init).await {
             Ok(pid) => pid,
             Err(error) => {
-                // What `runc` may have left must not be in the way of another try.
+                // Best effort: state that `runc create` left would make a retry fail.
                 let _ = runc.delete().await;
                 return Err(error);
             }
         };
         let cgroup = Cgroup::of(pid).unwrap_or_else(|error| {
-            log::warn!("{}: no statistics: {error}", request.id);
+            log::warn!("container {}: no statistics, as its cgroup was not found: {error}", request.id);
             None
         });
         let container = Arc::new(Self {
             id: request.id.clone(),
             bundle: bundle.to_owned(),
             init: Arc::clone(&init),
-            shares_processes: spec.shares_processes(),
+            shares_pid_namespace: spec.shares_pid_namespace(),
             rootfs: rootfs.to_owned(),
             runc,
             cgroup,
             execs: Mutex::default(),
             paused: AtomicBool::new(false),
             oom_kills: AtomicU64::new(0),
-            turn: tokio::sync::Mutex::default(),
+            operation: tokio::sync::Mutex::default(),
             node: Arc::clone(node),
         });
-        container.watch(init, pid);
+        container.watch_exit(init, pid);
         Ok(container)
     }
 
-    /// Waits for the exit of `process` in the background, and tells it.
-    fn watch(self: &Arc<Self>, process: Arc<Process>, pid: i32) {
+    /// Waits for the exit of `process` in a background task, and publishes the exit event.
+    fn watch_exit(self: &Arc<Self>, process: Arc<Process>, pid: i32) {
         let exit = self.node.reaper.claim(pid);
         let container = Arc::clone(self);
         tokio::spawn(async move {
             let Ok(exit) = exit.await else { return };
-            let _news = process.news.lock().await;
+            let _order = process.event_order.lock().await;
             if process.exec_id.is_empty() {
-                if container.shares_processes
+                if container.shares_pid_namespace
                     && let Err(error) = container.runc.kill_all(SIGKILL).await
                 {
-                    log::warn!("{}: {error}", container.id);
+                    log::warn!("container {}: kill the remaining processes: {error}", container.id);
                 }
-                container.notice_oom();
+                container.publish_oom_kills();
             }
-            process.ended(exit).await;
+            process.set_stopped(exit).await;
             let mut event = TaskExit::new();
             event.set_container_id(container.id.clone());
             event.set_id(if process.exec_id.is_empty() { &container.id } else { &process.exec_id }.clone());
             event.set_pid(process.pid());
             event.set_exit_status(exit.status);
-            event.set_exited_at(message::stamp(exit.at));
+            event.set_exited_at(message::timestamp(exit.at));
             container.node.events.publish(&event);
         });
     }
 
-    /// A process; the first one where `exec_id` is empty.
+    /// The exec process `exec_id`, or the init process if `exec_id` is empty.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such process.
     pub(crate) fn process(&self, exec_id: &str) -> Result<Arc<Process>> {
         if exec_id.is_empty() {
             return Ok(Arc::clone(&self.init));
@@ -166,71 +174,94 @@ impl Container {
         found.ok_or_else(|| Error::NotFound(format!("container {} has no process {exec_id}", self.id)))
     }
 
-    /// Adds a process, which waits to be started. `spec`: the JSON of the specification's `process`.
-    pub(crate) fn add(&self, exec_id: &str, wanted: stdio::Wanted, spec: &[u8]) -> Result<()> {
+    /// Adds an exec process. [`Self::start`] starts it. `spec` is the JSON of the OCI specification's `process`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when `spec` is no JSON object or `exec_id` is no identifier, `AlreadyExists` when the id is in
+    /// use, `FailedPrecondition` when the container has 1024 exec processes.
+    pub(crate) fn add_exec(&self, exec_id: &str, stdio: StdioPaths, spec: &[u8]) -> Result<()> {
         let invalid = |reason: String| Error::InvalidArgument(format!("process {exec_id}: {reason}"));
         let mut process: Value = serde_json::from_slice(spec).map_err(|error| invalid(error.to_string()))?;
-        let fields = process.as_object_mut().ok_or_else(|| invalid("no object".to_owned()))?;
-        fields.insert("terminal".to_owned(), wanted.terminal.into());
+        let fields = process
+            .as_object_mut()
+            .ok_or_else(|| invalid("its specification is no JSON object".to_owned()))?;
+        fields.insert("terminal".to_owned(), stdio.terminal.into());
         let mut execs = self.execs();
         if execs.contains_key(exec_id) {
             return Err(Error::AlreadyExists(format!("container {} has a process {exec_id}", self.id)));
         }
         if execs.len() >= EXECS_MAX {
-            return Err(Error::FailedPrecondition(format!("container {}: {EXECS_MAX} processes", self.id)));
+            return Err(Error::FailedPrecondition(format!(
+                "container {}: no more than {EXECS_MAX} exec processes",
+                self.id
+            )));
         }
         let file = self.exec_file(exec_id)?;
         fs::write(&file, process.to_string()).context(|| file.display())?;
-        execs.insert(exec_id.to_owned(), Arc::new(Process::new(exec_id, wanted)));
+        execs.insert(exec_id.to_owned(), Arc::new(Process::new(exec_id, stdio)));
         Ok(())
     }
 
-    /// Containerd's identifiers are harmless as file names; what is not one of its identifiers is refused.
+    /// Path of an exec process's specification. containerd's identifiers are safe as file names; other ids are refused.
     fn exec_file(&self, exec_id: &str) -> Result<PathBuf> {
-        let harmless = exec_id.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
-        if !harmless || exec_id.is_empty() {
-            return Err(Error::InvalidArgument(format!("process id {exec_id:?}")));
+        let is_identifier = exec_id.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+        if !is_identifier || exec_id.is_empty() {
+            return Err(Error::InvalidArgument(format!("{exec_id:?} is no process id")));
         }
         Ok(self.bundle.join(format!("exec-{exec_id}.json")))
     }
 
-    /// Starts a process; `announce` tells it before anything else is told of it.
-    pub(crate) async fn start(self: &Arc<Self>, exec_id: &str, announce: impl FnOnce(u32)) -> Result<u32> {
+    /// Starts a process and returns its pid. `publish_start` publishes the start event; no exit event comes before it.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` when the process was started before; what `runc` reports.
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        exec_id: &str,
+        publish_start: impl FnOnce(u32),
+    ) -> Result<u32> {
         let process = self.process(exec_id)?;
-        let _turn = self.turn.lock().await;
-        let _news = process.news.lock().await;
-        let fresh = process.stage() == Stage::Created && (exec_id.is_empty() || process.pid() == 0);
-        if !fresh {
+        let _operation = self.operation.lock().await;
+        let _order = process.event_order.lock().await;
+        let startable =
+            process.state() == ProcessState::Created && (exec_id.is_empty() || process.pid() == 0);
+        if !startable {
             return Err(Error::FailedPrecondition(format!("container {}: already started", self.id)));
         }
         if exec_id.is_empty() {
             self.runc.start().await?;
         } else {
             let file = self.exec_file(exec_id)?;
-            let pid = process.make(&self.runc, How::Exec(&file)).await?;
-            self.watch(Arc::clone(&process), pid);
+            let pid = process.launch(&self.runc, Launch::Exec(&file)).await?;
+            self.watch_exit(Arc::clone(&process), pid);
         }
-        process.started();
-        announce(process.pid());
+        process.set_running();
+        publish_start(process.pid());
         Ok(process.pid())
     }
 
-    /// Removes an added process that has ended.
-    pub(crate) fn remove(&self, exec_id: &str) -> Result<(u32, Exit)> {
+    /// Deletes an exec process, and returns its pid and its exit.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` when the process is running.
+    pub(crate) fn delete_exec(&self, exec_id: &str) -> Result<(u32, Exit)> {
         let process = self.process(exec_id)?;
         let exit = process.exit()?;
         self.execs().remove(exec_id);
-        // It goes with the bundle at the latest.
+        // Best effort: containerd removes the bundle with all its files later.
         let _ = fs::remove_file(self.exec_file(exec_id)?);
         Ok((process.pid(), exit))
     }
 
-    /// Removes the container once its first process has ended, or was never started.
+    /// Deletes the container, and returns its init process's pid and exit.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` when the init process is running; what `runc delete` reports.
     pub(crate) async fn delete(&self) -> Result<(u32, Exit)> {
-        let _turn = self.turn.lock().await;
+        let _operation = self.operation.lock().await;
         let before = self.init.exit()?;
         self.runc.delete().await?;
-        let exit = match timeout(GONE_LIMIT, self.init.wait()).await {
+        let exit = match timeout(EXIT_TIMEOUT, self.init.wait()).await {
             Ok(exit) => exit?,
             Err(_) => before,
         };
@@ -238,54 +269,57 @@ impl Container {
         Ok((self.init.pid(), exit))
     }
 
-    /// Sends `signal` to a process, or to all of the container.
+    /// Sends `signal` to one process, or to all processes of the container if `all` is set and `exec_id` is empty.
+    ///
+    /// # Errors
+    /// `NotFound` when the process or the container has exited.
     pub(crate) async fn kill(&self, exec_id: &str, signal: u32, all: bool) -> Result<()> {
         let process = self.process(exec_id)?;
         if all && exec_id.is_empty() {
-            process.exit().map_or(Ok(()), |_| match process.stage() {
-                Stage::Created => Ok(()),
+            process.exit().map_or(Ok(()), |_| match process.state() {
+                ProcessState::Created => Ok(()),
                 _ => Err(Error::NotFound(format!("container {} has ended", self.id))),
             })?;
             return self.runc.kill_all(signal).await;
         }
         process.kill(signal)?;
-        // A frozen process takes no signal, and would never die.
+        // A frozen process receives no signal until it is resumed.
         if signal == SIGKILL && self.paused.load(Ordering::Relaxed) {
             self.resume().await?;
         }
         Ok(())
     }
 
-    /// Freezes it.
+    /// Freezes all processes of the container.
     pub(crate) async fn pause(&self) -> Result<()> {
-        let _turn = self.turn.lock().await;
+        let _operation = self.operation.lock().await;
         self.runc.pause().await?;
         self.paused.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Lets it go on.
+    /// Resumes all processes after [`Self::pause`].
     pub(crate) async fn resume(&self) -> Result<()> {
-        let _turn = self.turn.lock().await;
+        let _operation = self.operation.lock().await;
         self.runc.resume().await?;
         self.paused.store(false, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Whether it is frozen.
-    pub(crate) fn paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
     }
 
-    /// Sets limits: the JSON of the specification's `linux.resources`.
+    /// Changes the container's limits. `resources` is the JSON of the OCI specification's `linux.resources`.
     pub(crate) async fn update(&self, resources: &[u8]) -> Result<()> {
-        let _turn = self.turn.lock().await;
+        let _operation = self.operation.lock().await;
         self.runc.update(resources).await
     }
 
-    /// All processes in it, with the id of those that were added. The first one is listed until the container is
-    /// deleted: a containerd that restarts takes a container without processes for a leaked one, and how it ended
-    /// would be lost.
+    /// The pids of all processes, with the exec id of each exec process.
+    ///
+    /// The init process is listed until the container is deleted. When containerd restarts, it cleans up a container
+    /// without processes as leaked, and the exit status would be lost.
     pub(crate) fn processes(&self) -> Vec<(u32, Option<String>)> {
         let mut pids = self.cgroup.as_ref().map(Cgroup::processes).unwrap_or_default();
         pids.insert(self.init.pid());
@@ -295,14 +329,15 @@ impl Container {
         pids.into_iter().filter(|pid| *pid != 0).map(|pid| (pid, exec_id(pid))).collect()
     }
 
-    /// Its cgroup.
+    /// # Errors
+    /// `NotFound` when the cgroup was not found at creation.
     pub(crate) fn cgroup(&self) -> Result<&Cgroup> {
         self.cgroup.as_ref().ok_or_else(|| Error::NotFound(format!("container {} has no cgroup", self.id)))
     }
 
-    /// Tells containerd of a process that was killed for want of memory since the last look. The kernel counts them,
-    /// so that a look at each question for statistics and at the end misses none.
-    pub(crate) fn notice_oom(&self) {
+    /// Publishes a `TaskOOM` event if the kernel has OOM-killed a process since the last call. Called for each `Stats`
+    /// request and when the init process exits: the kernel counts the kills, so none is missed.
+    pub(crate) fn publish_oom_kills(&self) {
         let Some(cgroup) = &self.cgroup else { return };
         let kills = cgroup.oom_kills();
         if kills > self.oom_kills.swap(kills, Ordering::Relaxed) {

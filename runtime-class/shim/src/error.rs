@@ -1,41 +1,39 @@
-//! What goes wrong, and the status that containerd is told.
+//! The shim's errors and their ttrpc status codes.
 
 use std::{fmt, io};
 
 use containerd_shim_protos::ttrpc::{self, Code};
 
-/// An error of the shim; the variant is what containerd acts upon, the text is for people.
+/// An error of the shim. containerd acts on the variant, which becomes a status code. The text is for people.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// No such container, process or image; also a signal to a process that has ended.
+    /// There is no such container, process or cgroup, or the process has exited.
     #[error("{0}")]
     NotFound(String),
-    /// The id is taken.
+    /// The id is in use.
     #[error("{0}")]
     AlreadyExists(String),
-    /// The state does not allow it.
+    /// The state of the container or the process does not allow the call.
     #[error("{0}")]
     FailedPrecondition(String),
-    /// The request, or what it names, makes no sense.
+    /// The request, or a file that it names, is invalid.
     #[error("{0}")]
     InvalidArgument(String),
-    /// Deliberately not offered.
+    /// The shim does not offer the feature.
     #[error("{0}")]
     Unimplemented(String),
-    /// The operating system refused.
+    /// A system call failed.
     #[error("{context}: {source}")]
     Io {
-        /// What was tried, with its path.
+        /// The operation and its path.
         context: String,
-        /// What the system said.
         source: io::Error,
     },
-    /// Anything else, such as a program that failed.
+    /// Any other failure, such as that of a program.
     #[error("{0}")]
     Other(String),
 }
 
-/// What the shim's functions return.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 impl From<Error> for ttrpc::Error {
@@ -52,9 +50,9 @@ impl From<Error> for ttrpc::Error {
     }
 }
 
-/// Says what was tried when the system refuses.
+/// Adds the operation to an I/O error.
 pub(crate) trait Context<T> {
-    /// Adds `what`, which should name the path.
+    /// Converts an error to [`Error::Io`]. `what` names the operation and its path.
     fn context<D: fmt::Display>(self, what: impl FnOnce() -> D) -> Result<T>;
 }
 

@@ -1,4 +1,4 @@
-//! What happened, told to containerd in order.
+//! Publishes task events to containerd over ttrpc (`containerd.services.events.ttrpc.v1`), in order.
 
 use std::time::{Duration, SystemTime};
 
@@ -25,20 +25,20 @@ use crate::{
     message,
 };
 
-/// Events that may wait. More than that means that containerd has been away for long, and it asks for states when it
-/// comes back.
-const WAITING_MAX: usize = 1024;
-/// For containerd to take one event.
-const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// For containerd to come back from a restart before an event is dropped.
-const AWAY_LIMIT: Duration = Duration::from_secs(30);
+/// Events in the queue; further events are dropped. The queue fills only while containerd is down for long. After its
+/// restart, containerd asks for the states of all tasks.
+const QUEUE_MAX: usize = 1024;
+/// Time for containerd to take one event.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time in which delivery of one event is retried, for a restart of containerd. After that, the event is dropped.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
-/// For the last events when the shim ends.
-const FLUSH_LIMIT: Duration = Duration::from_secs(3);
+/// Time to deliver the last events when the shim shuts down.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What can be published.
+/// A message that can be published.
 pub(crate) trait Event: MessageFull {
-    /// Where containerd files it.
+    /// containerd's topic for the message.
     const TOPIC: &str;
 }
 
@@ -62,39 +62,45 @@ topics! {
     TaskResumed => TASK_RESUMED_EVENT_TOPIC,
 }
 
-enum Item {
+enum QueueItem {
     Event(Box<Envelope>),
     Flush(oneshot::Sender<()>),
 }
 
-/// Where events are published.
+/// The queue of events for containerd.
 pub(crate) struct Events {
     namespace: String,
-    sender: mpsc::Sender<Item>,
+    sender: mpsc::Sender<QueueItem>,
 }
 
 impl Events {
-    /// Events for the containerd at `address`, its ttrpc socket.
+    /// Starts the task that delivers events. `address` is containerd's ttrpc socket.
     pub(crate) fn new(namespace: &str, address: String) -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         tokio::spawn(deliver(address, receiver));
         Self { namespace: namespace.to_owned(), sender }
     }
 
-    /// Queues `event`, behind those before it.
+    /// Queues `event`. Events are delivered in the order of these calls. If the queue is full, the event is dropped and
+    /// logged.
     pub(crate) fn publish<E: Event>(&self, event: &E) {
-        match self.envelope(event).map(|envelope| self.sender.try_send(Item::Event(Box::new(envelope)))) {
+        match self.envelope(event).map(|envelope| self.sender.try_send(QueueItem::Event(Box::new(envelope))))
+        {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => log::warn!("{}: dropped, as too many events wait for containerd", E::TOPIC),
-            Err(error) => log::warn!("{}: {error}", E::TOPIC),
+            Ok(Err(_)) => {
+                log::warn!("event {} dropped: {QUEUE_MAX} events already wait for containerd", E::TOPIC);
+            }
+            Err(error) => log::warn!("event {} dropped: {error}", E::TOPIC),
         }
     }
 
-    /// Waits, for a while, until all that was published is delivered.
+    /// Waits until all queued events are delivered or dropped, for at most [`FLUSH_TIMEOUT`].
     pub(crate) async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
-        if self.sender.send(Item::Flush(done)).await.is_ok() && timeout(FLUSH_LIMIT, flushed).await.is_err() {
-            log::warn!("events were left when the shim ended");
+        if self.sender.send(QueueItem::Flush(done)).await.is_ok()
+            && timeout(FLUSH_TIMEOUT, flushed).await.is_err()
+        {
+            log::warn!("shutdown: events not delivered within {} s are dropped", FLUSH_TIMEOUT.as_secs());
         }
     }
 
@@ -102,24 +108,24 @@ impl Events {
         let mut envelope = Envelope::new();
         envelope.set_topic(E::TOPIC.to_owned());
         envelope.set_namespace(self.namespace.clone());
-        envelope.set_timestamp(message::stamp(SystemTime::now()));
+        envelope.set_timestamp(message::timestamp(SystemTime::now()));
         envelope.set_event(message::any(event)?);
         Ok(envelope)
     }
 }
 
-async fn deliver(address: String, mut items: mpsc::Receiver<Item>) {
+async fn deliver(address: String, mut items: mpsc::Receiver<QueueItem>) {
     let mut client = None;
     while let Some(item) = items.recv().await {
         match item {
-            Item::Event(envelope) => forward(&address, &mut client, *envelope).await,
-            // A receiver that has gone no longer waits.
-            Item::Flush(done) => drop(done.send(())),
+            QueueItem::Event(envelope) => forward(&address, &mut client, *envelope).await,
+            // The receiver may have been dropped after its timeout.
+            QueueItem::Flush(done) => drop(done.send(())),
         }
     }
 }
 
-/// Tries until containerd has taken the event, or was away for too long.
+/// Sends one event. Retries for [`RETRY_TIMEOUT`] while containerd does not take the event.
 async fn forward(address: &str, client: &mut Option<EventsClient>, envelope: Envelope) {
     let started = Instant::now();
     let topic = envelope.topic.clone();
@@ -132,7 +138,7 @@ async fn forward(address: &str, client: &mut Option<EventsClient>, envelope: Env
                 None => EventsClient::new(connect(address).await?),
             };
             connected
-                .forward(context::with_duration(CALL_LIMIT), &request)
+                .forward(context::with_duration(CALL_TIMEOUT), &request)
                 .await
                 .map_err(|error| Error::Other(error.to_string()))?;
             Ok::<_, Error>(connected)
@@ -142,8 +148,8 @@ async fn forward(address: &str, client: &mut Option<EventsClient>, envelope: Env
                 *client = Some(connected);
                 return;
             }
-            Err(error) if started.elapsed() > AWAY_LIMIT => {
-                log::warn!("{topic}: not delivered: {error}");
+            Err(error) if started.elapsed() > RETRY_TIMEOUT => {
+                log::warn!("event {topic} dropped after {} s: {error}", RETRY_TIMEOUT.as_secs());
                 return;
             }
             Err(_) => sleep(RETRY_PAUSE).await,

@@ -1,34 +1,41 @@
-//! containerd's command line, in the form of Go's programs: `-name value`, `-name=value`, `--name …`.
+//! The shim's command line. containerd passes flags in the form of Go's `flag` package: `-name value`, `-name=value` or
+//! `--name value`.
 
 use std::ffi::OsString;
 
 use crate::error::{Error, Result};
 
-/// What containerd says.
+/// File name of this program, for messages.
+pub(crate) const PROGRAM: &str = "containerd-shim-wasi-http-v1";
+
+/// The flags of containerd's shim protocol. A string is empty if its flag is absent.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags {
-    /// `start`, `delete`, or nothing for the shim proper.
+    /// `start` or `delete`; empty for the serving process.
     pub(crate) action: String,
-    /// containerd's gRPC socket.
+    /// Path of containerd's gRPC socket.
     pub(crate) address: String,
-    /// Of the container, where it is not the working directory.
+    /// The container's bundle directory, if it is not the working directory.
     pub(crate) bundle: String,
-    /// Log more.
+    /// Log at level debug.
     pub(crate) debug: bool,
-    /// The container.
+    /// The container's id.
     pub(crate) id: String,
-    /// Describe the runtime.
+    /// Print the runtime's description (`RuntimeInfo`).
     pub(crate) info: bool,
-    /// The container's namespace.
+    /// The container's containerd namespace, such as `k8s.io`.
     pub(crate) namespace: String,
-    /// The shim's own socket.
+    /// Path of the socket that the serving process listens at.
     pub(crate) socket: String,
     /// Print the version.
     pub(crate) version: bool,
 }
 
 impl Flags {
-    /// Reads them, up to the action.
+    /// Parses the arguments up to the action. Later arguments are ignored.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an unknown flag or a flag without its value.
     pub(crate) fn parse(args: &[OsString]) -> Result<Self> {
         let mut flags = Self::default();
         let mut args = args.iter().map(|arg| arg.to_string_lossy());
@@ -39,7 +46,7 @@ impl Flags {
             };
             let (name, given) =
                 flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
-            let invalid = || Error::InvalidArgument(format!("flag {arg}"));
+            let invalid = || Error::InvalidArgument(format!("flag {arg}: unknown, or without a value"));
             if let Some(switch) = flags.switch(name) {
                 *switch = given.is_none_or(|value| value != "false");
                 continue;
@@ -52,7 +59,7 @@ impl Flags {
                 "id" => flags.id = value,
                 "namespace" => flags.namespace = value,
                 "socket" => flags.socket = value,
-                // For publishing events by a program; we have a connection.
+                // A program that publishes events. The shim publishes over its own connection.
                 "publish-binary" => {}
                 _ => return Err(invalid()),
             }
@@ -79,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn as_containerd_calls() {
+    fn flags_as_containerd_passes_them() {
         let flags = parse(
             "-namespace k8s.io -address /run/c.sock -publish-binary /bin/c -id 1 --debug -bundle=/b start",
         );
@@ -96,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn switches() {
+    fn boolean_flags() {
         assert!(
             parse("-v").unwrap().version
                 && parse("--version").unwrap().version
@@ -106,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_or_incomplete_is_named() {
+    fn an_error_names_the_unknown_or_incomplete_flag() {
         assert!(parse("-id").unwrap_err().to_string().contains("-id"));
         assert!(parse("-what x").unwrap_err().to_string().contains("-what"));
     }

@@ -1,4 +1,4 @@
-//! `-info`: what containerd asks before there is any container.
+//! The `-info` flag: containerd asks for a description of the runtime before any container exists.
 
 use std::io::{self, Read as _, Write as _};
 
@@ -15,11 +15,15 @@ use crate::{
 
 /// The runtime's name in containerd's configuration.
 const NAME: &str = "io.containerd.wasi-http.v1";
-/// Of the JSON that `runc features` prints.
+/// Type URL of the JSON that `runc features` prints (OCI runtime specification, `features.md`).
 const FEATURES: &str = "types.containerd.io/opencontainers/runtime-spec/1/features/Features";
+/// Bytes that are read from standard input.
 const INPUT_MAX: u64 = 1 << 20;
 
-/// Prints the runtime's name and what `runc` can do.
+/// Prints `RuntimeInfo`: the runtime's name and version, and `runc`'s features. Standard input holds the runtime options.
+///
+/// # Errors
+/// `InvalidArgument` when standard input is no `Any` with runtime options.
 pub(crate) fn print() -> Result<()> {
     let mut input = Vec::new();
     io::stdin().lock().take(INPUT_MAX).read_to_end(&mut input).context(|| "stdin")?;

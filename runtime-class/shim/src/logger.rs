@@ -1,4 +1,4 @@
-//! The shim's own log: lines on the fifo `log` in the bundle, which containerd copies into its log.
+//! The shim's own log. The shim writes lines to the fifo `log` in the bundle; containerd copies them into its log.
 
 use std::{
     fs::{File, OpenOptions},
@@ -9,29 +9,29 @@ use std::{
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-struct Fifo {
+struct FifoLogger {
     file: File,
     id: String,
 }
 
-/// Logs to `fifo`, if it is there.
+/// Installs the logger. Does nothing if `fifo` does not exist. `id` is the container whose start started the shim.
 pub(crate) fn init(fifo: &Path, id: &str, debug: bool) {
     let Ok(file) = open(fifo) else { return };
     let level = if debug { LevelFilter::Debug } else { LevelFilter::Info };
-    if log::set_boxed_logger(Box::new(Fifo { file, id: id.to_owned() })).is_ok() {
+    if log::set_boxed_logger(Box::new(FifoLogger { file, id: id.to_owned() })).is_ok() {
         log::set_max_level(level);
     }
 }
 
-/// For reading too, so that a restart of containerd breaks nothing, and without blocking: a log that nobody reads
-/// must not stop the shim.
+/// Opens the fifo for reading too, so that writing does not fail while containerd restarts. Opens it with `O_NONBLOCK`,
+/// so that a full fifo does not block the shim.
 fn open(fifo: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NONBLOCK).open(fifo)
 }
 
-impl Log for Fifo {
+impl Log for FifoLogger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // The protocol's library tells every connection that ends.
+        // The crate `ttrpc` logs the end of every connection at level info.
         metadata.level() <= if metadata.target().starts_with("ttrpc") { Level::Warn } else { Level::Debug }
     }
 
@@ -40,7 +40,7 @@ impl Log for Fifo {
             let level = record.level().as_str().to_ascii_lowercase();
             let line =
                 format!("level={level} shim=wasi-http id={} msg={:?}\n", self.id, record.args().to_string());
-            // Nobody reads: nothing to be done.
+            // The line is lost if the fifo is full.
             let _ = (&self.file).write_all(line.as_bytes());
         }
     }

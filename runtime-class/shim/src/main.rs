@@ -1,6 +1,8 @@
-//! `containerd-shim-wasi-http-v1`: runs WASI HTTP components beside ordinary containers, in pods of containerd's.
+//! `containerd-shim-wasi-http-v1`: a containerd shim that runs WASI HTTP components beside ordinary containers.
 //!
-//! Every container is the node's `runc`'s. For a WebAssembly one, the specification is rewritten before (`wasm`).
+//! The shim implements containerd's runtime v2 shim protocol. The node's `runc` creates every container. If a container
+//! holds a WebAssembly component, the shim first rewrites the container's OCI specification, so that `runc` starts the
+//! host with the component (module `wasm`).
 
 mod bootstrap;
 mod cgroup;
@@ -22,7 +24,6 @@ mod runc;
 mod serve;
 mod service;
 mod spec;
-mod state;
 mod stdio;
 mod wasm;
 
@@ -33,19 +34,16 @@ use std::{
     process::ExitCode,
 };
 
-use flags::Flags;
-
 use error::{Context as _, Error, Result};
-
-const NAME: &str = "containerd-shim-wasi-http-v1";
+use flags::{Flags, PROGRAM};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = env::args_os().skip(1).collect();
     match dispatch(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Into the answer of `start`, which is what containerd shows.
-            eprintln!("{NAME}: {error}");
+            // containerd shows the standard error of `start` to its user.
+            eprintln!("{PROGRAM}: {error}");
             ExitCode::FAILURE
         }
     }
@@ -55,12 +53,12 @@ fn dispatch(args: &[OsString]) -> Result<()> {
     let (first, rest) = args.split_first().unzip();
     match (first.and_then(|first| first.to_str()), rest) {
         (Some(wasm::COMPILE), Some(rest)) => return Err(wasm::compile_confined(rest)),
-        (Some(wasm::ARTIFACT_ACTION), Some(rest)) => return answer(wasm::fetch_artifact(rest)),
+        (Some(wasm::ARTIFACT_ACTION), Some(rest)) => return write_result(wasm::fetch_artifact(rest)),
         _ => {}
     }
     let flags = Flags::parse(args)?;
     if flags.version {
-        return write(&format!("{NAME} {}\n", env!("CARGO_PKG_VERSION")));
+        return write(&format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION")));
     }
     if flags.info {
         return info::print();
@@ -69,13 +67,16 @@ fn dispatch(args: &[OsString]) -> Result<()> {
         "start" => bootstrap::start(&flags),
         "delete" => cleanup::delete(&flags),
         "" if !flags.socket.is_empty() => serve::serve(&flags),
-        _ => Err(Error::InvalidArgument("containerd starts this program: it has no other use".to_owned())),
+        _ => Err(Error::InvalidArgument(
+            "no action and no -socket: this program is a shim, which only containerd starts".to_owned(),
+        )),
     }
 }
 
-/// Says on standard output what was found, or what was wrong: the shim that asked reads nothing else.
-fn answer(found: Result<String>) -> Result<()> {
-    match found {
+/// Writes the result of the artifact command, or its error, to standard output. The shim that started the command
+/// reads only standard output and the exit status.
+fn write_result(result: Result<String>) -> Result<()> {
+    match result {
         Ok(text) => write(&text),
         Err(error) => {
             write(&error.to_string())?;

@@ -1,4 +1,4 @@
-//! Parts of messages as containerd wants them.
+//! Well-known protobuf types in the form that containerd expects.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,8 +9,8 @@ use containerd_shim_protos::protobuf::{
 
 use crate::error::{Error, Result};
 
-/// `at` as a message.
-pub(crate) fn stamp(at: SystemTime) -> Timestamp {
+/// Converts a time to `google.protobuf.Timestamp`. A time before 1970 becomes 0.
+pub(crate) fn timestamp(at: SystemTime) -> Timestamp {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp {
         seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
@@ -19,7 +19,10 @@ pub(crate) fn stamp(at: SystemTime) -> Timestamp {
     }
 }
 
-/// `message` with its type's name. containerd's names have no host before them.
+/// Packs `message` into `google.protobuf.Any`. The type URL is the bare type name: containerd uses no host prefix.
+///
+/// # Errors
+/// When the message cannot be encoded.
 pub(crate) fn any<M: MessageFull>(message: &M) -> Result<Any> {
     let value = message.write_to_bytes().map_err(|error| Error::Other(error.to_string()))?;
     Ok(Any { type_url: M::descriptor().full_name().to_owned(), value, ..Any::default() })

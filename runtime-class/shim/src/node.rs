@@ -1,19 +1,19 @@
-//! What all containers of a shim share.
+//! Settings and services of the node that all containers of the pod share.
 
 use std::{path::PathBuf, sync::Arc};
 
 use crate::{events::Events, reaper::Reaper};
 
-/// The node, as far as the shim needs it.
+/// Passed to everything that creates containers.
 pub(crate) struct Node {
-    /// containerd's namespace, such as `k8s.io`.
+    /// containerd's namespace of the pod, such as `k8s.io`.
     pub(crate) namespace: String,
-    /// containerd's gRPC socket.
+    /// Path of containerd's gRPC socket.
     pub(crate) address: String,
     pub(crate) events: Events,
     pub(crate) reaper: Arc<Reaper>,
-    /// The program that serves components: `wasi-http-host`, beside the shim.
+    /// Path of `wasi-http-host`, the program that serves components. It lies beside the shim.
     pub(crate) host: PathBuf,
-    /// Where compiled code is kept.
+    /// Directory of the cache for compiled code.
     pub(crate) cache: PathBuf,
 }

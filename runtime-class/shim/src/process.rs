@@ -1,4 +1,4 @@
-//! A process of a container: its first one, or one that was added.
+//! A process of a container: the init process, or one that containerd's `Exec` call added.
 
 use std::{
     sync::{
@@ -12,46 +12,43 @@ use nix::{errno::Errno, libc};
 use tokio::sync::watch;
 
 use crate::{
-    console::{Console, Socket},
+    console::{Console, ConsoleSocket},
     error::{Error, Result},
     reaper::Exit,
     runc::Runc,
-    stdio::{self, Held, Streams, Wanted},
+    stdio::{self, HeldFifos, StdioPaths, Streams},
 };
 
-/// Where a process stands in its life.
+/// A process's state, as in the OCI runtime specification (`runtime.md`, "State").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// Made, not started.
+pub(crate) enum ProcessState {
     Created,
-    /// At work.
     Running,
-    /// Ended.
     Stopped(Exit),
 }
 
-/// One process.
+/// One process and its streams.
 pub(crate) struct Process {
-    /// Empty for a container's first one.
+    /// Empty for the init process.
     pub(crate) exec_id: String,
-    pub(crate) wanted: Wanted,
+    pub(crate) stdio: StdioPaths,
     pid: AtomicI32,
-    stage: watch::Sender<Stage>,
-    io: Mutex<Io>,
-    /// Keeps the news of a start before that of the exit.
-    pub(crate) news: tokio::sync::Mutex<()>,
+    state: watch::Sender<ProcessState>,
+    io: Mutex<ProcessIo>,
+    /// Held while a start or an exit is published, so that the start event comes before the exit event.
+    pub(crate) event_order: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
-struct Io {
-    held: Held,
+struct ProcessIo {
+    fifos: HeldFifos,
     console: Option<Console>,
     input_closed: bool,
 }
 
-impl Io {
+impl ProcessIo {
     fn close_input(&mut self) {
-        self.held.stdin = None;
+        self.fifos.stdin = None;
         if let Some(console) = &mut self.console {
             console.close_input();
         }
@@ -59,146 +56,155 @@ impl Io {
 }
 
 impl Process {
-    /// One that does not exist yet.
-    pub(crate) fn new(exec_id: &str, wanted: Wanted) -> Self {
+    /// A process that `runc` has not created yet.
+    pub(crate) fn new(exec_id: &str, stdio: StdioPaths) -> Self {
         Self {
             exec_id: exec_id.to_owned(),
-            wanted,
+            stdio,
             pid: AtomicI32::new(0),
-            stage: watch::Sender::new(Stage::Created),
+            state: watch::Sender::new(ProcessState::Created),
             io: Mutex::default(),
-            news: tokio::sync::Mutex::default(),
+            event_order: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Makes it with its streams or its terminal: `how` calls `runc`, and returns the process's number.
-    pub(crate) async fn make(&self, runc: &Runc, how: How<'_>) -> Result<i32> {
-        let (streams, held, socket) = if self.wanted.terminal {
-            (Streams::none(), Held::default(), Some(Socket::new()?))
+    /// Creates the process with its streams or its terminal, and returns its pid.
+    ///
+    /// # Errors
+    /// When a fifo cannot be opened, `runc` fails, or `runc` sends no terminal.
+    pub(crate) async fn launch(&self, runc: &Runc, launch: Launch<'_>) -> Result<i32> {
+        let (streams, fifos, socket) = if self.stdio.terminal {
+            (Streams::null(), HeldFifos::default(), Some(ConsoleSocket::new()?))
         } else {
-            let (streams, held) = stdio::open(&self.wanted)?;
-            (streams, held, None)
+            let (streams, fifos) = stdio::open(&self.stdio)?;
+            (streams, fifos, None)
         };
-        let path = socket.as_ref().map(Socket::path);
-        let pid = match how {
-            How::Create => runc.create(streams, path).await?,
-            How::Exec(process) => runc.exec(process, streams, path).await?,
+        let path = socket.as_ref().map(ConsoleSocket::path);
+        let pid = match launch {
+            Launch::Init => runc.create(streams, path).await?,
+            Launch::Exec(process) => runc.exec(process, streams, path).await?,
         };
         let console = match socket {
-            Some(socket) => Some(Console::new(socket.receive().await?, &self.wanted)?),
+            Some(socket) => Some(Console::new(socket.receive().await?, &self.stdio)?),
             None => None,
         };
         self.pid.store(pid, Ordering::Relaxed);
         let mut io = self.io();
-        io.held = held;
+        io.fifos = fifos;
         io.console = console;
-        // The end of the input may have come before, or meanwhile.
+        // `close_input` may have been called before the streams were there.
         if io.input_closed {
             io.close_input();
         }
         Ok(pid)
     }
 
-    /// Its number on the node; 0 before it exists.
+    /// The pid on the node; 0 before the process exists.
     pub(crate) fn pid(&self) -> u32 {
         u32::try_from(self.pid.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
-    /// Where it stands.
-    pub(crate) fn stage(&self) -> Stage {
-        *self.stage.borrow()
+    pub(crate) fn state(&self) -> ProcessState {
+        *self.state.borrow()
     }
 
-    /// It was started, unless it has ended meanwhile.
-    pub(crate) fn started(&self) {
-        self.stage.send_if_modified(|stage| {
-            let created = *stage == Stage::Created;
+    /// Sets the state to `Running`, unless the process has already exited.
+    pub(crate) fn set_running(&self) {
+        self.state.send_if_modified(|state| {
+            let created = *state == ProcessState::Created;
             if created {
-                *stage = Stage::Running;
+                *state = ProcessState::Running;
             }
             created
         });
     }
 
-    /// It has ended: readers of its streams see the end, and so do those who wait.
-    pub(crate) async fn ended(&self, exit: Exit) {
+    /// Sets the state to `Stopped`, and closes the shim's ends of the streams, so that their readers see the end.
+    pub(crate) async fn set_stopped(&self, exit: Exit) {
         let (outputs, console) = {
             let mut io = self.io();
-            io.held.stdin = None;
-            (std::mem::take(&mut io.held.outputs), io.console.take())
+            io.fifos.stdin = None;
+            (std::mem::take(&mut io.fifos.outputs), io.console.take())
         };
         drop(outputs);
         if let Some(console) = console {
-            // Somebody may hold the terminal open: nobody is to wait for that.
+            // In the background: another process may keep the terminal open.
             tokio::spawn(console.finish());
         }
-        self.stage.send_replace(Stage::Stopped(exit));
+        self.state.send_replace(ProcessState::Stopped(exit));
     }
 
-    /// Waits for its end.
+    /// Waits until the process has exited.
     pub(crate) async fn wait(&self) -> Result<Exit> {
-        let mut stages = self.stage.subscribe();
-        let stage = stages.wait_for(|stage| matches!(stage, Stage::Stopped(_))).await;
-        match stage.map(|stage| *stage) {
-            Ok(Stage::Stopped(exit)) => Ok(exit),
-            _ => Err(Error::Other("the process was lost".to_owned())),
+        let mut states = self.state.subscribe();
+        let state = states.wait_for(|state| matches!(state, ProcessState::Stopped(_))).await;
+        match state.map(|state| *state) {
+            Ok(ProcessState::Stopped(exit)) => Ok(exit),
+            _ => Err(Error::Other(format!("process {}: its state is no longer tracked", self.pid()))),
         }
     }
 
-    /// How it ended.
+    /// The process's exit. A process that was never started counts as exited with status 0.
     ///
     /// # Errors
-    /// When it has not; one that was never started counts as ended.
+    /// `FailedPrecondition` when the process is running.
     pub(crate) fn exit(&self) -> Result<Exit> {
-        match self.stage() {
-            Stage::Stopped(exit) => Ok(exit),
-            Stage::Created => Ok(Exit { status: 0, at: SystemTime::now() }),
-            Stage::Running => Err(Error::FailedPrecondition(format!("process {} is running", self.pid()))),
+        match self.state() {
+            ProcessState::Stopped(exit) => Ok(exit),
+            ProcessState::Created => Ok(Exit { status: 0, at: SystemTime::now() }),
+            ProcessState::Running => {
+                Err(Error::FailedPrecondition(format!("process {} is running", self.pid())))
+            }
         }
     }
 
-    /// Sends it `signal`. It is a child that nobody has reaped as long as it has not ended, so its number is its own.
+    /// Sends `signal`. The pid cannot have been reused: until the shim reaps a child, the kernel keeps its pid.
+    ///
+    /// # Errors
+    /// `NotFound` when the process has exited, `FailedPrecondition` before it exists, `InvalidArgument` for a number that
+    /// is no signal.
     pub(crate) fn kill(&self, signal: u32) -> Result<()> {
         let pid = self.pid.load(Ordering::Relaxed);
-        if matches!(self.stage(), Stage::Stopped(_)) {
+        if matches!(self.state(), ProcessState::Stopped(_)) {
             return Err(Error::NotFound(format!("process {pid} has ended")));
         }
         if pid == 0 {
-            return Err(Error::FailedPrecondition("the process is not started".to_owned()));
+            return Err(Error::FailedPrecondition(format!("signal {signal}: the process is not started")));
         }
-        let number = i32::try_from(signal).map_err(|_| Error::InvalidArgument(format!("signal {signal}")))?;
-        #[expect(unsafe_code, reason = "nix's own type knows no real-time signals")]
-        // SAFETY: only sends a signal; no memory is involved.
+        let number =
+            i32::try_from(signal).map_err(|_| Error::InvalidArgument(format!("no such signal: {signal}")))?;
+        #[expect(unsafe_code, reason = "nix's signal type has no real-time signals")]
+        // SAFETY: `kill` takes two integers and touches no memory of this process.
         let sent = Errno::result(unsafe { libc::kill(pid, number) });
         match sent {
             Ok(_) => Ok(()),
             Err(Errno::ESRCH) => Err(Error::NotFound(format!("process {pid} has ended"))),
-            Err(Errno::EINVAL) => Err(Error::InvalidArgument(format!("signal {signal}"))),
+            Err(Errno::EINVAL) => Err(Error::InvalidArgument(format!("no such signal: {signal}"))),
             Err(error) => Err(Error::Other(format!("signal {signal} to process {pid}: {error}"))),
         }
     }
 
-    /// Sets the size of its terminal; without one, nothing.
+    /// Sets the terminal's size in characters. Does nothing without a terminal.
     pub(crate) fn resize(&self, width: u32, height: u32) -> Result<()> {
         self.io().console.as_ref().map_or(Ok(()), |console| console.resize(width, height))
     }
 
-    /// No more input comes than what was written.
+    /// Closes the shim's end of the input (containerd's `CloseIO`): the process reads what was written, and then the end.
     pub(crate) fn close_input(&self) {
         let mut io = self.io();
         io.input_closed = true;
         io.close_input();
     }
 
-    fn io(&self) -> MutexGuard<'_, Io> {
+    fn io(&self) -> MutexGuard<'_, ProcessIo> {
         self.io.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How a process is made.
-pub(crate) enum How<'a> {
-    /// As the first of its container.
-    Create,
-    /// In a container that runs, as this file says.
+/// The `runc` command that creates a process.
+pub(crate) enum Launch<'a> {
+    /// `runc create`: the init process of a new container.
+    Init,
+    /// `runc exec`: a process in a running container. The file holds the JSON of the OCI specification's `process`.
     Exec(&'a std::path::Path),
 }

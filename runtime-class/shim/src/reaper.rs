@@ -1,5 +1,7 @@
-//! The exits of all children: programs that the shim runs, and processes of containers, which become its children
-//! when `runc` leaves them behind (the shim is their subreaper).
+//! Collects the exit statuses of all child processes.
+//!
+//! Children are the programs that the shim starts, and the containers' processes. The shim is a subreaper (`prctl(2)`,
+//! `PR_SET_CHILD_SUBREAPER`): when `runc` exits, the kernel makes the container's process a child of the shim.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,31 +18,30 @@ use nix::{
 };
 use tokio::sync::oneshot;
 
-/// Exits that nobody has claimed yet are kept for a while: a process may end before the `runc` that made it has
-/// told its number.
+/// Exits that are kept before a caller claims them. A container's process may exit before `runc` has reported its pid.
 const UNCLAIMED_MAX: usize = 256;
 
-/// How a process ended.
+/// A process's exit, as containerd reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exit {
-    /// Its own code, or 128 and the signal that killed it.
+    /// The exit code, or 128 plus the number of the signal that killed the process.
     pub(crate) status: u32,
-    /// When it was noticed.
+    /// When the shim collected the exit.
     pub(crate) at: SystemTime,
 }
 
-/// Knows who waits for which process.
+/// Waits for all children and passes each exit to the caller that waits for it.
 #[derive(Default)]
-pub(crate) struct Reaper(Mutex<Table>);
+pub(crate) struct Reaper(Mutex<ExitTable>);
 
 #[derive(Default)]
-struct Table {
+struct ExitTable {
     waiting: HashMap<i32, oneshot::Sender<Exit>>,
     unclaimed: VecDeque<(i32, Exit)>,
 }
 
 impl Reaper {
-    /// Starts `command`. The lock is held meanwhile, so that its exit cannot be missed however soon it comes.
+    /// Starts `command`. The lock is held until the receiver is registered, so that an early exit is not missed.
     pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<(Child, oneshot::Receiver<Exit>)> {
         let mut table = self.lock();
         let child = command.spawn()?;
@@ -48,7 +49,8 @@ impl Reaper {
         Ok((child, receiver))
     }
 
-    /// The exit of `pid`, a process that another one has started for us; at once if it has ended already.
+    /// Waits for the exit of `pid`, a process that `runc` started. If the process has already exited, the receiver holds
+    /// its exit.
     pub(crate) fn claim(&self, pid: i32) -> oneshot::Receiver<Exit> {
         let mut table = self.lock();
         let ended = table.unclaimed.iter().position(|(ended, _)| *ended == pid);
@@ -59,7 +61,7 @@ impl Reaper {
         receiver
     }
 
-    /// Collects whatever has ended: to be called at each SIGCHLD.
+    /// Collects every child that has exited. Call at each `SIGCHLD`.
     pub(crate) fn reap(&self) {
         let mut table = self.lock();
         loop {
@@ -69,7 +71,7 @@ impl Reaper {
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
                 Ok(_) | Err(Errno::EINTR) => continue,
                 Err(error) => {
-                    log::warn!("waiting for children: {error}");
+                    log::warn!("wait for child processes: {error}");
                     return;
                 }
             };
@@ -77,12 +79,12 @@ impl Reaper {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, ExitTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl ExitTable {
     fn wait_for(&mut self, pid: i32) -> oneshot::Receiver<Exit> {
         let (sender, receiver) = oneshot::channel();
         self.waiting.insert(pid, sender);
@@ -91,7 +93,7 @@ impl Table {
 
     fn ended(&mut self, pid: i32, exit: Exit) {
         if let Some(sender) = self.waiting.remove(&pid) {
-            // A receiver that has gone no longer wants to know.
+            // The receiver may have been dropped.
             let _ = sender.send(exit);
             return;
         }

@@ -1,4 +1,4 @@
-//! A container's root file system.
+//! Mounts and unmounts a container's root file system.
 
 use std::{
     fs::DirBuilder,
@@ -17,15 +17,24 @@ use nix::{
 
 use crate::error::{Context as _, Error, Result};
 
-/// Mounts that may lie on each other.
+/// Mounts of one root file system.
 const MOUNTS_MAX: usize = 64;
-/// Bytes of options that the kernel takes: a page, of which the last byte ends them.
+/// Bytes of mount options that the kernel takes (`mount(2)`): one page with the final zero byte.
 const OPTIONS_MAX: usize = 4095;
 
-/// Mounts what containerd's snapshotter says at `target`. Without mounts, the specification names a directory.
+/// Mounts the snapshotter's `mounts` at `target`. Without mounts, the specification names an existing directory, and
+/// nothing is mounted.
+///
+/// # Errors
+/// When one mount fails: then all are unmounted again. `InvalidArgument` for more than 64 mounts, or options that do not
+/// fit into a page.
 pub(crate) fn mount_all(mounts: &[Mount], target: &Path) -> Result<()> {
     if mounts.len() > MOUNTS_MAX {
-        return Err(Error::InvalidArgument(format!("{} mounts for a root file system", mounts.len())));
+        return Err(Error::InvalidArgument(format!(
+            "root file system {}: {} mounts, at most {MOUNTS_MAX} are possible",
+            target.display(),
+            mounts.len()
+        )));
     }
     if mounts.is_empty() {
         return Ok(());
@@ -48,7 +57,7 @@ pub(crate) fn mount_all(mounts: &[Mount], target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Unmounts all that is mounted at `target`, even if it is in use.
+/// Unmounts everything at `target`. A mount that is in use is detached (`MNT_DETACH`).
 pub(crate) fn unmount(target: &Path) {
     for _ in 0..MOUNTS_MAX {
         if umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_err() {
@@ -57,19 +66,23 @@ pub(crate) fn unmount(target: &Path) {
     }
 }
 
-fn mount_one(wanted: &Mount, target: &Path) -> Result<()> {
-    let (flags, options) = split(&wanted.options);
-    let what = || format!("root file system {} of {}", target.display(), wanted.type_);
-    let kind = Some(wanted.type_.as_str()).filter(|kind| !kind.is_empty() && *kind != "bind");
+fn mount_one(request: &Mount, target: &Path) -> Result<()> {
+    let (flags, options) = split_options(&request.options);
+    let what = || format!("mount root file system {} of type {:?}", target.display(), request.type_);
+    let kind = Some(request.type_.as_str()).filter(|kind| !kind.is_empty() && *kind != "bind");
     if options.len() <= OPTIONS_MAX {
-        mount(Some(wanted.source.as_str()), target, kind, flags, Some(options.as_str())).context(what)?;
+        mount(Some(request.source.as_str()), target, kind, flags, Some(options.as_str())).context(what)?;
     } else {
-        let (directory, options) = shorten(&options).ok_or_else(|| {
-            Error::InvalidArgument(format!("{}: {} bytes of options", what(), options.len()))
+        let (directory, options) = shorten_lowerdir(&options).ok_or_else(|| {
+            Error::InvalidArgument(format!(
+                "{}: {} bytes of options, at most {OPTIONS_MAX} are possible",
+                what(),
+                options.len()
+            ))
         })?;
-        mount_from(
+        mount_in_directory(
             &directory,
-            wanted.source.clone(),
+            request.source.clone(),
             target.to_owned(),
             kind.map(str::to_owned),
             flags,
@@ -77,15 +90,15 @@ fn mount_one(wanted: &Mount, target: &Path) -> Result<()> {
         )
         .context(what)?;
     }
-    // A bind mount takes no other flags before it is there.
+    // The kernel ignores MS_RDONLY when it creates a bind mount (`mount(2)`): a remount sets it.
     if flags.contains(MsFlags::MS_BIND | MsFlags::MS_RDONLY) {
         mount(None::<&str>, target, None::<&str>, flags | MsFlags::MS_REMOUNT, None::<&str>).context(what)?;
     }
     Ok(())
 }
 
-/// Flags of the call, and options of the file system.
-fn split(options: &[String]) -> (MsFlags, String) {
+/// Splits mount options into the flags of `mount(2)` and the file system's own options.
+fn split_options(options: &[String]) -> (MsFlags, String) {
     let mut flags = MsFlags::empty();
     let mut rest = Vec::new();
     for option in options {
@@ -108,9 +121,9 @@ fn split(options: &[String]) -> (MsFlags, String) {
     (flags, rest.join(","))
 }
 
-/// An image of many layers has options longer than a page: told from the directory that all layers lie in, their paths
-/// are short. Returns that directory and the options.
-fn shorten(options: &str) -> Option<(PathBuf, String)> {
+/// Shortens the `lowerdir` paths of an overlay: an image of many layers has options longer than a page. Returns the
+/// directory that holds all layers, and the options with paths relative to it. `None` if that is not short enough.
+fn shorten_lowerdir(options: &str) -> Option<(PathBuf, String)> {
     let lower = options.split(',').find_map(|option| option.strip_prefix("lowerdir="))?;
     let mut paths = lower.split(':').map(Path::new);
     let mut common = paths.next()?.parent()?.to_owned();
@@ -132,8 +145,8 @@ fn shorten(options: &str) -> Option<(PathBuf, String)> {
     (options.len() <= OPTIONS_MAX).then_some((common, options))
 }
 
-/// In a thread with a working directory of its own.
-fn mount_from(
+/// Mounts in a thread whose working directory is `directory`, so that `options` may hold relative paths.
+fn mount_in_directory(
     directory: &Path,
     source: String,
     target: PathBuf,
@@ -147,7 +160,7 @@ fn mount_from(
         chdir(&directory)?;
         mount(Some(source.as_str()), &target, kind.as_deref(), flags, Some(options.as_str()))
     });
-    Ok(mounting.join().map_err(|_| std::io::Error::other("the thread ended"))??)
+    Ok(mounting.join().map_err(|_| std::io::Error::other("the mounting thread panicked"))??)
 }
 
 #[cfg(test)]
@@ -159,11 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn flags_and_options_are_told_apart() {
-        let (flags, options) = split(&strings(&["index=off", "ro", "nosuid", "lowerdir=/a:/b"]));
+    fn flags_and_options_are_split() {
+        let (flags, options) = split_options(&strings(&["index=off", "ro", "nosuid", "lowerdir=/a:/b"]));
         assert_eq!(flags, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID);
         assert_eq!(options, "index=off,lowerdir=/a:/b");
-        assert_eq!(split(&strings(&["rbind", "rw"])), (MsFlags::MS_BIND | MsFlags::MS_REC, String::new()));
+        assert_eq!(
+            split_options(&strings(&["rbind", "rw"])),
+            (MsFlags::MS_BIND | MsFlags::MS_REC, String::new())
+        );
     }
 
     #[test]
@@ -173,7 +189,7 @@ mod tests {
             .collect();
         let long = format!("workdir=/w,upperdir=/u,lowerdir={}", layers.join(":"));
         assert!(long.len() > OPTIONS_MAX);
-        let (directory, options) = shorten(&long).unwrap();
+        let (directory, options) = shorten_lowerdir(&long).unwrap();
         assert_eq!(
             directory,
             Path::new("/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots")
@@ -182,9 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_shortened_is_not() {
-        assert_eq!(shorten("workdir=/w"), None);
+    fn options_that_cannot_be_shortened() {
+        assert_eq!(shorten_lowerdir("workdir=/w"), None);
         let long = vec!["x".repeat(200); 60].join(":");
-        assert_eq!(shorten(&format!("lowerdir=/{long}")), None);
+        assert_eq!(shorten_lowerdir(&format!("lowerdir=/{long}")), None);
     }
 }

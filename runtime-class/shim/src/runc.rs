@@ -1,4 +1,4 @@
-//! The node's `runc`, called as a program.
+//! Calls the node's `runc` as a program.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -26,12 +26,15 @@ use crate::{
     stdio::Streams,
 };
 
-/// For one call. Creating a container takes milliseconds, on a node in trouble seconds.
-const CALL_LIMIT: Duration = Duration::from_secs(60);
-/// Bytes of a call's log that are read to find what went wrong.
+/// Time for one call. Creating a container takes milliseconds, on an overloaded node seconds.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes at the end of a call's log that are searched for the error.
 const LOG_MAX: usize = 256 << 10;
 
-/// `runc` with its global flags, for one container.
+/// Calls `runc` for one container.
+///
+/// A call fails when `runc` cannot be started, exits with another status than 0 (the message is the last error in its
+/// log), or takes longer than 60 s (then it is killed).
 #[derive(Clone)]
 pub(crate) struct Runc {
     binary: String,
@@ -44,11 +47,11 @@ pub(crate) struct Runc {
     reaper: Arc<Reaper>,
 }
 
-/// A number for each call, as names of files.
+/// Numbers the calls, so that each call's files have names of their own.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
 impl Runc {
-    /// For the container `id` in `bundle`; `systemd`: its cgroup's path has systemd's form.
+    /// `systemd`: the container's cgroup path has systemd's form.
     pub(crate) fn new(
         options: &Options,
         namespace: &str,
@@ -69,7 +72,7 @@ impl Runc {
         }
     }
 
-    /// Makes the container, its process waiting to be started, and returns that process's number.
+    /// Creates the container, and returns the pid of its init process, which waits for [`Self::start`].
     pub(crate) async fn create(&self, streams: Streams, console: Option<&Path>) -> Result<i32> {
         let pid_file = self.bundle.join("init.pid");
         let mut args = arguments(["create", "--bundle"]);
@@ -80,21 +83,22 @@ impl Runc {
         if self.no_new_keyring {
             args.push("--no-new-keyring".into());
         }
-        self.detached(args, &pid_file, streams, console).await
+        self.call_detached(args, &pid_file, streams, console).await
     }
 
-    /// Adds the process described by `process`, the JSON of the specification, and returns its number.
+    /// Starts a process in the container, and returns its pid. `process` is a file with the JSON of the OCI
+    /// specification's `process`.
     pub(crate) async fn exec(&self, process: &Path, streams: Streams, console: Option<&Path>) -> Result<i32> {
         let pid_file = process.with_extension("pid");
         let mut args = arguments(["exec", "--detach", "--process"]);
         args.push(process.into());
-        let pid = self.detached(args, &pid_file, streams, console).await;
-        // The file has served; one that stays harms nobody.
+        let pid = self.call_detached(args, &pid_file, streams, console).await;
+        // Best effort: containerd removes the bundle with all its files later.
         let _ = fs::remove_file(&pid_file);
         pid
     }
 
-    async fn detached(
+    async fn call_detached(
         &self,
         mut args: Vec<OsString>,
         pid_file: &Path,
@@ -110,52 +114,52 @@ impl Runc {
         args.push(self.id.clone().into());
         self.call(&args, streams).await?;
         let pid = fs::read_to_string(pid_file).context(|| pid_file.display())?;
-        pid.trim().parse().map_err(|_| Error::Other(format!("{}: {pid:?} is no process", pid_file.display())))
+        pid.trim().parse().map_err(|_| Error::Other(format!("{}: {pid:?} is no pid", pid_file.display())))
     }
 
-    /// Lets the container's process go.
+    /// Starts the container's init process.
     pub(crate) async fn start(&self) -> Result<()> {
-        self.simple(["start"]).await
+        self.call_with_id(["start"]).await
     }
 
-    /// Removes the container, and kills what may be left of it.
+    /// Deletes the container. Kills the processes that still run.
     pub(crate) async fn delete(&self) -> Result<()> {
-        self.simple(["delete", "--force"]).await
+        self.call_with_id(["delete", "--force"]).await
     }
 
-    /// Freezes all processes.
+    /// Freezes all processes of the container.
     pub(crate) async fn pause(&self) -> Result<()> {
-        self.simple(["pause"]).await
+        self.call_with_id(["pause"]).await
     }
 
-    /// Lets them go on.
+    /// Resumes all processes of the container.
     pub(crate) async fn resume(&self) -> Result<()> {
-        self.simple(["resume"]).await
+        self.call_with_id(["resume"]).await
     }
 
     /// Sends `signal` to every process of the container.
     pub(crate) async fn kill_all(&self, signal: u32) -> Result<()> {
         let mut args = arguments(["kill", "--all"]);
         args.extend([self.id.clone().into(), signal.to_string().into()]);
-        self.call(&args, Streams::none()).await
+        self.call(&args, Streams::null()).await
     }
 
-    /// Sets limits: `resources` is the JSON of the specification's `linux.resources`.
+    /// Changes the container's limits. `resources` is the JSON of the OCI specification's `linux.resources`.
     pub(crate) async fn update(&self, resources: &[u8]) -> Result<()> {
         let file = self.bundle.join(format!("resources-{}.json", CALLS.fetch_add(1, Ordering::Relaxed)));
         fs::write(&file, resources).context(|| file.display())?;
         let mut args = arguments(["update", "--resources"]);
         args.extend([file.clone().into(), self.id.clone().into()]);
-        let updated = self.call(&args, Streams::none()).await;
-        // Best effort: it goes with the bundle at the latest.
+        let updated = self.call(&args, Streams::null()).await;
+        // Best effort: containerd removes the bundle with all its files later.
         let _ = fs::remove_file(&file);
         updated
     }
 
-    async fn simple<const N: usize>(&self, args: [&str; N]) -> Result<()> {
+    async fn call_with_id<const N: usize>(&self, args: [&str; N]) -> Result<()> {
         let mut args = arguments(args);
         args.push(self.id.clone().into());
-        self.call(&args, Streams::none()).await
+        self.call(&args, Streams::null()).await
     }
 
     async fn call(&self, args: &[OsString], streams: Streams) -> Result<()> {
@@ -167,27 +171,27 @@ impl Runc {
             command.arg("--systemd-cgroup");
         }
         command.args(args);
-        // Nothing of the node's environment gets further, not even by way of `runc`.
+        // The node's environment must reach no container, not even by way of `runc`.
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.stdin(streams.stdin).stdout(streams.stdout).stderr(streams.stderr);
         let spawned = self.reaper.spawn(&mut command);
-        // The command holds the container's streams: a reader must see their end when the container ends.
+        // `command` keeps the container's streams open. Without the drop, their readers would not see the end.
         drop(command);
-        let (child, exit) = spawned.context(|| format!("cannot run {}", self.binary))?;
-        let ended = timeout(CALL_LIMIT, exit).await;
+        let (child, exit) = spawned.context(|| format!("run {}", self.binary))?;
+        let ended = timeout(CALL_TIMEOUT, exit).await;
         let failure = match ended {
             Ok(Ok(exit)) if exit.status == 0 => None,
             Ok(Ok(exit)) => Some(last_error(&log).unwrap_or_else(|| format!("exit status {}", exit.status))),
-            Ok(Err(_)) => Some("its exit was lost".to_owned()),
+            Ok(Err(_)) => Some("its exit status was not collected".to_owned()),
             Err(_) => {
                 if let Ok(pid) = i32::try_from(child.id()) {
-                    // It may have ended meanwhile.
+                    // Fails if the process has exited since.
                     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
                 }
-                Some(format!("not done after {} s", CALL_LIMIT.as_secs()))
+                Some(format!("killed after {} s without a result", CALL_TIMEOUT.as_secs()))
             }
         };
-        // Best effort: it goes with the bundle at the latest.
+        // Best effort: containerd removes the bundle with all its files later.
         let _ = fs::remove_file(&log);
         failure.map_or(Ok(()), |reason| Err(Error::Other(format!("{} {name}: {reason}", self.binary))))
     }
@@ -197,7 +201,7 @@ fn arguments<const N: usize>(args: [&str; N]) -> Vec<OsString> {
     args.iter().map(|arg| OsStr::new(arg).to_owned()).collect()
 }
 
-/// The last error in a log of `runc`'s.
+/// The last error in a log that `runc` wrote (`--log-format json`).
 fn last_error(log: &Path) -> Option<String> {
     #[derive(Deserialize)]
     struct Line {
@@ -213,7 +217,7 @@ fn last_error(log: &Path) -> Option<String> {
         .map(|line| line.msg)
 }
 
-/// What `runc` can do, in the JSON of the specification's `features`; `None` before runc 1.1.
+/// Prints `runc`'s features (OCI runtime specification, `features.md`) as JSON. `None` with a `runc` before 1.1.
 pub(crate) fn features(options: &Options) -> Option<Vec<u8>> {
     let output = Command::new(options.binary())
         .arg("features")

@@ -1,4 +1,4 @@
-//! The shim proper: serves one pod until containerd lets it go.
+//! The serving process: serves one pod's task service until containerd asks for shutdown.
 
 use std::{
     env,
@@ -32,27 +32,32 @@ use crate::{
     service::Service,
 };
 
-/// The task service's names: containerd 2 renamed it, and changed nothing else.
+/// Names of the task service. containerd 2 renamed the service and changed nothing else.
 const SERVICES: [&str; 2] = ["containerd.task.v3.Task", "containerd.task.v2.Task"];
+/// File name of the host, beside the shim.
 const HOST: &str = "wasi-http-host";
-const CACHE: &str = "/var/lib/wasi-http/cache";
-/// For calls that are being answered when the shim ends.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+/// Cache directory if containerd's environment names none.
+const DEFAULT_CACHE: &str = "/var/lib/wasi-http/cache";
+/// Time for in-flight calls when the shim shuts down.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Serves at the socket that is the standard input.
+/// Serves the listening socket that `start` passed as standard input. Returns after containerd's shutdown request.
+///
+/// # Errors
+/// When standard input is no listening socket, or the server cannot be set up.
 pub(crate) fn serve(flags: &Flags) -> Result<()> {
     logger::init(Path::new("log"), &flags.id, flags.debug);
-    let listener = inherited().context(|| "the socket on standard input")?;
-    set_child_subreaper(true).context(|| "subreaper")?;
-    let runtime = Builder::new_current_thread().enable_all().build().context(|| "runtime")?;
+    let listener = take_listener().context(|| "take the listening socket from standard input")?;
+    set_child_subreaper(true).context(|| "become a subreaper")?;
+    let runtime = Builder::new_current_thread().enable_all().build().context(|| "start the async runtime")?;
     let served = runtime.block_on(run(flags, listener));
-    // Nothing is to come up at this place before the socket is gone.
+    // Best effort: the next shim of the pod replaces a socket without a listener.
     let _ = std::fs::remove_file(&flags.socket);
     served
 }
 
-/// Takes the listening socket, and leaves nothing in its place.
-fn inherited() -> io::Result<UnixListener> {
+/// Takes the listening socket from standard input, and replaces standard input by `/dev/null`.
+fn take_listener() -> io::Result<UnixListener> {
     let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     listener.set_nonblocking(true)?;
@@ -62,7 +67,7 @@ fn inherited() -> io::Result<UnixListener> {
 async fn run(flags: &Flags, listener: UnixListener) -> Result<()> {
     let reaper = Arc::new(Reaper::default());
     let mut children = signal(SignalKind::child()).context(|| "SIGCHLD")?;
-    // containerd ends a shim by a call, or by SIGKILL: any other signal is not meant for it.
+    // containerd stops a shim by the Shutdown call or by SIGKILL. Other signals, such as a service manager's, are ignored.
     let mut terminate = signal(SignalKind::terminate()).context(|| "SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context(|| "SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context(|| "SIGHUP")?;
@@ -73,7 +78,7 @@ async fn run(flags: &Flags, listener: UnixListener) -> Result<()> {
         events: Events::new(&flags.namespace, env::var(TTRPC_ADDRESS).unwrap_or_default()),
         reaper: Arc::clone(&reaper),
         host: own.with_file_name(HOST),
-        cache: env::var_os(CACHE_DIR).map_or_else(|| PathBuf::from(CACHE), PathBuf::from),
+        cache: env::var_os(CACHE_DIR).map_or_else(|| PathBuf::from(DEFAULT_CACHE), PathBuf::from),
     });
     let service = Arc::new(Service::new(Arc::clone(&node)));
     let mut server = Server::new();
@@ -87,7 +92,7 @@ async fn run(flags: &Flags, listener: UnixListener) -> Result<()> {
     server.start().await.map_err(|error| Error::Other(format!("{}: {error}", flags.socket)))?;
     loop {
         tokio::select! {
-            () = service.done() => break,
+            () = service.shutdown_requested() => break,
             Some(()) = children.recv() => reaper.reap(),
             Some(()) = terminate.recv() => {}
             Some(()) = interrupt.recv() => {}
@@ -95,7 +100,7 @@ async fn run(flags: &Flags, listener: UnixListener) -> Result<()> {
         }
     }
     node.events.flush().await;
-    // A call that takes longer is cut off: containerd has asked for the end.
-    let _ = timeout(SHUTDOWN_LIMIT, server.shutdown()).await;
+    // Calls that take longer are cut off.
+    let _ = timeout(SHUTDOWN_TIMEOUT, server.shutdown()).await;
     Ok(())
 }

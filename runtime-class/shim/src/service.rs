@@ -1,4 +1,4 @@
-//! containerd's task service: each call as a method of a container.
+//! containerd's task service (`containerd.task.v2` and `v3`, ttrpc): each call is a method of a container.
 
 use std::{
     collections::HashMap,
@@ -30,33 +30,33 @@ use crate::{
     error::{Error, Result},
     message,
     node::Node,
-    process::{Process, Stage},
+    process::{Process, ProcessState},
     reaper::Exit,
-    stdio::Wanted,
+    stdio::StdioPaths,
 };
 
-/// Containers of one pod that a shim takes.
+/// Containers of one pod.
 const CONTAINERS_MAX: usize = 1024;
 
-/// The service of one pod.
+/// The task service of one pod.
 ///
-/// ttrpc drops a call's future when containerd's deadline for it is over. What changes something must not stop half-way
-/// then, so such a call is a task of its own ([`whole`]), and its future only waits for it.
+/// ttrpc drops a call's future when containerd's deadline for the call expires. A call that changes state must not stop
+/// half-way, so such a call runs in a task of its own ([`run_to_completion`]), and the future only waits for the task.
 pub(crate) struct Service(Arc<Pod>);
 
 struct Pod {
     node: Arc<Node>,
     containers: Mutex<HashMap<String, Slot>>,
-    /// Told when a container has been made, or could not be.
-    settled: Notify,
-    /// Told when the last container has gone and containerd wants the shim to end.
-    done: Notify,
+    /// Notified when the creation of a container has succeeded or failed.
+    creation_finished: Notify,
+    /// Notified when containerd asks for shutdown and no container is left.
+    shutdown: Notify,
 }
 
-/// A container, or its place while it is made.
+/// A container's entry. The id is reserved while the container is created.
 enum Slot {
-    Reserved,
-    Taken(Arc<Container>),
+    Creating,
+    Created(Arc<Container>),
 }
 
 impl Service {
@@ -64,45 +64,50 @@ impl Service {
         Self(Arc::new(Pod {
             node,
             containers: Mutex::default(),
-            settled: Notify::new(),
-            done: Notify::new(),
+            creation_finished: Notify::new(),
+            shutdown: Notify::new(),
         }))
     }
 
-    /// Returns when the last container has gone and containerd wants the shim to end.
-    pub(crate) async fn done(&self) {
-        self.0.done.notified().await;
+    /// Returns when containerd has asked for shutdown and no container is left.
+    pub(crate) async fn shutdown_requested(&self) {
+        self.0.shutdown.notified().await;
     }
 }
 
-/// Runs `work` to its end, whether or not the caller still waits for it.
-async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> TtrpcResult<T> {
-    match tokio::spawn(work).await {
+/// Runs `call` to its end, even if the caller's future is dropped.
+async fn run_to_completion<T: Send + 'static>(
+    call: impl Future<Output = Result<T>> + Send + 'static,
+) -> TtrpcResult<T> {
+    match tokio::spawn(call).await {
         Ok(result) => Ok(result?),
-        Err(error) => Err(Error::Other(format!("a call ended early: {error}")).into()),
+        Err(error) => Err(Error::Other(format!("the call's task failed: {error}")).into()),
     }
 }
 
 impl Pod {
     fn container(&self, id: &str) -> Result<Arc<Container>> {
         match self.containers().get(id) {
-            Some(Slot::Taken(container)) => Ok(Arc::clone(container)),
-            Some(Slot::Reserved) => Err(Error::FailedPrecondition(format!("container {id} is being made"))),
+            Some(Slot::Created(container)) => Ok(Arc::clone(container)),
+            Some(Slot::Creating) => {
+                Err(Error::FailedPrecondition(format!("container {id} is still being created")))
+            }
             None => Err(Error::NotFound(format!("no container {id}"))),
         }
     }
 
-    /// The container, which is waited for while it is made: containerd deletes one that took it too long.
-    async fn made(&self, id: &str) -> Result<Arc<Container>> {
+    /// As [`Self::container`], but waits while the container is created: containerd may delete a container whose
+    /// creation exceeded its deadline.
+    async fn created_container(&self, id: &str) -> Result<Arc<Container>> {
         loop {
-            let settled = self.settled.notified();
-            tokio::pin!(settled);
-            // From now on, so that nothing is missed between the look and the wait.
-            settled.as_mut().enable();
-            if !matches!(self.containers().get(id), Some(Slot::Reserved)) {
+            let finished = self.creation_finished.notified();
+            tokio::pin!(finished);
+            // Registered before the check, so that no notification between check and wait is missed.
+            finished.as_mut().enable();
+            if !matches!(self.containers().get(id), Some(Slot::Creating)) {
                 return self.container(id);
             }
-            settled.await;
+            finished.await;
         }
     }
 
@@ -113,12 +118,14 @@ impl Pod {
     fn reserve(&self, id: &str) -> Result<()> {
         let mut containers = self.containers();
         if containers.contains_key(id) {
-            return Err(Error::AlreadyExists(format!("container {id} exists")));
+            return Err(Error::AlreadyExists(format!("container {id} already exists")));
         }
         if containers.len() >= CONTAINERS_MAX {
-            return Err(Error::FailedPrecondition(format!("{CONTAINERS_MAX} containers in one pod")));
+            return Err(Error::FailedPrecondition(format!(
+                "container {id}: no more than {CONTAINERS_MAX} containers in one pod"
+            )));
         }
-        containers.insert(id.to_owned(), Slot::Reserved);
+        containers.insert(id.to_owned(), Slot::Creating);
         Ok(())
     }
 
@@ -131,15 +138,15 @@ impl Pod {
         let container = match Container::create(&self.node, &request).await {
             Ok(container) => container,
             Err(error) => {
-                log::warn!("{}: {error}", request.id);
+                log::warn!("create container {}: {error}", request.id);
                 self.containers().remove(&request.id);
-                self.settled.notify_waiters();
+                self.creation_finished.notify_waiters();
                 return Err(error);
             }
         };
         let pid = container.init.pid();
-        self.containers().insert(request.id.clone(), Slot::Taken(container));
-        self.settled.notify_waiters();
+        self.containers().insert(request.id.clone(), Slot::Created(container));
+        self.creation_finished.notify_waiters();
         let mut event = TaskCreate::new();
         event.set_container_id(request.id);
         event.set_bundle(request.bundle);
@@ -158,7 +165,7 @@ impl Pod {
 
     async fn start(self: Arc<Self>, request: StartRequest) -> Result<StartResponse> {
         let container = self.container(&request.id)?;
-        let announce = |pid| {
+        let publish_start = |pid| {
             if request.exec_id.is_empty() {
                 let mut event = TaskStart::new();
                 event.set_container_id(request.id.clone());
@@ -172,12 +179,12 @@ impl Pod {
                 self.node.events.publish(&event);
             }
         };
-        let pid = container.start(&request.exec_id, announce).await?;
+        let pid = container.start(&request.exec_id, publish_start).await?;
         Ok(StartResponse { pid, ..StartResponse::default() })
     }
 
     async fn delete(self: Arc<Self>, request: DeleteRequest) -> Result<DeleteResponse> {
-        let container = self.made(&request.id).await?;
+        let container = self.created_container(&request.id).await?;
         let (pid, exit) = if request.exec_id.is_empty() {
             let (pid, exit) = container.delete().await?;
             self.containers().remove(&request.id);
@@ -186,16 +193,16 @@ impl Pod {
             event.set_id(request.id);
             event.set_pid(pid);
             event.set_exit_status(exit.status);
-            event.set_exited_at(message::stamp(exit.at));
+            event.set_exited_at(message::timestamp(exit.at));
             self.node.events.publish(&event);
             (pid, exit)
         } else {
-            container.remove(&request.exec_id)?
+            container.delete_exec(&request.exec_id)?
         };
         let mut response = DeleteResponse::new();
         response.set_pid(pid);
         response.set_exit_status(exit.status);
-        response.set_exited_at(message::stamp(exit.at));
+        response.set_exited_at(message::timestamp(exit.at));
         Ok(response)
     }
 
@@ -222,8 +229,9 @@ impl Pod {
 
     async fn update(self: Arc<Self>, request: UpdateTaskRequest) -> Result<Empty> {
         let resources = request.resources.as_ref().map(|any| any.value.as_slice());
-        let resources =
-            resources.ok_or_else(|| Error::InvalidArgument("update without resources".to_owned()))?;
+        let resources = resources.ok_or_else(|| {
+            Error::InvalidArgument(format!("container {}: update without resources", request.id))
+        })?;
         self.container(&request.id)?.update(resources).await?;
         Ok(Empty::new())
     }
@@ -232,27 +240,27 @@ impl Pod {
 #[async_trait]
 impl Task for Service {
     async fn create(&self, _: &TtrpcContext, request: CreateTaskRequest) -> TtrpcResult<CreateTaskResponse> {
-        whole(Arc::clone(&self.0).create(request)).await
+        run_to_completion(Arc::clone(&self.0).create(request)).await
     }
 
     async fn start(&self, _: &TtrpcContext, request: StartRequest) -> TtrpcResult<StartResponse> {
-        whole(Arc::clone(&self.0).start(request)).await
+        run_to_completion(Arc::clone(&self.0).start(request)).await
     }
 
     async fn delete(&self, _: &TtrpcContext, request: DeleteRequest) -> TtrpcResult<DeleteResponse> {
-        whole(Arc::clone(&self.0).delete(request)).await
+        run_to_completion(Arc::clone(&self.0).delete(request)).await
     }
 
     async fn exec(&self, _: &TtrpcContext, request: ExecProcessRequest) -> TtrpcResult<Empty> {
         let container = self.0.container(&request.id)?;
-        let wanted = Wanted {
+        let stdio = StdioPaths {
             stdin: request.stdin,
             stdout: request.stdout,
             stderr: request.stderr,
             terminal: request.terminal,
         };
         let spec = request.spec.as_ref().map(|spec| spec.value.as_slice()).unwrap_or_default();
-        container.add(&request.exec_id, wanted, spec)?;
+        container.add_exec(&request.exec_id, stdio, spec)?;
         let mut event = TaskExecAdded::new();
         event.set_container_id(request.id);
         event.set_exec_id(request.exec_id);
@@ -263,11 +271,11 @@ impl Task for Service {
     async fn state(&self, _: &TtrpcContext, request: StateRequest) -> TtrpcResult<StateResponse> {
         let container = self.0.container(&request.id)?;
         let process = container.process(&request.exec_id)?;
-        let (status, exit) = match process.stage() {
-            Stage::Created => (Status::CREATED, None),
-            Stage::Running if container.paused() => (Status::PAUSED, None),
-            Stage::Running => (Status::RUNNING, None),
-            Stage::Stopped(exit) => (Status::STOPPED, Some(exit)),
+        let (status, exit) = match process.state() {
+            ProcessState::Created => (Status::CREATED, None),
+            ProcessState::Running if container.is_paused() => (Status::PAUSED, None),
+            ProcessState::Running => (Status::RUNNING, None),
+            ProcessState::Stopped(exit) => (Status::STOPPED, Some(exit)),
         };
         let mut response = StateResponse::new();
         response.set_id(request.id);
@@ -275,13 +283,13 @@ impl Task for Service {
         response.set_bundle(container.bundle.to_string_lossy().into_owned());
         response.set_pid(process.pid());
         response.status = EnumOrUnknown::new(status);
-        response.set_stdin(process.wanted.stdin.clone());
-        response.set_stdout(process.wanted.stdout.clone());
-        response.set_stderr(process.wanted.stderr.clone());
-        response.set_terminal(process.wanted.terminal);
+        response.set_stdin(process.stdio.stdin.clone());
+        response.set_stdout(process.stdio.stdout.clone());
+        response.set_stderr(process.stdio.stderr.clone());
+        response.set_terminal(process.stdio.terminal);
         if let Some(Exit { status, at }) = exit {
             response.set_exit_status(status);
-            response.set_exited_at(message::stamp(at));
+            response.set_exited_at(message::timestamp(at));
         }
         Ok(response)
     }
@@ -290,12 +298,12 @@ impl Task for Service {
         let exit = self.0.process(&request.id, &request.exec_id)?.wait().await?;
         let mut response = WaitResponse::new();
         response.set_exit_status(exit.status);
-        response.set_exited_at(message::stamp(exit.at));
+        response.set_exited_at(message::timestamp(exit.at));
         Ok(response)
     }
 
     async fn kill(&self, _: &TtrpcContext, request: KillRequest) -> TtrpcResult<Empty> {
-        whole(Arc::clone(&self.0).kill(request)).await
+        run_to_completion(Arc::clone(&self.0).kill(request)).await
     }
 
     async fn pids(&self, _: &TtrpcContext, request: PidsRequest) -> TtrpcResult<PidsResponse> {
@@ -309,11 +317,11 @@ impl Task for Service {
     }
 
     async fn pause(&self, _: &TtrpcContext, request: PauseRequest) -> TtrpcResult<Empty> {
-        whole(Arc::clone(&self.0).pause(request)).await
+        run_to_completion(Arc::clone(&self.0).pause(request)).await
     }
 
     async fn resume(&self, _: &TtrpcContext, request: ResumeRequest) -> TtrpcResult<Empty> {
-        whole(Arc::clone(&self.0).resume(request)).await
+        run_to_completion(Arc::clone(&self.0).resume(request)).await
     }
 
     async fn resize_pty(&self, _: &TtrpcContext, request: ResizePtyRequest) -> TtrpcResult<Empty> {
@@ -329,12 +337,12 @@ impl Task for Service {
     }
 
     async fn update(&self, _: &TtrpcContext, request: UpdateTaskRequest) -> TtrpcResult<Empty> {
-        whole(Arc::clone(&self.0).update(request)).await
+        run_to_completion(Arc::clone(&self.0).update(request)).await
     }
 
     async fn stats(&self, _: &TtrpcContext, request: StatsRequest) -> TtrpcResult<StatsResponse> {
         let container = self.0.container(&request.id)?;
-        container.notice_oom();
+        container.publish_oom_kills();
         let metrics = container.cgroup()?.metrics()?;
         Ok(StatsResponse { stats: MessageField::some(metrics), ..StatsResponse::default() })
     }
@@ -348,9 +356,9 @@ impl Task for Service {
     }
 
     async fn shutdown(&self, _: &TtrpcContext, _: ShutdownRequest) -> TtrpcResult<Empty> {
-        // containerd asks after each container: the shim serves the whole pod.
+        // containerd calls Shutdown after each deleted container. This shim serves the whole pod, so it waits for the last.
         if self.0.containers().is_empty() {
-            self.0.done.notify_one();
+            self.0.shutdown.notify_one();
         }
         Ok(Empty::new())
     }

@@ -1,4 +1,6 @@
-//! The bundle's `config.json`: read and written as plain JSON, so that nothing in it that we do not know is lost.
+//! A container's OCI runtime specification: the bundle's `config.json`.
+//!
+//! The shim keeps the file as plain JSON, so that fields that it does not know survive a rewrite.
 
 use std::{
     fs,
@@ -11,12 +13,15 @@ use crate::error::{Context as _, Error, Result};
 
 const FILE: &str = "config.json";
 
-/// A container's specification (OCI).
+/// An OCI runtime specification (`config.md`). A missing or mistyped field reads as absent: `runc` reports it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spec(Value);
 
 impl Spec {
-    /// That of `bundle`.
+    /// Reads the bundle's specification.
+    ///
+    /// # Errors
+    /// When the file cannot be read; `InvalidArgument` when it is no JSON.
     pub(crate) fn read(bundle: &Path) -> Result<Self> {
         let path = bundle.join(FILE);
         let text = fs::read(&path).context(|| path.display())?;
@@ -25,7 +30,7 @@ impl Spec {
         Ok(Self(value))
     }
 
-    /// Replaces that of `bundle`.
+    /// Replaces the bundle's specification by renaming, so that `runc` never reads a partial file.
     pub(crate) fn write(&self, bundle: &Path) -> Result<()> {
         let path = bundle.join(FILE);
         let temporary = bundle.join("config.json.new");
@@ -38,30 +43,30 @@ impl Spec {
         Self(value)
     }
 
-    /// As JSON.
     #[cfg(test)]
     pub(crate) fn value(&self) -> &Value {
         &self.0
     }
 
-    /// The root file system's directory.
+    /// `root.path`, resolved against the bundle.
     pub(crate) fn root(&self, bundle: &Path) -> Option<PathBuf> {
         self.0.pointer("/root/path").and_then(Value::as_str).map(|path| bundle.join(path))
     }
 
-    /// An annotation's text.
+    /// The value of the annotation `key`.
     pub(crate) fn annotation(&self, key: &str) -> Option<&str> {
         self.0.get("annotations")?.get(key)?.as_str()
     }
 
-    /// Whether the cgroup's path has systemd's form, `slice:prefix:name`.
+    /// Whether `linux.cgroupsPath` has systemd's form, `slice:prefix:name`.
     pub(crate) fn systemd_cgroup(&self) -> bool {
         let path = self.0.pointer("/linux/cgroupsPath").and_then(Value::as_str).unwrap_or_default();
         !path.starts_with('/') && path.split(':').count() == 3
     }
 
-    /// Whether the container shares its process numbers with others, so that its processes outlive its first one.
-    pub(crate) fn shares_processes(&self) -> bool {
+    /// Whether the container has no pid namespace of its own. The kernel then does not kill the other processes when the
+    /// init process exits (`pid_namespaces(7)`).
+    pub(crate) fn shares_pid_namespace(&self) -> bool {
         let namespaces = self.0.pointer("/linux/namespaces").and_then(Value::as_array);
         let own = |namespace: &Value| {
             namespace.get("type").and_then(Value::as_str) == Some("pid")
@@ -70,36 +75,36 @@ impl Spec {
         !namespaces.is_some_and(|namespaces| namespaces.iter().any(own))
     }
 
-    /// The program and its arguments.
+    /// `process.args`: the program and its arguments.
     pub(crate) fn args(&self) -> Vec<&str> {
         let args = self.0.pointer("/process/args").and_then(Value::as_array);
         args.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
-    /// Where the program starts.
+    /// `process.cwd`: the program's working directory.
     pub(crate) fn cwd(&self) -> &str {
         self.0.pointer("/process/cwd").and_then(Value::as_str).unwrap_or("/")
     }
 
-    /// The environment, as `NAME=VALUE`.
+    /// `process.env`: the environment as `NAME=VALUE`.
     pub(crate) fn env(&self) -> Vec<&str> {
         let env = self.0.pointer("/process/env").and_then(Value::as_array);
         env.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
-    /// A variable's value; the last one counts, as for most programs.
+    /// The value of an environment variable. If the name occurs twice, the last one counts, as in most programs.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.env().into_iter().rev().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
 
-    /// Sets another program.
+    /// Replaces the program and its arguments.
     pub(crate) fn set_args(&mut self, args: Vec<String>) {
         if let Some(process) = self.process() {
             process.insert("args".to_owned(), args.into());
         }
     }
 
-    /// Adds a variable.
+    /// Adds an environment variable.
     pub(crate) fn add_variable(&mut self, name: &str, value: &str) {
         let Some(process) = self.process() else { return };
         let env = process.entry("env").or_insert_with(|| Value::Array(Vec::new()));
@@ -108,7 +113,7 @@ impl Spec {
         }
     }
 
-    /// Shows `source`, a file or directory of the node, read-only at `destination`.
+    /// Adds a read-only bind mount of `source`, a file or directory of the node, at `destination` in the container.
     pub(crate) fn add_mount(&mut self, source: &str, destination: &str) {
         let Some(spec) = self.0.as_object_mut() else { return };
         let mounts = spec.entry("mounts").or_insert_with(|| Value::Array(Vec::new()));

@@ -1,7 +1,7 @@
-//! A process's streams.
+//! A process's standard streams without a terminal.
 //!
-//! Without a terminal, the process writes into containerd's fifos itself: no byte of a log passes through the shim.
-//! The shim only holds the fifos open, so that a restart of containerd neither kills a writer nor ends a reader.
+//! The process writes into containerd's fifos itself: no byte of a log passes through the shim. The shim only keeps the
+//! fifos open. If containerd restarts, the writer therefore gets no `SIGPIPE`, and the reader sees no end of file.
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,20 +16,20 @@ use nix::{
 
 use crate::error::{Context as _, Error, Result};
 
-/// What containerd asks for: paths of fifos, each of which may be empty.
+/// The streams that containerd's `Create` or `Exec` request names. An empty path stands for `/dev/null`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wanted {
-    /// Fifo that the process reads.
+pub(crate) struct StdioPaths {
+    /// Path of a fifo that the process reads.
     pub(crate) stdin: String,
-    /// Fifo or `file://` path that it writes.
+    /// Path of a fifo that the process writes to, or `file://` and a path.
     pub(crate) stdout: String,
-    /// Likewise.
+    /// As `stdout`.
     pub(crate) stderr: String,
-    /// Whether it gets a terminal, and no stream of its own for errors.
+    /// The process gets a terminal. The terminal carries standard error too.
     pub(crate) terminal: bool,
 }
 
-/// What a program is started with.
+/// The streams that a program is started with.
 pub(crate) struct Streams {
     pub(crate) stdin: Stdio,
     pub(crate) stdout: Stdio,
@@ -37,43 +37,46 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    /// None at all.
-    pub(crate) fn none() -> Self {
+    /// All three are `/dev/null`.
+    pub(crate) fn null() -> Self {
         Self { stdin: Stdio::null(), stdout: Stdio::null(), stderr: Stdio::null() }
     }
 }
 
-/// The shim's own ends of the fifos.
+/// The fifos that the shim keeps open.
 #[derive(Default)]
-pub(crate) struct Held {
-    /// Until containerd says that no more input comes.
+pub(crate) struct HeldFifos {
+    /// Kept until containerd closes the input.
     pub(crate) stdin: Option<File>,
-    /// Until the process ends: then the readers must see the end too.
+    /// Kept until the process exits. Closing them lets the readers see the end.
     pub(crate) outputs: Vec<File>,
 }
 
-/// Opens what `wanted` names.
-pub(crate) fn open(wanted: &Wanted) -> Result<(Streams, Held)> {
-    let mut held = Held::default();
-    let stdin = if wanted.stdin.is_empty() {
+/// Opens the streams of a process without a terminal.
+///
+/// # Errors
+/// When a path cannot be opened; `Unimplemented` for another scheme than `file://` or `fifo://`.
+pub(crate) fn open(paths: &StdioPaths) -> Result<(Streams, HeldFifos)> {
+    let mut held = HeldFifos::default();
+    let stdin = if paths.stdin.is_empty() {
         Stdio::null()
     } else {
-        held.stdin = Some(hold(&wanted.stdin)?);
+        held.stdin = Some(hold(&paths.stdin)?);
+        // O_NONBLOCK for the open alone, which would otherwise wait for a writer. The process's reads must wait.
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(O_NONBLOCK)
-            .open(&wanted.stdin)
-            .context(|| format!("stdin {}", wanted.stdin))?;
-        // Opening must not wait for a writer; reading must.
-        fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).context(|| format!("stdin {}", wanted.stdin))?;
+            .open(&paths.stdin)
+            .context(|| format!("stdin {}", paths.stdin))?;
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).context(|| format!("stdin {}", paths.stdin))?;
         file.into()
     };
-    let stdout = output("stdout", &wanted.stdout, &mut held)?;
-    let stderr = output("stderr", &wanted.stderr, &mut held)?;
+    let stdout = open_output("stdout", &paths.stdout, &mut held)?;
+    let stderr = open_output("stderr", &paths.stderr, &mut held)?;
     Ok((Streams { stdin, stdout, stderr }, held))
 }
 
-fn output(name: &str, target: &str, held: &mut Held) -> Result<Stdio> {
+fn open_output(name: &str, target: &str, held: &mut HeldFifos) -> Result<Stdio> {
     if target.is_empty() {
         return Ok(Stdio::null());
     }
@@ -82,7 +85,7 @@ fn output(name: &str, target: &str, held: &mut Held) -> Result<Stdio> {
         Some(("file" | "fifo", path)) => path.split('?').next().unwrap_or(path),
         Some((scheme, _)) => {
             return Err(Error::Unimplemented(format!(
-                "{name} {target}: no {scheme}: logging, only a fifo or file:"
+                "{name} {target}: logging by {scheme}:// is not supported: use a fifo or file://"
             )));
         }
     };
@@ -95,7 +98,7 @@ fn output(name: &str, target: &str, held: &mut Held) -> Result<Stdio> {
     file.map(Stdio::from).context(|| format!("{name} {path}"))
 }
 
-/// Opens a fifo for both directions, which never waits.
+/// Opens a fifo for reading and writing, which does not wait for another process.
 pub(crate) fn hold(path: &str) -> Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(O_NONBLOCK).open(path).context(|| path)
 }

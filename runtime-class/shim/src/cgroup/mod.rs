@@ -1,6 +1,10 @@
-//! A container's cgroup: what it uses, who is in it. Version 1 and 2, read from the files themselves.
+//! A container's cgroup: its statistics and its processes, read from cgroup version 1 or 2.
+//!
+//! Formats: the kernel's `Documentation/admin-guide/cgroup-v1/` and `cgroup-v2.rst`. Messages: containerd's
+//! `io.containerd.cgroups.v1.Metrics` and `v2.Metrics`.
 
 mod files;
+mod mountinfo;
 mod v1;
 mod v2;
 
@@ -16,21 +20,25 @@ use crate::{
     error::{Context as _, Result},
     message,
 };
+use mountinfo::MountInfo;
 
-/// Directories below a container's own that are looked into: an init system in a container makes some.
+/// Levels of child cgroups that are searched for processes. An init system in a container creates child cgroups.
 const DEPTH_MAX: usize = 16;
 
-/// Where the kernel keeps a container's accounts.
+/// The directories of a container's cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cgroup {
-    /// A directory for each controller.
+    /// Version 1: one directory for each controller.
     V1(v1::Directories),
-    /// One directory for all.
+    /// Version 2: one directory for all controllers.
     V2(PathBuf),
 }
 
 impl Cgroup {
-    /// That of the process `pid`.
+    /// Finds the cgroup of the process `pid`. `None` when neither version is mounted.
+    ///
+    /// # Errors
+    /// When a file in `/proc` cannot be read, for example after the process's exit.
     pub(crate) fn of(pid: i32) -> Result<Option<Self>> {
         let path = format!("/proc/{pid}/cgroup");
         let membership = fs::read_to_string(&path).context(|| path)?;
@@ -38,19 +46,22 @@ impl Cgroup {
         Ok(Self::locate(&membership, &mounts))
     }
 
-    /// Finds the directories from `/proc/PID/cgroup` and `/proc/self/mountinfo`. Version 1 wins where both are
-    /// mounted and it has the memory controller, as on hybrid nodes.
+    /// Finds the directories from the texts of `/proc/PID/cgroup` and `/proc/self/mountinfo`. A hybrid node mounts both
+    /// versions: version 1 counts there if it has the controller `memory` or `cpuacct`.
     fn locate(membership: &str, mountinfo: &str) -> Option<Self> {
-        let mounts: Vec<Mount<'_>> = mountinfo.lines().filter_map(Mount::parse).collect();
+        let mounts: Vec<MountInfo<'_>> = mountinfo.lines().filter_map(MountInfo::parse).collect();
         let directories = v1::Directories::locate(membership, &mounts);
-        if directories.accounts() {
+        if directories.has_accounting() {
             return Some(Self::V1(directories));
         }
         let path = membership.lines().find_map(|line| line.strip_prefix("0::"))?;
         mounts.iter().find(|mount| mount.kind == "cgroup2").map(|mount| Self::V2(mount.directory(path)))
     }
 
-    /// The accounts, in containerd's message for this version.
+    /// The statistics in containerd's message for this version. A missing file counts as 0.
+    ///
+    /// # Errors
+    /// When the message cannot be encoded.
     pub(crate) fn metrics(&self) -> Result<Any> {
         match self {
             Self::V1(directories) => message::any(&v1::metrics(directories)),
@@ -58,7 +69,7 @@ impl Cgroup {
         }
     }
 
-    /// Processes that were killed for want of memory so far.
+    /// Number of processes that the kernel has OOM-killed in this cgroup.
     pub(crate) fn oom_kills(&self) -> u64 {
         match self {
             Self::V1(directories) => v1::oom_kills(directories),
@@ -66,11 +77,11 @@ impl Cgroup {
         }
     }
 
-    /// All processes, in the order of their numbers.
+    /// The pids of all processes in this cgroup and its children.
     pub(crate) fn processes(&self) -> BTreeSet<u32> {
         let mut found = BTreeSet::new();
         let directory = match self {
-            Self::V1(directories) => directories.any(),
+            Self::V1(directories) => directories.with_processes(),
             Self::V2(directory) => Some(directory.as_path()),
         };
         if let Some(directory) = directory {
@@ -88,37 +99,6 @@ fn collect(directory: &Path, depth: usize, found: &mut BTreeSet<u32>) {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             collect(&entry.path(), depth, found);
         }
-    }
-}
-
-/// A line of `mountinfo`.
-#[derive(Debug)]
-struct Mount<'a> {
-    /// What of the file system is mounted: not `/` where a node is itself a container.
-    root: &'a str,
-    point: &'a str,
-    kind: &'a str,
-    /// The file system's own options: with version 1, its controllers.
-    options: &'a str,
-}
-
-impl<'a> Mount<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        let (mount, system) = line.split_once(" - ")?;
-        let mut mount = mount.split(' ').skip(3);
-        let mut system = system.split(' ');
-        Some(Self {
-            root: mount.next()?,
-            point: mount.next()?,
-            kind: system.next()?,
-            options: system.nth(1).unwrap_or_default(),
-        })
-    }
-
-    /// Where the cgroup `path` is seen.
-    fn directory(&self, path: &str) -> PathBuf {
-        let path = path.strip_prefix(self.root.trim_end_matches('/')).unwrap_or(path);
-        Path::new(self.point).join(path.trim_start_matches('/'))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Against `fixtures`: version 1's files were captured from a container of `runc`'s, version 2's follow the kernel's
-//! documentation, as no node with it was at hand.
+//! Tests against `fixtures`. The files of version 1 were captured from a container of `runc`. The files of version 2
+//! follow the kernel's documentation, because no node with version 2 was available.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use containerd_shim_protos::{
 
 use super::*;
 
-/// A node with version 1, as `runc` and containerd leave it.
+/// A node with version 1. containerd and `runc` also put the container into the unified hierarchy.
 const MOUNTS_V1: &str = "\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
 32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
@@ -44,7 +44,7 @@ fn v1() -> Cgroup {
 #[test]
 fn version_1_is_found_by_controller() {
     let Some(Cgroup::V1(directories)) = Cgroup::locate(MEMBER_V1, MOUNTS_V1) else { panic!("not version 1") };
-    assert_eq!(directories.any(), Some(Path::new("/sys/fs/cgroup/pids/k8s.io/pod/c")));
+    assert_eq!(directories.with_processes(), Some(Path::new("/sys/fs/cgroup/pids/k8s.io/pod/c")));
     let text = format!("{directories:?}");
     for path in ["/sys/fs/cgroup/memory/k8s.io/pod/c", "/sys/fs/cgroup/cpu,cpuacct/k8s.io/pod/c"] {
         assert!(text.contains(path), "{text}");
@@ -58,7 +58,7 @@ fn version_2_is_found() {
     assert_eq!(Cgroup::locate(member, MOUNTS_V2), Some(Cgroup::V2(PathBuf::from(want))));
 }
 
-/// As in Kind: what is mounted is not the root, and paths are told from the root.
+/// As in kind: the mount shows a child of the root cgroup, and `/proc/PID/cgroup` has paths from the root.
 #[test]
 fn a_node_that_is_a_container_itself() {
     let mounts = "30 23 0:26 /docker/node /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
@@ -90,7 +90,7 @@ fn metrics_of_version_1() {
         (memory.usage.usage, memory.usage.limit, memory.usage.max),
         (13_266_944, 67_108_864, 14_868_480)
     );
-    assert_eq!(memory.total_inactive_file, 12_582_912, "without it the working set is wrong");
+    assert_eq!(memory.total_inactive_file, 12_582_912, "the kubelet subtracts it to get the working set");
     assert_eq!((memory.total_rss, memory.rss, memory.cache), (49_152, 49_152, 12_615_680));
     assert_eq!((memory.pg_fault, memory.pg_maj_fault), (1035, 1));
     assert_eq!(memory.swap.usage, 13_266_944);
@@ -127,12 +127,12 @@ fn metrics_of_version_2() {
 }
 
 #[test]
-fn processes_of_groups_within_count() {
+fn processes_of_child_cgroups_count() {
     assert_eq!(Cgroup::V2(fixtures("v2")).processes().into_iter().collect::<Vec<_>>(), [40, 41, 42]);
     assert_eq!(v1().processes().len(), 1);
 }
 
-/// A cgroup that has gone, or a kernel that accounts for less, is no failure.
+/// A cgroup that was removed, or a kernel without some files, is no error.
 #[test]
 fn what_is_missing_is_zero() {
     let cgroup = Cgroup::V2(PathBuf::from("/nowhere"));

@@ -1,4 +1,4 @@
-//! Version 1: a hierarchy for each controller.
+//! Cgroup version 1: a hierarchy for each controller. Times are in nanoseconds, except in `cpuacct.stat`.
 
 use std::{
     collections::BTreeMap,
@@ -12,20 +12,20 @@ use containerd_shim_protos::cgroups::metrics::{
 };
 
 use super::{
-    Mount,
-    files::{Keyed, number, numbers},
+    files::{FlatKeyed, number, numbers},
+    mountinfo::MountInfo,
 };
 
-/// `cpuacct.stat` counts in hundredths of a second: `USER_HZ` is 100 on all of Linux's architectures that
-/// containerd runs on.
-const NANOSECONDS_A_TICK: u64 = 10_000_000;
+/// Unit of `cpuacct.stat`: `USER_HZ` is 100 on all architectures that containerd supports.
+const NANOSECONDS_PER_TICK: u64 = 10_000_000;
 
-/// Each controller's directory of one cgroup.
+/// One cgroup's directory in the hierarchy of each controller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Directories(BTreeMap<String, PathBuf>);
 
 impl Directories {
-    pub(super) fn locate(membership: &str, mounts: &[Mount<'_>]) -> Self {
+    /// Finds the directories from the text of `/proc/PID/cgroup` (`cgroups(7)`) and the mounts.
+    pub(super) fn locate(membership: &str, mounts: &[MountInfo<'_>]) -> Self {
         let mut found = BTreeMap::new();
         for line in membership.lines() {
             let mut fields = line.splitn(3, ':').skip(1);
@@ -42,13 +42,14 @@ impl Directories {
         Self(found)
     }
 
-    /// Whether memory or time is accounted here at all.
-    pub(super) fn accounts(&self) -> bool {
+    /// Whether version 1 has the controller `memory` or `cpuacct`.
+    pub(super) fn has_accounting(&self) -> bool {
         self.0.contains_key("memory") || self.0.contains_key("cpuacct")
     }
 
-    /// A directory whose `cgroup.procs` lists the container's processes: one that `runc` always makes.
-    pub(super) fn any(&self) -> Option<&Path> {
+    /// A directory whose `cgroup.procs` lists the container's processes. `runc` adds the processes to all these
+    /// controllers, so the first one that exists will do.
+    pub(super) fn with_processes(&self) -> Option<&Path> {
         let name = ["pids", "memory", "devices", "freezer", "cpuacct"];
         name.iter().find_map(|name| self.get(name))
     }
@@ -75,7 +76,7 @@ pub(super) fn metrics(directories: &Directories) -> Metrics {
     if let Some(directory) = directories.get("pids") {
         let mut pids = PidsStat::new();
         pids.set_current(number(directory, "pids.current"));
-        // `max` is told as 0.
+        // containerd reports "unlimited" as 0 here.
         pids.set_limit(Some(number(directory, "pids.max")).filter(|limit| *limit != u64::MAX).unwrap_or(0));
         metrics.set_pids(pids);
     }
@@ -93,18 +94,18 @@ pub(super) fn oom_kills(directories: &Directories) -> u64 {
 }
 
 fn usage(directory: &Path) -> CPUUsage {
-    let stat = Keyed::read(directory, "cpuacct.stat");
+    let stat = FlatKeyed::read(directory, "cpuacct.stat");
     let mut usage = CPUUsage::new();
     usage.set_total(number(directory, "cpuacct.usage"));
-    usage.set_user(stat.get("user").saturating_mul(NANOSECONDS_A_TICK));
-    usage.set_kernel(stat.get("system").saturating_mul(NANOSECONDS_A_TICK));
+    usage.set_user(stat.get("user").saturating_mul(NANOSECONDS_PER_TICK));
+    usage.set_kernel(stat.get("system").saturating_mul(NANOSECONDS_PER_TICK));
     let each = fs::read_to_string(directory.join("cpuacct.usage_percpu")).unwrap_or_default();
     usage.set_per_cpu(numbers(&each));
     usage
 }
 
 fn throttling(directory: &Path) -> Throttle {
-    let stat = Keyed::read(directory, "cpu.stat");
+    let stat = FlatKeyed::read(directory, "cpu.stat");
     let mut throttle = Throttle::new();
     throttle.set_periods(stat.get("nr_periods"));
     throttle.set_throttled_periods(stat.get("nr_throttled"));
@@ -113,7 +114,7 @@ fn throttling(directory: &Path) -> Throttle {
 }
 
 fn memory(directory: &Path) -> MemoryStat {
-    let stat = Keyed::read(directory, "memory.stat");
+    let stat = FlatKeyed::read(directory, "memory.stat");
     MemoryStat {
         cache: stat.get("cache"),
         rss: stat.get("rss"),
@@ -158,7 +159,7 @@ fn memory(directory: &Path) -> MemoryStat {
 fn entry(directory: &Path, prefix: &str) -> MemoryEntry {
     let read = |name: &str| number(directory, &format!("{prefix}.{name}"));
     let mut entry = MemoryEntry::new();
-    // As it stands: containerd and the kubelet know the kernel's number for "none".
+    // Unchanged: containerd and the kubelet know the kernel's number for "unlimited".
     entry.set_limit(read("limit_in_bytes"));
     entry.set_usage(read("usage_in_bytes"));
     entry.set_max(read("max_usage_in_bytes"));
@@ -167,23 +168,26 @@ fn entry(directory: &Path, prefix: &str) -> MemoryEntry {
 }
 
 fn oom_control(directory: &Path) -> MemoryOomControl {
-    let control = Keyed::read(directory, "memory.oom_control");
-    let mut told = MemoryOomControl::new();
-    told.set_oom_kill_disable(control.get("oom_kill_disable"));
-    told.set_under_oom(control.get("under_oom"));
-    told.set_oom_kill(control.get("oom_kill"));
-    told
+    let control = FlatKeyed::read(directory, "memory.oom_control");
+    let mut message = MemoryOomControl::new();
+    message.set_oom_kill_disable(control.get("oom_kill_disable"));
+    message.set_under_oom(control.get("under_oom"));
+    message.set_oom_kill(control.get("oom_kill"));
+    message
 }
 
 fn blkio(directory: &Path) -> BlkIOStat {
-    let mut told = BlkIOStat::new();
-    told.set_io_service_bytes_recursive(throttled(directory, "blkio.throttle.io_service_bytes_recursive"));
-    told.set_io_serviced_recursive(throttled(directory, "blkio.throttle.io_serviced_recursive"));
-    told
+    let mut stat = BlkIOStat::new();
+    stat.set_io_service_bytes_recursive(blkio_entries(
+        directory,
+        "blkio.throttle.io_service_bytes_recursive",
+    ));
+    stat.set_io_serviced_recursive(blkio_entries(directory, "blkio.throttle.io_serviced_recursive"));
+    stat
 }
 
-/// Lines of `MAJOR:MINOR OPERATION NUMBER`.
-fn throttled(directory: &Path, file: &str) -> Vec<BlkIOEntry> {
+/// Reads lines of the form `MAJOR:MINOR OPERATION NUMBER`. The line with the total has another form and is left out.
+fn blkio_entries(directory: &Path, file: &str) -> Vec<BlkIOEntry> {
     let text = fs::read_to_string(directory.join(file)).unwrap_or_default();
     let entry = |line: &str| {
         let mut words = line.split_whitespace();

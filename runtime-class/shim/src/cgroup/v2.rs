@@ -1,4 +1,4 @@
-//! Version 2: one hierarchy for all controllers. Times are in microseconds, in the files as in the message.
+//! Cgroup version 2: one hierarchy for all controllers. Times are in microseconds, in the files and in the message.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use containerd_shim_protos::cgroups_v2::metrics::{
     CPUStat, HugeTlbStat, IOEntry, IOStat, MemoryEvents, MemoryStat, Metrics, PSIData, PSIStats, PidsStat,
 };
 
-use super::files::{Keyed, number};
+use super::files::{FlatKeyed, number};
 
 pub(super) fn metrics(directory: &Path) -> Metrics {
     let mut metrics = Metrics::new();
@@ -15,7 +15,7 @@ pub(super) fn metrics(directory: &Path) -> Metrics {
     metrics.set_memory_events(events(directory));
     let mut pids = PidsStat::new();
     pids.set_current(number(directory, "pids.current"));
-    // `max` is told as 0.
+    // containerd reports "unlimited" as 0 here.
     pids.set_limit(Some(number(directory, "pids.max")).filter(|limit| *limit != u64::MAX).unwrap_or(0));
     metrics.set_pids(pids);
     metrics.set_io(io(directory));
@@ -24,11 +24,11 @@ pub(super) fn metrics(directory: &Path) -> Metrics {
 }
 
 pub(super) fn oom_kills(directory: &Path) -> u64 {
-    Keyed::read(directory, "memory.events").get("oom_kill")
+    FlatKeyed::read(directory, "memory.events").get("oom_kill")
 }
 
 fn cpu(directory: &Path) -> CPUStat {
-    let stat = Keyed::read(directory, "cpu.stat");
+    let stat = FlatKeyed::read(directory, "cpu.stat");
     CPUStat {
         usage_usec: stat.get("usage_usec"),
         user_usec: stat.get("user_usec"),
@@ -44,7 +44,7 @@ fn cpu(directory: &Path) -> CPUStat {
 }
 
 fn memory(directory: &Path) -> MemoryStat {
-    let stat = Keyed::read(directory, "memory.stat");
+    let stat = FlatKeyed::read(directory, "memory.stat");
     MemoryStat {
         anon: stat.get("anon"),
         file: stat.get("file"),
@@ -88,14 +88,14 @@ fn memory(directory: &Path) -> MemoryStat {
     }
 }
 
-/// Kernels since 5.9 count anonymous memory and files apart.
-fn refaults(stat: &Keyed, what: &str) -> u64 {
+/// Adds the counters of anonymous memory and of files. Kernels before 5.9 have one counter for both.
+fn refaults(stat: &FlatKeyed, what: &str) -> u64 {
     let read = |suffix: &str| stat.get(&format!("workingset_{what}{suffix}"));
     read("").saturating_add(read("_anon")).saturating_add(read("_file"))
 }
 
 fn events(directory: &Path) -> MemoryEvents {
-    let events = Keyed::read(directory, "memory.events");
+    let events = FlatKeyed::read(directory, "memory.events");
     MemoryEvents {
         low: events.get("low"),
         high: events.get("high"),
@@ -115,7 +115,7 @@ fn io(directory: &Path) -> IOStat {
     io
 }
 
-/// `MAJOR:MINOR rbytes=N wbytes=N …`
+/// Parses a line of `io.stat`: `MAJOR:MINOR rbytes=N wbytes=N …`.
 fn io_entry(line: &str) -> Option<IOEntry> {
     let (device, pairs) = line.split_once(' ')?;
     let (major, minor) = device.split_once(':')?;
@@ -144,14 +144,14 @@ fn hugetlb(directory: &Path) -> Vec<HugeTlbStat> {
         let mut stat = HugeTlbStat::new();
         stat.set_current(number(directory, &format!("hugetlb.{size}.current")));
         stat.set_max(number(directory, &format!("hugetlb.{size}.max")));
-        stat.set_failcnt(Keyed::read(directory, &format!("hugetlb.{size}.events")).get("max"));
+        stat.set_failcnt(FlatKeyed::read(directory, &format!("hugetlb.{size}.events")).get("max"));
         stat.set_pagesize(size);
         stat
     };
     sizes.filter(|size| !size.contains('.')).map(stat).collect()
 }
 
-/// How long processes waited; none where the kernel does not account for it.
+/// Reads pressure stall information (`Documentation/accounting/psi.rst`). `None` if the kernel has none.
 fn pressure(directory: &Path, file: &str) -> Option<PSIStats> {
     let text = fs::read_to_string(directory.join(file)).ok()?;
     let mut stats = PSIStats::new();

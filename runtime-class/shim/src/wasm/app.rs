@@ -1,4 +1,6 @@
-//! What a container runs, if it is WebAssembly: a file of its image, or an artifact.
+//! Finds the WebAssembly component or application that a container runs: a file of its image, or an artifact.
+//!
+//! The image is untrusted: the shim opens files within the root file system only, and bounds what it reads.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,34 +14,38 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{ARTIFACT, artifact};
+use super::{artifact, layout::ARTIFACT};
 use crate::{
     error::{Context as _, Error, Result},
     node::Node,
     spec::Spec,
 };
 
-/// Bytes of a component. The largest known are tens of megabytes.
+/// Bytes of a component. The largest known components have tens of megabytes.
 const COMPONENT_MAX: u64 = 512 << 20;
 /// Components of a `spin.toml`.
 const SOURCES_MAX: usize = 64;
 /// Bytes of a `spin.toml`.
 const MANIFEST_MAX: u64 = 1 << 20;
 
-/// A component, and how it is to be served.
+/// What a WebAssembly container serves: a component, or an application with a `spin.toml`.
 #[derive(Debug)]
 pub(super) struct App {
-    /// Its path in the container.
+    /// Path of the component or the `spin.toml` in the container.
     pub(super) path: String,
-    /// Further arguments: flags of the host.
+    /// The container's further arguments, which are flags of the host.
     pub(super) flags: Vec<String>,
-    /// The artifact's file on the node, shown at `path`.
+    /// Path of the artifact's component on the node. It is mounted at `path`.
     pub(super) artifact: Option<PathBuf>,
-    /// All files that its code depends on, open.
+    /// The open files that the compiled code depends on, with their paths in the container.
     pub(super) files: Vec<(String, File)>,
 }
 
-/// The component that `spec` runs; `None` for an ordinary container.
+/// Finds what `spec` serves. `None` for an ordinary container.
+///
+/// # Errors
+/// `InvalidArgument` when the image names a component and has none, or its `spin.toml` is invalid. When a file of the
+/// image cannot be read.
 pub(super) async fn find(spec: &Spec, rootfs: &Path, id: &str, node: &Node) -> Result<Option<App>> {
     let args = spec.args();
     let Some((program, flags)) = args.split_first() else { return Ok(None) };
@@ -52,7 +58,7 @@ pub(super) async fn find(spec: &Spec, rootfs: &Path, id: &str, node: &Node) -> R
                 return Ok(Some(App { path, flags, artifact: None, files }));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(Error::Io { context: format!("{path} in the image"), source }),
+            Err(source) => return Err(Error::Io { context: format!("open {path} in the image"), source }),
         }
     } else if !is_empty(rootfs) {
         return Ok(None);
@@ -64,7 +70,7 @@ pub(super) async fn find(spec: &Spec, rootfs: &Path, id: &str, node: &Node) -> R
             Ok(Some(App { path: ARTIFACT.to_owned(), flags, artifact: Some(file), files }))
         }
         None if is_app(program) => Err(Error::InvalidArgument(format!(
-            "image {}: it has no file {program}, and is no WebAssembly artifact",
+            "image {}: it has no file {program} and is no WebAssembly artifact: check the container's command",
             spec.annotation("io.kubernetes.cri.image-name").unwrap_or("of this container"),
         ))),
         None => Ok(None),
@@ -72,10 +78,13 @@ pub(super) async fn find(spec: &Spec, rootfs: &Path, id: &str, node: &Node) -> R
 }
 
 impl App {
-    /// Names the compiled code: by the host that compiles, and by each file that goes into it.
-    pub(super) fn key(&self, host: &Path) -> Result<String> {
-        let metadata =
-            fs::metadata(host).context(|| format!("{}: the host beside the shim", host.display()))?;
+    /// Key of the compiled code in the cache, in hexadecimal. It changes with the host's file and with the path and
+    /// content of each of [`Self::files`].
+    ///
+    /// # Errors
+    /// When a file cannot be read, or has more than 512 MiB.
+    pub(super) fn cache_key(&self, host: &Path) -> Result<String> {
+        let metadata = fs::metadata(host).context(|| format!("the host {}", host.display()))?;
         let mut hash = Sha256::new();
         for number in [metadata.dev(), metadata.ino(), metadata.size()] {
             hash.update(number.to_le_bytes());
@@ -91,7 +100,7 @@ impl App {
     }
 }
 
-/// Whether an image's program is one that the host serves.
+/// Whether a container's program is a file that the host serves.
 fn is_app(program: &str) -> bool {
     program.ends_with(".wasm") || Path::new(program).file_name().is_some_and(|name| name == "spin.toml")
 }
@@ -100,21 +109,21 @@ fn is_empty(directory: &Path) -> bool {
     fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Opens a regular file as the container will see it: no link leads out of `rootfs`.
+/// Opens a regular file of the image. Symbolic links and `..` resolve within `rootfs` (`openat2(2)`, `RESOLVE_IN_ROOT`).
 fn open_within(rootfs: &Path, path: &str) -> io::Result<File> {
     let directory =
         rustix::fs::open(rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    // Looked at before it is opened: to open a device may be to use it.
+    // O_PATH: check the type of the file first, because opening a device can have an effect.
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let found =
         File::from(rustix::fs::openat2(directory, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?);
     if !found.metadata()?.is_file() {
-        return Err(io::Error::other("no regular file"));
+        return Err(io::Error::other("not a regular file"));
     }
     File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))
 }
 
-/// `file`, and where it is a `spin.toml`, the components that it names.
+/// The files that the code of `path` depends on: `file` itself, and for a `spin.toml` the components that it names.
 fn files(rootfs: &Path, path: &str, mut file: File) -> Result<Vec<(String, File)>> {
     #[derive(Deserialize)]
     struct Manifest {
@@ -134,7 +143,7 @@ fn files(rootfs: &Path, path: &str, mut file: File) -> Result<Vec<(String, File)
         toml::from_str(&text).map_err(|error| Error::InvalidArgument(format!("{path}: {error}")))?;
     let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
     let sources = manifest.component.into_values().filter_map(|component| component.source);
-    // Once each, however many components name it.
+    // A set: several components may have the same source.
     let sources: BTreeSet<PathBuf> =
         sources.filter_map(|source| Some(directory.join(source.as_str()?))).collect();
     if sources.len() > SOURCES_MAX {
@@ -143,7 +152,7 @@ fn files(rootfs: &Path, path: &str, mut file: File) -> Result<Vec<(String, File)
     let mut files = vec![(path.to_owned(), file)];
     for source in sources {
         let source = source.to_string_lossy().into_owned();
-        // One that is missing is the compiler's to complain about, which knows what else may be wrong.
+        // The compiler reports a missing file, together with other errors of the manifest.
         if let Ok(component) = open_within(rootfs, &source) {
             files.push((source, component));
         }
@@ -151,7 +160,7 @@ fn files(rootfs: &Path, path: &str, mut file: File) -> Result<Vec<(String, File)
     Ok(files)
 }
 
-/// The digest of all of a file.
+/// SHA-256 of a file's content. An error if the file has more than `limit` bytes.
 fn digest(file: &File, limit: u64) -> io::Result<[u8; 32]> {
     use std::os::unix::fs::FileExt as _;
     let mut hash = Sha256::new();
@@ -177,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_that_are_served() {
+    fn programs_that_the_host_serves() {
         for program in ["/gists.wasm", "app.wasm", "/spin.toml", "spin.toml", "/etc/app/spin.toml"] {
             assert!(is_app(program), "{program}");
         }
@@ -187,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn no_link_leads_out_of_the_image() {
+    fn no_symbolic_link_leads_out_of_the_image() {
         let directory = tempfile::tempdir().unwrap();
         let rootfs = directory.path().join("rootfs");
         fs::create_dir(&rootfs).unwrap();
@@ -208,11 +217,11 @@ mod tests {
     fn key(rootfs: &Path, path: &str) -> String {
         let files = files(rootfs, path, open_within(rootfs, path).unwrap()).unwrap();
         let app = App { path: path.to_owned(), flags: Vec::new(), artifact: None, files };
-        app.key(&rootfs.join("host")).unwrap()
+        app.cache_key(&rootfs.join("host")).unwrap()
     }
 
     #[test]
-    fn the_code_s_name_follows_the_files_and_the_host() {
+    fn the_cache_key_changes_with_the_files_and_the_host() {
         let directory = tempfile::tempdir().unwrap();
         let rootfs = directory.path();
         let manifest = "[component.a]\nsource = \"a.wasm\"\n[component.b]\nsource = { url = \"x\" }\n";
@@ -230,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_manifest_is_named() {
+    fn an_error_names_the_invalid_manifest() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("spin.toml"), "= no").unwrap();
         let file = open_within(directory.path(), "/spin.toml").unwrap();

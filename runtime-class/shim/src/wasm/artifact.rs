@@ -1,7 +1,8 @@
-//! Images that are WebAssembly artifacts (OCI): no file system, one layer, which is the component.
+//! Images that are OCI WebAssembly artifacts: no file system, and one layer that is the component.
 //!
-//! containerd keeps the layer without unpacking it. It is asked for it over gRPC, by a process that ends afterwards:
-//! such images are rare, and a client of that size would stay in every shim's memory.
+//! Format: the CNCF's "Wasm OCI Artifact layout". containerd stores the layer without unpacking it. The shim reads the
+//! layer over containerd's gRPC API, in a child process that exits afterwards. Such images are rare, and a gRPC client
+//! would otherwise stay in every shim's memory.
 
 use std::{
     ffi::OsString,
@@ -24,60 +25,77 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
-use super::cache::{ARTIFACTS, prune, used};
+use super::cache::{ARTIFACTS, prune, touch};
 use crate::{
     error::{Context as _, Error, Result},
     node::Node,
 };
 
-/// The shim's own command that fetches.
+/// The shim's own command that fetches the component.
 pub(crate) const ACTION: &str = "wasi-http-artifact";
+/// Media type of an artifact's configuration.
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
+/// Media types of a layer that is a component: the layout's own, and an older one of the Bytecode Alliance.
 const LAYERS: [&str; 2] =
     ["application/wasm", "application/vnd.bytecodealliance.wasm.component.layer.v0+wasm"];
+/// Media types of an image index.
 const INDEXES: [&str; 2] =
     ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
-const LIMIT: Duration = Duration::from_secs(60);
+/// Time to connect to containerd. The child process has 5 s more for the rest.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of a manifest or an index.
 const MANIFEST_MAX: u64 = 4 << 20;
 /// Bytes of a component.
 const LAYER_MAX: u64 = 512 << 20;
 
-/// The component of container `id`'s image, as a file of the node; `None` if the image is no artifact.
+/// Saves the component of container `id`'s image as a file of the node, and returns its path. `None` if the image is no
+/// WebAssembly artifact.
+///
+/// # Errors
+/// `InvalidArgument` when the image is an artifact without exactly one component, or containerd cannot be asked.
 pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<PathBuf>> {
     let directory = node.cache.join(ARTIFACTS);
     DirBuilder::new().recursive(true).mode(0o755).create(&directory).context(|| directory.display())?;
-    let answer = directory.join(format!("{id}.answer"));
-    let output = File::create(&answer).context(|| answer.display())?;
+    let output_file = directory.join(format!("{id}.answer"));
+    let output = File::create(&output_file).context(|| output_file.display())?;
     let mut command = Command::new("/proc/self/exe");
     command.arg(ACTION).args([&node.address, &node.namespace, id]).arg(&directory);
     command.env_clear().stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
-    let (_, exit) = node.reaper.spawn(&mut command).context(|| "cannot ask containerd for the image")?;
-    let ended = timeout(LIMIT + Duration::from_secs(5), exit).await;
-    let said = fs::read_to_string(&answer).unwrap_or_default();
-    // Best effort: the next question of this container overwrites it.
-    let _ = fs::remove_file(&answer);
+    let (_, exit) = node.reaper.spawn(&mut command).context(|| format!("start {ACTION}"))?;
+    let ended = timeout(CONNECT_TIMEOUT + Duration::from_secs(5), exit).await;
+    let text = fs::read_to_string(&output_file).unwrap_or_default();
+    // Best effort: the next call for this container overwrites the file.
+    let _ = fs::remove_file(&output_file);
     match ended {
         Ok(Ok(exit)) if exit.status == 0 => {
-            let component = Some(said).filter(|path| !path.is_empty()).map(PathBuf::from);
+            let component = Some(text).filter(|path| !path.is_empty()).map(PathBuf::from);
             if let Some(component) = &component {
-                used(component);
+                touch(component);
                 prune(&directory, component);
             }
             Ok(component)
         }
-        Ok(Ok(_)) => Err(Error::InvalidArgument(said)),
-        _ => Err(Error::Other("containerd does not answer for the image".to_owned())),
+        Ok(Ok(_)) => Err(Error::InvalidArgument(text)),
+        _ => Err(Error::Other(format!(
+            "container {id}: containerd at {} did not return its image in time",
+            node.address
+        ))),
     }
 }
 
-/// The command [`ACTION`]: prints the component's path, or nothing if the image is no artifact.
+/// The command [`ACTION`]: returns the component's path, or an empty text if the image is no WebAssembly artifact.
+///
+/// # Errors
+/// As [`fetch`]; the shim takes the error's text from the command's standard output.
 pub(crate) fn run(args: &[OsString]) -> Result<String> {
     let [address, namespace, id, directory] = args else {
-        return Err(Error::InvalidArgument("wrong arguments".to_owned()));
+        return Err(Error::InvalidArgument(format!("{ACTION}: want 4 arguments, got {}", args.len())));
     };
     let text = |arg: &OsString| arg.to_string_lossy().into_owned();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context(|| "runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context(|| "start the async runtime")?;
     let found = runtime.block_on(async {
         let image = Image::of(&text(address), &text(namespace), &text(id)).await?;
         image.component(Path::new(directory)).await
@@ -85,6 +103,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<String> {
     Ok(found.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default())
 }
 
+/// A content descriptor (OCI image specification, `descriptor.md`).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Descriptor {
@@ -95,34 +114,35 @@ struct Descriptor {
     size: u64,
 }
 
+/// An image manifest or an image index (OCI image specification, `manifest.md` and `image-index.md`).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Manifest {
+struct OciManifest {
     config: Option<Descriptor>,
     #[serde(default)]
     layers: Vec<Descriptor>,
-    /// An index has these in place of layers.
+    /// The manifests of an index.
     #[serde(default)]
     manifests: Vec<Descriptor>,
 }
 
-/// What a manifest offers.
+/// The kind of image that a manifest describes.
 #[derive(Debug, PartialEq, Eq)]
-enum Choice {
-    /// An ordinary image.
+enum ImageKind {
+    /// An image with a file system.
     Ordinary,
-    /// This layer is the component.
-    Layer(String, u64),
+    /// A WebAssembly artifact: digest of the component's layer, and its size in bytes.
+    Artifact(String, u64),
 }
 
-impl Manifest {
-    fn choose(&self, image: &str) -> Result<Choice> {
+impl OciManifest {
+    fn kind(&self, image: &str) -> Result<ImageKind> {
         let is_component = |layer: &&Descriptor| LAYERS.contains(&layer.media_type.as_str());
         let mut components = self.layers.iter().filter(is_component);
         let configured = self.config.as_ref().is_some_and(|config| config.media_type == CONFIG);
         match (components.next(), components.next()) {
-            (Some(layer), None) => Ok(Choice::Layer(layer.digest.clone(), layer.size)),
-            (None, _) if !configured => Ok(Choice::Ordinary),
+            (Some(layer), None) => Ok(ImageKind::Artifact(layer.digest.clone(), layer.size)),
+            (None, _) if !configured => Ok(ImageKind::Ordinary),
             (None, _) => Err(Error::InvalidArgument(format!(
                 "image {image}: none of its {} layers is of type {}",
                 self.layers.len(),
@@ -136,7 +156,7 @@ impl Manifest {
     }
 }
 
-/// An image in containerd's stores.
+/// An image in containerd's image store, and a connection to containerd.
 struct Image {
     name: String,
     digest: String,
@@ -146,18 +166,20 @@ struct Image {
 
 impl Image {
     async fn of(address: &str, namespace: &str, id: &str) -> Result<Self> {
-        let told =
-            |error: &dyn std::fmt::Display| Error::Other(format!("containerd, container {id}: {error}"));
-        let channel =
-            timeout(LIMIT, containerd_client::connect(address)).await.map_err(|error| told(&error))?;
+        let failed = |error: &dyn std::fmt::Display| {
+            Error::Other(format!("ask containerd for the image of container {id}: {error}"))
+        };
+        let channel = timeout(CONNECT_TIMEOUT, containerd_client::connect(address))
+            .await
+            .map_err(|error| failed(&error))?;
         let channel = channel.map_err(|error| Error::Other(format!("{address}: {error}")))?;
         let request = GetContainerRequest { id: id.to_owned() };
         let request = with_namespace!(request, namespace);
         let container =
-            ContainersClient::new(channel.clone()).get(request).await.map_err(|error| told(&error))?;
+            ContainersClient::new(channel.clone()).get(request).await.map_err(|error| failed(&error))?;
         let name = container.into_inner().container.map(|container| container.image).unwrap_or_default();
         let request = with_namespace!(GetImageRequest { name: name.clone() }, namespace);
-        let image = ImagesClient::new(channel.clone()).get(request).await.map_err(|error| told(&error))?;
+        let image = ImagesClient::new(channel.clone()).get(request).await.map_err(|error| failed(&error))?;
         let target = image.into_inner().image.and_then(|image| image.target);
         let digest = target.map(|target| target.digest).unwrap_or_default();
         Ok(Self { name, digest, namespace: namespace.to_owned(), channel })
@@ -168,39 +190,41 @@ impl Image {
         if let [only] = manifest.manifests.as_slice() {
             manifest = self.manifest(&only.digest.clone()).await?;
         } else if !manifest.manifests.is_empty() {
-            manifest = self.pick(&manifest).await?;
+            manifest = self.first_artifact(&manifest).await?;
         }
-        match manifest.choose(&self.name)? {
-            Choice::Ordinary => Ok(None),
-            Choice::Layer(digest, size) => self.save(&digest, size, directory).await.map(Some),
+        match manifest.kind(&self.name)? {
+            ImageKind::Ordinary => Ok(None),
+            ImageKind::Artifact(digest, size) => self.save(&digest, size, directory).await.map(Some),
         }
     }
 
-    /// The first artifact of an index.
-    async fn pick(&self, index: &Manifest) -> Result<Manifest> {
+    /// The first WebAssembly artifact of an index; an empty manifest if there is none.
+    async fn first_artifact(&self, index: &OciManifest) -> Result<OciManifest> {
         for descriptor in index.manifests.iter().filter(|entry| !INDEXES.contains(&entry.media_type.as_str()))
         {
-            // Manifests of other platforms may not have been fetched.
+            // containerd may not have fetched the manifests of other platforms.
             let Ok(manifest) = self.manifest(&descriptor.digest).await else { continue };
-            if !matches!(manifest.choose(&self.name), Ok(Choice::Ordinary)) {
+            if !matches!(manifest.kind(&self.name), Ok(ImageKind::Ordinary)) {
                 return Ok(manifest);
             }
         }
-        Ok(Manifest { config: None, layers: Vec::new(), manifests: Vec::new() })
+        Ok(OciManifest { config: None, layers: Vec::new(), manifests: Vec::new() })
     }
 
-    async fn manifest(&self, digest: &str) -> Result<Manifest> {
+    async fn manifest(&self, digest: &str) -> Result<OciManifest> {
         let mut text = Vec::new();
         self.read(digest, MANIFEST_MAX, &mut text).await?;
-        serde_json::from_slice(&text)
-            .map_err(|error| Error::InvalidArgument(format!("image {}, {digest}: {error}", self.name)))
+        serde_json::from_slice(&text).map_err(|error| {
+            Error::InvalidArgument(format!("image {}, manifest {digest}: {error}", self.name))
+        })
     }
 
-    /// Writes the layer to a file named by its digest, unless it is there.
+    /// Writes the layer to a file whose name is the digest. An existing file of the right size is kept.
     async fn save(&self, digest: &str, size: u64, directory: &Path) -> Result<PathBuf> {
         let hex = digest.strip_prefix("sha256:").filter(|hex| hex.chars().all(|c| c.is_ascii_hexdigit()));
-        let hex =
-            hex.ok_or_else(|| Error::InvalidArgument(format!("image {}: digest {digest}", self.name)))?;
+        let hex = hex.ok_or_else(|| {
+            Error::InvalidArgument(format!("image {}: {digest} is no sha256 digest", self.name))
+        })?;
         let path = directory.join(format!("{hex}.wasm"));
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == size) {
             return Ok(path);
@@ -213,34 +237,41 @@ impl Image {
             Err(error) => Err(error),
         };
         if saved.is_err() {
-            // The error that counts is the one that is returned.
+            // Best effort: the first error is the one to report.
             let _ = fs::remove_file(&temporary);
         }
         saved.map(|()| path)
     }
 
-    /// Copies content, and checks that it is what its digest says.
+    /// Copies content from containerd's content store, and verifies its digest.
+    ///
+    /// # Errors
+    /// When there is no such content, its digest does not match, or it has more than `limit` bytes.
     async fn read(&self, digest: &str, limit: u64, to: &mut impl std::io::Write) -> Result<()> {
-        let told = |reason: &dyn std::fmt::Display| {
+        let failed = |reason: &dyn std::fmt::Display| {
             Error::Other(format!("image {}, content {digest}: {reason}", self.name))
         };
         let namespace = &self.namespace;
         let request = ReadContentRequest { digest: digest.to_owned(), offset: 0, size: 0 };
         let request = with_namespace!(request, namespace);
-        let answer =
-            ContentClient::new(self.channel.clone()).read(request).await.map_err(|error| told(&error))?;
-        let mut chunks = answer.into_inner();
+        let response =
+            ContentClient::new(self.channel.clone()).read(request).await.map_err(|error| failed(&error))?;
+        let mut chunks = response.into_inner();
         let (mut hash, mut length) = (Sha256::new(), 0_u64);
-        while let Some(chunk) = chunks.message().await.map_err(|error| told(&error))? {
+        while let Some(chunk) = chunks.message().await.map_err(|error| failed(&error))? {
             length = length.saturating_add(chunk.data.len() as u64);
             if length > limit {
-                return Err(told(&format!("more than {limit} bytes")));
+                return Err(failed(&format!("more than {limit} bytes")));
             }
             hash.update(&chunk.data);
-            to.write_all(&chunk.data).map_err(|error| told(&error))?;
+            to.write_all(&chunk.data).map_err(|error| failed(&error))?;
         }
         let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        if digest.strip_prefix("sha256:") == Some(&hex) { Ok(()) } else { Err(told(&format!("is {hex}"))) }
+        if digest.strip_prefix("sha256:") == Some(&hex) {
+            Ok(())
+        } else {
+            Err(failed(&format!("its bytes have the digest sha256:{hex}")))
+        }
     }
 }
 
@@ -250,19 +281,20 @@ mod tests {
 
     use super::*;
 
-    fn choose(manifest: serde_json::Value) -> Result<Choice> {
-        serde_json::from_value::<Manifest>(manifest).unwrap().choose("example/app:1")
+    fn kind(manifest: serde_json::Value) -> Result<ImageKind> {
+        serde_json::from_value::<OciManifest>(manifest).unwrap().kind("example/app:1")
     }
 
-    fn layer(kind: &str, digest: &str) -> serde_json::Value {
-        json!({"mediaType": kind, "digest": digest, "size": 7})
+    fn layer(media_type: &str, digest: &str) -> serde_json::Value {
+        json!({"mediaType": media_type, "digest": digest, "size": 7})
     }
 
     #[test]
     fn both_types_of_layer_are_components() {
-        for kind in LAYERS {
-            let manifest = json!({"config": layer(CONFIG, "sha256:c"), "layers": [layer(kind, "sha256:a")]});
-            assert_eq!(choose(manifest).unwrap(), Choice::Layer("sha256:a".to_owned(), 7));
+        for media_type in LAYERS {
+            let layers = [layer(media_type, "sha256:a")];
+            let manifest = json!({"config": layer(CONFIG, "sha256:c"), "layers": layers});
+            assert_eq!(kind(manifest).unwrap(), ImageKind::Artifact("sha256:a".to_owned(), 7));
         }
     }
 
@@ -270,14 +302,14 @@ mod tests {
     fn other_layers_beside_the_component_do_not_matter() {
         let layers = json!([layer("text/plain", "sha256:t"), layer(LAYERS[0], "sha256:a")]);
         let manifest = json!({"config": layer(CONFIG, "sha256:c"), "layers": layers});
-        assert_eq!(choose(manifest).unwrap(), Choice::Layer("sha256:a".to_owned(), 7));
+        assert_eq!(kind(manifest).unwrap(), ImageKind::Artifact("sha256:a".to_owned(), 7));
     }
 
     #[test]
-    fn an_ordinary_image_is_none() {
+    fn an_ordinary_image_is_no_artifact() {
         let config = layer("application/vnd.oci.image.config.v1+json", "sha256:c");
         let layers = json!([layer("application/vnd.oci.image.layer.v1.tar+gzip", "sha256:l")]);
-        assert_eq!(choose(json!({"config": config, "layers": layers})).unwrap(), Choice::Ordinary);
+        assert_eq!(kind(json!({"config": config, "layers": layers})).unwrap(), ImageKind::Ordinary);
     }
 
     #[test]
@@ -285,7 +317,7 @@ mod tests {
         let layers =
             json!([layer(LAYERS[0], "sha256:a"), layer(LAYERS[1], "sha256:b"), layer(LAYERS[0], "sha256:d")]);
         let error =
-            choose(json!({"config": layer(CONFIG, "sha256:c"), "layers": layers})).unwrap_err().to_string();
+            kind(json!({"config": layer(CONFIG, "sha256:c"), "layers": layers})).unwrap_err().to_string();
         assert!(error.contains("example/app:1") && error.contains("3 layers"), "{error}");
     }
 
@@ -293,7 +325,7 @@ mod tests {
     fn an_artifact_without_a_component_is_refused() {
         let layers = json!([layer("text/plain", "sha256:t")]);
         let error =
-            choose(json!({"config": layer(CONFIG, "sha256:c"), "layers": layers})).unwrap_err().to_string();
+            kind(json!({"config": layer(CONFIG, "sha256:c"), "layers": layers})).unwrap_err().to_string();
         assert!(error.contains("example/app:1") && error.contains("none of its 1 layers"), "{error}");
     }
 }

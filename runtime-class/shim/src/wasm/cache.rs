@@ -1,8 +1,9 @@
-//! Compiled code, kept on the node for all containers.
+//! The node's cache of compiled code.
 //!
-//! Each component has a directory of its own, named by what it was compiled from, and a container sees only its own:
-//! a component that got the better of the compiler could spoil no other one's code. Directories are root's, and appear
-//! complete or not at all.
+//! - Each app has a directory of its own. Its name is a hash of everything that the code depends on.
+//! - A container sees only its own app's directory. A component that exploits the compiler therefore cannot change another
+//!   app's code.
+//! - A directory belongs to root. It appears complete, by renaming, or not at all.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -21,50 +22,54 @@ use nix::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::compile::USER;
+use super::layout::COMPILER_USER;
 use crate::error::{Context as _, Error, Result};
 
-/// Components whose code is kept, and artifacts whose component is; those that were used least recently go first.
-/// Containers that run lose nothing: what they have mounted stays.
+/// Entries that are kept: directories of code, and components of artifacts. The least recently used entry is removed first.
+/// A running container keeps its code: a bind mount outlives the removal of its source.
 const ENTRIES_MAX: usize = 64;
-/// Where components of artifacts lie, in the same directory.
+/// Name of the directory in the cache that holds the components of artifacts.
 pub(super) const ARTIFACTS: &str = "artifacts";
-/// For another shim to finish the same compilation.
-const LOCK_LIMIT: Duration = Duration::from_secs(180);
+/// Time for another shim to finish compiling the same app.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(180);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// The directory of the code named `key`; `compile` fills a fresh one if there is none.
-pub(super) async fn compiled(
+/// Returns the directory with the code of `key`. If there is none, `compile` fills an empty directory with the code. Only
+/// one process of the node compiles the same key at a time; the others wait for its result.
+///
+/// # Errors
+/// What `compile` returns; when a file cannot be created, or the lock is held for more than 180 s.
+pub(super) async fn find_or_compile(
     cache: &Path,
     key: &str,
     compile: impl AsyncFnOnce(&Path) -> Result<()>,
 ) -> Result<PathBuf> {
     let directory = cache.join(key);
-    if used(&directory) {
+    if touch(&directory) {
         return Ok(directory);
     }
     DirBuilder::new().recursive(true).mode(0o755).create(cache).context(|| cache.display())?;
     let lock_file = cache.join(format!("{key}.lock"));
     let lock = lock(&lock_file).await?;
-    if !used(&directory) {
-        let stage = cache.join(format!("{key}.new"));
-        let filled = fill(&stage, &directory, compile).await;
-        // What is left of a failure must not be in the way of another try.
-        let _ = fs::remove_dir_all(&stage);
+    if !touch(&directory) {
+        let staging = cache.join(format!("{key}.new"));
+        let filled = fill(&staging, &directory, compile).await;
+        // Best effort: the next compilation removes the directory too.
+        let _ = fs::remove_dir_all(&staging);
         filled?;
         prune(cache, &directory);
     }
-    // Best effort, and still locked: who waits for it goes on to find the directory.
+    // Best effort. Removed while locked: a process that waits for the lock then finds the directory.
     let _ = fs::remove_file(&lock_file);
     drop(lock);
     Ok(directory)
 }
 
-/// Whether it is there; if so, it was used just now.
-pub(super) fn used(path: &Path) -> bool {
+/// Whether the entry exists. If so, sets its modification time to now: [`prune`] removes the oldest entries.
+pub(super) fn touch(path: &Path) -> bool {
     let now = SystemTime::now();
     File::open(path).is_ok_and(|open| {
-        // Only the order of pruning depends on it.
+        // Best effort: only the order of pruning depends on it.
         let _ = open.set_modified(now);
         true
     })
@@ -76,50 +81,52 @@ async fn lock(path: &Path) -> Result<Flock<File>> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
         match Flock::lock(file.context(|| path.display())?, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
-            Err((_, Errno::EWOULDBLOCK)) if started.elapsed() < LOCK_LIMIT => sleep(LOCK_PAUSE).await,
-            Err((_, error)) => return Err(Error::Other(format!("{}: {error}", path.display()))),
+            Err((_, Errno::EWOULDBLOCK)) if started.elapsed() < LOCK_TIMEOUT => sleep(LOCK_PAUSE).await,
+            Err((_, error)) => return Err(Error::Other(format!("lock {}: {error}", path.display()))),
         }
     }
 }
 
-async fn fill(stage: &Path, directory: &Path, compile: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<()> {
-    match fs::remove_dir_all(stage) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).context(|| stage.display()),
+async fn fill(
+    staging: &Path,
+    directory: &Path,
+    compile: impl AsyncFnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    match fs::remove_dir_all(staging) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).context(|| staging.display()),
         _ => {}
     }
-    DirBuilder::new().mode(0o700).create(stage).context(|| stage.display())?;
-    chown(stage, Some(USER), Some(USER)).context(|| stage.display())?;
-    compile(stage).await?;
-    chown(stage, Some(0), Some(0)).context(|| stage.display())?;
+    DirBuilder::new().mode(0o700).create(staging).context(|| staging.display())?;
+    chown(staging, Some(COMPILER_USER), Some(COMPILER_USER)).context(|| staging.display())?;
+    compile(staging).await?;
+    chown(staging, Some(0), Some(0)).context(|| staging.display())?;
     let mut files = 0_usize;
-    for entry in fs::read_dir(stage).context(|| stage.display())? {
-        adopt(&entry.context(|| stage.display())?.path())?;
+    for entry in fs::read_dir(staging).context(|| staging.display())? {
+        give_to_root(&entry.context(|| staging.display())?.path())?;
         files += 1;
     }
     if files == 0 {
-        return Err(Error::Other("the host compiled the component and kept nothing".to_owned()));
+        return Err(Error::Other(format!("{}: the host compiled no code into it", staging.display())));
     }
-    fs::set_permissions(stage, Permissions::from_mode(0o755)).context(|| stage.display())?;
-    fs::rename(stage, directory).context(|| directory.display())
+    fs::set_permissions(staging, Permissions::from_mode(0o755)).context(|| staging.display())?;
+    fs::rename(staging, directory).context(|| directory.display())
 }
 
-/// Makes a file root's that the compiler's user wrote: a plain one only.
-fn adopt(path: &Path) -> Result<()> {
-    // Neither following a link nor waiting at a fifo.
+/// Makes root the owner of a file that the compiler wrote. Refuses links, devices and other users' files.
+fn give_to_root(path: &Path) -> Result<()> {
+    // O_NOFOLLOW: do not follow a link. O_NONBLOCK: do not wait at a fifo.
     let flags = O_NOFOLLOW | O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).context(|| path.display())?;
     let metadata = file.metadata().context(|| path.display())?;
-    if !metadata.is_file() || metadata.nlink() != 1 || metadata.uid() != USER {
-        return Err(Error::Other(format!(
-            "{}: the compiler left something that is no file of its own",
-            path.display()
-        )));
+    if !metadata.is_file() || metadata.nlink() != 1 || metadata.uid() != COMPILER_USER {
+        return Err(Error::Other(format!("{}: no regular file of the compiler's user", path.display())));
     }
     fchown(&file, Some(0), Some(0)).context(|| path.display())?;
     file.set_permissions(Permissions::from_mode(0o444)).context(|| path.display())
 }
 
-/// Removes what was used least recently beyond [`ENTRIES_MAX`]: directories of code, or files of components.
+/// Removes the least recently used entries of `directory` beyond [`ENTRIES_MAX`]. `keep` is never removed, and only
+/// entries of its kind are: directories of code, or files of components.
 pub(super) fn prune(directory: &Path, keep: &Path) {
     let is_entry =
         |path: &Path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
@@ -137,7 +144,7 @@ pub(super) fn prune(directory: &Path, keep: &Path) {
     for (_, path) in entries.into_iter().take(surplus) {
         let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         if let Err(error) = removed {
-            log::warn!("{}: {error}", path.display());
+            log::warn!("remove {} from the cache: {error}", path.display());
         }
     }
 }
@@ -147,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_go_and_what_is_wanted_stays() {
+    fn pruning_removes_the_oldest_and_keeps_the_wanted_entry() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         fs::create_dir(path(ARTIFACTS)).unwrap();
@@ -166,12 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn a_look_makes_an_entry_young() {
+    fn touching_makes_an_entry_the_newest() {
         let directory = tempfile::tempdir().unwrap();
         let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
         File::open(directory.path()).unwrap().set_modified(old).unwrap();
-        assert!(used(directory.path()));
+        assert!(touch(directory.path()));
         assert!(fs::metadata(directory.path()).unwrap().modified().unwrap() > old);
-        assert!(!used(&directory.path().join("absent")));
+        assert!(!touch(&directory.path().join("absent")));
     }
 }

@@ -1,7 +1,8 @@
-//! Compiling a component before its first start.
+//! Compiles a component before its first start on the node.
 //!
-//! A component is not ours, and a compiler is a large program to show it to. So it runs as a user without rights, in
-//! the image's root file system, without a network, and writes into a directory of this component alone.
+//! A component is untrusted input, and a compiler is a large program with possible bugs. The compiler therefore runs in a
+//! sandbox: as an unprivileged user, with the image's root file system as its root, without a network, and with limits on
+//! time, memory priority and file size. It can write only to a directory for this app.
 
 use std::{
     ffi::OsString,
@@ -25,29 +26,33 @@ use nix::{
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use tokio::time::timeout;
 
-use super::{ARTIFACT, CACHE, DIRECTORY, HOST, app::App};
+use super::{
+    app::App,
+    layout::{ARTIFACT, CODE, COMPILER_USER, DIRECTORY, HOST},
+};
 use crate::{
     error::{Context as _, Error, Result},
     node::Node,
     spec::Spec,
 };
 
-/// The compiler's user and group: no one else's, so that no other program without rights can touch what it writes.
-pub(super) const USER: u32 = 64_999;
-/// The shim's own command that confines itself and becomes the compiler.
+/// The shim's own command that enters the sandbox and executes the compiler.
 pub(crate) const ACTION: &str = "wasi-http-compile";
-/// For one compilation.
-const LIMIT: Duration = Duration::from_secs(120);
-/// Bytes of compiled code.
+/// Wall-clock time for one compilation.
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Bytes of one file of compiled code (`RLIMIT_FSIZE`).
 const FILE_MAX: u64 = 1 << 30;
-/// Seconds of processor time, all threads together.
+/// Seconds of CPU time of all threads together (`RLIMIT_CPU`).
 const CPU_MAX: u64 = 600;
-/// The kernel's highest score: killed before anything else.
+/// Largest `oom_score_adj`: the kernel kills the compiler before other processes.
 const OOM_SCORE: &str = "1000";
-/// Bytes of what the compiler said that are shown.
+/// Bytes at the end of the compiler's standard error that become part of the error message.
 const MESSAGE_MAX: usize = 2_000;
 
-/// Compiles `app` into `directory`, which belongs to [`USER`].
+/// Compiles `app` into `directory`, which belongs to [`COMPILER_USER`].
+///
+/// # Errors
+/// `InvalidArgument`, with the image's name, when the compiler fails or takes longer than 120 s (then it is killed).
 pub(super) async fn compile(
     node: &Node,
     app: &App,
@@ -61,68 +66,69 @@ pub(super) async fn compile(
     let mut command = Command::new("/proc/self/exe");
     command.arg(ACTION).arg(rootfs).arg(&node.host).arg(directory);
     command.arg(app.artifact.as_deref().unwrap_or(Path::new("")));
-    // Neither flags nor variables of the pod: the code does not depend on them, what is wrong with them is the program's
-    // to say when it starts, and with LD_PRELOAD a pod could reach beyond itself.
+    // Without the pod's flags and variables. The code does not depend on them, the host reports wrong ones at its start,
+    // and a variable such as LD_PRELOAD would let a pod run code outside its container.
     command.arg(&app.path).env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).process_group(0);
     let spawned = node.reaper.spawn(&mut command);
-    let (child, exit) = spawned.context(|| "cannot start the compiler")?;
-    let ended = timeout(LIMIT, exit).await;
-    let said = fs::read(&log).unwrap_or_default();
-    // Best effort: the next compilation overwrites it.
+    let (child, exit) = spawned.context(|| "start the compiler")?;
+    let ended = timeout(COMPILE_TIMEOUT, exit).await;
+    let messages = fs::read(&log).unwrap_or_default();
+    // Best effort: the next compilation of this app overwrites the file.
     let _ = fs::remove_file(&log);
     let reason = match ended {
         Ok(Ok(exit)) if exit.status == 0 => return Ok(()),
-        Ok(Ok(exit)) => format!("exit status {}: {}", exit.status, tail(&said)),
-        Ok(Err(_)) => "its exit was lost".to_owned(),
+        Ok(Ok(exit)) => format!("exit status {}: {}", exit.status, tail(&messages)),
+        Ok(Err(_)) => "the compiler's exit status was not collected".to_owned(),
         Err(_) => {
             if let Ok(pid) = i32::try_from(child.id()) {
-                // The group: whatever it started, too. It may have ended meanwhile.
+                // The whole process group. Fails if the process has exited since.
                 let _ = kill(Pid::from_raw(-pid), Signal::SIGKILL);
             }
-            format!("not done after {} s", LIMIT.as_secs())
+            format!("the compiler was killed after {} s", COMPILE_TIMEOUT.as_secs())
         }
     };
     let image = spec.annotation("io.kubernetes.cri.image-name").unwrap_or("of this container");
     Err(Error::InvalidArgument(format!("image {image}: {} cannot be compiled: {reason}", app.path)))
 }
 
-/// The end of what it said, on one line.
-fn tail(said: &[u8]) -> String {
-    let said = said.get(said.len().saturating_sub(MESSAGE_MAX)..).unwrap_or_default();
-    String::from_utf8_lossy(said).split_whitespace().collect::<Vec<_>>().join(" ")
+/// The end of the compiler's messages, on one line.
+fn tail(messages: &[u8]) -> String {
+    let tail = messages.get(messages.len().saturating_sub(MESSAGE_MAX)..).unwrap_or_default();
+    String::from_utf8_lossy(tail).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The command [`ACTION`]: confines this process and becomes the compiler. Returns only what went wrong.
+/// The command [`ACTION`]: enters the sandbox and executes the compiler. Returns only on failure.
 pub(crate) fn run(args: &[OsString]) -> Error {
     let [rootfs, host, directory, artifact, app] = args else {
-        return Error::InvalidArgument("wrong arguments".to_owned());
+        return Error::InvalidArgument(format!("{ACTION}: want 5 arguments, got {}", args.len()));
     };
-    let shown =
-        [(PathBuf::from(host), HOST), (PathBuf::from(directory), CACHE), (PathBuf::from(artifact), ARTIFACT)];
-    if let Err(error) = confine(Path::new(rootfs), &shown) {
+    let bind_mounts =
+        [(PathBuf::from(host), HOST), (PathBuf::from(directory), CODE), (PathBuf::from(artifact), ARTIFACT)];
+    if let Err(error) = enter_sandbox(Path::new(rootfs), &bind_mounts) {
         return error;
     }
-    let failed = Command::new(HOST).arg("compile").args(["--cache-dir", CACHE]).arg(app).exec();
-    Error::Other(format!("{}: {failed}", Path::new(host).display()))
+    let error = Command::new(HOST).arg("compile").args(["--cache-dir", CODE]).arg(app).exec();
+    Error::Other(format!("execute {}: {error}", Path::new(host).display()))
 }
 
-fn confine(rootfs: &Path, shown: &[(PathBuf, &str)]) -> Result<()> {
-    // Where memory is short, the compiler goes first: it must not keep the protection that the shim has.
-    fs::write("/proc/self/oom_score_adj", OOM_SCORE).context(|| "oom_score_adj")?;
+/// Enters the sandbox. `bind_mounts` are paths of the node and their places in `rootfs`; an empty path is left out.
+fn enter_sandbox(rootfs: &Path, bind_mounts: &[(PathBuf, &str)]) -> Result<()> {
+    // The compiler must not inherit the shim's protection from the OOM killer.
+    fs::write("/proc/self/oom_score_adj", OOM_SCORE).context(|| "set oom_score_adj")?;
     let spaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC;
-    unshare(spaces).context(|| "namespaces")?;
+    unshare(spaces).context(|| "create namespaces")?;
     mount::<str, str, str, str>(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)
-        .context(|| "mounts")?;
-    // Of an image's devices none opens, whoever may read them.
+        .context(|| "make the mounts private")?;
+    // MS_NODEV: no device file of the image can be opened, whatever its permissions are.
     let again = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
     mount::<Path, Path, str, str>(Some(rootfs), rootfs, None, MsFlags::MS_BIND | MsFlags::MS_REC, None)
         .and_then(|()| mount::<str, Path, str, str>(None, rootfs, None, again, None))
-        .context(|| rootfs.display())?;
-    // Taken before the change of root, and placed after it: so no link in the image leads the mount elsewhere.
+        .context(|| format!("bind {}", rootfs.display()))?;
+    // Opened before the change of root and mounted after it, so that no symbolic link in the image redirects a mount.
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mut trees = Vec::new();
-    for (source, target) in shown.iter().filter(|(source, _)| !source.as_os_str().is_empty()) {
+    for (source, target) in bind_mounts.iter().filter(|(source, _)| !source.as_os_str().is_empty()) {
         let tree = open_tree(rustix::fs::CWD, source, flags).context(|| source.display())?;
         trees.push((tree, source.is_dir(), *target));
     }
@@ -138,14 +144,14 @@ fn confine(rootfs: &Path, shown: &[(PathBuf, &str)]) -> Result<()> {
         move_mount(tree, "", rustix::fs::CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .context(|| target)?;
     }
-    setrlimit(Resource::RLIMIT_FSIZE, FILE_MAX, FILE_MAX).context(|| "limits")?;
-    setrlimit(Resource::RLIMIT_CPU, CPU_MAX, CPU_MAX).context(|| "limits")?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).context(|| "limits")?;
-    let (user, group) = (Uid::from_raw(USER), Gid::from_raw(USER));
-    setgroups(&[]).context(|| "groups")?;
-    setresgid(group, group, group).context(|| "group")?;
-    setresuid(user, user, user).context(|| "user")?;
-    set_no_new_privs().context(|| "privileges")?;
-    // Not to outlive the shim. Last, for the kernel forgets it when the user changes.
-    set_pdeathsig(Signal::SIGKILL).context(|| "parent's death")
+    setrlimit(Resource::RLIMIT_FSIZE, FILE_MAX, FILE_MAX).context(|| "set RLIMIT_FSIZE")?;
+    setrlimit(Resource::RLIMIT_CPU, CPU_MAX, CPU_MAX).context(|| "set RLIMIT_CPU")?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).context(|| "set RLIMIT_CORE")?;
+    let (user, group) = (Uid::from_raw(COMPILER_USER), Gid::from_raw(COMPILER_USER));
+    setgroups(&[]).context(|| "drop supplementary groups")?;
+    setresgid(group, group, group).context(|| "set the group")?;
+    setresuid(user, user, user).context(|| "set the user")?;
+    set_no_new_privs().context(|| "set no_new_privs")?;
+    // The compiler must not outlive the shim. Last, because the kernel clears this setting when the user changes.
+    set_pdeathsig(Signal::SIGKILL).context(|| "set the parent-death signal")
 }

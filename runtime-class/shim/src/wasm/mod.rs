@@ -1,11 +1,13 @@
-//! WebAssembly containers: the specification is rewritten so that `runc` starts our host, which serves the component.
-//! All else (user, limits, mounts, environment, seccomp) stays as the pod has it, and means what it means for any
+//! WebAssembly containers: rewrites the OCI specification so that `runc` starts the host, which serves the component.
+//!
+//! User, limits, mounts, environment and seccomp profile stay as the pod has them. They have the same effect as for any
 //! other container.
 
 mod app;
 mod artifact;
 mod cache;
 mod compile;
+mod layout;
 mod rewrite;
 
 use std::path::Path;
@@ -21,27 +23,21 @@ use crate::{
     spec::Spec,
 };
 
-/// Where the container sees what the shim adds.
-const DIRECTORY: &str = "/.wasi-http";
-/// The program that serves.
-const HOST: &str = "/.wasi-http/wasi-http-host";
-/// The compiled code of this one component.
-const CACHE: &str = "/.wasi-http/cache";
-/// The component, where the image is an artifact without a file system.
-const ARTIFACT: &str = "/.wasi-http/app.wasm";
-
-/// Rewrites `spec` if its container is a WebAssembly one, and says whether it is.
+/// Rewrites `spec` if the container's program is a WebAssembly component, and returns whether it is.
+///
+/// Compiles the component unless the node's cache has its code. `rootfs` is the mounted root file system, and `id` the
+/// container's id.
 ///
 /// # Errors
-/// When the image holds no component after all, or one that cannot be compiled.
+/// `InvalidArgument` when the image lacks the component that it names, or the component cannot be compiled.
 pub(crate) async fn prepare(spec: &mut Spec, rootfs: &Path, id: &str, node: &Node) -> Result<bool> {
     let Some(app) = app::find(spec, rootfs, id, node).await? else { return Ok(false) };
-    // A large component takes long to read, and the pod's other containers are not to wait for that.
+    // In a thread of its own: reading a large component takes long, and must not delay calls for other containers.
     let host = node.host.clone();
-    let read = spawn_blocking(move || (app.key(&host), app)).await;
-    let (key, app) = read.map_err(|error| Error::Other(format!("reading the component: {error}")))?;
+    let read = spawn_blocking(move || (app.cache_key(&host), app)).await;
+    let (key, app) = read.map_err(|error| Error::Other(format!("read the component: {error}")))?;
     let key = key?;
-    let code = cache::compiled(&node.cache, &key, async |directory| {
+    let code = cache::find_or_compile(&node.cache, &key, async |directory| {
         compile::compile(node, &app, spec, rootfs, directory).await
     })
     .await?;

@@ -1,16 +1,22 @@
-//! The specification of a WebAssembly container, as `runc` gets it.
+//! Rewrites the OCI specification of a WebAssembly container.
 
 use std::path::Path;
 
-use super::{ARTIFACT, CACHE, HOST, app::App};
+use super::{
+    app::App,
+    layout::{ARTIFACT, CODE, HOST},
+};
 use crate::spec::Spec;
 
-/// Where requests are answered, unless the pod says otherwise; `PORT` has its say.
+/// Default port for requests. The pod's variable `PORT` overrides it.
 const PORT: &str = "8080";
-/// Where the kubelet and Prometheus ask.
+/// Default port for probes and metrics.
 const ADMIN_PORT: &str = "9090";
 
-/// Makes `spec` serve `app` with `host`, both files of the node, and `code`, the directory of its compiled code.
+/// Rewrites `spec` so that the host serves `app`.
+///
+/// On the node, `host` is the host's file and `code` the directory with the app's compiled code. A variable or a flag of
+/// the pod wins over the shim's defaults.
 pub(super) fn rewrite(spec: &mut Spec, app: &App, host: &Path, code: &Path) {
     let mut args = vec![HOST.to_owned(), "serve".to_owned(), app.path.clone()];
     args.extend(app.flags.iter().cloned());
@@ -20,7 +26,7 @@ pub(super) fn rewrite(spec: &mut Spec, app: &App, host: &Path, code: &Path) {
     let defaults = [
         ("WASI_HTTP_HOST_LISTEN", "--listen", format!("{any}:{port}")),
         ("WASI_HTTP_HOST_ADMIN_LISTEN", "--admin-listen", format!("{any}:{ADMIN_PORT}")),
-        ("WASI_HTTP_HOST_CACHE_DIR", "--cache-dir", CACHE.to_owned()),
+        ("WASI_HTTP_HOST_CACHE_DIR", "--cache-dir", CODE.to_owned()),
     ];
     for (variable, flag, value) in defaults {
         if spec.variable(variable).is_none() && !has_flag(&app.flags, flag) {
@@ -28,20 +34,20 @@ pub(super) fn rewrite(spec: &mut Spec, app: &App, host: &Path, code: &Path) {
         }
     }
     spec.add_mount(&host.to_string_lossy(), HOST);
-    spec.add_mount(&code.to_string_lossy(), CACHE);
+    spec.add_mount(&code.to_string_lossy(), CODE);
     if let Some(artifact) = &app.artifact {
         spec.add_mount(&artifact.to_string_lossy(), ARTIFACT);
     }
 }
 
-/// `--flag value` or `--flag=value`.
+/// Whether `flags` contain `flag`, as `--flag value` or `--flag=value`.
 fn has_flag(flags: &[String], flag: &str) -> bool {
     flags
         .iter()
         .any(|given| given.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
 }
 
-/// Both families where the kernel has both.
+/// The address to listen at: IPv6 and IPv4 if the kernel has IPv6, else IPv4.
 fn any_address() -> &'static str {
     if Path::new("/proc/sys/net/ipv6").exists() { "[::]" } else { "0.0.0.0" }
 }
@@ -55,7 +61,7 @@ mod tests {
     use super::*;
 
     const HOST_FILE: &str = "/opt/wasi-http/bin/wasi-http-host";
-    const CODE: &str = "/var/lib/wasi-http/cache/0123";
+    const CODE_DIRECTORY: &str = "/var/lib/wasi-http/cache/0123";
 
     fn app(path: &str, flags: &[&str]) -> App {
         App {
@@ -74,7 +80,7 @@ mod tests {
             "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
             "linux": {"unknownToUs": {"kept": true}},
         }));
-        rewrite(&mut spec, app, Path::new(HOST_FILE), Path::new(CODE));
+        rewrite(&mut spec, app, Path::new(HOST_FILE), Path::new(CODE_DIRECTORY));
         spec.value().clone()
     }
 
@@ -84,7 +90,7 @@ mod tests {
         pairs.filter_map(|pair| Some(pair.strip_prefix(name)?.strip_prefix('=')?.to_owned())).collect()
     }
 
-    /// The whole of it: what is added, and that nothing else is touched.
+    /// Compares the whole specification: nothing else may change.
     #[test]
     fn a_component_of_the_image() {
         let process = json!({
@@ -126,7 +132,7 @@ mod tests {
                     {
                         "destination": "/.wasi-http/cache",
                         "type": "bind",
-                        "source": CODE,
+                        "source": CODE_DIRECTORY,
                         "options": ["bind", "ro", "nosuid", "nodev"],
                     },
                 ],
@@ -144,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_pod_says_by_variable_or_flag_stands() {
+    fn a_variable_or_flag_of_the_pod_wins() {
         let given = json!({"args": ["/a.wasm"], "env": ["WASI_HTTP_HOST_LISTEN=127.0.0.1:1"]});
         let flags = ["--admin-listen=127.0.0.1:2", "--cache-dir", "/tmp"];
         let spec = rewritten(&given, &app("/a.wasm", &flags));
@@ -154,13 +160,13 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_that_only_begins_like_another_is_not_it() {
+    fn a_longer_flag_with_the_same_prefix_does_not_count() {
         let spec = rewritten(&json!({"args": ["/a.wasm"]}), &app("/a.wasm", &["--listener"]));
         assert_eq!(env(&spec, "WASI_HTTP_HOST_LISTEN").len(), 1);
     }
 
     #[test]
-    fn an_artifact_is_shown_where_it_is_served_from() {
+    fn an_artifact_is_mounted_where_the_host_serves_it() {
         let mut artifact = app(ARTIFACT, &[]);
         artifact.artifact = Some(PathBuf::from("/var/lib/wasi-http/cache/artifacts/ab.wasm"));
         let spec = rewritten(&json!({"args": ["anything"], "env": []}), &artifact);

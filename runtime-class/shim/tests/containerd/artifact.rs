@@ -1,4 +1,4 @@
-//! Images that are WebAssembly artifacts. containerd 1.6 cannot hold them.
+//! Images that are WebAssembly artifacts. containerd 1.6 cannot store them.
 
 use std::fs;
 
@@ -20,8 +20,8 @@ use crate::{
 const TYPES: [&str; 2] =
     ["application/wasm", "application/vnd.bytecodealliance.wasm.component.layer.v0+wasm"];
 
-/// Makes a container as CRI does: of the artifact by name, on a root file system with nothing in it, with a command
-/// that nobody asks for. `ctr` would want to unpack the image.
+/// Creates a container as CRI does: with the artifact's name as its image, an empty root file system, and a command that
+/// has no meaning. `ctr` would fail to unpack the image.
 fn create(daemon: &Daemon, id: &str, env: &[String]) {
     let rootfs = daemon.path("empty");
     fs::create_dir_all(&rootfs).unwrap();
@@ -56,11 +56,11 @@ fn create(daemon: &Daemon, id: &str, env: &[String]) {
 }
 
 #[test]
-fn each_type_of_layer() {
+fn each_media_type_of_a_component() {
     for kind in TYPES {
         let daemon = Daemon::start();
         if !daemon.is_2() {
-            println!("NOT RUN: this containerd cannot hold an artifact");
+            println!("NOT RUN: this containerd cannot store an artifact");
             return;
         }
         daemon.import(&image::artifact(&[(kind, gists_wasm())]));
@@ -77,7 +77,7 @@ fn each_type_of_layer() {
 fn two_components_are_refused() {
     let daemon = Daemon::start();
     if !daemon.is_2() {
-        println!("NOT RUN: this containerd cannot hold an artifact");
+        println!("NOT RUN: this containerd cannot store an artifact");
         return;
     }
     daemon.import(&image::artifact(&[(TYPES[0], gists_wasm()), (TYPES[1], b"\0asm".to_vec())]));

@@ -1,17 +1,18 @@
-//! A component as a restricted pod has it: without root, rights, and a root file system to write to.
+//! A component in a restricted pod: without root, without capabilities, with a read-only root file system.
 
 use std::fs;
 
 use serde_json::{Value, json};
 
 use crate::{
-    daemon::{Daemon, RUNTIME, eventually},
+    daemon::{Daemon, RUNTIME},
     http::{free_port, get},
     image::gists_wasm,
     observe::process_status,
+    wait::eventually,
 };
 
-/// The specification that containerd's CRI makes of a restricted pod.
+/// The specification that containerd's CRI plugin generates for a restricted pod.
 fn specification(rootfs: &str, env: &[String]) -> Value {
     json!({
         "ociVersion": "1.0.2",
@@ -90,21 +91,21 @@ fn a_restricted_component() {
         assert!(mount.split(' ').nth(5).unwrap().split(',').any(|option| option == "ro"), "{mount}");
     }
     assert_eq!(fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap().trim(), "900");
-    eventually("its account", || {
+    eventually("the memory limit in the statistics", || {
         let metrics = daemon.ctr(&["task", "metrics", "a"]);
         metrics.contains("268435456").then_some(())
     });
     assert_eq!(daemon.end("a", "SIGTERM"), 0);
 }
 
-/// What a pod says of the cache does not lead the compiler, which runs on the node, anywhere else.
+/// A pod's variables and a symbolic link in its image do not redirect the compiler, which runs on the node.
 #[test]
-fn settings_do_not_lead_the_compiler_astray() {
+fn a_pod_cannot_redirect_the_compiler() {
     let daemon = Daemon::start();
     let rootfs = daemon.path("image");
     fs::create_dir(&rootfs).unwrap();
     fs::write(rootfs.join("gists.wasm"), gists_wasm()).unwrap();
-    // A link where the shim shows its own files: nothing may be mounted or made where it points to.
+    // A link in place of the shim's directory in the image. The shim must not mount or create anything at its target.
     let target = daemon.path("target");
     fs::create_dir(&target).unwrap();
     std::os::unix::fs::symlink(&target, rootfs.join(".wasi-http")).unwrap();
@@ -127,7 +128,7 @@ fn settings_do_not_lead_the_compiler_astray() {
         file.to_str().unwrap(),
         "a",
     ]);
-    // Whether `runc` takes such an image is its affair.
+    // `runc` may accept or refuse such an image.
     println!("{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(fs::read_dir(&target).unwrap().count(), 0, "something was made outside of the image");
+    assert_eq!(fs::read_dir(&target).unwrap().count(), 0, "the shim created files outside the image");
 }

@@ -1,4 +1,4 @@
-//! A containerd of our own.
+//! A containerd for one test, and the `ctr` commands that the tests use.
 
 use std::{
     env, fs,
@@ -16,42 +16,14 @@ use tempfile::TempDir;
 use crate::{
     image::{self, Image},
     observe::{Events, process_status},
+    programs::{find, required},
+    wait::eventually,
 };
 
 pub(crate) const RUNTIME: &str = "io.containerd.wasi-http.v1";
-/// In the environment of containerd, and thus of the shim: no container may ever see it.
+/// A variable in the environment of containerd. Neither the shim nor a container may see it.
 pub(crate) const NODE_SECRET: &str = "NODE_SECRET=of-the-node";
-/// For anything to happen that must happen, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Repeats `check` until it gives something.
-pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = check() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not within {} s: {what}", PATIENCE.as_secs());
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// A required file: from the variable `name`, else from the PATH as `program`.
-pub(crate) fn required(name: &str, program: &str) -> PathBuf {
-    if let Some(path) = env::var_os(name) {
-        let path = PathBuf::from(path);
-        assert!(path.is_file(), "{name}={} is no file", path.display());
-        return path;
-    }
-    find(program).unwrap_or_else(|| panic!("set {name}, or put {program} on the PATH"))
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
-}
-
-/// containerd, and what it runs.
+/// A containerd process with its files and containers. Dropping it removes everything.
 pub(crate) struct Daemon {
     directory: TempDir,
     programs: PathBuf,
@@ -61,7 +33,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts one, with nothing in it.
+    /// Starts a containerd without images and containers.
     pub(crate) fn start() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         assert!(rustix::process::geteuid().is_root(), "these tests start containerd: run them as root");
@@ -70,18 +42,18 @@ impl Daemon {
             .or_else(|| find("containerd").and_then(|containerd| Some(containerd.parent()?.to_owned())));
         let programs =
             programs.expect("set CONTAINERD to the directory of containerd and ctr, or put them on the PATH");
-        // Short: a socket's path has at most 107 bytes.
+        // A short name: a socket's path has at most 107 bytes.
         let directory = tempfile::Builder::new().prefix("shim").tempdir().unwrap();
         let bin = directory.path().join("bin");
         fs::create_dir(&bin).unwrap();
-        // A copy: the shim looks for the host beside its own file.
+        // Copies, because the shim expects the host in its own directory.
         fs::copy(
             env!("CARGO_BIN_EXE_containerd-shim-wasi-http-v1"),
             bin.join("containerd-shim-wasi-http-v1"),
         )
         .unwrap();
         fs::copy(required("WASI_HTTP_HOST", "wasi-http-host"), bin.join("wasi-http-host")).unwrap();
-        // Containers of `runc`'s keep their state in one place for all containerds of a machine.
+        // A namespace of its own: all containerds of a machine share `runc`'s state directory.
         let namespace = format!("t{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut daemon =
             Self { directory, programs, process: None, namespace, containers: std::cell::RefCell::default() };
@@ -114,12 +86,12 @@ impl Daemon {
         )
     }
 
-    /// That of all its containers.
+    /// The containerd namespace of all containers.
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// A file of this daemon's.
+    /// The path of a file in this daemon's directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -128,7 +100,7 @@ impl Daemon {
         self.path("c.sock")
     }
 
-    /// The cache of compiled code.
+    /// The shim's cache directory.
     pub(crate) fn cache(&self) -> PathBuf {
         self.path("cache")
     }
@@ -156,24 +128,24 @@ impl Daemon {
         eventually("containerd answers", || self.try_ctr(&["version"]).status.success().then_some(()));
     }
 
-    /// Ends containerd, not the containers.
+    /// Kills containerd. The containers go on.
     pub(crate) fn stop(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
     }
 
-    /// Starts it again.
+    /// Starts containerd again after [`Self::stop`].
     pub(crate) fn start_again(&mut self) {
         self.launch();
     }
 
-    /// Calls `ctr`, whatever comes of it.
+    /// Calls `ctr`. The call may fail.
     pub(crate) fn try_ctr(&self, args: &[&str]) -> Output {
         self.command(args).stdin(Stdio::null()).output().unwrap()
     }
 
-    /// A call of `ctr`, to be started.
+    /// A `ctr` command that is not started yet.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(self.programs.join("ctr"));
         command.arg("--address").arg(self.socket()).args(["--namespace", &self.namespace]).args(args);
@@ -189,7 +161,7 @@ impl Daemon {
         text(&output.stdout)
     }
 
-    /// Calls `ctr`, which must fail, and returns what it says.
+    /// Calls `ctr`, which must fail, and returns its standard error.
     #[track_caller]
     pub(crate) fn refused(&self, args: &[&str]) -> String {
         let output = self.try_ctr(args);
@@ -197,27 +169,27 @@ impl Daemon {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    /// The end of containerd's log, for messages.
+    /// The end of containerd's log, for assertion messages.
     pub(crate) fn log(&self) -> String {
         let log = fs::read_to_string(self.path("containerd.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(15).collect();
         format!("\ncontainerd's log, newest first:\n{}", lines.join("\n"))
     }
 
-    /// Makes `image` known.
+    /// Imports `image` into containerd.
     pub(crate) fn import(&self, image: &Image) {
         let file = self.path("image.tar");
         File::create(&file).unwrap().write_all(&image.tar()).unwrap();
         self.ctr(&["images", "import", "--all-platforms", file.to_str().unwrap()]);
     }
 
-    /// Starts a container in the background, its output in a file, under our runtime.
+    /// Starts a container of the runtime `wasi-http` in the background. Its output goes to a file ([`Self::output`]).
     #[track_caller]
     pub(crate) fn run(&self, id: &str, flags: &[&str], image: &str, command: &[&str]) {
         self.run_as(RUNTIME, id, flags, image, command);
     }
 
-    /// Likewise under another runtime.
+    /// As [`Self::run`], with another runtime.
     #[track_caller]
     pub(crate) fn run_as(&self, runtime: &str, id: &str, flags: &[&str], image: &str, command: &[&str]) {
         let log = format!("file://{}", self.output_file(id).display());
@@ -229,12 +201,12 @@ impl Daemon {
         self.ctr(&args);
     }
 
-    /// Removes container `id` in the end, which was not made by [`Self::run`].
+    /// Removes container `id` when this daemon is dropped. Needed for containers that [`Self::run`] did not create.
     pub(crate) fn remember(&self, id: &str) {
         self.containers.borrow_mut().push(id.to_owned());
     }
 
-    /// What a container has written so far.
+    /// The output of a container so far.
     pub(crate) fn output(&self, id: &str) -> String {
         fs::read_to_string(self.output_file(id)).unwrap_or_default()
     }
@@ -243,7 +215,7 @@ impl Daemon {
         self.path(&format!("{id}.out"))
     }
 
-    /// The number and the state of a container's first process, if it has one.
+    /// The pid and the state of a container's init process. `None` without a task.
     pub(crate) fn task(&self, id: &str) -> Option<(u32, String)> {
         let list = self.ctr(&["task", "list"]);
         let line = list.lines().find(|line| line.split_whitespace().next() == Some(id))?;
@@ -251,42 +223,42 @@ impl Daemon {
         Some((words.next()?.parse().ok()?, words.next()?.to_owned()))
     }
 
-    /// The number of its first process.
+    /// The pid of a container's init process.
     #[track_caller]
     pub(crate) fn pid(&self, id: &str) -> u32 {
         self.task(id).unwrap_or_else(|| panic!("no task {id}{}", self.log())).0
     }
 
-    /// Sends `signal`, waits for the end, removes the container, and returns its exit status.
+    /// Sends `signal`, waits for the exit, deletes the container, and returns its exit status.
     #[track_caller]
     pub(crate) fn end(&self, id: &str, signal: &str) -> u32 {
         self.ctr(&["task", "kill", "--signal", signal, id]);
-        self.removed(id)
+        self.delete(id)
     }
 
-    /// Waits for the end, removes the container, and returns its exit status.
+    /// Waits for the exit, deletes the container, and returns its exit status.
     #[track_caller]
-    pub(crate) fn removed(&self, id: &str) -> u32 {
+    pub(crate) fn delete(&self, id: &str) -> u32 {
         eventually("the task stops", || (self.task(id)?.1 == "STOPPED").then_some(()));
         let output = self.try_ctr(&["task", "delete", id]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}{}", self.log());
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}{}", self.log());
         self.ctr(&["container", "delete", id]);
         self.containers.borrow_mut().retain(|container| container != id);
-        // `ctr` tells it in a warning, unless it is 0.
-        match said.split("non-zero exit code ").nth(1) {
+        // `ctr` prints an exit status other than 0 in a warning.
+        match stderr.split("non-zero exit code ").nth(1) {
             None => 0,
             Some(rest) => rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap(),
         }
     }
 
-    /// Follows the events.
+    /// Subscribes to containerd's events.
     pub(crate) fn events(&self) -> Events {
         let file = self.path("events.txt");
         let output = File::create(&file).unwrap();
         let process = self.command(&["events"]).stdin(Stdio::null()).stdout(output).spawn().unwrap();
         let events = Events::new(process, file);
-        // A marker of our own tells that it listens.
+        // An event that the test causes itself shows that the subscription is active.
         eventually("events are followed", || {
             self.try_ctr(&["images", "label", image::BUSYBOX, "seen=now"]);
             events.seen("/images/update").then_some(())
@@ -294,13 +266,13 @@ impl Daemon {
         events
     }
 
-    /// The shim's process that serves container `id`.
+    /// The pid of the shim that serves container `id`.
     pub(crate) fn shim(&self, id: &str) -> u32 {
         let parent = process_status(self.pid(id), "PPid:");
         parent.parse().unwrap()
     }
 
-    /// Where compiled code lies: directories of components.
+    /// The directories of compiled code in the shim's cache.
     pub(crate) fn compiled(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.cache()).into_iter().flatten().flatten();
         entries
@@ -329,7 +301,7 @@ impl Drop for Daemon {
     }
 }
 
-/// A daemon that knows the image of the component and that of busybox.
+/// A daemon with the images of the component and of busybox.
 pub(crate) fn with_images() -> Daemon {
     let daemon = Daemon::start();
     daemon.import(&image::gists());

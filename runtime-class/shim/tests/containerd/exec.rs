@@ -1,15 +1,11 @@
-//! Processes that are added to a container.
+//! Exec processes: processes that are added to a running container.
 
 use std::{
     io::{Read as _, Write as _},
     process::Stdio,
 };
 
-use crate::{
-    daemon::{eventually, with_images},
-    image::BUSYBOX,
-    observe::environment,
-};
+use crate::{daemon::with_images, image::BUSYBOX, observe::environment, wait::eventually};
 
 #[test]
 fn output_and_status() {
@@ -20,7 +16,7 @@ fn output_and_status() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "out a\n");
     assert!(String::from_utf8_lossy(&output.stderr).contains("err"));
     assert_eq!(output.status.code(), Some(9));
-    // The name is free again.
+    // The exec id can be used again.
     assert_eq!(
         daemon.ctr(&["task", "exec", "--exec-id", "e", "a", "/bin/busybox", "echo", "again"]),
         "again\n"
@@ -28,7 +24,7 @@ fn output_and_status() {
 }
 
 #[test]
-fn much_output_and_an_early_end_lose_nothing() {
+fn no_output_is_lost_at_an_early_exit() {
     let daemon = with_images();
     daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
     for number in 0..5 {
@@ -59,7 +55,7 @@ fn input_until_its_end() {
 fn a_terminal() {
     let daemon = with_images();
     daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
-    // `ctr` wants a terminal of its own: `script` makes one.
+    // `ctr` needs a terminal itself: `script` provides one.
     let ctr = daemon.command(&[
         "task",
         "exec",
@@ -86,7 +82,7 @@ fn a_terminal() {
 }
 
 #[test]
-fn processes_are_listed_and_their_environment_is_the_container_s() {
+fn processes_are_listed_and_have_the_containers_environment() {
     let daemon = with_images();
     daemon.run("a", &["--env", "ONLY=a"], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
     let mut command =
@@ -98,7 +94,7 @@ fn processes_are_listed_and_their_environment_is_the_container_s() {
             list.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
         assert!(pids.contains(&daemon.pid("a")), "{list}");
         let added = pids.iter().copied().find(|pid| *pid != daemon.pid("a"))?;
-        // `runc` itself passes through the cgroup.
+        // `runc exec` is in the cgroup for a moment too.
         let program = std::fs::read_to_string(format!("/proc/{added}/cmdline")).unwrap_or_default();
         (program.contains("sleep") && list.contains('e')).then_some(added)
     });
@@ -106,12 +102,12 @@ fn processes_are_listed_and_their_environment_is_the_container_s() {
     assert!(own.contains(&"ONLY=a".to_owned()), "{own:?}");
     assert!(own.iter().all(|variable| !variable.starts_with("NODE_SECRET")), "{own:?}");
     assert_eq!(daemon.end("a", "SIGKILL"), 137);
-    // Its end is that of the container.
+    // The exec process was killed with the container.
     assert_eq!(process.wait().unwrap().code(), Some(137));
 }
 
 #[test]
-fn a_program_that_is_not_there_is_named() {
+fn an_error_names_the_missing_program() {
     let daemon = with_images();
     daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
     let error = daemon.refused(&["task", "exec", "--exec-id", "e", "a", "/bin/absent"]);

@@ -1,11 +1,11 @@
-//! Images, made of files: OCI layouts in a tar.
+//! Images for the tests: OCI layouts in a tar archive.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::daemon::required;
+use crate::programs::required;
 
 pub(crate) const GISTS: &str = "localhost/gists:test";
 pub(crate) const BUSYBOX: &str = "localhost/busybox:test";
@@ -13,18 +13,17 @@ pub(crate) const ARTIFACT: &str = "localhost/artifact:test";
 
 const OCI: &str = "application/vnd.oci.image";
 
-/// Files of a tar: path, mode, content.
-type Files = BTreeMap<String, (u32, Vec<u8>)>;
+/// Files of an archive: path, mode and content.
+type ArchiveFiles = BTreeMap<String, (u32, Vec<u8>)>;
 
-/// An image by its name.
 pub(crate) struct Image {
     name: String,
-    layout: Files,
+    layout: ArchiveFiles,
 }
 
 impl Image {
-    /// An ordinary image of `files`, whose first argument is `entrypoint`.
-    pub(crate) fn ordinary(name: &str, files: &Files, entrypoint: &str) -> Self {
+    /// An ordinary image with `files` in one layer.
+    pub(crate) fn ordinary(name: &str, files: &ArchiveFiles, entrypoint: &str) -> Self {
         let layer = tar(files);
         let config = json!({
             "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
@@ -36,9 +35,9 @@ impl Image {
         Self::new(name, &format!("{OCI}.config.v1+json"), &config, &[(kind.as_str(), layer)])
     }
 
-    /// Any image: its configuration and its layers with their types.
+    /// An image with a configuration and layers, each with its media type.
     pub(crate) fn new(name: &str, config_type: &str, config: &Value, layers: &[(&str, Vec<u8>)]) -> Self {
-        let mut layout = Files::new();
+        let mut layout = ArchiveFiles::new();
         let mut add = |kind: &str, content: Vec<u8>| {
             let digest = digest(&content);
             let descriptor = json!({"mediaType": kind, "digest": digest, "size": content.len()});
@@ -58,7 +57,7 @@ impl Image {
         Self { name: name.to_owned(), layout }
     }
 
-    /// For `ctr images import`.
+    /// The archive for `ctr images import`.
     pub(crate) fn tar(&self) -> Vec<u8> {
         assert!(!self.name.is_empty());
         tar(&self.layout)
@@ -70,8 +69,8 @@ fn digest(content: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// A ustar archive.
-fn tar(files: &Files) -> Vec<u8> {
+/// A tar archive in the POSIX ustar format.
+fn tar(files: &ArchiveFiles) -> Vec<u8> {
     let mut archive = Vec::new();
     for (path, (mode, content)) in files {
         let mut header = [0_u8; 512];
@@ -101,7 +100,7 @@ pub(crate) fn gists_wasm() -> Vec<u8> {
     fs::read(required("GISTS_WASM", "gists.wasm")).unwrap()
 }
 
-/// `FROM scratch`: `/gists.wasm` and `/spin.toml`, and nothing else.
+/// An image `FROM scratch` with the component and its `spin.toml`. `/broken.wasm` cannot be compiled.
 pub(crate) fn gists() -> Image {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let manifest = fs::read_to_string(root.join("spin.toml")).unwrap();
@@ -114,7 +113,7 @@ pub(crate) fn gists() -> Image {
     Image::ordinary(GISTS, &files.into(), "/spin.toml")
 }
 
-/// A shell and its tools.
+/// An image with a shell and its tools.
 pub(crate) fn busybox() -> Image {
     let busybox = fs::read(required("BUSYBOX", "busybox")).unwrap();
     let files =
@@ -122,7 +121,7 @@ pub(crate) fn busybox() -> Image {
     Image::ordinary(BUSYBOX, &files.into(), "/bin/sh")
 }
 
-/// An artifact of `layers`: no file system.
+/// A WebAssembly artifact with `layers`: media type and content.
 pub(crate) fn artifact(layers: &[(&str, Vec<u8>)]) -> Image {
     let digests: Vec<String> = layers.iter().map(|(_, layer)| digest(layer)).collect();
     let config = json!({"architecture": "wasm", "os": "wasip2", "layerDigests": digests});

@@ -1,16 +1,17 @@
-//! Ordinary containers in the pod of a component.
+//! Ordinary containers, alone and in the pod of a component.
 
 use crate::{
-    daemon::{NODE_SECRET, eventually, with_images},
+    daemon::{NODE_SECRET, with_images},
     http::get,
     image::BUSYBOX,
     observe::{environment, process_status},
     serving::serve,
+    wait::eventually,
 };
 
 const POD: &str = "io.kubernetes.cri.sandbox-id=pod1";
 
-/// One shim for the pod, and each container with what is its own and nothing of the node's.
+/// One shim serves the pod. Each container has its own environment and mounts, and nothing of the node's environment.
 #[test]
 fn a_sidecar_beside_a_component() {
     let daemon = with_images();
@@ -31,7 +32,7 @@ fn a_sidecar_beside_a_component() {
         let output = daemon.output("side");
         (output.contains("side of the volume") && output.contains("read-only")).then_some(())
     });
-    assert_eq!(daemon.shim("app"), daemon.shim("side"), "one shim a pod");
+    assert_eq!(daemon.shim("app"), daemon.shim("side"), "one shim serves the whole pod");
 
     let own = environment(daemon.pid("side"));
     assert!(own.contains(&"ONLY=side".to_owned()), "{own:?}");
@@ -40,11 +41,11 @@ fn a_sidecar_beside_a_component() {
             .iter()
             .any(|known| variable.starts_with(known))
     };
-    assert_eq!(own.iter().find(foreign), None, "not the container's own: {own:?}");
+    assert_eq!(own.iter().find(foreign), None, "a variable from outside the container: {own:?}");
     let own = environment(daemon.pid("app"));
     assert!(own.contains(&"ONLY=app".to_owned()), "{own:?}");
 
-    // The end of one is not the end of the other.
+    // The component goes on after the sidecar's exit.
     assert_eq!(daemon.end("side", "SIGKILL"), 137);
     get(port, "/health");
     assert_eq!(daemon.end("app", "SIGTERM"), 0);
@@ -63,28 +64,28 @@ fn the_node_s_environment_reaches_nobody() {
 }
 
 #[test]
-fn a_limit_of_memory_is_felt_and_told() {
+fn an_oom_kill_is_reported() {
     let daemon = with_images();
     let events = daemon.events();
     let eat = "x=x; while true; do x=$x$x$x$x; done";
     daemon.run("a", &["--memory-limit", "16777216"], BUSYBOX, &["/bin/busybox", "sh", "-c", eat]);
-    assert_eq!(daemon.removed("a"), 137);
+    assert_eq!(daemon.delete("a"), 137);
     eventually("the event", || events.seen("/tasks/oom").then_some(()));
 }
 
 #[test]
-fn events_come_in_order() {
+fn events_are_published_in_order() {
     let daemon = with_images();
     let events = daemon.events();
     daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "true"]);
-    assert_eq!(daemon.removed("a"), 0);
+    assert_eq!(daemon.delete("a"), 0);
     eventually("the last event", || events.seen("/tasks/delete").then_some(()));
     let topics: Vec<String> =
         events.topics().into_iter().filter(|topic| topic.starts_with("/tasks/")).collect();
     assert_eq!(topics, ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]);
 }
 
-/// Orphans are the shim's to reap.
+/// The shim reaps exec processes, whose parent `runc exec` has exited.
 #[test]
 fn no_zombies() {
     let daemon = with_images();
@@ -93,7 +94,7 @@ fn no_zombies() {
         daemon.ctr(&["task", "exec", "--exec-id", &format!("e{number}"), "a", "/bin/busybox", "true"]);
     }
     let shim = daemon.shim("a").to_string();
-    eventually("no zombie of the shim's", || {
+    eventually("the shim has no zombie children", || {
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let zombies = pids.filter(|pid| {

@@ -1,14 +1,20 @@
-//! The shim under a real containerd, with its own root, state and socket: each test starts one.
+//! Tests of the shim under a real containerd. Each test starts a containerd with its own root, state and socket.
 //!
-//! They need root, `runc`, and containerd with `ctr`: from `CONTAINERD`, a directory, or the PATH. Which version it is
-//! decides what is tested: both containerd 2 and 1.6 must pass. `wasi-http-host` (static) and `gists.wasm` come from
-//! `WASI_HTTP_HOST` and `GISTS_WASM`, a static busybox from `BUSYBOX` or the PATH. What is missing fails the tests.
+//! The tests need:
+//!
+//! - root;
+//! - `runc` on the PATH;
+//! - containerd and `ctr` in the directory `CONTAINERD` or on the PATH. Version 1.6 and 2 must both pass;
+//! - `wasi-http-host` (static) and `gists.wasm`: the paths `WASI_HTTP_HOST` and `GISTS_WASM`, or on the PATH;
+//! - a static busybox: the path `BUSYBOX`, or on the PATH.
+//!
+//! Without one of them, the tests fail.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "helpers of tests, outside of any #[test] or cfg(test)"
+    reason = "helpers of tests, which stand outside #[test] and cfg(test)"
 )]
 
 mod artifact;
@@ -20,7 +26,9 @@ mod image;
 mod lifecycle;
 mod linux;
 mod observe;
+mod programs;
 mod restart;
 mod rpc;
 mod serving;
 mod statistics;
+mod wait;

@@ -1,20 +1,20 @@
-//! What is seen from outside: processes, and events.
+//! Observes processes and containerd's events.
 
 use std::{fs, path::PathBuf, process::Child};
 
-/// The events of a daemon from now on.
+/// A subscription to containerd's events.
 pub(crate) struct Events {
     process: Child,
     file: PathBuf,
 }
 
 impl Events {
-    /// Of `ctr events`, which runs and writes to `file`.
+    /// `process` is a running `ctr events` that writes to `file`.
     pub(crate) fn new(process: Child, file: PathBuf) -> Self {
         Self { process, file }
     }
 
-    /// The topics so far.
+    /// The topics of all events so far.
     pub(crate) fn topics(&self) -> Vec<String> {
         let text = fs::read_to_string(&self.file).unwrap_or_default();
         let words =
@@ -22,7 +22,7 @@ impl Events {
         words.map(str::to_owned).collect()
     }
 
-    /// Whether one of `topic` has come.
+    /// Whether an event with `topic` has arrived.
     pub(crate) fn seen(&self, topic: &str) -> bool {
         self.topics().iter().any(|seen| seen == topic)
     }
@@ -35,14 +35,14 @@ impl Drop for Events {
     }
 }
 
-/// A line of `/proc/PID/status`, without its name.
+/// The value of a line of `/proc/PID/status`.
 pub(crate) fn process_status(pid: u32, name: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.unwrap_or_else(|| panic!("no {name} in\n{status}")).trim().to_owned()
 }
 
-/// The environment a process was started with.
+/// The environment that a process was started with.
 pub(crate) fn environment(pid: u32) -> Vec<String> {
     let text = fs::read(format!("/proc/{pid}/environ")).unwrap();
     let variables =

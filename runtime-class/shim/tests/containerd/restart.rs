@@ -1,16 +1,17 @@
-//! containerd goes and comes back: what runs goes on.
+//! A restart of containerd: running containers go on.
 
 use std::process::Stdio;
 
 use crate::{
-    daemon::{RUNTIME, eventually, with_images},
+    daemon::{RUNTIME, with_images},
     http::get,
     image::BUSYBOX,
     serving::serve,
+    wait::eventually,
 };
 
 #[test]
-fn a_pod_goes_on_and_is_known_afterwards() {
+fn a_pod_survives_a_restart_of_containerd() {
     let mut daemon = with_images();
     let pod = "io.kubernetes.cri.sandbox-id=pod1";
     let (port, _) = serve(&daemon, "app", &["--annotation", pod], &[]);
@@ -30,7 +31,7 @@ fn a_pod_goes_on_and_is_known_afterwards() {
         daemon.ctr(&["task", "exec", "--exec-id", "e", "side", "/bin/busybox", "echo", "here"]),
         "here\n"
     );
-    // New containers join the same shim.
+    // The same shim serves new containers of the pod.
     daemon.run("late", &["--annotation", pod], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
     assert_eq!(daemon.shim("late"), before.2);
     assert_eq!(daemon.end("app", "SIGTERM"), 0);
@@ -38,17 +39,19 @@ fn a_pod_goes_on_and_is_known_afterwards() {
 }
 
 #[test]
-fn what_ended_meanwhile_is_told_afterwards() {
+fn an_exit_during_the_restart_is_reported_afterwards() {
     let mut daemon = with_images();
     daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sh", "-c", "sleep 2; exit 5"]);
     let pid = daemon.pid("a");
     daemon.stop();
-    eventually("its end", || (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
+    eventually("the process exits", || {
+        (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(())
+    });
     daemon.start_again();
-    assert_eq!(daemon.removed("a"), 5);
+    assert_eq!(daemon.delete("a"), 5);
 }
 
-/// The reader of a container's output goes, and another comes: nothing breaks, and what is written goes on arriving.
+/// The container goes on when the reader of its output exits, and the next reader gets the further output.
 #[test]
 fn output_flows_to_the_next_reader() {
     let mut daemon = with_images();

@@ -1,4 +1,4 @@
-//! Calls that `ctr` has no command for, made to the shim itself.
+//! Calls the shim's task service directly, for calls that `ctr` has no command for.
 
 use std::fs;
 

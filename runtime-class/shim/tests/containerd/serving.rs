@@ -1,14 +1,15 @@
-//! A component of an image is served, with the pod's settings and with code that is compiled once.
+//! Serving a component of an image: the pod's settings, and code that is compiled once.
 
 use std::{fs, thread};
 
 use crate::{
-    daemon::{Daemon, eventually, with_images},
+    daemon::{Daemon, with_images},
     http::{free_port, get},
     image::GISTS,
+    wait::eventually,
 };
 
-/// Starts the component on the machine's own network, and returns its port and that of its host.
+/// Starts the component in the machine's network namespace, and returns its port and its admin port.
 #[track_caller]
 pub(crate) fn serve(daemon: &Daemon, id: &str, flags: &[&str], command: &[&str]) -> (u16, u16) {
     let (port, admin) = (free_port(), free_port());
@@ -56,7 +57,7 @@ fn settings_of_the_environment_and_of_mounted_files() {
     assert!(ready.contains("by-variable") && ready.contains("by-file"), "{ready}");
 }
 
-/// Two first starts at once compile once, and later ones not at all: the code is one file, mapped by all.
+/// Two concurrent first starts compile the component once, and later starts do not compile it.
 #[test]
 fn compiled_once_for_all() {
     let daemon = with_images();
@@ -100,7 +101,7 @@ fn compiled_once_for_all() {
     assert_eq!(daemon.compiled().len(), 1);
 }
 
-/// A container sees its own component's code, cannot write it, and no other one's.
+/// A container sees only the code of its own component, and cannot change the code.
 #[test]
 fn compiled_code_is_root_s_and_read_only() {
     use std::os::unix::fs::MetadataExt as _;
@@ -117,12 +118,12 @@ fn compiled_code_is_root_s_and_read_only() {
     let cache = mounts.lines().find(|line| line.contains(" /.wasi-http/cache ")).unwrap();
     let key = directory.file_name().unwrap().to_string_lossy().into_owned();
     let root = cache.split(' ').nth(3).unwrap();
-    assert!(root.ends_with(&key), "not its own directory alone: {cache}");
+    assert!(root.ends_with(&key), "more than the component's own directory is mounted: {cache}");
     assert!(cache.split(' ').nth(5).unwrap().split(',').any(|option| option == "ro"), "{cache}");
 }
 
 #[test]
-fn a_component_that_cannot_be_compiled_is_named() {
+fn an_error_names_the_component_that_cannot_be_compiled() {
     let daemon = with_images();
     daemon.remember("a");
     let error =
@@ -132,7 +133,7 @@ fn a_component_that_cannot_be_compiled_is_named() {
 }
 
 #[test]
-fn a_component_that_is_not_there_is_named() {
+fn an_error_names_the_missing_component() {
     let daemon = with_images();
     daemon.remember("a");
     let error =
@@ -140,7 +141,7 @@ fn a_component_that_is_not_there_is_named() {
     assert!(error.contains("no file /absent.wasm"), "{error}");
 }
 
-/// What the host writes arrives where containerd wants it.
+/// The host's log lines arrive at the destination that containerd names.
 #[test]
 fn logs() {
     let daemon = with_images();

@@ -1,17 +1,18 @@
-//! What a container uses, as containerd is told: an autoscaler decides by it.
+//! A container's statistics, as the shim reports them to containerd. Autoscalers use them.
 
 use std::{fs, path::Path};
 
 use crate::{
-    daemon::{Daemon, eventually, with_images},
+    daemon::{Daemon, with_images},
     http::get,
     image::BUSYBOX,
     serving::serve,
+    wait::eventually,
 };
 
 const LIMIT: u64 = 64 << 20;
 
-/// Rows of `ctr task metrics`.
+/// The value of the first of `names` in the table that `ctr task metrics` prints.
 fn metric(daemon: &Daemon, id: &str, names: &[&str]) -> u64 {
     let table = daemon.ctr(&["task", "metrics", id]);
     let row = table.lines().find_map(|line| {
@@ -22,7 +23,7 @@ fn metric(daemon: &Daemon, id: &str, names: &[&str]) -> u64 {
     row.unwrap_or_else(|| panic!("none of {names:?} in\n{table}"))
 }
 
-/// Nanoseconds of processor time.
+/// CPU time in nanoseconds.
 fn cpu(daemon: &Daemon, id: &str) -> u64 {
     let is_v2 = daemon.ctr(&["task", "metrics", id]).contains("usage_usec");
     metric(daemon, id, &["cpuacct.usage", "cpu.usage_usec", "usage_usec"]) * if is_v2 { 1000 } else { 1 }
@@ -32,7 +33,7 @@ fn memory(daemon: &Daemon, id: &str) -> u64 {
     metric(daemon, id, &["memory.usage_in_bytes", "memory.usage"])
 }
 
-/// A file of a process's cgroup, which the kernel keeps: of version 1 in `controller`, else of version 2.
+/// Content of a file in a process's cgroup. With version 1, the cgroup in the hierarchy of `controller`.
 fn kernel(pid: u32, controller: &str, file: &str) -> String {
     let member = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let path = |line: &str| {
@@ -49,7 +50,7 @@ fn kernel(pid: u32, controller: &str, file: &str) -> String {
         .unwrap_or_else(|error| panic!("{}/{file}: {error}", directory.display()))
 }
 
-/// Nanoseconds of processor time by the kernel's own account.
+/// CPU time in nanoseconds, from the kernel's files.
 fn kernel_cpu(pid: u32) -> u64 {
     if Path::new("/sys/fs/cgroup/cpuacct").exists() {
         return kernel(pid, "cpuacct", "cpuacct.usage").trim().parse().unwrap();
@@ -66,14 +67,14 @@ fn processor_time_agrees_with_the_kernel() {
     daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sh", "-c", busy]);
     eventually("the work is done", || daemon.output("a").contains("done").then_some(()));
     let pid = daemon.pid("a");
-    // The kernel adds up late: both must stand still between two looks at the kernel's account.
-    let (told, kernel) = eventually("an account that stands still", || {
+    // The kernel updates its counters late. Compare only if the counter did not change during the shim's reading.
+    let (reported, kernel) = eventually("two equal readings of the kernel's counter", || {
         let before = kernel_cpu(pid);
-        let told = cpu(&daemon, "a");
-        (kernel_cpu(pid) == before).then_some((told, before))
+        let reported = cpu(&daemon, "a");
+        (kernel_cpu(pid) == before).then_some((reported, before))
     });
-    assert_eq!(told, kernel);
-    assert!(told > 10_000_000, "{told} ns for 300,000 turns");
+    assert_eq!(reported, kernel);
+    assert!(reported > 10_000_000, "{reported} ns for 300,000 iterations");
 }
 
 #[test]
@@ -82,28 +83,28 @@ fn memory_and_its_limit() {
     let limit = LIMIT.to_string();
     let (port, _) = serve(&daemon, "a", &["--memory-limit", &limit], &[]);
     get(port, "/health");
-    let told = metric(&daemon, "a", &["memory.limit_in_bytes", "memory.usage_limit"]);
-    assert_eq!(told, LIMIT);
+    let reported = metric(&daemon, "a", &["memory.limit_in_bytes", "memory.usage_limit"]);
+    assert_eq!(reported, LIMIT);
     let used = memory(&daemon, "a");
     assert!(used > 1 << 20 && used < LIMIT, "{used}");
     println!("memory of a component's container: {used} bytes");
 }
 
-/// Each container of a pod has its own account.
+/// Each container of a pod has its own statistics.
 #[test]
-fn neighbours_are_apart() {
+fn containers_of_a_pod_have_separate_statistics() {
     let daemon = with_images();
     let pod = "io.kubernetes.cri.sandbox-id=pod1";
     daemon.run("idle", &["--annotation", pod], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
     let busy = "while true; do :; done";
     daemon.run("busy", &["--annotation", pod], BUSYBOX, &["/bin/busybox", "sh", "-c", busy]);
-    eventually("a second of work", || (cpu(&daemon, "busy") > 1_000_000_000).then_some(()));
+    eventually("one second of CPU time", || (cpu(&daemon, "busy") > 1_000_000_000).then_some(()));
     let idle = cpu(&daemon, "idle");
     assert!(idle < 500_000_000, "{idle}");
     assert_eq!(metric(&daemon, "idle", &["pids.current"]), 1);
 }
 
-/// Limits are changed while it runs, as an autoscaler of pods in place does.
+/// Limits can be changed while the container runs, as for an in-place resize of a pod.
 #[test]
 fn a_limit_is_changed() {
     use containerd_shim_protos::{

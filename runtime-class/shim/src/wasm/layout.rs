@@ -1,0 +1,14 @@
+//! Paths and ids that a WebAssembly container and its compilation share.
+
+/// Directory in the container for everything that the shim adds.
+pub(super) const DIRECTORY: &str = "/.wasi-http";
+/// The host, which serves the component.
+pub(super) const HOST: &str = "/.wasi-http/wasi-http-host";
+/// Directory with the compiled code of this container's components.
+pub(super) const CODE: &str = "/.wasi-http/cache";
+/// The component, if the image is a WebAssembly artifact.
+pub(super) const ARTIFACT: &str = "/.wasi-http/app.wasm";
+
+/// User id and group id of the compiler. No other program uses them, so that no other unprivileged program can change
+/// what the compiler writes.
+pub(super) const COMPILER_USER: u32 = 64_999;
