@@ -1,32 +1,32 @@
-//! Changes to the node's files: planned first, then made together, and undone when containerd does not like them.
+//! Changes to the node's files. They are planned first, applied together, and undone if containerd does not start again.
 
 use std::path::PathBuf;
 
 use crate::{error::Result, node::Node};
 
-/// containerd runs as root, and others may read how.
+/// Mode of new files: containerd's configuration is readable for everyone.
 const MODE: u32 = 0o644;
 
-/// A file before and after; `None` is no file.
+/// A change of one file's content. `None` stands for "no such file".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// On the node.
+    /// The file's path on the node.
     pub path: PathBuf,
-    /// What is there now.
+    /// The content before the change.
     pub before: Option<String>,
-    /// What is to be there.
+    /// The content after the change.
     pub after: Option<String>,
 }
 
 impl Change {
-    fn put(&self, node: &Node, content: Option<&str>) -> Result<()> {
+    fn write(&self, node: &Node, content: Option<&str>) -> Result<()> {
         match content {
             Some(content) => node.write(&self.path, content.as_bytes(), MODE),
             None => node.remove(&self.path),
         }
     }
 
-    /// For the log.
+    /// The kind of change as a verb, for a progress line.
     #[must_use]
     pub fn verb(&self) -> &'static str {
         match (&self.before, &self.after) {
@@ -37,24 +37,24 @@ impl Change {
     }
 }
 
-/// Makes all changes, or none: at the first failure what was made is undone.
+/// Applies all changes. If one fails, the changes before it are undone.
 ///
 /// # Errors
-/// What the failing change met.
-pub fn make(node: &Node, changes: &[Change]) -> Result<()> {
-    for (made, change) in changes.iter().enumerate() {
-        if let Err(error) = change.put(node, change.after.as_deref()) {
-            undo(node, changes.get(..made).unwrap_or_default())?;
+/// The error of the change that failed, or of undoing the others.
+pub fn apply(node: &Node, changes: &[Change]) -> Result<()> {
+    for (applied, change) in changes.iter().enumerate() {
+        if let Err(error) = change.write(node, change.after.as_deref()) {
+            undo(node, changes.get(..applied).unwrap_or_default())?;
             return Err(error);
         }
     }
     Ok(())
 }
 
-/// Brings back what was there, in the reverse order.
+/// Restores the content before the changes, in reverse order.
 ///
 /// # Errors
-/// What the failing change met.
+/// The error of the first file that cannot be restored.
 pub fn undo(node: &Node, changes: &[Change]) -> Result<()> {
-    changes.iter().rev().try_for_each(|change| change.put(node, change.before.as_deref()))
+    changes.iter().rev().try_for_each(|change| change.write(node, change.before.as_deref()))
 }

@@ -1,4 +1,4 @@
-//! Commands that run on the node, not in this program's container.
+//! Runs commands on the node instead of in the installer's container.
 
 use std::{
     fs::File,
@@ -15,23 +15,24 @@ use crate::{
     node::Node,
 };
 
-/// The first argument that makes this program run the rest on the node.
+/// The installer's own subcommand that runs its arguments on the node.
 pub const ON_NODE: &str = "on-node";
-/// The node's own first process: its mount namespace is the node's. Needs `hostPID`.
-pub const MOUNTS_OF_NODE: &str = "/proc/1/ns/mnt";
+/// The mount namespace of the node's process 1. A pod sees it only with `hostPID`.
+pub const NODE_MOUNT_NAMESPACE: &str = "/proc/1/ns/mnt";
 
-/// Restarts containerd, and returns once it is up.
+/// Restarts containerd, and returns when the restart command has succeeded.
 ///
 /// # Errors
-/// When the node has none of the units, or the command fails.
+/// When the node has none of the systemd units, or the command fails.
 pub fn restart(node: &Node, restart: &Restart) -> Result<()> {
     let command = match restart {
         Restart::Command(command) => command.clone(),
         Restart::Unit(units) => {
             let missing = || Error::Command {
                 command: format!("systemctl restart {}", units.join(" or ")),
-                reason: "the node has no such unit: name the command by --restart, or --restart=never"
-                    .to_owned(),
+                reason:
+                    "the node has no such unit: pass the restart command by --restart, or --restart=never"
+                        .to_owned(),
             };
             ["systemctl", "restart", unit(node, units).ok_or_else(missing)?].map(str::to_owned).to_vec()
         }
@@ -42,7 +43,8 @@ pub fn restart(node: &Node, restart: &Restart) -> Result<()> {
 fn run(node: &Node, command: &[String]) -> Result<()> {
     let failed = |reason: String| Error::Command { command: command.join(" "), reason };
     let mut runner = if node.is_here() {
-        let (program, arguments) = command.split_first().ok_or_else(|| failed("it is empty".to_owned()))?;
+        let (program, arguments) =
+            command.split_first().ok_or_else(|| failed("the command is empty".to_owned()))?;
         let mut runner = Command::new(program);
         runner.args(arguments);
         runner
@@ -55,23 +57,26 @@ fn run(node: &Node, command: &[String]) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(failed(format!("{}: {}", output.status, said.trim())))
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(failed(format!("{}: {}", output.status, stderr.trim())))
 }
 
-/// Becomes `command`, in the node's mount namespace. Returns only when it cannot.
+/// Enters the mount namespace and replaces this process by `command`. Returns only on failure.
 #[must_use]
-pub fn become_on_node(namespace: &Path, command: &[String]) -> Error {
+pub fn exec_on_node(namespace: &Path, command: &[String]) -> Error {
     let failed = |reason: String| Error::Command { command: command.join(" "), reason };
     let Some((program, arguments)) = command.split_first() else {
-        return failed("it is empty".to_owned());
+        return failed("the command is empty".to_owned());
     };
     let entered = File::open(namespace)
         .and_then(|file| Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Mount))?));
     if let Err(error) = entered {
-        return failed(format!("{}: {error} (the pod needs hostPID and privileges)", namespace.display()));
+        return failed(format!(
+            "enter {}: {error}: the pod needs hostPID and a privileged container",
+            namespace.display()
+        ));
     }
-    // The node's own search path: the container's may name nothing that the node has.
+    // A search path for the node: the container's PATH need not fit the node.
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin";
     failed(Command::new(program).args(arguments).env("PATH", path).current_dir("/").exec().to_string())
 }

@@ -1,4 +1,4 @@
-//! containerd's configuration, read as TOML: what it says of runtimes, and the table that makes ours known.
+//! containerd's configuration as TOML: reads its runtimes, and adds or removes the table of the runtime `wasi-http`.
 
 use std::fmt::Write as _;
 
@@ -6,12 +6,13 @@ use toml_edit::{DocumentMut, Item, Table, TableLike};
 
 use crate::runtime::{HANDLER, RUNTIME_TYPE};
 
-/// Where a version of the configuration keeps its runtimes: under `plugins.PLUGIN.containerd.runtimes`.
+/// The configuration's format. The runtimes are the tables below `plugins.PLUGIN.containerd.runtimes`, and the name of
+/// the plugin depends on the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schema {
-    /// containerd 1.x; 2.x still reads it.
+    /// Version 2: containerd 1.x. containerd 2.x reads it too.
     Two,
-    /// containerd 2.x, versions 3 and 4 of the file.
+    /// Version 3 or 4, with the number: containerd 2.x.
     Three(i64),
 }
 
@@ -23,7 +24,7 @@ impl Schema {
         }
     }
 
-    /// The number that such a file begins with.
+    /// The value of the file's key `version`.
     #[must_use]
     pub fn version(self) -> i64 {
         match self {
@@ -33,42 +34,42 @@ impl Schema {
     }
 }
 
-/// A configuration that was read.
+/// A parsed configuration. Comments and spaces are preserved.
 #[derive(Debug)]
 pub struct Configuration {
     document: DocumentMut,
     schema: Schema,
 }
 
-/// The keys of our table that follow the node.
+/// The keys of the runtime's table that depend on the node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// The shim's path, where containerd would not find it by its name.
+pub struct RuntimeOptions {
+    /// `runtime_path`: the shim's path, if the shim lies outside containerd's search path.
     pub runtime_path: Option<String>,
-    /// The specification that the node's own runtime starts from.
+    /// `base_runtime_spec`: the file with the OCI specification that containers start from.
     pub base_runtime_spec: Option<String>,
-    /// systemd manages the node's cgroups.
+    /// `SystemdCgroup`: systemd manages the node's cgroups.
     pub systemd_cgroup: bool,
 }
 
 impl Configuration {
-    /// Reads a configuration.
+    /// Parses a configuration.
     ///
     /// # Errors
-    /// With what was found when it is no TOML, of a version without runtimes, or has CRI switched off.
+    /// With the reason, when the text is no TOML, its version is not 2, 3 or 4, or the CRI plugin is disabled.
     pub fn read(text: &str) -> Result<Self, String> {
         let document: DocumentMut = text.parse().map_err(|error| format!("not TOML: {error}"))?;
         let version = match document.get("version") {
             None => 1,
-            Some(version) => version.as_integer().ok_or("its version is no number")?,
+            Some(version) => version.as_integer().ok_or("its key version is no number")?,
         };
         let schema = match version {
             2 => Schema::Two,
             3 | 4 => Schema::Three(version),
             other => {
                 return Err(format!(
-                    "version {other} of the configuration is not known here (2, 3 and 4 are); \
-                     `containerd config migrate` writes a newer one"
+                    "version {other} of the configuration is not supported: want 2, 3 or 4; \
+                     `containerd config migrate` converts an old configuration"
                 ));
             }
         };
@@ -76,21 +77,22 @@ impl Configuration {
         let cri_off = disabled.into_iter().flatten().filter_map(|name| name.as_str());
         if let Some(name) = cri_off.into_iter().find(|name| *name == "cri" || *name == schema.plugin()) {
             return Err(format!(
-                "disabled_plugins has {name:?}, so Kubernetes does not run on this containerd"
+                "disabled_plugins contains {name:?}: without this plugin, Kubernetes cannot use this containerd"
             ));
         }
         Ok(Self { document, schema })
     }
 
-    /// Which version it is.
+    /// The configuration's format.
     #[must_use]
     pub fn schema(&self) -> Schema {
         self.schema
     }
 
-    /// What our runtime has to take over from the node's own.
+    /// The options that `wasi-http` takes over from the node's default runtime, or from `runc` if the default runtime has
+    /// no table.
     #[must_use]
-    pub fn options(&self) -> Options {
+    pub fn default_runtime_options(&self) -> RuntimeOptions {
         let containerd = self.containerd();
         let default = containerd.and_then(|table| table.get("default_runtime_name")).and_then(Item::as_str);
         let runc = self.runtime(default.unwrap_or("runc")).or_else(|| self.runtime("runc"));
@@ -100,22 +102,24 @@ impl Configuration {
             .and_then(|options| options.get("SystemdCgroup"))
             .and_then(Item::as_bool);
         let specification = runc.and_then(|table| table.get("base_runtime_spec")).and_then(Item::as_str);
-        Options {
+        RuntimeOptions {
             runtime_path: None,
             base_runtime_spec: specification.filter(|path| !path.is_empty()).map(str::to_owned),
             systemd_cgroup: systemd.unwrap_or(false),
         }
     }
 
-    /// The type of the runtime under our name, if there is one.
+    /// The `runtime_type` of the runtime named `wasi-http`. `None` if there is no such runtime.
     #[must_use]
-    pub fn installed(&self) -> Option<String> {
+    pub fn installed_type(&self) -> Option<String> {
         let table = self.runtime(HANDLER)?;
         Some(table.get("runtime_type").and_then(Item::as_str).unwrap_or_default().to_owned())
     }
 
-    /// Directories whose `*.toml` files belong to the configuration too, when containerd merges them table by table:
-    /// 1.x replaces a plugin's whole section by an imported one, so there are none for version 2.
+    /// Directories from which the configuration imports all `*.toml` files.
+    ///
+    /// Empty for version 2: containerd 1.x does not merge an imported file but replaces the plugin's whole section by the
+    /// imported one.
     #[must_use]
     pub fn drop_in_directories(&self) -> Vec<String> {
         if self.schema == Schema::Two {
@@ -130,11 +134,11 @@ impl Configuration {
             .collect()
     }
 
-    /// The same configuration with our runtime, all else as it was, comments and spaces included.
+    /// The configuration's text with the runtime `wasi-http`. Everything else is unchanged, with comments and spaces.
     ///
     /// # Errors
-    /// When a value stands where a table has to be.
-    pub fn with_runtime(&self, options: &Options) -> Result<String, String> {
+    /// With the reason, when a key on the way to the runtimes is no table or an inline table.
+    pub fn with_runtime(&self, options: &RuntimeOptions) -> Result<String, String> {
         let mut document = self.document.clone();
         let mut table: &mut dyn TableLike = document.as_table_mut();
         for key in ["plugins", self.schema.plugin(), "containerd", "runtimes"] {
@@ -142,23 +146,23 @@ impl Configuration {
             let item = table.entry(key).or_insert_with(|| Item::Table(implicit()));
             if inline {
                 return Err(format!(
-                    "{key} is written in one line ({{…}}), which cannot be extended by a table"
+                    "{key} is written in one line ({{…}}), to which no table can be added: write it as [{key}]"
                 ));
             }
             table = item.as_table_like_mut().ok_or_else(|| format!("{key} is no table"))?;
         }
         let ours: DocumentMut =
-            drop_in(self.schema, options).parse().map_err(|error| format!("our own table: {error}"))?;
-        let ours = at(ours.as_table(), self.schema).and_then(|runtimes| runtimes.get(HANDLER));
-        let mut ours = ours.cloned().ok_or("our own table has no runtime")?;
+            drop_in(self.schema, options).parse().map_err(|error| format!("the table to add: {error}"))?;
+        let ours = runtimes(ours.as_table(), self.schema).and_then(|runtimes| runtimes.get(HANDLER));
+        let mut ours = ours.cloned().ok_or("the table to add has no runtime")?;
         if let Some(table) = ours.as_table_mut() {
-            float(table);
+            clear_positions(table);
         }
         table.insert(HANDLER, ours);
         Ok(document.to_string())
     }
 
-    /// The same configuration without our runtime.
+    /// The configuration's text without the runtime `wasi-http`.
     #[must_use]
     pub fn without_runtime(&self) -> String {
         let mut document = self.document.clone();
@@ -182,7 +186,7 @@ impl Configuration {
     }
 }
 
-fn at(document: &Table, schema: Schema) -> Option<&dyn TableLike> {
+fn runtimes(document: &Table, schema: Schema) -> Option<&dyn TableLike> {
     document.get("plugins")?.get(schema.plugin())?.get("containerd")?.get("runtimes")?.as_table_like()
 }
 
@@ -192,24 +196,24 @@ fn implicit() -> Table {
     table
 }
 
-/// Forgets where a table stood in its own document, so that it is written behind its new siblings.
-fn float(table: &mut Table) {
+/// Clears the positions that tables have in their own document, so that they are written after their new siblings.
+fn clear_positions(table: &mut Table) {
     table.set_position(None);
     for (_, item) in table.iter_mut() {
         if let Some(table) = item.as_table_mut() {
-            float(table);
+            clear_positions(table);
         }
     }
 }
 
-/// Our runtime as a file of its own, or as the end of a template.
+/// A complete configuration file with the runtime `wasi-http`, for a directory that the configuration imports.
 #[must_use]
-pub fn drop_in(schema: Schema, options: &Options) -> String {
-    format!("version = {}\n{}", schema.version(), tables(schema, options))
+pub fn drop_in(schema: Schema, options: &RuntimeOptions) -> String {
+    format!("version = {}\n{}", schema.version(), runtime_tables(schema, options))
 }
 
-/// The tables of our runtime alone.
-pub(crate) fn tables(schema: Schema, options: &Options) -> String {
+/// The tables of the runtime `wasi-http`, without the key `version`.
+pub(crate) fn runtime_tables(schema: Schema, options: &RuntimeOptions) -> String {
     let table = format!("plugins.\"{}\".containerd.runtimes.{HANDLER}", schema.plugin());
     let mut text = format!("\n[{table}]\nruntime_type = \"{RUNTIME_TYPE}\"\n");
     let paths = [("runtime_path", &options.runtime_path), ("base_runtime_spec", &options.base_runtime_spec)];

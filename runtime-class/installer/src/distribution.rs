@@ -1,4 +1,4 @@
-//! Who runs containerd on a node, where its configuration is, and how it is restarted.
+//! Kubernetes distributions: the path of containerd's configuration, and the command that restarts containerd.
 
 use std::path::{Path, PathBuf};
 
@@ -7,25 +7,25 @@ use crate::{
     node::Node,
 };
 
-/// A way of running containerd.
+/// How a distribution runs containerd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distribution {
-    /// For people.
+    /// The distribution's name, for messages.
     pub name: &'static str,
-    /// containerd's configuration.
+    /// Path of containerd's configuration on the node.
     pub config: PathBuf,
-    /// It is generated at each start, out of a template beside it.
+    /// The distribution generates the configuration at each start from a template beside it.
     pub generated: bool,
-    /// How containerd is restarted.
+    /// The way to restart containerd, unless the user passes `--restart`.
     pub restart: Restart,
 }
 
-/// What restarts containerd, and returns once it answers.
+/// The way to restart containerd. A restart returns when containerd is up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Restart {
-    /// The first of these systemd units that the node has.
+    /// Restart the first of these systemd units that the node has.
     Unit(&'static [&'static str]),
-    /// A command.
+    /// Run a command: the program and its arguments.
     Command(Vec<String>),
 }
 
@@ -37,7 +37,8 @@ const UNIT_DIRECTORIES: [&str; 4] = [
 ];
 const CONTAINERD: &str = "/etc/containerd/config.toml";
 
-/// In the order of asking: one that brings its own containerd comes before the common one, which may lie about unused.
+/// The known distributions in the order of detection. Those with a containerd of their own come first, because a node may
+/// also have an unused `/etc/containerd/config.toml`.
 fn known() -> [Distribution; 4] {
     let restart_snap = ["snap", "restart", "microk8s.daemon-containerd"].map(str::to_owned).to_vec();
     [
@@ -72,10 +73,10 @@ fn common(config: PathBuf) -> Distribution {
     }
 }
 
-/// What runs containerd on this node; `config` where a person says so.
+/// Detects the node's distribution. `config` is the path that the user passes by `--config`.
 ///
 /// # Errors
-/// When nothing known is found.
+/// [`Error::NoContainerd`] when the node has none of the known configurations and no unit `containerd.service`.
 pub fn detect(node: &Node, config: Option<&Path>) -> Result<Distribution> {
     let known = known();
     if let Some(config) = config {
@@ -84,12 +85,12 @@ pub fn detect(node: &Node, config: Option<&Path>) -> Result<Distribution> {
     }
     let paths = known.each_ref().map(|distribution| distribution.config.display().to_string()).join(", ");
     let found = known.into_iter().find(|distribution| node.exists(&distribution.config));
-    // containerd runs without a configuration too.
+    // containerd also runs without a configuration, on its defaults.
     let bare = || unit(node, &["containerd.service"]).map(|_| common(CONTAINERD.into()));
     found.or_else(bare).ok_or(Error::NoContainerd(paths))
 }
 
-/// The first of some systemd units that the node has.
+/// The first of `units` that the node has.
 pub(crate) fn unit(node: &Node, units: &[&'static str]) -> Option<&'static str> {
     let has =
         |unit: &&str| UNIT_DIRECTORIES.iter().any(|directory| node.exists(&Path::new(directory).join(unit)));

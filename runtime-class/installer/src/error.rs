@@ -1,55 +1,55 @@
-//! What can go wrong on a node.
+//! The installer's errors.
 
 use std::{io, path::PathBuf};
 
-/// A failure; nothing was changed by the step that reports it. The message names the file or the command.
+/// A step of the installation or the removal failed. That step changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file of the node could not be read or written.
+    /// A file could not be read or written.
     #[error("{path}: {source}")]
     File {
-        /// As the node sees it.
+        /// Path on the node, or in the installer's container for the programs and the service account.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
-    /// A configuration of containerd that this program must not touch, or cannot read.
+    /// containerd's configuration, or a certificate, cannot be read or must not be changed.
     #[error("{path}: {reason}")]
     Configuration {
-        /// As the node sees it.
+        /// Path on the node, or of the service account's certificate in the installer's container.
         path: PathBuf,
         /// What was found, and what to do about it.
         reason: String,
     },
-    /// No containerd that this program knows.
-    #[error("no containerd was found: none of {0} exists; name its configuration by --config")]
+    /// The node has no known containerd. Holds the paths that were looked for.
+    #[error("no containerd was found: none of {0} exists; pass the path of its configuration by --config")]
     NoContainerd(String),
     /// A command on the node failed.
     #[error("{command}: {reason}")]
     Command {
         /// The command as it was run.
         command: String,
-        /// Its exit code or the system's answer, and what it printed.
+        /// The exit status and the standard error, or the system's error.
         reason: String,
     },
-    /// The API server refused the node's label, or could not be asked.
-    #[error("label of node {node}: {reason}")]
+    /// The API server refused to label the node, or could not be reached.
+    #[error("label node {node}: {reason}")]
     Label {
-        /// The node's name.
+        /// The node's name in Kubernetes.
         node: String,
-        /// The answer.
+        /// The server's URL and its status, or the connection's error.
         reason: String,
     },
-    /// Pods of the runtime class are still there, so that the shim cannot go.
-    #[error("{0} pods still run by the shim: delete them, or drain the node, and remove it then")]
+    /// Pods of the runtime class still run. Holds the number of their shims.
+    #[error("{0} pods still use the shim: delete them or drain the node, then remove the shim again")]
     InUse(usize),
 }
 
-/// The result of a step.
+/// Result of a step of the installation or the removal.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// For `map_err` where a file is read or written.
+    /// Converts an I/O error, for `map_err`.
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, source }

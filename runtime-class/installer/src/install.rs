@@ -1,4 +1,4 @@
-//! The two things that are done to a node, each in an order that leaves it working wherever it stops.
+//! Installation and removal. The order of the steps leaves the node working, wherever a run stops.
 
 use std::{
     fs,
@@ -18,43 +18,47 @@ use crate::{
     shims,
 };
 
+/// Mode of the programs.
 const EXECUTABLE: u32 = 0o755;
+/// Mode of the pending marker.
 const READABLE: u32 = 0o644;
-/// For whoever finds the file.
+/// Content of the pending marker, for people who find the file.
 const PENDING: &str =
-    "wasi-http-installer changes containerd's configuration here, and has not restarted it since.\n";
-const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+    "wasi-http-installer has changed containerd's configuration and has not restarted containerd since.\n";
+/// Time between two counts of the running shims.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What restarts containerd, given how its distribution does it.
+/// Restarts containerd. The argument is the way of the node's distribution.
 pub type Restarter = dyn Fn(&Restart) -> Result<()>;
 
-/// A node, and how it is to be treated.
+/// A node, and the settings of the installation or the removal.
 pub struct Installation {
-    /// The node's files.
+    /// The files of the node that is changed.
     pub node: Node,
-    /// Where the programs come from.
+    /// Directory that holds the programs, in the installer's container.
     pub programs: PathBuf,
-    /// Where they go, on the node.
+    /// Directory on the node for the programs.
     pub bin_dir: PathBuf,
-    /// containerd's configuration, where a person names it.
+    /// Path of containerd's configuration on the node; `None` to detect it.
     pub config: Option<PathBuf>,
-    /// Restarts containerd, in the way that it is told or in its own.
+    /// Called after the configuration has changed.
     pub restart: Box<Restarter>,
-    /// The API server and the node's name, where there is a label to set.
+    /// The API server and the node's name; `None` to set no label.
     pub label: Option<(Api, String)>,
-    /// Where processes are listed.
+    /// The directory `/proc`.
     pub proc: PathBuf,
-    /// What happens is told here, a line each.
+    /// Reports progress. Called with one line for each step.
     pub say: fn(&str),
 }
 
 impl Installation {
-    /// Programs, configuration, restart, label.
+    /// Copies the programs, adds the runtime to containerd's configuration, restarts containerd if the configuration
+    /// changed, and labels the node.
     ///
     /// # Errors
-    /// What a step met; the configuration is then as it was before.
+    /// The error of the step that failed. If containerd does not restart, its configuration is restored first.
     pub fn install(&self) -> Result<()> {
-        // Before anything is written, so that a node we do not understand stays untouched.
+        // Planned before anything is written, so that a node with an unknown configuration stays unchanged.
         let distribution = self.distribution()?;
         let path = self.bin_dir.join(SHIM);
         let path = (self.bin_dir != Path::new(BIN_DIR)).then(|| path.to_string_lossy().into_owned());
@@ -62,14 +66,15 @@ impl Installation {
         for program in [HOST, SHIM] {
             self.copy(program)?;
         }
-        self.carry_out(&distribution, &changes)?;
+        self.apply_and_restart(&distribution, &changes)?;
         self.label(true)
     }
 
-    /// Label, pods, configuration, restart, programs.
+    /// Removes the label, waits until no pod uses the shim, restores containerd's configuration, restarts containerd if
+    /// the configuration changed, and removes the programs.
     ///
     /// # Errors
-    /// What a step met: [`Error::InUse`] when pods of the runtime are still there after `patience`.
+    /// [`Error::InUse`] when pods still use the shim after `patience`; else the error of the step that failed.
     pub fn remove(&self, patience: Duration) -> Result<()> {
         let distribution = self.distribution()?;
         let changes = plan::remove(&self.node, &distribution)?;
@@ -79,10 +84,10 @@ impl Installation {
             match shims::running(&self.proc) {
                 0 => break,
                 running if started.elapsed() >= patience => return Err(Error::InUse(running)),
-                _ => thread::sleep(BETWEEN_LOOKS),
+                _ => thread::sleep(POLL_INTERVAL),
             }
         }
-        self.carry_out(&distribution, &changes)?;
+        self.apply_and_restart(&distribution, &changes)?;
         for program in [SHIM, HOST] {
             let path = self.bin_dir.join(program);
             if self.node.exists(&path) {
@@ -95,7 +100,7 @@ impl Installation {
 
     fn distribution(&self) -> Result<Distribution> {
         let found = distribution::detect(&self.node, self.config.as_deref())?;
-        (self.say)(&format!("{} with {}", found.name, found.config.display()));
+        (self.say)(&format!("found {} with the configuration {}", found.name, found.config.display()));
         Ok(found)
     }
 
@@ -107,29 +112,30 @@ impl Installation {
             return Ok(());
         }
         (self.say)(&format!("writes {}", path.display()));
-        // By renaming: pods go on with the file that they were started from.
+        // `write` renames, so that running pods keep the file that they were started from.
         self.node.write(&path, &content, EXECUTABLE)
     }
 
-    fn carry_out(&self, distribution: &Distribution, changes: &[Change]) -> Result<()> {
-        let pending = plan::pending(distribution);
+    fn apply_and_restart(&self, distribution: &Distribution, changes: &[Change]) -> Result<()> {
+        let pending = plan::pending_marker(distribution);
         if self.node.exists(&pending) {
-            (self.say)("an earlier run ended before containerd was restarted");
+            (self.say)("an earlier run was killed before it restarted containerd: restarts it now");
         } else if changes.is_empty() {
-            (self.say)("the configuration is right: containerd is left alone");
+            (self.say)("the configuration needs no change: does not restart containerd");
             return Ok(());
         }
-        // Before the configuration: one that is right does not tell the next run whether containerd has read it.
+        // Written before the configuration. If this run is killed, the next one finds a right configuration, and only the
+        // marker shows that containerd has not read it yet.
         self.node.write(&pending, PENDING.as_bytes(), READABLE)?;
         for change in changes {
             (self.say)(&format!("{} {}", change.verb(), change.path.display()));
         }
-        change::make(&self.node, changes)?;
+        change::apply(&self.node, changes)?;
         let Err(error) = self.restart(distribution) else { return self.node.remove(&pending) };
-        (self.say)(&format!("{error}: the configuration is put back"));
+        (self.say)(&format!("{error}: restores the configuration"));
         if changes.is_empty() {
-            // The earlier run made them, and took along what was there before.
-            change::make(&self.node, &plan::remove(&self.node, distribution)?)?;
+            // The killed run made the changes, and the content before them is not known any more: remove the runtime.
+            change::apply(&self.node, &plan::remove(&self.node, distribution)?)?;
         } else {
             change::undo(&self.node, changes)?;
         }

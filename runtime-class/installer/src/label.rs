@@ -1,4 +1,4 @@
-//! The node's label, set through the API server with the pod's own service account.
+//! Sets the node's label through the Kubernetes API server, with the pod's service account.
 
 use std::{fs, io, path::Path, thread, time::Duration};
 
@@ -9,11 +9,14 @@ use crate::{
     runtime::LABEL,
 };
 
+/// Where the kubelet mounts a pod's service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// Requests before giving up. The pause after request N is N seconds.
 const ATTEMPTS: u32 = 5;
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time for one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The API server, as a pod sees it.
+/// A client of the Kubernetes API server.
 #[derive(Debug)]
 pub struct Api {
     url: String,
@@ -22,25 +25,25 @@ pub struct Api {
 }
 
 impl Api {
-    /// From what the kubelet gives every pod: the address in the environment, the token and the authority in files.
+    /// A client with the pod's service account.
     ///
     /// # Errors
-    /// When there is none, or the authority's certificate is none.
+    /// As [`Self::at`].
     pub fn of_pod(host: &str, port: &str) -> Result<Self> {
         Self::at(host, port, Path::new(SERVICE_ACCOUNT))
     }
 
-    /// The same with the service account's files elsewhere.
+    /// A client with the service account in the directory `account`: the files `token` and `ca.crt`.
     ///
     /// # Errors
-    /// When they are missing, or the authority's certificate is none.
+    /// When a file cannot be read, or `ca.crt` holds an invalid certificate.
     pub fn at(host: &str, port: &str, account: &Path) -> Result<Self> {
         let read = |name: &str| {
             let path = account.join(name);
             fs::read_to_string(&path).map_err(Error::file(path))
         };
         let token = read("token")?.trim().to_owned();
-        // While an authority is being exchanged there are two.
+        // During a rotation of the cluster's certificate authority, the file holds two certificates.
         let authorities = parse_pem(read("ca.crt")?.as_bytes())
             .filter_map(|item| match item {
                 Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
@@ -53,16 +56,20 @@ impl Api {
                 reason: error.to_string(),
             })?;
         let tls = TlsConfig::builder().root_certs(RootCerts::from(authorities)).build();
-        let config =
-            ureq::Agent::config_builder().tls_config(tls).timeout_global(Some(PATIENCE)).proxy(None).build();
+        let config = ureq::Agent::config_builder()
+            .tls_config(tls)
+            .timeout_global(Some(REQUEST_TIMEOUT))
+            .proxy(None)
+            .build();
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         Ok(Self { url: format!("https://{host}:{port}"), token, agent: config.into() })
     }
 
-    /// Sets the label of a node, or takes it off.
+    /// Sets the label `runtime.wasi-http/ready=true` on a node, or removes the label.
     ///
     /// # Errors
-    /// When the server refuses, or does not answer after some attempts.
+    /// [`Error::Label`] when the server refuses (no retry), its certificate is not trusted (no retry), or five requests
+    /// failed.
     pub fn label(&self, node: &str, ready: bool) -> Result<()> {
         let value = ready.then_some("true");
         let body = serde_json::json!({ "metadata": { "labels": { LABEL: value } } }).to_string();
@@ -78,19 +85,19 @@ impl Api {
             attempt += 1;
             match sent {
                 Ok(_) => return Ok(()),
-                // Our fault, not the server's: it would say the same again.
-                Err(error @ ureq::Error::StatusCode(400..=428)) => return Err(self.refused(node, &error)),
-                // rustls puts a certificate that it does not trust into an I/O error of this kind.
+                // The request is wrong or forbidden: a retry would get the same response.
+                Err(error @ ureq::Error::StatusCode(400..=428)) => return Err(self.error(node, &error)),
+                // rustls reports an untrusted certificate as an I/O error of this kind.
                 Err(ureq::Error::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                    return Err(self.refused(node, &ureq::Error::Io(error)));
+                    return Err(self.error(node, &ureq::Error::Io(error)));
                 }
-                Err(error) if attempt == ATTEMPTS => return Err(self.refused(node, &error)),
+                Err(error) if attempt == ATTEMPTS => return Err(self.error(node, &error)),
                 Err(_) => thread::sleep(Duration::from_secs(u64::from(attempt))),
             }
         }
     }
 
-    fn refused(&self, node: &str, error: &ureq::Error) -> Error {
+    fn error(&self, node: &str, error: &ureq::Error) -> Error {
         Error::Label { node: node.to_owned(), reason: format!("{}: {error}", self.url) }
     }
 }

@@ -1,7 +1,10 @@
-//! Puts the containerd shim `wasi-http` on a node, and takes it off again.
+//! Installs the containerd shim `wasi-http` on a node, and removes it.
 //!
-//! What may change on a node is planned first, from what is there ([`plan`]), and made then ([`change`]): a node that is
-//! not understood stays untouched, and one whose containerd does not start again gets its configuration back.
+//! [`plan`] computes the changes from the node's files, and [`change`] applies them. Therefore:
+//!
+//! - a node with a configuration that the installer does not know stays unchanged;
+//! - if containerd does not restart with the new configuration, the installer restores the old one;
+//! - removal restores the configuration byte for byte, unless somebody else changed it in between.
 
 pub mod change;
 pub mod command;

@@ -8,7 +8,7 @@ use signal_hook::{
     iterator::Signals,
 };
 use wasi_http_installer::{
-    command::{MOUNTS_OF_NODE, ON_NODE, become_on_node, restart},
+    command::{NODE_MOUNT_NAMESPACE, ON_NODE, exec_on_node, restart},
     distribution::Restart,
     error::{Error, Result},
     install::Installation,
@@ -17,7 +17,7 @@ use wasi_http_installer::{
     runtime::BIN_DIR,
 };
 
-/// Puts the containerd shim wasi-http on a node, and takes it off again
+/// Installs the containerd shim wasi-http on a Kubernetes node, and removes it
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -27,22 +27,24 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Copy the programs, make the runtime known to containerd, label the node; does nothing where all is done
+    /// Copy the programs, add the runtime to containerd's configuration, restart containerd and label the node. Steps that are
+    /// already done are skipped
     Install(Target),
-    /// Take the label off, wait until no pod uses the shim, and bring back what was there before
+    /// Remove the label, wait until no pod uses the shim, restore containerd's configuration, restart containerd and remove the
+    /// programs
     Remove {
         #[command(flatten)]
         target: Target,
-        /// Seconds to wait for the last pod
+        /// Time in seconds to wait for the last pod
         #[arg(long, value_name = "SECONDS", default_value_t = 600, env = "INSTALLER_PATIENCE")]
         patience: u64,
     },
-    /// Do nothing until SIGTERM: what the DaemonSet's pod does once the node is ready
+    /// Do nothing until SIGTERM. The DaemonSet's pod runs this when the node is ready
     Wait,
     /// Run a command in the node's mount namespace
     #[command(name = ON_NODE, hide = true)]
     OnNode {
-        #[arg(long, value_name = "FILE", default_value = MOUNTS_OF_NODE)]
+        #[arg(long, value_name = "FILE", default_value = NODE_MOUNT_NAMESPACE)]
         mounts: PathBuf,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<String>,
@@ -51,25 +53,25 @@ enum Command {
 
 #[derive(Args)]
 struct Target {
-    /// Where the node's / is mounted; / itself when this runs on the node
+    /// Directory where the node's / is mounted; / if the installer runs on the node itself
     #[arg(long, value_name = "DIR", default_value = "/host", env = "INSTALLER_ROOT")]
     root: PathBuf,
-    /// Where the programs come from
+    /// Directory that holds the shim and the host
     #[arg(long, value_name = "DIR", default_value = "/node", env = "INSTALLER_PROGRAMS")]
     programs: PathBuf,
-    /// Where they go on the node; containerd is told the path unless it is the default
+    /// Directory on the node for the shim and the host. If it is not the default, containerd's configuration names the path
     #[arg(long, value_name = "DIR", default_value = BIN_DIR, env = "INSTALLER_BIN_DIR")]
     bin_dir: PathBuf,
-    /// containerd's configuration on the node, where it is no usual one
+    /// Path of containerd's configuration on the node; detected by default
     #[arg(long, value_name = "FILE", env = "INSTALLER_CONFIG")]
     config: Option<PathBuf>,
-    /// The command that restarts containerd, or `never`; by default what the distribution uses
+    /// Command that restarts containerd, or `never`; by default the distribution's own
     #[arg(long, value_name = "COMMAND", env = "INSTALLER_RESTART")]
     restart: Option<String>,
-    /// The node to label; none when it is not said
+    /// Name of the node to label; without it, no node is labelled
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     node_name: Option<String>,
-    /// The API server's address, which the kubelet sets
+    /// Address of the API server. The kubelet sets the variable
     #[arg(
         long,
         hide = true,
@@ -85,15 +87,15 @@ struct Target {
 impl Target {
     fn installation(self) -> Result<Installation> {
         let node = Node::at(self.root);
-        let (on, own) = (node.clone(), self.restart);
-        let restart = move |usual: &Restart| {
-            let restart_by = match own.as_deref() {
+        let (on, flag) = (node.clone(), self.restart);
+        let restart = move |default: &Restart| {
+            let restart_by = match flag.as_deref() {
                 Some("never") => {
-                    say("containerd is not restarted: that is left to you");
+                    say("does not restart containerd (--restart=never): restart it yourself");
                     return Ok(());
                 }
                 Some(command) => &Restart::Command(command.split_whitespace().map(str::to_owned).collect()),
-                None => usual,
+                None => default,
             };
             say("restarts containerd");
             restart(&on, restart_by)
@@ -126,7 +128,7 @@ fn main() -> ExitCode {
             target.installation().and_then(|installation| installation.remove(Duration::from_secs(patience)))
         }
         Command::Wait => wait(),
-        Command::OnNode { mounts, command } => Err(become_on_node(&mounts, &command)),
+        Command::OnNode { mounts, command } => Err(exec_on_node(&mounts, &command)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -138,7 +140,7 @@ fn main() -> ExitCode {
 }
 
 fn wait() -> Result<()> {
-    // As the first process of its container it would otherwise ignore both.
+    // Process 1 of a container ignores signals without a handler (`pid_namespaces(7)`).
     let mut signals = Signals::new([SIGTERM, SIGINT])
         .map_err(|source| Error::Command { command: "wait".to_owned(), reason: source.to_string() })?;
     signals.forever().next();

@@ -1,4 +1,4 @@
-//! The node's file system, mounted somewhere; paths are always the node's own.
+//! The node's file system, mounted at some directory. All paths are paths on the node.
 
 use std::{
     fs, io,
@@ -8,10 +8,10 @@ use std::{
 
 use crate::error::{Error, Result};
 
-/// Configurations are a few kilobytes; more is not one.
-const MAX_FILE: u64 = 1 << 20;
+/// Bytes of a configuration. Real ones have a few kilobytes.
+const FILE_MAX: u64 = 1 << 20;
 
-/// A node's files.
+/// Reads and writes the node's files, from the node itself or from a pod that mounts the node's `/`.
 #[derive(Clone, Debug)]
 pub struct Node {
     root: PathBuf,
@@ -23,28 +23,28 @@ impl Node {
         Self { root: root.into() }
     }
 
-    /// This program runs on the node itself.
+    /// Whether this program runs on the node itself.
     #[must_use]
     pub fn is_here(&self) -> bool {
         self.root == Path::new("/")
     }
 
-    /// Where a path of the node is found from here.
+    /// The path by which this program reaches `path` of the node.
     #[must_use]
     pub fn path(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// Something is there, whatever it is.
+    /// Whether `path` exists, as a file of any kind.
     #[must_use]
     pub fn exists(&self, path: &Path) -> bool {
         self.path(path).symlink_metadata().is_ok()
     }
 
-    /// The text of a file; `None` when there is none.
+    /// Reads a text file; `None` if it does not exist.
     ///
     /// # Errors
-    /// When it is there and cannot be read: too long, no UTF-8, no regular file.
+    /// When the file is longer than 1 MiB, is not UTF-8, or is no regular file.
     pub fn read(&self, path: &Path) -> Result<Option<String>> {
         let here = self.path(path);
         let metadata = match here.symlink_metadata() {
@@ -52,20 +52,20 @@ impl Node {
             other => other.map_err(Error::file(path))?,
         };
         if !metadata.is_file() {
-            // Also a link: what it leads to would be sought in this program's own root.
-            let reason = io::Error::other("it is no regular file: name the real one by --config");
+            // A symbolic link is refused too: its target would be resolved in this program's root, not in the node's.
+            let reason = io::Error::other("no regular file: pass the path of the real file by --config");
             return Err(Error::file(path)(reason));
         }
-        if metadata.len() > MAX_FILE {
-            return Err(Error::file(path)(io::Error::other(format!("it has more than {MAX_FILE} bytes"))));
+        if metadata.len() > FILE_MAX {
+            return Err(Error::file(path)(io::Error::other(format!("more than {FILE_MAX} bytes"))));
         }
         fs::read_to_string(here).map(Some).map_err(Error::file(path))
     }
 
-    /// Writes a file whole or not at all; one that was there keeps its owner and mode.
+    /// Replaces a file by renaming. An existing file keeps its owner and mode; a new one gets `mode`.
     ///
     /// # Errors
-    /// When it cannot be written; what was there is still there.
+    /// When the file cannot be written. Then the old content is still there.
     pub fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<()> {
         let here = self.path(path);
         let fresh = here
@@ -89,15 +89,15 @@ impl Node {
         if let Some(file) = before {
             std::os::unix::fs::chown(fresh, Some(file.uid()), Some(file.gid()))?;
         }
-        // A power cut must not leave an empty configuration behind the new name.
+        // Without the sync, a power failure could leave an empty file under the final name.
         fs::File::open(fresh)?.sync_all()?;
         fs::rename(fresh, here)
     }
 
-    /// Removes a file; that there is none is fine.
+    /// Removes a file. A missing file is no error.
     ///
     /// # Errors
-    /// When it stays.
+    /// When the file cannot be removed.
     pub fn remove(&self, path: &Path) -> Result<()> {
         match fs::remove_file(self.path(path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file(path)(error)),

@@ -1,10 +1,11 @@
-//! Which files change: as few as can be, and on removal back to the byte.
+//! Computes the changes to the node's files. An installation changes as few files as possible; a removal restores them
+//! byte for byte.
 
 use std::path::{Path, PathBuf};
 
 use crate::{
     change::Change,
-    configuration::{Configuration, Options, drop_in},
+    configuration::{Configuration, RuntimeOptions, drop_in},
     distribution::Distribution,
     error::{Error, Result},
     node::Node,
@@ -16,75 +17,79 @@ const DROP_IN: &str = "wasi-http.toml";
 const DROP_IN_HEAD: &str = "# Written by wasi-http-installer.\n";
 const BACKUP: &str = ".before-wasi-http";
 const PENDING: &str = ".pending-wasi-http";
-/// For a node that ran containerd on its defaults; each containerd reads version 2.
+/// The configuration for a node without one. Every containerd reads version 2.
 const SKELETON: &str = "# Written by wasi-http-installer: there was no configuration.\nversion = 2\n";
 
-/// What makes the runtime known to containerd: nothing where it already is.
+/// The changes that add the runtime to containerd's configuration. Empty if the configuration already has the runtime.
+///
+/// `runtime_path` is the shim's path, if the shim lies outside containerd's search path.
 ///
 /// # Errors
-/// For a configuration that cannot be read, or that has another runtime under our name.
+/// When the configuration cannot be read or extended, or has another runtime of the name `wasi-http`.
 pub fn install(node: &Node, distribution: &Distribution, runtime_path: Option<&str>) -> Result<Vec<Change>> {
     let path = &distribution.config;
     let before = node.read(path)?;
     if before.is_none() && distribution.generated {
-        let reason = format!("{} has not written it yet: start it once", distribution.name);
+        let reason = format!("{0} has not generated it yet: start {0} once", distribution.name);
         return Err(Error::Configuration { path: path.clone(), reason });
     }
     let text = before.clone().unwrap_or_else(|| SKELETON.to_owned());
     let configuration = read(path, &text)?;
-    let options = Options { runtime_path: runtime_path.map(str::to_owned), ..configuration.options() };
+    let runtime_path = runtime_path.map(str::to_owned);
+    let options = RuntimeOptions { runtime_path, ..configuration.default_runtime_options() };
 
     for directory in configuration.drop_in_directories() {
         let path = Path::new(&directory).join(DROP_IN);
         let before = node.read(&path)?;
         let after = format!("{DROP_IN_HEAD}{}", drop_in(configuration.schema(), &options));
-        if before.is_some() || unknown(&distribution.config, &configuration)? {
-            return Ok(changed(path, before, Some(after)));
+        if before.is_some() || needs_runtime(&distribution.config, &configuration)? {
+            return Ok(change(path, before, Some(after)));
         }
     }
     if distribution.generated {
-        return generated(node, path, &configuration, &options);
+        return install_in_template(node, path, &configuration, &options);
     }
-    if !unknown(path, &configuration)? {
+    if !needs_runtime(path, &configuration)? {
         return Ok(Vec::new());
     }
-    let after = configuration.with_runtime(&options).map_err(unfit(path))?;
+    let after = configuration.with_runtime(&options).map_err(configuration_error(path))?;
     let mut changes = Vec::new();
     if before.is_some() {
         let backup = backup_of(path);
-        changes.extend(changed(backup.clone(), node.read(&backup)?, before.clone()));
+        changes.extend(change(backup.clone(), node.read(&backup)?, before.clone()));
     }
-    changes.extend(changed(path.clone(), before, Some(after)));
+    changes.extend(change(path.clone(), before, Some(after)));
     Ok(changes)
 }
 
-fn generated(
+/// The changes to the template from which the distribution generates the configuration.
+fn install_in_template(
     node: &Node,
     config: &Path,
     configuration: &Configuration,
-    options: &Options,
+    options: &RuntimeOptions,
 ) -> Result<Vec<Change>> {
     let schema = configuration.schema();
     let path = config.with_file_name(template::file_name(schema));
     let before = node.read(&path)?;
     let ours = before.as_deref().is_some_and(|text| template::without_block(text).is_some());
-    if !ours && !unknown(config, configuration)? {
+    if !ours && !needs_runtime(config, configuration)? {
         return Ok(Vec::new());
     }
     let after = template::with_block(before.as_deref(), schema, options);
     let mut changes = Vec::new();
     if !ours && before.is_some() {
         let backup = backup_of(&path);
-        changes.extend(changed(backup.clone(), node.read(&backup)?, before.clone()));
+        changes.extend(change(backup.clone(), node.read(&backup)?, before.clone()));
     }
-    changes.extend(changed(path, before, Some(after)));
+    changes.extend(change(path, before, Some(after)));
     Ok(changes)
 }
 
-/// What brings back the configuration as it was before the installation; what others changed since then stays.
+/// The changes that restore the configuration from before the installation. Changes that others made since then stay.
 ///
 /// # Errors
-/// For a configuration that cannot be read.
+/// When the configuration cannot be read.
 pub fn remove(node: &Node, distribution: &Distribution) -> Result<Vec<Change>> {
     let path = &distribution.config;
     let mut changes = Vec::new();
@@ -93,22 +98,23 @@ pub fn remove(node: &Node, distribution: &Distribution) -> Result<Vec<Change>> {
         for directory in configuration.drop_in_directories() {
             let path = Path::new(&directory).join(DROP_IN);
             let before = node.read(&path)?;
-            changes.extend(changed(path, before, None));
+            changes.extend(change(path, before, None));
         }
-        let ours = configuration.installed().is_some_and(|kind| kind == RUNTIME_TYPE);
+        let ours = configuration.installed_type().is_some_and(|kind| kind == RUNTIME_TYPE);
         if ours && !distribution.generated {
             let without = configuration.without_runtime();
-            let original = |backup: &str| {
-                let with = Configuration::read(backup).ok()?.with_runtime(&Options::default()).ok()?;
+            // Adding and removing the runtime may move blank lines, so the backup makes the same round trip.
+            let is_original = |backup: &str| {
+                let with = Configuration::read(backup).ok()?.with_runtime(&RuntimeOptions::default()).ok()?;
                 Some(Configuration::read(&with).ok()?.without_runtime() == without)
             };
-            let skeleton = original(SKELETON) == Some(true);
-            changes.extend(restored(node, path, text, without.clone(), &original, skeleton)?);
+            let is_skeleton = is_original(SKELETON) == Some(true);
+            changes.extend(restore(node, path, text, without.clone(), &is_original, is_skeleton)?);
         } else if !distribution.generated {
-            // Somebody wrote the configuration anew.
+            // Somebody replaced the configuration: the backup is out of date.
             let backup = backup_of(path);
             let before = node.read(&backup)?;
-            changes.extend(changed(backup, before, None));
+            changes.extend(change(backup, before, None));
         }
     }
     if distribution.generated {
@@ -116,64 +122,72 @@ pub fn remove(node: &Node, distribution: &Distribution) -> Result<Vec<Change>> {
             let path = path.with_file_name(name);
             let Some(text) = node.read(&path)? else { continue };
             let Some(without) = template::without_block(&text) else { continue };
-            let original = |backup: &str| Some(with_newline(backup) == without);
-            let base = template::is_ours_alone(&without);
-            changes.extend(restored(node, &path, text, without.clone(), &original, base)?);
+            let is_original = |backup: &str| Some(with_newline(backup) == without);
+            let is_base = template::is_base(&without);
+            changes.extend(restore(node, &path, text, without.clone(), &is_original, is_base)?);
         }
     }
     Ok(changes)
 }
 
-/// Lies beside the configuration from before it changes until containerd has been restarted.
+/// Path of the pending marker. The marker exists from before the configuration changes until containerd was restarted.
 #[must_use]
-pub fn pending(distribution: &Distribution) -> PathBuf {
+pub fn pending_marker(distribution: &Distribution) -> PathBuf {
     beside(&distribution.config, PENDING)
 }
 
-/// A file of which we are taken out: the backup where nothing else changed, no file where there was none, else the rest.
-fn restored(
+/// The changes that restore a file from `without`, its text without the runtime:
+///
+/// - to the backup, if nothing else was changed since;
+/// - to no file, if there is no backup and the installer created the whole file (`is_new`);
+/// - otherwise to `without`.
+fn restore(
     node: &Node,
     path: &Path,
     text: String,
     without: String,
     is_original: &dyn Fn(&str) -> Option<bool>,
-    nothing_else: bool,
+    is_new: bool,
 ) -> Result<Vec<Change>> {
     let backup_path = backup_of(path);
     let backup = node.read(&backup_path)?;
     let after = match &backup {
         Some(backup) if is_original(backup) == Some(true) => Some(backup.clone()),
-        None if nothing_else => None,
+        None if is_new => None,
         _ => Some(without),
     };
-    let mut changes = changed(path.to_owned(), Some(text), after);
-    changes.extend(changed(backup_path, backup, None));
+    let mut changes = change(path.to_owned(), Some(text), after);
+    changes.extend(change(backup_path, backup, None));
     Ok(changes)
 }
 
-/// Our runtime is not in the configuration; that another is, under our name, is an error.
-fn unknown(path: &Path, configuration: &Configuration) -> Result<bool> {
-    match configuration.installed() {
+/// Whether the configuration lacks the runtime.
+///
+/// # Errors
+/// When the configuration has a runtime `wasi-http` of another type.
+fn needs_runtime(path: &Path, configuration: &Configuration) -> Result<bool> {
+    match configuration.installed_type() {
         None => Ok(true),
         Some(kind) if kind == RUNTIME_TYPE => Ok(false),
         Some(kind) => {
             let reason = format!(
-                "its runtime wasi-http has the type {kind:?}, not {RUNTIME_TYPE:?}: remove or rename it"
+                "its runtime wasi-http has the type {kind:?} instead of {RUNTIME_TYPE:?}: remove or rename it"
             );
             Err(Error::Configuration { path: path.to_owned(), reason })
         }
     }
 }
 
-fn changed(path: PathBuf, before: Option<String>, after: Option<String>) -> Vec<Change> {
+/// A change of one file; nothing if the content stays the same.
+fn change(path: PathBuf, before: Option<String>, after: Option<String>) -> Vec<Change> {
     if before == after { Vec::new() } else { vec![Change { path, before, after }] }
 }
 
 fn read(path: &Path, text: &str) -> Result<Configuration> {
-    Configuration::read(text).map_err(unfit(path))
+    Configuration::read(text).map_err(configuration_error(path))
 }
 
-fn unfit(path: &Path) -> impl FnOnce(String) -> Error {
+fn configuration_error(path: &Path) -> impl FnOnce(String) -> Error {
     let path = path.to_owned();
     move |reason| Error::Configuration { path, reason }
 }

@@ -1,14 +1,14 @@
-//! What the node gets: the runtime's name in containerd, and the files that carry it out.
+//! Names of the runtime, its programs and its label.
 
-/// The name that the RuntimeClass's `handler` says.
+/// The runtime's name in containerd's configuration, and the RuntimeClass's `handler`.
 pub const HANDLER: &str = "wasi-http";
-/// containerd derives the shim's file name from it.
+/// The runtime's `runtime_type`. containerd derives the shim's file name from it.
 pub const RUNTIME_TYPE: &str = "io.containerd.wasi-http.v1";
-/// The shim's file name.
+/// File name of the shim.
 pub const SHIM: &str = "containerd-shim-wasi-http-v1";
-/// The host, which the shim looks for beside itself.
+/// File name of the host. The shim expects the host in its own directory.
 pub const HOST: &str = "wasi-http-host";
-/// Set to `true` on nodes that are ready; the RuntimeClass selects them by it.
+/// Label that is `true` on nodes with the shim. The RuntimeClass selects nodes by it.
 pub const LABEL: &str = "runtime.wasi-http/ready";
-/// Where containerd finds a shim by its name alone, whatever started containerd.
+/// Default directory of the programs. containerd finds a shim there by its name, whatever PATH it was started with.
 pub const BIN_DIR: &str = "/usr/local/bin";

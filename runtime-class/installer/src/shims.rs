@@ -1,10 +1,10 @@
-//! The shims that run on the node: each is a pod.
+//! Counts the running shims: one for each pod of the runtime class.
 
 use std::{fs, path::Path};
 
 use crate::runtime::SHIM;
 
-/// How many processes of the shim run, seen through `/proc`. Needs `hostPID`.
+/// Number of shim processes in `proc`, the directory `/proc`. A pod sees the node's processes only with `hostPID`.
 #[must_use]
 pub fn running(proc: &Path) -> usize {
     let processes = fs::read_dir(proc).into_iter().flatten().flatten();
@@ -12,7 +12,7 @@ pub fn running(proc: &Path) -> usize {
 }
 
 fn is_shim(process: &Path) -> bool {
-    // Bytes up to the first zero: the program, as it was called.
+    // `cmdline` holds the arguments, separated by zero bytes. The first one is the program.
     let Ok(line) = fs::read(process.join("cmdline")) else { return false };
     let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
     program.rsplit(|byte| *byte == b'/').next() == Some(SHIM.as_bytes())
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_the_shim_and_nothing_that_only_names_it() {
+    fn only_processes_of_the_shim_count() {
         let proc = tempfile::tempdir().expect("a directory");
         let processes = [
             ("1", "/sbin/init\0"),

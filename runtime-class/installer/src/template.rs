@@ -1,13 +1,15 @@
-//! k3s and rke2 write containerd's configuration at each start from a Go template. That is no TOML: ours is a block at its end.
+//! The templates of k3s and rke2, which generate containerd's configuration from a Go template at each start.
+//!
+//! A template is not TOML, so the installer adds its tables as a marked block at the end.
 
-use crate::configuration::{Options, Schema, tables};
+use crate::configuration::{RuntimeOptions, Schema, runtime_tables};
 
-/// A template that adds nothing to what k3s writes without one.
+/// The template that generates the same configuration as no template.
 const BASE: &str = "{{ template \"base\" . }}\n";
 const BEGIN: &str = "\n# wasi-http-installer: begin\n";
 const END: &str = "# wasi-http-installer: end\n";
 
-/// The template's file name, beside the configuration that it makes.
+/// File name of the template, which lies beside the generated configuration.
 pub(crate) fn file_name(schema: Schema) -> &'static str {
     match schema {
         Schema::Two => "config.toml.tmpl",
@@ -15,25 +17,26 @@ pub(crate) fn file_name(schema: Schema) -> &'static str {
     }
 }
 
-/// Both, for removal: k3s may have gone from one to the other since.
+/// File names of the templates of all schemas. A removal looks at all of them, because an upgrade of k3s changes the
+/// schema.
 pub(crate) const FILE_NAMES: [&str; 2] = ["config.toml.tmpl", "config-v3.toml.tmpl"];
 
-/// The template with our block; a new one where there was none.
-pub(crate) fn with_block(template: Option<&str>, schema: Schema, options: &Options) -> String {
+/// The template with the installer's block. Without a template, a new one.
+pub(crate) fn with_block(template: Option<&str>, schema: Schema, options: &RuntimeOptions) -> String {
     let template = template
         .map_or_else(|| BASE.to_owned(), |text| without_block(text).unwrap_or_else(|| text.to_owned()));
     let newline = if template.is_empty() || template.ends_with('\n') { "" } else { "\n" };
-    format!("{template}{newline}{BEGIN}{}{END}", tables(schema, options).trim_start())
+    format!("{template}{newline}{BEGIN}{}{END}", runtime_tables(schema, options).trim_start())
 }
 
-/// The template without our block; `None` when it has none.
+/// The template without the installer's block; `None` if it has no such block.
 pub(crate) fn without_block(template: &str) -> Option<String> {
     let (before, rest) = template.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;
     Some(format!("{before}{after}"))
 }
 
-/// What is left is what we began with: no template at all.
-pub(crate) fn is_ours_alone(remainder: &str) -> bool {
-    remainder == BASE
+/// Whether the template is the one that the installer starts with when there is none.
+pub(crate) fn is_base(template: &str) -> bool {
+    template == BASE
 }

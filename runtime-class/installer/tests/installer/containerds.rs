@@ -1,11 +1,11 @@
-//! Real containerds read what was written. `make test-installer` runs this where it finds some: INSTALLER_CONTAINERDS names
-//! them, separated by colons.
+//! Real containerds read the configuration that the installer writes. `make test-installer` runs this test if it finds
+//! containerd programs. `INSTALLER_CONTAINERDS` holds their paths, separated by colons.
 
 use std::{path::Path, process::Command};
 
 use crate::nodes::{ETC, TestNode, fixture};
 
-/// What containerd makes of a configuration and all that it imports.
+/// The effective configuration, with everything that the file imports (`containerd config dump`).
 fn dump(containerd: &str, config: &Path) -> String {
     let output = Command::new(containerd)
         .arg("--config")
@@ -17,7 +17,7 @@ fn dump(containerd: &str, config: &Path) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// The lines of a dump, without the names of the files that it was made of, our runtime's table and what hangs on it.
+/// The lines of a dump, without the list of imports and without the tables of the runtime `wasi-http`.
 fn without_ours(dump: &str) -> Vec<&str> {
     let mut ours = false;
     let mut lines = Vec::new();
@@ -51,14 +51,14 @@ fn containerd_knows_the_runtime_and_all_else_is_as_before() {
             ]);
         }
         for name in names {
-            // An import is an absolute path, which here is one of this machine.
+            // An import is an absolute path. This containerd resolves it on the test machine, not on the node.
             let node = TestNode::with(&[]);
             let conf_d = node.here("/etc/containerd/conf.d");
             node.write(ETC, &fixture(name).replace("/etc/containerd/conf.d", &conf_d.display().to_string()));
             let before = dump(containerd, &node.here(ETC));
             node.install().expect("installed");
             if name == "containerd-2.4-default.toml" {
-                // The drop-in lies where the node's path says, seen from the node.
+                // The installer took the path as one of the node. Move the file to where this containerd reads it.
                 let drop_in = node.here(&format!("{}/wasi-http.toml", conf_d.display()));
                 std::fs::create_dir_all(&conf_d)
                     .and_then(|()| std::fs::rename(drop_in, conf_d.join("wasi-http.toml")))

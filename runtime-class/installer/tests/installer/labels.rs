@@ -1,4 +1,4 @@
-//! The label, set on an API server that speaks TLS.
+//! The node's label, set on an API server with TLS.
 
 use std::{
     fs,
@@ -13,14 +13,15 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivatePkcs
 use tempfile::TempDir;
 use wasi_http_installer::label::Api;
 
-/// A server that gives these answers in turn, one a connection, and tells what it was asked.
+/// A fake API server. Each connection gets the next of its responses.
 struct Server {
     port: String,
     account: TempDir,
-    asked: mpsc::Receiver<(String, String)>,
+    /// Head and body of each request.
+    requests: mpsc::Receiver<(String, String)>,
 }
 
-fn serve(answers: &'static [&'static str]) -> Server {
+fn serve(responses: &'static [&'static str]) -> Server {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let account = tempfile::tempdir().expect("a directory");
@@ -37,10 +38,10 @@ fn serve(answers: &'static [&'static str]) -> Server {
         .expect("a server");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port().to_string();
-    let (tell, asked) = mpsc::channel();
+    let (sender, requests) = mpsc::channel();
     let config = Arc::new(config);
     thread::spawn(move || {
-        for answer in answers {
+        for response in responses {
             let Ok((socket, _)) = listener.accept() else { return };
             let tls = ServerConnection::new(Arc::clone(&config)).expect("a session");
             let mut stream = BufReader::new(StreamOwned::new(tls, socket));
@@ -55,14 +56,14 @@ fn serve(answers: &'static [&'static str]) -> Server {
                 .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
             let mut body = vec![0; length.unwrap_or(0)];
             stream.read_exact(&mut body).expect("a body");
-            let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            stream.get_mut().write_all(answer.as_bytes()).expect("an answer");
+            let response = format!("HTTP/1.1 {response}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            stream.get_mut().write_all(response.as_bytes()).expect("a response");
             stream.get_mut().conn.send_close_notify();
             let _client_may_be_gone = stream.get_mut().flush();
-            let _nobody_listens = tell.send((head, String::from_utf8(body).expect("text")));
+            let _test_may_have_ended = sender.send((head, String::from_utf8(body).expect("text")));
         }
     });
-    Server { port, account, asked }
+    Server { port, account, requests }
 }
 
 impl Server {
@@ -75,7 +76,7 @@ impl Server {
 fn the_label_is_patched_with_the_pods_token() {
     let server = serve(&["200 OK", "200 OK"]);
     server.api().label("node-1", true).expect("labelled");
-    let (head, body) = server.asked.recv().expect("a request");
+    let (head, body) = server.requests.recv().expect("a request");
     assert!(head.starts_with("PATCH /api/v1/nodes/node-1 HTTP/1.1\r\n"), "{head}");
     let head = head.to_ascii_lowercase();
     assert!(head.contains("authorization: bearer secret\r\n"), "{head}");
@@ -83,35 +84,35 @@ fn the_label_is_patched_with_the_pods_token() {
     assert_eq!(body, r#"{"metadata":{"labels":{"runtime.wasi-http/ready":"true"}}}"#);
 
     server.api().label("node-1", false).expect("the label is off");
-    let (_, body) = server.asked.recv().expect("a request");
+    let (_, body) = server.requests.recv().expect("a request");
     assert_eq!(body, r#"{"metadata":{"labels":{"runtime.wasi-http/ready":null}}}"#);
 }
 
 #[test]
-fn a_server_that_is_busy_is_asked_again() {
+fn a_request_is_retried_when_the_server_is_overloaded() {
     let server = serve(&["503 Service Unavailable", "200 OK"]);
     server.api().label("node-1", true).expect("labelled");
-    assert_eq!(server.asked.iter().take(2).count(), 2);
+    assert_eq!(server.requests.iter().take(2).count(), 2);
 }
 
 #[test]
-fn a_refusal_is_final_and_names_the_node() {
+fn a_refusal_is_not_retried_and_the_error_names_the_node() {
     let server = serve(&["403 Forbidden"]);
     let error = server.api().label("node-1", true).expect_err("refused").to_string();
     assert!(error.contains("node-1") && error.contains("403"), "{error}");
 }
 
 #[test]
-fn a_server_of_another_authority_is_not_given_the_token() {
+fn a_server_of_another_certificate_authority_does_not_get_the_token() {
     let (server, other) = (serve(&["200 OK"; 5]), serve(&[]));
     let api = Api::at("127.0.0.1", &server.port, other.account.path()).expect("an API server");
     let error = api.label("node-1", true).expect_err("refused").to_string();
     assert!(error.contains("node-1") && error.contains("certificate"), "{error}");
-    assert!(server.asked.try_recv().is_err());
+    assert!(server.requests.try_recv().is_err());
 }
 
 #[test]
-fn a_pod_without_an_account_is_told_which_file_it_lacks() {
+fn without_a_service_account_the_error_names_the_missing_file() {
     let empty = tempfile::tempdir().expect("a directory");
     let error = Api::at("127.0.0.1", "443", empty.path()).expect_err("refused").to_string();
     assert!(error.contains("token"), "{error}");

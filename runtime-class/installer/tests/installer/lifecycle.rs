@@ -1,4 +1,4 @@
-//! Install, install again, remove: on each kind of node.
+//! Install, install again and remove, on each kind of node.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use crate::nodes::{ETC, Files, K3S, MICROK8S, RKE2, TestNode, fixture};
 const SHIM: &str = "/usr/local/bin/containerd-shim-wasi-http-v1";
 const HOST: &str = "/usr/local/bin/wasi-http-host";
 
-/// Installs, installs again, and removes; answers the node's files while it was installed.
+/// Installs, installs again and removes. Returns the node's files after the installation.
 fn cycle(node: &TestNode) -> Files {
     let before = node.files();
     node.install().expect("installed");
@@ -26,14 +26,14 @@ fn cycle(node: &TestNode) -> Files {
 
     node.remove().expect("removed");
     assert_eq!(node.restarted(), 2);
-    assert_eq!(node.files(), before, "to the byte");
+    assert_eq!(node.files(), before, "restored byte for byte");
 
     node.remove().expect("removed again");
     assert_eq!(node.restarted(), 2);
     installed
 }
 
-/// Our runtime's table in a configuration, and the whole without it.
+/// The keys of the runtime `wasi-http` in a configuration, and the configuration without this runtime.
 fn split(text: &str, plugin: &str) -> (String, String) {
     let mut document: DocumentMut = text.parse().expect("TOML");
     let runtimes = document["plugins"][plugin]["containerd"]["runtimes"].as_table_mut().expect("runtimes");
@@ -89,7 +89,7 @@ fn a_version_3_configuration_without_imports_is_extended_in_place() {
 }
 
 #[test]
-fn where_containerd_2_imports_a_directory_its_configuration_stays_untouched() {
+fn a_version_3_configuration_that_imports_a_directory_is_not_changed() {
     let k3s = "/var/lib/rancher/k3s/agent/etc/containerd/config-v3.toml.d/wasi-http.toml";
     for (name, config, drop_in, version) in [
         ("containerd-2.4-default.toml", ETC, "/etc/containerd/conf.d/wasi-http.toml", "version = 4"),
@@ -107,7 +107,7 @@ fn where_containerd_2_imports_a_directory_its_configuration_stays_untouched() {
 
 #[test]
 fn a_version_2_configuration_with_imports_is_still_extended_in_place() {
-    // containerd 1.x would replace all of the plugin's settings by those of the imported file.
+    // containerd 1.x would replace all settings of the plugin by those of the imported file.
     let original = format!("imports = [\"/etc/containerd/conf.d/*.toml\"]\n{}", fixture("kind-v2.toml"));
     let installed = cycle(&TestNode::with(&[(ETC, &original)]));
     assert_eq!(split(&installed[ETC], V2).1, original);
@@ -120,10 +120,10 @@ fn k3s_gets_a_template_that_extends_its_own() {
     {
         let generated = fixture(name);
         let installed = cycle(&TestNode::with(&[(K3S, &generated)]));
-        assert_eq!(installed[K3S], generated, "{name}: generated, so not ours to change");
+        assert_eq!(installed[K3S], generated, "{name}: k3s would overwrite a change");
         let text = &installed[&K3S.replace("config.toml", template)];
         let rest = text.strip_prefix("{{ template \"base\" . }}\n").expect("the base comes first");
-        // As k3s renders it.
+        // The configuration that k3s generates from the template.
         let rendered = format!("{generated}{rest}");
         let (ours, _) = split(&rendered, plugin);
         assert_eq!(
@@ -134,7 +134,7 @@ fn k3s_gets_a_template_that_extends_its_own() {
 }
 
 #[test]
-fn a_template_that_is_there_keeps_what_it_says() {
+fn an_existing_template_keeps_its_content() {
     let template = RKE2.replace("config.toml", "config-v3.toml.tmpl");
     for own in [fixture("rke2-v3.tmpl"), fixture("rke2-v3.tmpl").trim_end().to_owned()] {
         let node =
@@ -146,7 +146,7 @@ fn a_template_that_is_there_keeps_what_it_says() {
 }
 
 #[test]
-fn what_others_wrote_into_a_template_meanwhile_stays() {
+fn a_later_change_of_a_template_survives_the_removal() {
     let node = TestNode::with(&[(K3S, &fixture("k3s-v3.toml"))]);
     node.install().expect("installed");
     let template = K3S.replace("config.toml", "config-v3.toml.tmpl");
@@ -189,7 +189,7 @@ fn containerd_on_its_defaults_gets_a_configuration_and_loses_it_again() {
 }
 
 #[test]
-fn a_change_that_came_after_ours_survives_the_removal() {
+fn a_later_change_of_the_configuration_survives_the_removal() {
     let node = TestNode::with(&[(ETC, &fixture("containerd-2.1-kubeadm.toml"))]);
     node.install().expect("installed");
     let theirs = "\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.later]\nruntime_type = \"io.containerd.runc.v2\"\n";
@@ -202,7 +202,7 @@ fn a_change_that_came_after_ours_survives_the_removal() {
 }
 
 #[test]
-fn a_configuration_that_was_written_anew_gets_our_runtime_again() {
+fn a_replaced_configuration_gets_the_runtime_again() {
     let node = TestNode::with(&[(ETC, &fixture("kind-v2.toml"))]);
     node.install().expect("installed");
     let upgraded = fixture("containerd-2.0-minimal.toml");
@@ -215,7 +215,7 @@ fn a_configuration_that_was_written_anew_gets_our_runtime_again() {
 }
 
 #[test]
-fn a_runtime_that_was_configured_by_hand_is_left_alone() {
+fn a_runtime_that_was_configured_by_hand_is_not_changed() {
     let by_hand = format!(
         "{}\n[plugins.\"{V3}\".containerd.runtimes.wasi-http]\n  runtime_type = \"io.containerd.wasi-http.v1\"  # mine\n",
         fixture("containerd-2.0-minimal.toml")
@@ -227,7 +227,7 @@ fn a_runtime_that_was_configured_by_hand_is_left_alone() {
 }
 
 #[test]
-fn another_directory_is_told_to_containerd() {
+fn another_directory_of_the_programs_is_added_to_the_configuration() {
     let mut node = TestNode::with(&[(ETC, &fixture("containerd-2.1-kubeadm.toml"))]);
     node.bin_dir = "/opt/wasi-http/bin".into();
     node.install().expect("installed");
@@ -238,7 +238,7 @@ fn another_directory_is_told_to_containerd() {
 }
 
 #[test]
-fn a_configuration_elsewhere_can_be_named() {
+fn the_path_of_the_configuration_can_be_passed() {
     let original = fixture("containerd-2.0-minimal.toml");
     let mut node = TestNode::with(&[("/etc/k8s/containerd.toml", &original)]);
     node.config = Some("/etc/k8s/containerd.toml".into());
@@ -249,7 +249,7 @@ fn a_configuration_elsewhere_can_be_named() {
 }
 
 #[test]
-fn the_files_mode_stays() {
+fn the_configuration_keeps_its_mode() {
     let node = TestNode::with(&[(ETC, &fixture("kind-v2.toml"))]);
     fs::set_permissions(node.here(ETC), fs::Permissions::from_mode(0o600)).expect("a mode");
     node.install().expect("installed");
@@ -263,11 +263,11 @@ fn a_new_shim_replaces_the_old_one_without_a_restart() {
     node.write(SHIM, "an older version");
     node.install().expect("installed again");
     assert_eq!(node.read(SHIM), "containerd-shim-wasi-http-v1");
-    assert_eq!(node.restarted(), 1, "containerd starts the shim anew for each pod");
+    assert_eq!(node.restarted(), 1, "containerd starts a new shim process for each pod");
 }
 
 #[test]
-fn a_containerd_that_does_not_come_up_gets_its_configuration_back() {
+fn the_configuration_is_restored_if_containerd_does_not_restart() {
     let original = fixture("kind-v2.toml");
     let node = TestNode::with(&[(ETC, &original)]);
     *node.failures.borrow_mut() = 1;
@@ -277,13 +277,13 @@ fn a_containerd_that_does_not_come_up_gets_its_configuration_back() {
     assert_eq!(beside(&node), [ETC]);
 }
 
-/// What lies in the configuration's directory.
+/// The files in the configuration's directory.
 fn beside(node: &TestNode) -> Vec<String> {
     node.files().into_keys().filter(|path| path.starts_with("/etc/containerd/")).collect()
 }
 
 #[test]
-fn a_run_that_was_killed_before_the_restart_is_made_up_for() {
+fn after_a_killed_run_the_next_run_restarts_containerd() {
     for (config, name) in [
         (ETC, "kind-v2.toml"),
         (ETC, "containerd-2.4-default.toml"),
@@ -298,12 +298,8 @@ fn a_run_that_was_killed_before_the_restart_is_made_up_for() {
         assert!(killed.remove(&format!("{config}.pending-wasi-http")).is_some(), "{name}");
 
         node.install().expect("installed");
-        assert_eq!(
-            node.restarted(),
-            1,
-            "{name}: the configuration was right, and containerd had not read it"
-        );
-        assert_eq!(node.files(), killed, "{name}: all but the marker was there");
+        assert_eq!(node.restarted(), 1, "{name}: containerd had not read the new configuration");
+        assert_eq!(node.files(), killed, "{name}: only the marker is gone");
         node.install().expect("installed again");
         assert_eq!(node.restarted(), 1, "{name}");
 
@@ -317,7 +313,7 @@ fn a_run_that_was_killed_before_the_restart_is_made_up_for() {
 }
 
 #[test]
-fn a_removal_takes_away_what_a_killed_installation_left() {
+fn a_removal_undoes_a_killed_installation() {
     let node = TestNode::with(&[(ETC, &fixture("kind-v2.toml"))]);
     let before = node.files();
     node.killed(TestNode::install);
@@ -327,7 +323,7 @@ fn a_removal_takes_away_what_a_killed_installation_left() {
 }
 
 #[test]
-fn a_killed_runs_configuration_is_put_back_too_where_containerd_does_not_come_up() {
+fn a_killed_runs_configuration_is_restored_if_containerd_does_not_restart() {
     let original = fixture("kind-v2.toml");
     let node = TestNode::with(&[(ETC, &original)]);
     node.killed(TestNode::install);
@@ -346,7 +342,7 @@ fn a_containerd_that_stays_down_is_restarted_by_the_next_run() {
     assert!(matches!(node.install(), Err(Error::Command { .. })));
     assert_eq!(node.read(ETC), original);
     node.remove().expect("removed");
-    assert_eq!(node.restarted(), 3, "nothing to change, and containerd was down");
+    assert_eq!(node.restarted(), 3, "containerd was down, although the configuration needed no change");
     assert_eq!(beside(&node), [ETC]);
 }
 
@@ -354,7 +350,7 @@ fn a_containerd_that_stays_down_is_restarted_by_the_next_run() {
 fn the_marker_is_there_before_the_configuration_changes() {
     let original = fixture("kind-v2.toml");
     let node = TestNode::with(&[(ETC, &original)]);
-    // Where the new configuration would be written.
+    // A directory in place of the temporary file makes the write fail.
     let fresh = node.here("/etc/containerd/.config.toml.wasi-http");
     fs::create_dir(&fresh).expect("a directory");
     assert!(matches!(node.install(), Err(Error::File { .. })));

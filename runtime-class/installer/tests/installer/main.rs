@@ -1,4 +1,4 @@
-//! The installer on the files of nodes as they are found: installing, again, and removing.
+//! The installer on the files of real distributions: installation, repeated installation, removal, refusals, and the label.
 
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 

@@ -1,4 +1,4 @@
-//! Nodes made of directories.
+//! Fake nodes: a temporary directory stands for the node's file system.
 
 use std::{
     cell::{Cell, RefCell},
@@ -23,29 +23,28 @@ pub(crate) const K3S: &str = "/var/lib/rancher/k3s/agent/etc/containerd/config.t
 pub(crate) const RKE2: &str = "/var/lib/rancher/rke2/agent/etc/containerd/config.toml";
 pub(crate) const MICROK8S: &str = "/var/snap/microk8s/current/args/containerd-template.toml";
 
-/// What the tests look at after a run.
+/// A node's files: path and content.
 pub(crate) type Files = BTreeMap<String, String>;
 
-/// A fixture's text.
 pub(crate) fn fixture(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A node, the programs beside it, and what restarted containerd so far.
+/// A fake node, the programs to install, and a record of containerd's restarts.
 pub(crate) struct TestNode {
     pub(crate) directory: TempDir,
     pub(crate) restarts: Rc<RefCell<Vec<Restart>>>,
-    /// So many restarts fail.
+    /// Number of the next restarts that fail.
     pub(crate) failures: Rc<RefCell<usize>>,
-    /// The run dies where it would restart containerd.
+    /// The run is killed where it would restart containerd.
     pub(crate) dies: Rc<Cell<bool>>,
     pub(crate) bin_dir: PathBuf,
     pub(crate) config: Option<PathBuf>,
 }
 
 impl TestNode {
-    /// A node with these files.
+    /// A node with these files: path and content.
     pub(crate) fn with(files: &[(&str, &str)]) -> Self {
         let node = Self {
             directory: tempfile::tempdir().expect("a directory"),
@@ -92,7 +91,7 @@ impl TestNode {
         fs::read_to_string(self.here(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// All files of the node by path.
+    /// All files of the node.
     pub(crate) fn files(&self) -> Files {
         let mut found = Files::new();
         let mut directories = vec![self.root()];
@@ -142,7 +141,7 @@ impl TestNode {
         self.installation().remove(std::time::Duration::ZERO)
     }
 
-    /// Lets a run end where it would restart containerd, with nothing put back.
+    /// Kills a run where it would restart containerd. A panic stands for the kill: the run restores nothing.
     pub(crate) fn killed(&self, run: fn(&Self) -> Result<()>) {
         self.dies.set(true);
         catch_unwind(AssertUnwindSafe(|| run(self))).expect_err("it dies");

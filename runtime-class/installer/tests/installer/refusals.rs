@@ -1,4 +1,4 @@
-//! Nodes that are not to be touched: a clear error, and nothing changed.
+//! Nodes that the installer refuses: it reports a clear error and changes nothing.
 
 use crate::nodes::{ETC, K3S, TestNode, fixture};
 
@@ -18,7 +18,7 @@ fn a_configuration_that_is_no_toml() {
 }
 
 #[test]
-fn a_version_that_is_not_known() {
+fn a_version_that_is_not_supported() {
     refused(&TestNode::with(&[(ETC, "version = 9\n")]), &[ETC, "version 9", "containerd config migrate"]);
     refused(&TestNode::with(&[(ETC, "version = \"two\"\n")]), &[ETC, "no number"]);
 }
@@ -37,7 +37,7 @@ fn containerd_without_kubernetes() {
 }
 
 #[test]
-fn another_runtime_under_our_name() {
+fn another_runtime_with_the_name_wasi_http() {
     let taken = "version = 3\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.wasi-http]\nruntime_type = \"io.containerd.other.v1\"\n";
     refused(&TestNode::with(&[(ETC, taken)]), &[ETC, "io.containerd.other.v1"]);
 }
@@ -51,7 +51,7 @@ fn tables_that_cannot_be_extended() {
 }
 
 #[test]
-fn a_link_which_may_lead_out_of_the_node() {
+fn a_symbolic_link_in_place_of_the_configuration() {
     let node = TestNode::with(&[("/opt/config.toml", "version = 2\n")]);
     std::fs::create_dir_all(node.here("/etc/containerd")).expect("a directory");
     std::os::unix::fs::symlink("../../opt/config.toml", node.here(ETC)).expect("a link");
@@ -59,7 +59,7 @@ fn a_link_which_may_lead_out_of_the_node() {
 }
 
 #[test]
-fn a_file_that_is_no_configuration_by_its_size() {
+fn a_file_that_is_too_large_for_a_configuration() {
     refused(&TestNode::with(&[(ETC, &"#".repeat((1 << 20) + 1))]), &[ETC, "bytes"]);
 }
 
@@ -69,8 +69,8 @@ fn a_node_without_containerd() {
 }
 
 #[test]
-fn a_k3s_that_never_started() {
+fn a_k3s_that_was_never_started() {
     let mut node = TestNode::with(&[("/etc/hostname", "node\n")]);
     node.config = Some(K3S.into());
-    refused(&node, &[K3S, "start it once"]);
+    refused(&node, &[K3S, "start k3s once"]);
 }
