@@ -1,55 +1,55 @@
-"""The cache, and GitHub behind it."""
+"""The dashboard of the cache and of the calls to GitHub."""
 
 from __future__ import annotations
 
 from ..grafana import Dashboard, Panel
-from .expressions import OURS, RECORDED, rate, total, quantile, quantiles
+from .expressions import OURS, RECORDED, quantile, quantiles, rate, total
 
 CACHE = Dashboard(
     "gists-cache-github",
     "Gists: cache and GitHub",
-    "What the cache spares, what GitHub says, and how much it will still say.",
+    "Hit ratio of the cache, outcomes of calls to GitHub, and what is left of GitHub's rate limit.",
     [
         (
-            "GitHub's quota",
+            "GitHub's rate limit",
             [
                 Panel(
                     "Requests left",
                     [(f"namespace:gists_github_remaining:min{RECORDED}", "{{namespace}}")],
-                    description="By what GitHub said last to a pod that has asked within ten minutes.",
+                    description="The lowest value of the pods that have called GitHub in the last ten minutes.",
                     kind="stat",
                 ),
                 Panel(
-                    "Left, by pod",
+                    "Requests left by pod",
                     [(f"github_rate_limit_remaining{{{OURS}}}", "{{pod}}")],
-                    description="Pods with one token share one quota; a figure is as old as that pod's last question.",
+                    description="Pods with the same token share one limit. A value is as old as the pod's last call to GitHub.",
                 ),
                 Panel(
-                    "Answered 429",
+                    "Responses with 429",
                     [(rate("http_requests_total", "namespace", matching=OURS + ',status="429"'), "{{namespace}}")],
                     "reqps",
-                    "The gate is closed: nobody asks GitHub.",
+                    "The rate-limit gate is closed: the service does not call GitHub until the limit is reset.",
                 ),
             ],
         ),
         (
-            "GitHub's answers",
+            "Calls to GitHub",
             [
                 Panel(
-                    "Questions by outcome",
+                    "Calls by outcome",
                     [(rate("github_api_requests_total", "status"), "{{status}}")],
                     "reqps",
                     stacked=True,
                 ),
-                Panel("Time to its first byte", quantiles("wasi_http_host_outbound_first_byte_seconds"), "s"),
+                Panel("Time to first byte", quantiles("wasi_http_host_outbound_first_byte_seconds"), "s"),
                 Panel(
-                    "Outbound by outcome",
+                    "Outbound requests by outcome",
                     [
                         (rate("wasi_http_host_outbound_requests_total", "outcome"), "{{outcome}}"),
                         (rate("wasi_http_host_outbound_denied_total"), "denied"),
                     ],
                     "reqps",
-                    "As the host sees them: dns, connect and tls are its own words for what the service calls `error`.",
+                    "As the host counts them. What the service counts as `error`, the host counts as dns, connect or tls.",
                 ),
             ],
         ),
@@ -64,33 +64,33 @@ CACHE = Dashboard(
                     stacked=True,
                 ),
                 Panel(
-                    "Stale answers",
+                    "Stale responses",
                     [(rate("cache_stale_served_total", "reason"), "{{reason}}")],
                     "reqps",
-                    "revalidate: refreshed behind the answer. error: GitHub failed, or the gate is closed.",
+                    "revalidate: the entry is refreshed in the background. error: GitHub failed, or the rate-limit gate is closed.",
                 ),
             ],
         ),
         (
-            "Store",
+            "Key-value store",
             [
                 Panel("Operations", [(rate("wasi_http_host_keyvalue_operations_total", "operation"), "{{operation}}")], "ops"),
                 Panel(
                     "Errors",
                     [
                         (rate("wasi_http_host_keyvalue_errors_total", "operation"), "{{operation}}"),
-                        (rate("cache_store_errors_total"), "went on without the cache"),
+                        (rate("cache_store_errors_total"), "requests served without the cache"),
                     ],
                     "ops",
                 ),
                 Panel(
-                    "99th percentile of an operation",
+                    "Duration of operations (99th percentile)",
                     [(quantile(0.99, "wasi_http_host_keyvalue_operation_duration_seconds", "operation"), "{{operation}}")],
                     "s",
-                    "Of every 32nd.",
+                    "The host measures every 32nd operation.",
                 ),
                 Panel(
-                    "In memory",
+                    "Size of the store in memory",
                     [
                         (total("wasi_http_host_keyvalue_memory_bytes", "pod"), "{{pod}}"),
                         (f"max(wasi_http_host_keyvalue_memory_limit_bytes{{{OURS}}})", "limit"),
@@ -101,15 +101,15 @@ CACHE = Dashboard(
             ],
         ),
         (
-            "Shared store, where there is one",
+            "Shared store (if configured)",
             [
                 Panel(
                     "Connections",
                     [(total("wasi_http_host_keyvalue_remote_connections", "pod", "store"), "{{pod}} {{store}}")],
-                    description="One a thread when all is well.",
+                    description="Normally one for each thread.",
                 ),
                 Panel(
-                    "Failed",
+                    "Failed operations and connection attempts",
                     [
                         (rate("wasi_http_host_keyvalue_remote_failures_total", "store", "reason"), "{{store}} {{reason}}"),
                         (
@@ -120,7 +120,7 @@ CACHE = Dashboard(
                     "ops",
                 ),
                 Panel(
-                    "Reads answered from memory",
+                    "Hit ratio of client-side caching",
                     [
                         (
                             f"{rate('wasi_http_host_keyvalue_remote_cache_hits_total', 'store')}"
@@ -130,17 +130,17 @@ CACHE = Dashboard(
                         )
                     ],
                     "percentunit",
-                    "None while the store does not say what changes, or nothing is connected.",
+                    "No value while the store sends no invalidation messages, or no connection is up.",
                 ),
                 Panel(
-                    "Forgotten",
+                    "Entries dropped from client-side caching",
                     [
-                        (rate("wasi_http_host_keyvalue_remote_cache_invalidations_total", "store"), "{{store}} changed elsewhere"),
-                        (rate("wasi_http_host_keyvalue_remote_cache_evictions_total", "store"), "{{store}} no room"),
+                        (rate("wasi_http_host_keyvalue_remote_cache_invalidations_total", "store"), "{{store}} invalidated"),
+                        (rate("wasi_http_host_keyvalue_remote_cache_evictions_total", "store"), "{{store}} evicted"),
                     ],
                     "ops",
                 ),
-                Panel("Waiting for it", [(total("wasi_http_host_keyvalue_remote_in_flight", "pod", "store"), "{{pod}} {{store}}")]),
+                Panel("In-flight operations", [(total("wasi_http_host_keyvalue_remote_in_flight", "pod", "store"), "{{pod}} {{store}}")]),
             ],
         ),
     ],

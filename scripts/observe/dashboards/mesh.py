@@ -1,25 +1,30 @@
-"""Envoy and istiod."""
+"""The dashboard of Envoy and istiod."""
 
 from __future__ import annotations
 
 from ..grafana import Dashboard, Panel
-from .expressions import CLUSTER, STEP, rate, total, quantile
+from .expressions import CLUSTER, STEP, quantile, rate, total
 
 MESH = Dashboard(
     "gists-mesh",
     "Gists: gateway and mesh",
-    "Envoy's own statistics, of the ingress gateway, of the pods' sidecars, and istiod's.",
+    "Metrics of Envoy in the ingress gateway and the pods' sidecars, and of istiod.",
     [
         (
             "Upstream: from Envoy to the service",
             [
                 Panel(
-                    "Answers",
-                    [(rate("envoy_cluster_upstream_rq", "pod", "response_code_class", matching=CLUSTER + ',response_code_class!=""'), "{{pod}} {{response_code_class}}")],
+                    "Responses",
+                    [
+                        (
+                            rate("envoy_cluster_upstream_rq", "pod", "response_code_class", matching=CLUSTER + ',response_code_class!=""'),
+                            "{{pod}} {{response_code_class}}",
+                        )
+                    ],
                     "reqps",
                 ),
                 Panel(
-                    "Time to an answer",
+                    "Response time",
                     [
                         (
                             quantile(0.99, "envoy_cluster_upstream_rq_time", "cluster_name", matching=CLUSTER),
@@ -42,14 +47,20 @@ MESH = Dashboard(
             "Circuit breaker and outlier detection",
             [
                 Panel(
-                    "Pools",
+                    "Connections and requests",
                     [
-                        (total("envoy_cluster_upstream_cx_active", "pod", "cluster_name", matching=CLUSTER), "connections {{pod}} {{cluster_name}}"),
-                        (total("envoy_cluster_upstream_rq_active", "pod", "cluster_name", matching=CLUSTER), "requests {{pod}} {{cluster_name}}"),
+                        (
+                            total("envoy_cluster_upstream_cx_active", "pod", "cluster_name", matching=CLUSTER),
+                            "connections {{pod}} {{cluster_name}}",
+                        ),
+                        (
+                            total("envoy_cluster_upstream_rq_active", "pod", "cluster_name", matching=CLUSTER),
+                            "requests {{pod}} {{cluster_name}}",
+                        ),
                     ],
                 ),
                 Panel(
-                    "Pool full",
+                    "Rejected by the circuit breaker",
                     [
                         (rate("envoy_cluster_upstream_rq_pending_overflow", "cluster_name", matching=CLUSTER), "{{cluster_name}}"),
                         (
@@ -79,19 +90,19 @@ MESH = Dashboard(
         (
             "Envoy and istiod",
             [
-                Panel("Envoy's memory", [("max by (pod) (envoy_server_memory_allocated)", "{{pod}}")], "bytes"),
+                Panel("Memory of Envoy", [("max by (pod) (envoy_server_memory_allocated)", "{{pod}}")], "bytes"),
                 Panel("Connected proxies", [("sum by (version) (pilot_xds)", "{{version}}")]),
-                Panel("Pushes", [(f"sum by (type) (rate(pilot_xds_pushes[{STEP}]))", "{{type}}")], "ops"),
+                Panel("Configuration pushes", [(f"sum by (type) (rate(pilot_xds_pushes[{STEP}]))", "{{type}}")], "ops"),
                 Panel(
-                    "Time until Envoys know",
+                    "Time until Envoys have a new configuration",
                     [(f"histogram_quantile(0.99, sum by (le) (rate(pilot_proxy_convergence_time_bucket[{STEP}])))", "p99")],
                     "s",
                 ),
                 Panel(
-                    "Refused by an Envoy",
-                    # The total: the series begins with the first refusal, which a rate does not show.
+                    "Configurations rejected by an Envoy",
+                    # The total, because the series starts at 1 with the first rejection, which a rate does not show.
                     [("sum by (type) (pilot_total_xds_rejects)", "{{type}}")],
-                    description="Since istiod began.",
+                    description="Since the start of istiod.",
                 ),
             ],
         ),
