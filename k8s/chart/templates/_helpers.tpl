@@ -1,4 +1,4 @@
-{{/* Labels of what a release changes: of every object but the ServiceAccount. */}}
+{{/* Labels of the objects that a release changes: all but the ServiceAccount. */}}
 {{- define "gists.labels" -}}
 {{ include "gists.common" . }}
 app.kubernetes.io/component: service
@@ -12,18 +12,18 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
-{{/* What is deployed, as a label's value: the tag, else the chart's appVersion. */}}
+{{/* The deployed version: the image's tag, or the chart's appVersion. */}}
 {{- define "gists.version" -}}
 {{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
-{{/* What tells this Deployment's pods from the other version's. */}}
+{{/* Selector of this Deployment's pods. The label `version` distinguishes stable and canary. */}}
 {{- define "gists.selector" -}}
 app: {{ .Values.name }}
 version: {{ .Values.version }}
 {{- end }}
 
-{{/* Objects that only one of the two Deployments' releases may carry are named without the version. */}}
+{{/* Name of the Deployment and its HorizontalPodAutoscaler. Objects that stable and canary share have the plain name. */}}
 {{- define "gists.deployment" -}}
 {{ .Values.name }}{{ if eq .Values.version "canary" }}-canary{{ end }}
 {{- end }}
@@ -33,12 +33,12 @@ version: {{ .Values.version }}
 {{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ include "gists.version" . }}{{ end }}
 {{- end }}
 
-{{/* Named after its content, so that a changed setting is a rolling update and a rollback brings the old ones back. */}}
+{{/* Name of the ConfigMap, with a hash of its content: a changed setting causes a rolling update, and a rollback restores the old settings. */}}
 {{- define "gists.settings" -}}
 {{ include "gists.deployment" . | replace "github-gists-api" "github-gists-settings" }}-{{ include "gists.data" . | sha256sum | trunc 10 }}
 {{- end }}
 
-{{/* The settings as a ConfigMap wants them: text. */}}
+{{/* The ConfigMap's data: all settings as text. */}}
 {{- define "gists.data" -}}
 {{- $tracing := dict }}
 {{- with .Values.tracing }}
