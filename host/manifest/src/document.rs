@@ -46,16 +46,24 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A file, to tell lines by.
+/// Offsets of the line breaks in `text`, for [`Source::new`].
+pub(super) fn line_breaks(text: &str) -> Vec<usize> {
+    text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(offset, _)| offset).collect()
+}
+
+/// A file's path, its text and its line breaks. Messages name the line of a key.
+///
+/// The line breaks are found once: counting them for each key would take minutes for a manifest of many keys.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
     file: &'a Path,
     text: &'a str,
+    line_breaks: &'a [usize],
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(file: &'a Path, text: &'a str) -> Self {
-        Self { file, text }
+    pub(super) fn new(file: &'a Path, text: &'a str, line_breaks: &'a [usize]) -> Self {
+        Self { file, text, line_breaks }
     }
 
     /// The document as one section.
@@ -70,8 +78,7 @@ impl<'a> Source<'a> {
     }
 
     fn line(self, offset: usize) -> usize {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        before.bytes().filter(|b| *b == b'\n').count() + 1
+        self.line_breaks.partition_point(|line_break| *line_break < offset) + 1
     }
 
     fn section(self, path: String, line: usize, table: DeTable<'a>) -> Section<'a> {

@@ -1,4 +1,4 @@
-use super::document::{Error, Node, Section, Source};
+use super::document::{Error, Node, Section, Source, line_breaks};
 use super::route::{Route, Routes};
 use super::{Component, Manifest, Mount, OwnLimits};
 use crate::settings::{Name, Template, Variable};
@@ -7,7 +7,8 @@ use std::path::Path;
 
 pub(super) fn manifest(text: &str, file: &Path) -> Result<Manifest, Error> {
     let mut warnings = Vec::new();
-    let mut root = Source::new(file, text).root()?;
+    let line_breaks = line_breaks(text);
+    let mut root = Source::new(file, text, &line_breaks).root()?;
     let version = root.require("spin_manifest_version")?;
     if !version.is_integer("2") {
         return Err(version.error("only version 2 is read"));
