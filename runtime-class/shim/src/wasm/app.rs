@@ -3,7 +3,7 @@
 //! The image is untrusted: the shim opens files within the root file system only, and bounds what it reads.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Read as _},
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
@@ -11,8 +11,8 @@ use std::{
 };
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+use wasi_http_host_manifest::{MAX_BYTES, Manifest};
 
 use super::{artifact, layout::ARTIFACT};
 use crate::{
@@ -23,10 +23,6 @@ use crate::{
 
 /// Bytes of a component. The largest known components have tens of megabytes.
 const COMPONENT_MAX: u64 = 512 << 20;
-/// Components of a `spin.toml`.
-const SOURCES_MAX: usize = 64;
-/// Bytes of a `spin.toml`.
-const MANIFEST_MAX: u64 = 1 << 20;
 
 /// What a WebAssembly container serves: a component, or an application with a `spin.toml`.
 #[derive(Debug)]
@@ -37,15 +33,14 @@ pub(super) struct App {
     pub(super) flags: Vec<String>,
     /// Path of the artifact's component on the node. It is mounted at `path`.
     pub(super) artifact: Option<PathBuf>,
-    /// The open files that the compiled code depends on, with their paths in the container.
-    pub(super) files: Vec<(String, File)>,
+    /// The open component or `spin.toml`.
+    pub(super) file: File,
 }
 
 /// Finds what `spec` serves. `None` for an ordinary container.
 ///
 /// # Errors
-/// `InvalidArgument` when the image names a component and has none, or its `spin.toml` is invalid. When a file of the
-/// image cannot be read.
+/// `InvalidArgument` when the image names a component and has none. When a file of the image cannot be opened.
 pub(super) async fn find(spec: &Spec, rootfs: &Path, id: &str, node: &Node) -> Result<Option<App>> {
     let args = spec.args();
     let Some((program, flags)) = args.split_first() else { return Ok(None) };
@@ -53,10 +48,7 @@ pub(super) async fn find(spec: &Spec, rootfs: &Path, id: &str, node: &Node) -> R
     if is_app(program) {
         let path = Path::new("/").join(spec.cwd()).join(program).to_string_lossy().into_owned();
         match open_within(rootfs, &path) {
-            Ok(file) => {
-                let files = files(rootfs, &path, file)?;
-                return Ok(Some(App { path, flags, artifact: None, files }));
-            }
+            Ok(file) => return Ok(Some(App { path, flags, artifact: None, file })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(Error::Io { context: format!("open {path} in the image"), source }),
         }
@@ -64,10 +56,9 @@ pub(super) async fn find(spec: &Spec, rootfs: &Path, id: &str, node: &Node) -> R
         return Ok(None);
     }
     match artifact::fetch(node, id).await? {
-        Some(file) => {
-            let open = File::open(&file).context(|| file.display())?;
-            let files = vec![(ARTIFACT.to_owned(), open)];
-            Ok(Some(App { path: ARTIFACT.to_owned(), flags, artifact: Some(file), files }))
+        Some(artifact) => {
+            let file = File::open(&artifact).context(|| artifact.display())?;
+            Ok(Some(App { path: ARTIFACT.to_owned(), flags, artifact: Some(artifact), file }))
         }
         None if is_app(program) => Err(Error::InvalidArgument(format!(
             "image {}: it has no file {program} and is no WebAssembly artifact: check the container's command",
@@ -78,12 +69,14 @@ pub(super) async fn find(spec: &Spec, rootfs: &Path, id: &str, node: &Node) -> R
 }
 
 impl App {
-    /// Key of the compiled code in the cache, in hexadecimal. It changes with the host's file and with the path and
-    /// content of each of [`Self::files`].
+    /// Key of the compiled code in the cache, in hexadecimal. It changes with the host's file, and with the path and content
+    /// of the component or of the `spin.toml` and its components. Reads all of them, so call it in a thread of its own.
     ///
     /// # Errors
-    /// When a file cannot be read, or has more than 512 MiB.
-    pub(super) fn cache_key(&self, host: &Path) -> Result<String> {
+    /// `InvalidArgument` when the `spin.toml` cannot be served. When a file cannot be read, or has more than 512 MiB.
+    pub(super) fn cache_key(&self, rootfs: &Path, host: &Path) -> Result<String> {
+        let sources = self.sources(rootfs)?;
+        let sources = sources.iter().map(|(name, file)| (name, file));
         let metadata = fs::metadata(host).context(|| format!("the host {}", host.display()))?;
         let mut hash = Sha256::new();
         for number in [metadata.dev(), metadata.ino(), metadata.size()] {
@@ -91,12 +84,38 @@ impl App {
         }
         hash.update(metadata.mtime().to_le_bytes());
         hash.update(metadata.mtime_nsec().to_le_bytes());
-        for (name, file) in &self.files {
+        for (name, file) in std::iter::once((&self.path, &self.file)).chain(sources) {
             hash.update(name.as_bytes());
             hash.update([0]);
             hash.update(digest(file, COMPONENT_MAX).context(|| name)?);
         }
         Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The components that the HTTP triggers of a `spin.toml` name, with their paths in the container. None for a component.
+    ///
+    /// The host's reader parses the manifest. It gets the text alone, because it would open a path outside `rootfs`.
+    fn sources(&self, rootfs: &Path) -> Result<Vec<(String, File)>> {
+        let path = &self.path;
+        if path.ends_with(".wasm") {
+            return Ok(Vec::new());
+        }
+        let mut text = String::new();
+        (&self.file).take(MAX_BYTES + 1).read_to_string(&mut text).context(|| path)?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(Error::InvalidArgument(format!("{path}: more than {MAX_BYTES} bytes")));
+        }
+        let manifest = Manifest::parse(&text, Path::new(path))
+            .map_err(|error| Error::InvalidArgument(error.to_string()))?;
+        // A set: several components may have the same source.
+        let sources: BTreeSet<PathBuf> =
+            manifest.components.into_iter().map(|component| component.source).collect();
+        let sources = sources.into_iter().filter_map(|source| {
+            let source = source.to_string_lossy().into_owned();
+            // The compiler reports a missing file, together with other errors of the manifest.
+            open_within(rootfs, &source).ok().map(|file| (source, file))
+        });
+        Ok(sources.collect())
     }
 }
 
@@ -121,43 +140,6 @@ fn open_within(rootfs: &Path, path: &str) -> io::Result<File> {
         return Err(io::Error::other("not a regular file"));
     }
     File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))
-}
-
-/// The files that the code of `path` depends on: `file` itself, and for a `spin.toml` the components that it names.
-fn files(rootfs: &Path, path: &str, mut file: File) -> Result<Vec<(String, File)>> {
-    #[derive(Deserialize)]
-    struct Manifest {
-        #[serde(default)]
-        component: BTreeMap<String, Component>,
-    }
-    #[derive(Deserialize)]
-    struct Component {
-        source: Option<toml::Value>,
-    }
-    if path.ends_with(".wasm") {
-        return Ok(vec![(path.to_owned(), file)]);
-    }
-    let mut text = String::new();
-    file.by_ref().take(MANIFEST_MAX).read_to_string(&mut text).context(|| path)?;
-    let manifest: Manifest =
-        toml::from_str(&text).map_err(|error| Error::InvalidArgument(format!("{path}: {error}")))?;
-    let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
-    let sources = manifest.component.into_values().filter_map(|component| component.source);
-    // A set: several components may have the same source.
-    let sources: BTreeSet<PathBuf> =
-        sources.filter_map(|source| Some(directory.join(source.as_str()?))).collect();
-    if sources.len() > SOURCES_MAX {
-        return Err(Error::InvalidArgument(format!("{path}: more than {SOURCES_MAX} components")));
-    }
-    let mut files = vec![(path.to_owned(), file)];
-    for source in sources {
-        let source = source.to_string_lossy().into_owned();
-        // The compiler reports a missing file, together with other errors of the manifest.
-        if let Ok(component) = open_within(rootfs, &source) {
-            files.push((source, component));
-        }
-    }
-    Ok(files)
 }
 
 /// SHA-256 of a file's content. An error if the file has more than `limit` bytes.
@@ -214,19 +196,34 @@ mod tests {
         assert!(open_within(&rootfs, "/").is_err(), "a directory");
     }
 
+    /// One component that an HTTP trigger names, and one that the host does not serve.
+    const MANIFEST: &str = r#"
+        spin_manifest_version = 2
+        application = { name = "test" }
+        [[trigger.http]]
+        route = "/..."
+        component = "a"
+        [component.a]
+        source = "a.wasm"
+        [component.b]
+        source = { url = "x" }
+    "#;
+
+    fn app(rootfs: &Path, path: &str) -> App {
+        let file = open_within(rootfs, path).unwrap();
+        App { path: path.to_owned(), flags: Vec::new(), artifact: None, file }
+    }
+
     fn key(rootfs: &Path, path: &str) -> String {
-        let files = files(rootfs, path, open_within(rootfs, path).unwrap()).unwrap();
-        let app = App { path: path.to_owned(), flags: Vec::new(), artifact: None, files };
-        app.cache_key(&rootfs.join("host")).unwrap()
+        app(rootfs, path).cache_key(rootfs, &rootfs.join("host")).unwrap()
     }
 
     #[test]
     fn the_cache_key_changes_with_the_files_and_the_host() {
         let directory = tempfile::tempdir().unwrap();
         let rootfs = directory.path();
-        let manifest = "[component.a]\nsource = \"a.wasm\"\n[component.b]\nsource = { url = \"x\" }\n";
         fs::write(rootfs.join("host"), "1").unwrap();
-        fs::write(rootfs.join("spin.toml"), manifest).unwrap();
+        fs::write(rootfs.join("spin.toml"), MANIFEST).unwrap();
         fs::write(rootfs.join("a.wasm"), "one").unwrap();
         let first = key(rootfs, "/spin.toml");
         assert_eq!(first, key(rootfs, "/spin.toml"));
@@ -242,8 +239,31 @@ mod tests {
     fn an_error_names_the_invalid_manifest() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("spin.toml"), "= no").unwrap();
-        let file = open_within(directory.path(), "/spin.toml").unwrap();
-        let error = files(directory.path(), "/spin.toml", file).unwrap_err().to_string();
-        assert!(error.starts_with("/spin.toml: "), "{error}");
+        let error = app(directory.path(), "/spin.toml").sources(directory.path()).unwrap_err().to_string();
+        assert!(error.starts_with("/spin.toml:1: "), "{error}");
+    }
+
+    #[test]
+    fn a_manifest_that_is_too_long_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let length = usize::try_from(MAX_BYTES).unwrap() + 1;
+        fs::write(directory.path().join("spin.toml"), "#".repeat(length)).unwrap();
+        let error = app(directory.path(), "/spin.toml").sources(directory.path()).unwrap_err().to_string();
+        assert_eq!(error, "/spin.toml: more than 1048576 bytes");
+    }
+
+    /// The manifest's sources are opened within the image, like the manifest itself.
+    #[test]
+    fn a_source_does_not_lead_out_of_the_image() {
+        let directory = tempfile::tempdir().unwrap();
+        let rootfs = directory.path().join("rootfs");
+        fs::create_dir(&rootfs).unwrap();
+        fs::write(directory.path().join("secret.wasm"), "node").unwrap();
+        symlink("../secret.wasm", rootfs.join("a.wasm")).unwrap();
+        let outside = MANIFEST.replace("a.wasm", directory.path().join("secret.wasm").to_str().unwrap());
+        for manifest in [MANIFEST, &MANIFEST.replace("a.wasm", "../secret.wasm"), &outside] {
+            fs::write(rootfs.join("spin.toml"), manifest).unwrap();
+            assert!(app(&rootfs, "/spin.toml").sources(&rootfs).unwrap().is_empty(), "{manifest}");
+        }
     }
 }

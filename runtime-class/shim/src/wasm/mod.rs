@@ -33,8 +33,8 @@ use crate::{
 pub(crate) async fn prepare(spec: &mut Spec, rootfs: &Path, id: &str, node: &Node) -> Result<bool> {
     let Some(app) = app::find(spec, rootfs, id, node).await? else { return Ok(false) };
     // In a thread of its own: reading a large component takes long, and must not delay calls for other containers.
-    let host = node.host.clone();
-    let read = spawn_blocking(move || (app.cache_key(&host), app)).await;
+    let (host, directory) = (node.host.clone(), rootfs.to_owned());
+    let read = spawn_blocking(move || (app.cache_key(&directory, &host), app)).await;
     let (key, app) = read.map_err(|error| Error::Other(format!("read the component: {error}")))?;
     let key = key?;
     let code = cache::find_or_compile(&node.cache, &key, async |directory| {

@@ -54,7 +54,7 @@ fn any_address() -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::{fs::File, path::PathBuf};
 
     use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ mod tests {
             path: path.to_owned(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             artifact: None,
-            files: Vec::new(),
+            file: File::open("/dev/null").unwrap(),
         }
     }
 
