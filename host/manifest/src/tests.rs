@@ -2,6 +2,7 @@ use super::*;
 use crate::settings::{Assignment, Sources};
 use proptest::prelude::*;
 use std::ffi::OsString;
+use std::path::Path;
 use wasi_http_host_egress::{AllowList, Policy};
 
 const MINIMAL: &str = r#"
