@@ -78,7 +78,7 @@ faults-build: build
 fuzz: ## feed anything to what reads text from outside, FUZZ_SECONDS (60) for each reader; wants a nightly Rust
 	@fuzz/run
 
-lint: setup lint-layers lint-python lint-shell ## formatting, clippy, layers, Python, shell, the WIT as published; wants protoc, Python 3
+lint: setup lint-reference lint-layers lint-python lint-shell ## formatting, clippy, layers, Python, shell, the WIT as published; wants protoc, Python 3
 	@$(CARGO) fmt --all --check
 	@rustfmt --edition 2024 --check fuzz/src/oracle.rs fuzz/targets/*.rs
 	@$(CARGO) clippy --release --workspace --all-targets --locked -- --deny warnings
@@ -97,6 +97,12 @@ lint-shell: ## shellcheck on all shell scripts
 
 lint-names: ## names that this repository no longer uses (scripts/retired-names)
 	@scripts/lint-names
+
+reference: setup ## write the book's pages of flags, metrics and exit codes anew: docs/reference
+	@UPDATE_REFERENCE=1 $(CARGO) test --quiet --release --locked --package wasi-http-host --lib reference
+
+lint-reference: setup ## whether those pages are what the program says
+	@$(CARGO) test --quiet --release --locked --package wasi-http-host --lib reference
 
 fmt: setup ## format the code, Python too
 	@$(CARGO) fmt --all

@@ -13,13 +13,17 @@
 mod admin;
 mod config;
 mod descriptors;
+mod exit_code;
 mod host;
 mod metrics;
+#[cfg(test)]
+mod reference;
 mod reload;
 mod shutdown;
 
 pub use config::Config;
 pub use descriptors::raise_open_files;
+pub use exit_code::ExitStatus;
 pub use host::{Builder, Host, StartError};
 pub use shutdown::{Shutdown, Trigger};
 pub use wasi_http_host_application::{

@@ -11,13 +11,12 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM, SIGXFSZ},
     flag,
 };
-use wasi_http_host::{Config, Host, Inspection, Shutdown, StartError, compile, inspect, raise_open_files};
+use wasi_http_host::{
+    Config, ExitStatus, Host, Inspection, Shutdown, StartError, compile, inspect, raise_open_files,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Wrong usage, as `sysexits.h` numbers it.
-const USAGE: u8 = 64;
 
 /// The settings that are no flags.
 const TRACES: &str = "Traces: by the variables of OpenTelemetry, off until OTEL_EXPORTER_OTLP_ENDPOINT (or \
@@ -54,7 +53,7 @@ fn main() -> ExitCode {
             let _ = error.print();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitCode::from(USAGE),
+                _ => ExitStatus::Usage.into(),
             };
         }
     };
@@ -72,7 +71,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("wasi-http-host: {error}");
-            if error.is_setting() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+            if error.is_setting() { ExitStatus::Usage.into() } else { ExitStatus::Failed.into() }
         }
     }
 }
@@ -144,7 +143,7 @@ fn report_inspect(config: &Config, json: bool) -> Result<ExitCode, StartError> {
         }
     }
     let runs = all.iter().all(|one| one.inspection.runs());
-    Ok(if runs { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if runs { ExitStatus::Done.into() } else { ExitStatus::Failed.into() })
 }
 
 fn print_inspection(inspection: &Inspection) {

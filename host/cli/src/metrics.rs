@@ -67,3 +67,16 @@ impl InterfaceMetrics {
         }
     }
 }
+
+#[cfg(test)]
+impl InterfaceMetrics {
+    /// Every family that there can be, with nothing counted.
+    pub(crate) fn example(memory: Arc<MemoryStore>, tracer: Arc<Tracer>) -> Self {
+        Self {
+            keyvalue: Vec::new(),
+            remote: vec![Arc::new(RemoteStats::new("shared"))],
+            memory,
+            tracer: Some(tracer),
+        }
+    }
+}

@@ -17,8 +17,7 @@ use tokio::sync::watch;
 
 use wasi_http_host_runtime::engine;
 
-/// What SIGINT alone would have ended with.
-const INTERRUPTED: i32 = 130;
+use crate::ExitStatus;
 
 /// Asks a host to stop.
 #[derive(Clone, Debug)]
@@ -59,11 +58,11 @@ impl Shutdown {
                 if !heard.load(Ordering::Acquire) {
                     // The log's thread would not get to it.
                     let _ = writeln!(io::stderr(), "wasi-http-host: {name} before the start was over");
-                    end(0);
+                    end(ExitStatus::Done);
                 }
                 if std::mem::replace(&mut asked, true) {
                     tracing::warn!(signal = name, "ending at once");
-                    end(INTERRUPTED);
+                    end(ExitStatus::Interrupted);
                 }
                 tracing::info!(signal = name, "shutting down");
                 trigger.stop();
@@ -93,7 +92,7 @@ impl Shutdown {
 }
 
 /// Ends the process, and leaves nothing half written.
-fn end(code: i32) -> ! {
+fn end(status: ExitStatus) -> ! {
     let _abandoned = engine::abandon();
-    std::process::exit(code);
+    std::process::exit(status.code().into());
 }

@@ -196,6 +196,7 @@ mod tests {
     };
 
     use super::*;
+    use std::time::Duration;
 
     const PATIENCE: Patience = Patience {
         head: Duration::from_secs(10),

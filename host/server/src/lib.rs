@@ -27,5 +27,5 @@ pub use listener::{Listener, bind};
 pub use metrics::ConnectionMetrics;
 pub use shared::Shared;
 pub use thread::start;
-pub use tls::{Tls, TlsConfig};
+pub use tls::{Tls, TlsConfig, TlsStats};
 pub use worker::{Next, Worker, WorkerError};

@@ -68,7 +68,9 @@ pub struct RemoteSnapshot {
 }
 
 impl RemoteStats {
-    pub(super) fn new(name: &str) -> Self {
+    /// Zeros, for the store of this name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             connections: AtomicI64::new(0),

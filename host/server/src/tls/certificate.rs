@@ -12,7 +12,7 @@ use rustls::{
 
 use super::{
     pair::{Digest, Files, Pair, PairError},
-    stats::Stats,
+    stats::TlsStats,
 };
 use wasi_http_host_core::lock;
 
@@ -22,7 +22,7 @@ pub(super) struct Certificate {
     current: RwLock<Arc<CertifiedKey>>,
     files: Files,
     seen: Mutex<Seen>,
-    stats: Arc<Stats>,
+    stats: Arc<TlsStats>,
 }
 
 /// What looks at the files have found.
@@ -35,7 +35,7 @@ struct Seen {
 
 impl Certificate {
     /// What the files hold now.
-    pub(super) fn load(files: Files, stats: Arc<Stats>) -> Result<Self, PairError> {
+    pub(super) fn load(files: Files, stats: Arc<TlsStats>) -> Result<Self, PairError> {
         let contents = files.read()?;
         let pair = files.parse(&contents)?;
         let seen = Mutex::new(Seen { in_use: contents.digest(), failure: None });

@@ -7,6 +7,7 @@ mod stats;
 mod validity;
 
 pub use config::TlsConfig;
+pub use stats::TlsStats;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -22,7 +23,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use self::{
     certificate::Certificate,
     pair::{Files, PairError},
-    stats::{Active, Handshake, Stats},
+    stats::{Active, Handshake},
 };
 use super::protocol::Protocol;
 use wasi_http_host_core::{Exposition, InvalidSetting};
@@ -43,7 +44,7 @@ pub struct Tls {
     certificate: Arc<Certificate>,
     patience: Duration,
     places: Semaphore,
-    stats: Arc<Stats>,
+    stats: Arc<TlsStats>,
 }
 
 impl Tls {
@@ -53,7 +54,7 @@ impl Tls {
     /// Names the setting and its file where they cannot be served with.
     pub fn new(config: &TlsConfig) -> Result<Option<Arc<Self>>, InvalidSetting> {
         let (Some(cert), Some(key)) = (config.cert.clone(), config.key.clone()) else { return Ok(None) };
-        let stats = Arc::<Stats>::default();
+        let stats = Arc::<TlsStats>::default();
         let certificate =
             Certificate::load(Files { cert, key }, stats.clone()).map_err(|error| match error {
                 PairError::Cert(reason) => InvalidSetting { name: "--tls-cert", reason },

@@ -29,8 +29,9 @@ impl Handshake {
     ];
 }
 
+/// What is counted of handshakes, and of the certificate in use.
 #[derive(Debug, Default)]
-pub(super) struct Stats {
+pub struct TlsStats {
     active: Gauge,
     handshakes: [AtomicU64; Handshake::ALL.len()],
     not_after: AtomicI64,
@@ -39,10 +40,10 @@ pub(super) struct Stats {
 }
 
 /// A handshake that has its place.
-pub(super) struct Active<'a>(&'a Stats);
+pub(super) struct Active<'a>(&'a TlsStats);
 
 impl<'a> Active<'a> {
-    pub(super) fn new(stats: &'a Stats) -> Self {
+    pub(super) fn new(stats: &'a TlsStats) -> Self {
         stats.active.inc();
         Self(stats)
     }
@@ -54,7 +55,7 @@ impl Drop for Active<'_> {
     }
 }
 
-impl Stats {
+impl TlsStats {
     pub(super) fn handshake(&self, outcome: Handshake) {
         if let Some(count) = self.handshakes.get(outcome as usize) {
             count.fetch_add(1, Relaxed);
@@ -72,7 +73,8 @@ impl Stats {
         count.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn expose(&self, to: &mut Exposition) {
+    /// Writes all of it.
+    pub fn expose(&self, to: &mut Exposition) {
         let name = "wasi_http_host_tls_handshakes_total";
         to.family(name, MetricKind::Counter, "TLS handshakes that are over, by how they ended.");
         for (outcome, label) in Handshake::ALL {

@@ -1,0 +1,59 @@
+//! How the process ends, in one table.
+
+use std::process::ExitCode;
+
+/// Why the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It has done what it was asked for, or was told to stop and has finished.
+    Done,
+    /// It cannot do what it was asked for.
+    Failed,
+    /// A flag, a variable or a setting has a value that cannot be (`EX_USAGE` of `sysexits.h`).
+    Usage,
+    /// A second signal came while it was finishing: it ends at once, as by SIGINT alone.
+    Interrupted,
+}
+
+impl ExitStatus {
+    /// All of them, by their codes.
+    pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Usage, Self::Interrupted];
+
+    /// The code that the process ends with.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 64,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// What the code tells whoever started the process.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => {
+                "`serve` was told to stop, and has finished what was running; or it was told to stop before it served. \
+                 `compile` has compiled. `inspect` finds that this host can serve the component"
+            }
+            Self::Failed => {
+                "the host cannot start: the log's last line names the file, component, address or store. `inspect` finds \
+                 that this host cannot serve the component"
+            }
+            Self::Usage => {
+                "a flag, a variable or a setting of the manifest has a value that cannot be; the message names it"
+            }
+            Self::Interrupted => {
+                "a second SIGTERM or SIGINT came while requests were being finished: the host ended at once"
+            }
+        }
+    }
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status.code())
+    }
+}
