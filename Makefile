@@ -80,7 +80,7 @@ fuzz: ## feed anything to what reads text from outside, FUZZ_SECONDS (60) for ea
 
 lint: setup lint-reference lint-layers lint-python lint-shell ## formatting, clippy, layers, Python, shell, the WIT as published; wants protoc, Python 3
 	@$(CARGO) fmt --all --check
-	@rustfmt --edition 2024 --check fuzz/src/oracle.rs fuzz/targets/*.rs
+	@rustfmt --edition 2024 --check fuzz/src/*.rs fuzz/targets/*.rs
 	@$(CARGO) clippy --release --workspace --all-targets --locked -- --deny warnings
 	@$(CARGO) clippy --profile dist --package gists --target wasm32-wasip2 --locked -- --deny warnings
 	@scripts/wit-deps --check
@@ -106,7 +106,7 @@ lint-reference: setup ## whether those pages are what the program says
 
 fmt: setup ## format the code, Python too
 	@$(CARGO) fmt --all
-	@rustfmt --edition 2024 fuzz/src/oracle.rs fuzz/targets/*.rs
+	@rustfmt --edition 2024 fuzz/src/*.rs fuzz/targets/*.rs
 	@scripts/lint-python --fix
 
 ## Documentation

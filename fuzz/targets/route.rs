@@ -12,6 +12,7 @@ fuzz_target!(|text: &str| {
         let appearance = error.appearance();
         assert!((300..600).contains(&appearance.status));
         if let gists::response::error::Error::Redirect { location } = &error {
+            // It leads nowhere else and ends no header.
             assert!(location.bytes().all(|b| b.is_ascii_graphic()), "{location:?}");
             assert!(
                 location.starts_with('/') && !location.starts_with("//") && !location.starts_with("/\\"),

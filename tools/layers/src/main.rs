@@ -1,28 +1,29 @@
-//! The lint of layers: which crates may use each other, and no two modules of a crate that use each other.
+//! The lint of layers: which crates may use each other, and no cycle between the modules of a crate.
 //!
-//! `layers LIST WORKSPACE…` reads the list of what is allowed and the workspaces whose `Cargo.toml` are named. It prints what is wrong and
-//! fails when something is. `layers.toml` is the list of this repository.
+//! `layers LIST WORKSPACE…` reads the list of what is allowed, and the workspaces with these `Cargo.toml` files. It prints all findings and
+//! fails when there are any. The list of this repository is `layers.toml`.
 //!
 //! # Modules
 //!
-//! At each level of a crate's tree, the modules form layers: they can be sorted so that each uses only those below it.
+//! At each level of a crate's module tree, the modules form layers: there is an order in which each module uses only modules before it.
 //!
-//! - A level is a module and its submodules. Each submodule is one node with all that lies in it. The module's own code, the text in its own
-//!   file, is one node beside them.
-//! - A node uses another one when its text names an item that the other one defines: in a `use`, in a path, in what a macro or an attribute
-//!   is given. A name that is re-exported counts for the module that defines the item.
-//! - A cycle between nodes is an error, be it of two nodes or of more.
-//! - A module may use its submodules. It may define what they use (`super::Error`). It may not do both: then it moves what is shared into a
-//!   submodule of its own, and re-exports it if others are to find it where it was.
-//! - `mod` and a re-export of what lies inside (`pub use inner::Item`) are not uses. Neither is calling a method: the text does not name it.
-//! - What is compiled for tests only is not looked at: `#[cfg(test)]` and the targets in `tests/`.
+//! - A level is a module and its submodules. Each submodule is one node, together with everything inside it. The module's own code, which is
+//!   the text in its own file, is one more node.
+//! - A node uses another node when its text names an item that the other node defines: in a `use`, in a path, in the arguments of a macro or
+//!   an attribute. A re-exported name counts for the module that defines the item.
+//! - A cycle of two or more nodes is an error.
+//! - A module may use items of its submodules, or define items that its submodules use (`super::Error`), but not both. To have both, move the
+//!   shared items into a submodule and re-export them.
+//! - `mod inner;` and a re-export of an item inside the module (`pub use inner::Item`) are not uses. A method call is not a use, because its
+//!   text does not name the type.
+//! - Code that is compiled only for tests is not checked: `#[cfg(test)]` and the targets in `tests/`.
 //!
-//! An exception in the list allows one node to use another one; it has a reason. An exception that breaks no cycle is an error, too.
+//! An exception in the list allows one node to use another one, and has a reason. An exception that breaks no cycle is an error.
 //!
 //! # Crates
 //!
-//! The list says which crates of ours each crate may use, and which its tests may use besides. A dependency that is not in the list is an
-//! error; so is an entry that is not a dependency. `never` names packages that a crate must not depend on, however deep.
+//! The list has the crates of ours that each crate uses, and those that only its tests use. A dependency that is not in the list is an error,
+//! and so is an entry that is not a dependency. `never` lists packages that a crate must not depend on, directly or through others.
 
 mod cfg;
 mod config;

@@ -1,3 +1,5 @@
+//! The proxy: finds the behaviour that a path names.
+
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use wasip2::{
@@ -28,9 +30,9 @@ impl wasip2::exports::http::incoming_handler::Guest for Proxy {
             "hello" => answer(out, 200, &[format!("hello {argument}").as_bytes()]),
             "chunks" => answer(out, 200, &vec![&b"chunk\n"[..]; usize::try_from(number).unwrap_or_default()]),
             "scheme" => answer(out, 200, &[format!("{:?}", request.scheme()).as_bytes()]),
-            // Counts what this instance has served.
+            // How many requests this instance has received.
             "served" => answer(out, 200, &[(SERVED.fetch_add(1, Relaxed) + 1).to_string().as_bytes()]),
-            // Returns with its body begun, neither finished nor dropped.
+            // Returns with an incomplete body, which is neither finished nor dropped.
             "unfinished" => {
                 let response = OutgoingResponse::new(Fields::new());
                 let body = response.body().expect("the body is taken once");
@@ -60,7 +62,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Proxy {
     }
 }
 
-/// Asks `http://{authority}/{path}` and tells what came of it.
+/// Requests `http://{authority}/{path}`. Returns the response's status, or the error.
 fn fetch(target: &str) -> String {
     let (authority, path) = target.split_once('/').unwrap_or((target, ""));
     let request = OutgoingRequest::new(Fields::new());
@@ -78,14 +80,14 @@ fn fetch(target: &str) -> String {
     }
 }
 
-/// A body that is not of the length that the head announces.
+/// Sends a body whose length differs from `Content-Length`.
 fn lying(out: ResponseOutparam, announced: usize, bytes: &[u8]) {
     let fields = Fields::from_list(&[("content-length".to_owned(), announced.to_string().into_bytes())]);
     let response = OutgoingResponse::new(fields.expect("the field is valid"));
     let body = response.body().expect("the body is taken once");
     ResponseOutparam::set(out, Ok(response));
     let stream = body.write().expect("the stream is taken once");
-    // That it fails is what may come of it.
+    // Writing may fail, because the length is wrong.
     let _ = stream.blocking_write_and_flush(bytes);
     drop(stream);
     let _ = OutgoingBody::finish(body, None);

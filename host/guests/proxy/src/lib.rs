@@ -1,4 +1,4 @@
-//! A proxy, of the generation before services, for the host's tests: each path is one behaviour.
+//! A `wasi:http@0.2` proxy for the host's tests: each path is one behaviour, valid or invalid.
 
 #[cfg(target_family = "wasm")]
 mod guest;

@@ -1,4 +1,4 @@
-//! Requests by `wasi:http@0.2`'s client, which a service of 0.3 may import as well.
+//! Outbound requests by the client of `wasi:http@0.2`, which a service of 0.3 may import, too.
 
 use wasip2::http::{
     outgoing_handler,
@@ -6,9 +6,9 @@ use wasip2::http::{
 };
 use wasip2::io::streams::StreamError;
 
-use super::wait;
+use super::clock::wait;
 
-/// Asks `http://{target}` and gives the answer's status and text, or what came of it instead.
+/// Requests `http://{target}`. Returns the response's status and text, or the error.
 pub(super) async fn ask(target: &str) -> String {
     match send(target).await {
         Ok(response) => {
@@ -27,16 +27,16 @@ async fn send(target: &str) -> Result<IncomingResponse, ErrorCode> {
     let _ = request.set_path_with_query(Some(&format!("/{path}")));
     let response = outgoing_handler::handle(request, None)?;
     let arrival = response.subscribe();
-    // To block would hold up all that the instance serves.
+    // Blocking would stop all requests of the instance.
     while !arrival.ready() {
         wait(1).await;
     }
-    response.get().expect("it has arrived").expect("it is taken once")
+    response.get().expect("the response has arrived").expect("the response is taken once")
 }
 
 async fn read(response: &IncomingResponse) -> Vec<u8> {
-    let body = response.consume().expect("it is taken once");
-    let stream = body.stream().expect("it is taken once");
+    let body = response.consume().expect("the body is taken once");
+    let stream = body.stream().expect("the stream is taken once");
     let mut all = Vec::new();
     loop {
         match stream.read(16 << 10) {
