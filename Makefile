@@ -160,6 +160,12 @@ test-cluster: setup ## the manifests on the cluster that KUBECONFIG names, which
 	@echo "==> on the cluster"
 	@CARGO="$(CARGO)" scripts/test-cluster
 
+cluster-up: ## a cluster on this machine without Docker (local-cluster/README.md); as root; wants Go
+	@scripts/cluster up
+
+cluster-down: ## remove it
+	@scripts/cluster down
+
 kind-up: ## a cluster with Docker and kind, with the runtime class, metrics-server and Istio
 	@scripts/kind up
 
