@@ -17,7 +17,7 @@ SCRIPTS = HERE.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 sys.dont_write_bytecode = True
 
-from oci.inputs import libraries  # noqa: E402 - its path is set above
+from oci.inputs import InputError, libraries, read  # noqa: E402 - its path is set above
 from oci.layout import CONFIG, OCI, Layout, canonical, digest_of  # noqa: E402
 from oci.tree import EXECUTABLE, READABLE, SHARED_DIRECTORY, Tree  # noqa: E402
 
@@ -61,7 +61,7 @@ class Image:
 
 def add_with_libraries(tree: Tree, path: str, program: Path) -> None:
     """Puts a program and the shared libraries that it needs into the tree."""
-    tree.file(path, program.read_bytes(), EXECUTABLE)
+    tree.file(path, read(program, "run 'apt-get install iptables', and local-cluster/build again"), EXECUTABLE)
     for library in libraries(program):
         tree.file(str(library), library.resolve().read_bytes(), EXECUTABLE)
 
@@ -139,4 +139,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"images.py: {error}")
