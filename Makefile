@@ -52,7 +52,7 @@ test-component: setup ## the component's logic, natively
 
 test-host: setup ## the host, with small guests of its own; and the links between documents
 	@echo "==> host: unit tests, and each limit against a guest that breaks it"
-	@$(CARGO) test --release --locked --package wasi-http-host
+	@$(CARGO) test --release --locked --package "wasi-http-host*"
 
 test-e2e: build ## the real component in the real host against a fake GitHub
 	@echo "==> end to end"
@@ -116,8 +116,8 @@ docs-build: setup ## the site in target/book, without a warning or a broken link
 
 ## Measure
 
-bench: build ## beside native axum, FastAPI, and Spin and wasmtime where they are on the PATH; wants wrk
-	@bench/run
+bench: build ## beside native axum, FastAPI, and Spin and wasmtime where they are on the PATH (BENCH=--quick); wants wrk
+	@bench/run $(BENCH)
 
 bench-scale: build ## how cost grows: body size, cached users, open connections; native beside this host
 	@bench/scale
