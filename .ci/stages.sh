@@ -57,10 +57,10 @@ stage monitoring --except "$unread" -- make test-monitoring
 [ -z "$background" ] || stage cluster-programs --always -- await_cluster_build
 stage lint-k8s -- make lint-k8s
 # The installer's tests give the configurations that it writes to the cluster's containerd, too.
-stage installer --except "fuzz .github" --files "$clusters/containerd/containerd" -- make test-installer
+stage installer --except "fuzz .github $documents" --files "$clusters/containerd/containerd" -- make test-installer
 if [ -n "$root" ]; then
-  stage shim --except "fuzz .github" --files "$clusters/containerd/.containerd" -- make test-shim
-  stage cluster --except "fuzz .github" --files "$clusters/bin/.kubernetes $clusters/bin/.istio $clusters/bin/.envoy" -- scripts/cluster test
+  stage shim --except "fuzz .github $documents" --files "$clusters/containerd/.containerd" -- make test-shim
+  stage cluster --except "fuzz .github $documents" --files "$clusters/bin/.kubernetes $clusters/bin/.istio $clusters/bin/.envoy" -- scripts/cluster test
 else
   note shim "      NOT RUN: it needs root"
   if [ -n "${KUBECONFIG:-}" ]; then
