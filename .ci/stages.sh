@@ -38,7 +38,7 @@ await_cluster_build() {
 
 # What no Rust program, test or example reads. `make test` and `make lint` exclude nothing: links between all documents are checked.
 unread="fuzz local-cluster .github"
-documents="docs CHANGELOG.md CONTRIBUTING.md README.md SECURITY.md"
+documents="docs book.toml CHANGELOG.md CONTRIBUTING.md README.md SECURITY.md"
 
 stage tools --always -- install_tools
 stage setup --always -- make setup
@@ -47,6 +47,7 @@ stage ci --except "docs k8s component host e2e examples runtime-class bench fuzz
 stage build --except "$unread $documents k8s" -- make build
 stage test -- make test
 stage lint -- make lint
+stage docs -- make docs-build
 stage examples --except "$unread $documents k8s" -- make test-examples
 # A fault that only root can cause is reported as not run where nobody is root.
 stage faults --except "$unread k8s" -- make faults FAULTS="${root:+--strict}"
