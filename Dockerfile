@@ -1,8 +1,10 @@
 # syntax=docker/dockerfile:1
 # The images of scripts/image for people who have Docker: docker build --target gists|plain|installer .
-# The files and the configuration are the same; the digests are not, as Docker dates its layers.
-# Without Docker: make image.
+# Files and configuration are the same. The digests are not, because Docker dates its layers. Docker's host is not built with profile
+# guidance, and its label says so. `make image` makes images without Docker.
 ARG RUST=rust:1.95.0-bookworm
+# `release` builds quickly, with assertions on.
+ARG PROFILE=dist
 
 # The component is the same for every processor: it is built once, on the builder's own.
 FROM --platform=${BUILDPLATFORM} ${RUST} AS component
@@ -15,39 +17,48 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked --mount=t
     && cp target/wasm32-wasip2/dist/gists.wasm /out/gists.wasm \
     && sed 's|^source = .*|source = "gists.wasm"|' spin.toml > /out/spin.toml
 
-# The programs need no library: what holds them may be empty, or any node.
+# The programs are static, so that they run in an empty image and on any node. The shim's build scripts need protoc.
 FROM ${RUST} AS native
+ARG PROFILE
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends protobuf-compiler \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked --mount=type=cache,target=/src/target,sharing=locked \
     mkdir /out \
     && scripts/host-flags > /tmp/flags \
-    && xargs --arg-file=/tmp/flags cargo rustc --release --locked --package wasi-http-host --bin wasi-http-host -- \
-    && xargs --arg-file=/tmp/flags cargo rustc --release --locked --package containerd-shim-wasi-http --bin containerd-shim-wasi-http-v1 -- \
-    && xargs --arg-file=/tmp/flags cargo rustc --release --locked --package wasi-http-installer --bin wasi-http-installer -- \
-    && cp target/release/wasi-http-host target/release/containerd-shim-wasi-http-v1 target/release/wasi-http-installer /out/
+    && xargs --arg-file=/tmp/flags cargo rustc --profile "${PROFILE}" --locked --package wasi-http-host --bin wasi-http-host -- \
+    && xargs --arg-file=/tmp/flags cargo rustc --profile "${PROFILE}" --locked --package containerd-shim-wasi-http --bin containerd-shim-wasi-http-v1 -- \
+    && xargs --arg-file=/tmp/flags cargo rustc --profile "${PROFILE}" --locked --package wasi-http-installer --bin wasi-http-installer -- \
+    && cp "target/${PROFILE}/wasi-http-host" "target/${PROFILE}/containerd-shim-wasi-http-v1" "target/${PROFILE}/wasi-http-installer" /out/
 
-# What the host would compile at the first start; for the processor of the builder.
+# The compiled code that the host would otherwise make at its first start; for the builder's processor.
 FROM native AS compiled
 COPY --from=component /out/gists.wasm /gists.wasm
 RUN /out/wasi-http-host compile --cache-dir /cache /gists.wasm
 
-# What a node gets, and what puts it there: docker build --target programs --output DIR . (see scripts/kind)
+# What a node gets, and its installer: docker build --target programs --output DIR . (see scripts/kind)
 FROM scratch AS programs
 COPY --from=native /out/ /
 
 FROM scratch AS installer
+ARG PROFILE
 COPY --from=native /out/wasi-http-installer /wasi-http-installer
 COPY --from=native /out/containerd-shim-wasi-http-v1 /out/wasi-http-host /node/
+LABEL build.wasi-http/profile=${PROFILE} build.wasi-http/profile-guided=false
 # It writes to the node's files, which are root's.
 # hadolint ignore=DL3002
 USER 0:0
 ENTRYPOINT ["/wasi-http-installer"]
 
 FROM scratch AS plain
+ARG PROFILE
 COPY --from=component /out/ /
 COPY --from=native /out/wasi-http-host /wasi-http-host
 COPY --from=compiled /cache /cache
+LABEL build.wasi-http/profile=${PROFILE} build.wasi-http/profile-guided=false
 ENV WASI_HTTP_HOST_LISTEN=[::]:8080 \
     WASI_HTTP_HOST_ADMIN_LISTEN=[::]:9090 \
     WASI_HTTP_HOST_CACHE_DIR=/cache

@@ -8,8 +8,8 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PORT ?= 8080
 SOAK ?= 5m
-# The same for people, images and nodes.
-HOST_FLAGS := $(shell scripts/host-flags)
+# What images and nodes get: the working build, or `dist` after `make release`.
+PROFILE ?= release
 
 help: ## list the targets
 	@awk -F':.*## ' '/^## /{printf "\n%s\n", substr($$0, 4)} /^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -24,8 +24,10 @@ build: setup ## build the component and the host, optimised
 	@$(CARGO) build --profile dist --locked --package gists --target wasm32-wasip2
 	@$(CARGO) build --release --locked --package wasi-http-host --bin wasi-http-host
 
-release: build ## the host once more, by a profile of its load: target/dist/wasi-http-host; wants wrk
+release: build ## what ships: the host, guided by a profile of its load, and the images of it; wants wrk and protoc
 	@CARGO="$(CARGO)" scripts/release
+	@CARGO="$(CARGO)" scripts/programs dist
+	@scripts/image --profile dist service installer
 
 run: build ## serve the API on http://localhost:8080 (PORT; reads .env)
 	@PORT=$(PORT) scripts/run
@@ -50,7 +52,7 @@ test-component: setup ## the component's logic, natively
 
 test-host: setup ## the host, with small guests of its own; and the links between documents
 	@echo "==> host: unit tests, and each limit against a guest that breaks it"
-	@$(CARGO) test --release --locked --package wasi-http-host
+	@$(CARGO) test --release --locked --package "wasi-http-host*"
 
 test-e2e: build ## the real component in the real host against a fake GitHub
 	@echo "==> end to end"
@@ -120,27 +122,27 @@ docs-build: setup ## the site in target/book, without a warning or a broken link
 
 ## Measure
 
-bench: build ## beside native axum, FastAPI, and Spin and wasmtime where they are on the PATH; wants wrk
-	@bench/run
+bench: build ## beside native axum, FastAPI, and Spin and wasmtime where they are on the PATH (BENCH=--quick); wants wrk
+	@bench/run $(BENCH)
 
 bench-scale: build ## how cost grows: body size, cached users, open connections; native beside this host
 	@bench/scale
 
 ## Images, nodes, clusters
 
-image: build ## container images of the service under target/image, without Docker
-	@scripts/image service
+image: build ## container images of the service under target/image, without Docker; PROFILE=dist after `make release`
+	@CARGO="$(CARGO)" scripts/programs $(PROFILE) host
+	@scripts/image --profile $(PROFILE) service
 
 image-cluster: ## images that only cluster tests need: a fake GitHub, Debian's redis, prometheus and busybox
 	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@scripts/image test
 
-programs: build ## what a node gets, the shim and the host, and what puts them there; wants protoc
-	@$(CARGO) rustc --release --locked --package containerd-shim-wasi-http --bin containerd-shim-wasi-http-v1 -- $(HOST_FLAGS)
-	@$(CARGO) rustc --release --locked --package wasi-http-installer --bin wasi-http-installer -- $(HOST_FLAGS)
+programs: build ## the static programs for nodes, in target/node/PROFILE: shim, host, installer; wants protoc
+	@CARGO="$(CARGO)" scripts/programs $(PROFILE)
 
-image-installer: programs ## the image that does it in a DaemonSet
-	@scripts/image installer
+image-installer: programs ## the image whose DaemonSet installs them on nodes
+	@scripts/image --profile $(PROFILE) installer
 
 lint-k8s: ## everything that is applied to a cluster: schemas, analysers, the chart; wants Python 3 and Go
 	@scripts/lint-k8s
@@ -160,11 +162,18 @@ test-installer: setup ## the installer on captured nodes; containerd 1.6 and 2, 
 	@scripts/test-installer-containerds
 
 test-shim: build ## the shim under real containerds (2.x from the PATH, Debian's 1.6); as root, with runc and protoc
+	@CARGO="$(CARGO)" scripts/programs release host
 	@scripts/test-shim
 
 test-cluster: setup ## the manifests on the cluster that KUBECONFIG names, which has our images (e2e/cluster/README.md)
 	@echo "==> on the cluster"
 	@CARGO="$(CARGO)" scripts/test-cluster
+
+cluster-up: ## a cluster on this machine without Docker (local-cluster/README.md); as root; wants Go
+	@scripts/cluster up
+
+cluster-down: ## remove it
+	@scripts/cluster down
 
 kind-up: ## a cluster with Docker and kind, with the runtime class, metrics-server and Istio
 	@scripts/kind up

@@ -7,6 +7,8 @@ from .layout import CONFIG, LAYER, WASM_CONFIG, WASM_LAYER, Layout, canonical, d
 from .tree import Tree
 
 ANNOTATION = "org.opencontainers.image."
+# Our own labels: the Cargo profile of the native programs, and whether the host was built with profile guidance.
+BUILD_PROFILE, PROFILE_GUIDED = "build.wasi-http/profile", "build.wasi-http/profile-guided"
 
 
 def annotations(image: Image, inputs: Inputs) -> dict[str, str]:
@@ -19,7 +21,10 @@ def annotations(image: Image, inputs: Inputs) -> dict[str, str]:
         "created": inputs.created,
         "licenses": "MIT",
     }
-    return {ANNOTATION + key: value for key, value in values.items()}
+    labels = {ANNOTATION + key: value for key, value in values.items()}
+    if image.native:
+        labels |= {BUILD_PROFILE: inputs.profile, PROFILE_GUIDED: str(inputs.profile == "dist").lower()}
+    return labels
 
 
 def assemble(image: Image, inputs: Inputs, name: str) -> Layout:

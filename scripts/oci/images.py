@@ -12,6 +12,7 @@ from .tree import EXECUTABLE, SHARED_DIRECTORY, Tree
 # As numbers, because an image without /etc/passwd has no user names. The Kubernetes manifests use the same user.
 USER = "1000:1000"
 BUILD = "run 'make build'"
+PROGRAMS = "run 'make programs'"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Image:
     directory: str = "/"
     platforms: list[str] = field(default_factory=lambda: ["linux/amd64"])
     artifact: bool = False
+    # Whether it holds programs of scripts/programs, whose profile its labels then name.
+    native: bool = False
 
 
 def component(tree: Tree, inputs: Inputs) -> None:
@@ -42,16 +45,16 @@ def component(tree: Tree, inputs: Inputs) -> None:
 def plain(tree: Tree, inputs: Inputs) -> None:
     """Adds the component, its manifest, the host, and the compiled code, so that the first start compiles nothing."""
     component(tree, inputs)
-    add_executable(tree, "/wasi-http-host", inputs.host, BUILD, static=True)
+    add_executable(tree, "/wasi-http-host", inputs.host, PROGRAMS, static=True)
     add_compiled(tree, "/cache", inputs)
 
 
 def installer(tree: Tree, inputs: Inputs) -> None:
     """Adds the installer, and the programs that it installs on a node for `runtimeClassName: wasi-http`."""
-    add_executable(tree, "/wasi-http-installer", inputs.binaries / "wasi-http-installer", "run 'make programs'", static=True)
+    add_executable(tree, "/wasi-http-installer", inputs.programs / "wasi-http-installer", PROGRAMS, static=True)
     shim = "containerd-shim-wasi-http-v1"
-    add_executable(tree, f"/node/{shim}", inputs.binaries / shim, "run 'make programs'", static=True)
-    add_executable(tree, "/node/wasi-http-host", inputs.host, BUILD, static=True)
+    add_executable(tree, f"/node/{shim}", inputs.programs / shim, PROGRAMS, static=True)
+    add_executable(tree, "/node/wasi-http-host", inputs.host, PROGRAMS, static=True)
 
 
 def program(path: str, built: str, tree: Tree, inputs: Inputs) -> None:
@@ -116,6 +119,7 @@ IMAGES = [
             "WASI_HTTP_HOST_CACHE_DIR": "/cache",
         },
         ports=[8080, 9090],
+        native=True,
     ),
     Image(
         name="wasi-http-installer",
@@ -126,6 +130,7 @@ IMAGES = [
         entrypoint=["/wasi-http-installer"],
         # It writes to the node's file system, which is root's.
         user="0:0",
+        native=True,
     ),
     Image(
         name="fake-github",

@@ -14,6 +14,8 @@ from .tree import EXECUTABLE, READABLE, Tree
 ROOT = Path(__file__).resolve().parents[2]
 # A line of ldd: a library's path, with or without the library's name before it.
 LIBRARY = re.compile(r"(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)")
+# The profiles of scripts/programs. `dist` takes the host that scripts/release built with profile guidance.
+PROFILES = ("release", "dist")
 
 
 class InputError(Exception):
@@ -26,19 +28,26 @@ class Inputs:
 
     component: Path
     host: Path
+    # The static programs for nodes, and their Cargo profile.
+    programs: Path
+    profile: str
+    # Other programs of this repository, which may need shared libraries.
     binaries: Path
     revision: str
     created: str
     version: str
 
 
-def gather(target: Path, host: Path | None, component: Path | None) -> Inputs:
-    """Returns the inputs in Cargo's directory `target`, or at the given paths."""
+def gather(target: Path, profile: str, host: Path | None, component: Path | None) -> Inputs:
+    """Returns the inputs in Cargo's directory `target`, or at the given paths; `profile` is one of `PROFILES`."""
+    programs = target / "node" / profile
     manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())
     revision, created = provenance()
     return Inputs(
         component=component or target / "wasm32-wasip2/dist/gists.wasm",
-        host=host or target / "release/wasi-http-host",
+        host=host or programs / "wasi-http-host",
+        programs=programs,
+        profile=profile,
         binaries=target / "release",
         revision=revision,
         created=created,

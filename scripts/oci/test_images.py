@@ -19,7 +19,7 @@ import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
-from oci.assemble import assemble
+from oci.assemble import BUILD_PROFILE, PROFILE_GUIDED, annotations, assemble
 from oci.component import InvalidComponentError, world
 from oci.images import IMAGES
 from oci.inputs import ROOT, InputError, Inputs, add_executable, gather, libraries, provenance, spin_manifest
@@ -29,7 +29,7 @@ from oci.tree import Tree
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 COMPONENT = Path(os.environ.get("IMAGE_COMPONENT", TARGET / "wasm32-wasip2/dist/gists.wasm"))
 BY_NAME = {image.name: image for image in IMAGES}
-INPUTS = dataclasses.replace(gather(TARGET, None, COMPONENT), revision="0" * 40, created="2026-01-02T03:04:05Z")
+INPUTS = dataclasses.replace(gather(TARGET, "release", None, COMPONENT), revision="0" * 40, created="2026-01-02T03:04:05Z")
 
 
 def layout_of(name: str, inputs: Inputs = INPUTS) -> Layout:
@@ -97,6 +97,24 @@ class Gists(unittest.TestCase):
             {key.removeprefix(prefix) for key in config["Labels"]},
             {"title", "description", "version", "revision", "created", "licenses"},
         )
+
+
+class Labels(unittest.TestCase):
+    """Labels say how the native programs of an image were built."""
+
+    def test_native_images_name_the_profile(self) -> None:
+        for image in IMAGES:
+            for profile, guided in (("release", "false"), ("dist", "true")):
+                with self.subTest(image.name, profile=profile):
+                    labels = annotations(image, dataclasses.replace(INPUTS, profile=profile))
+                    holds_programs = image.name in ("github-gists-api-plain", "wasi-http-installer")
+                    expected = {BUILD_PROFILE: profile, PROFILE_GUIDED: guided} if holds_programs else {}
+                    self.assertEqual({key: labels[key] for key in (BUILD_PROFILE, PROFILE_GUIDED) if key in labels}, expected)
+
+    def test_programs_come_from_the_profiles_directory(self) -> None:
+        for profile in ("release", "dist"):
+            inputs = gather(Path("/t"), profile, None, None)
+            self.assertEqual((inputs.programs, inputs.host), (Path("/t/node", profile), Path("/t/node", profile, "wasi-http-host")))
 
 
 class Artifact(unittest.TestCase):
@@ -241,6 +259,8 @@ class Dockerfile(unittest.TestCase):
                 self.assertEqual(words["USER"], image.user)
                 self.assertEqual([int(port) for port in words.get("EXPOSE", "").split()], image.ports)
                 self.assertEqual(dict(pair.split("=") for pair in words.get("ENV", "").split()), image.environment)
+                labels = dict(pair.split("=") for pair in words.get("LABEL", "").split())
+                self.assertEqual(labels, {BUILD_PROFILE: "${PROFILE}", PROFILE_GUIDED: "false"} if image.native else {})
 
     def test_its_manifest_is_ours(self) -> None:
         [expression] = re.findall(r"sed '([^']+)' spin\.toml > /out/spin\.toml", self.TEXT)

@@ -1,0 +1,75 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # stage.sh sets the logs' directory
+# The stages in their order, and what they do not depend on. Sourced by .ci/run.
+
+# Programs and their packages on Debian and Ubuntu: load generator, Redis, the shim's and the cluster's needs, and what test images are
+# made of. An entry without a program is a package that must be installed itself.
+needs=(curl:curl faketime:faketime g++:g++ :python3-venv wrk:wrk redis-server:redis-server prometheus:prometheus :busybox-static
+  runc:runc protoc:protobuf-compiler conntrack:conntrack /usr/lib/cni/bridge:containernetworking-plugins ip:iproute2 ipset:ipset
+  iptables:iptables openssl:openssl ps:procps)
+packages=("${needs[@]#*:}")
+
+root=$([ "$(id -u)" != 0 ] || echo yes)
+clusters=${CLUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cluster}
+
+install_tools() {
+  # For fuzzing only: the pinned toolchain has no sanitizer.
+  rustup run nightly rustc --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal --no-self-update
+  if command -v apt-get >/dev/null; then
+    scripts/install-packages "${needs[@]}"
+  else
+    echo "NOT RUN: apt-get, which is Debian's and Ubuntu's; it would install: ${packages[*]}"
+  fi
+}
+
+# The cluster's programs take a quarter of an hour the first time. They are built from the start on, with the lowest priority.
+start_cluster_build() {
+  setsid nice -n 19 local-cluster/build --istio >"$logs/cluster-build.log" 2>&1 </dev/null &
+  background=$!
+}
+
+await_cluster_build() {
+  local status=0
+  wait "$background" || status=$?
+  background=
+  [ $status = 0 ] || tail -n 40 "$logs/cluster-build.log"
+  return $status
+}
+
+# What no Rust program, test or example reads. `make test` and `make lint` exclude nothing: links between all documents are checked.
+unread="fuzz local-cluster .github"
+documents="docs book.toml CHANGELOG.md CONTRIBUTING.md README.md SECURITY.md"
+
+stage tools --always -- install_tools
+stage setup --always -- make setup
+[ -z "$root" ] || start_cluster_build
+stage ci --except "docs k8s component host e2e examples runtime-class bench fuzz" -- .ci/test
+stage build --except "$unread $documents k8s" -- make build
+stage test -- make test
+stage lint -- make lint
+stage docs -- make docs-build
+stage examples --except "$unread $documents k8s" -- make test-examples
+# A fault that only root can cause is reported as not run where nobody is root.
+stage faults --except "$unread k8s" -- make faults FAULTS="${root:+--strict}"
+stage soak --except "$unread $documents k8s" -- make soak SOAK=30s
+stage quickstart --except "$unread k8s" --files .env -- scripts/check-quickstart
+stage images --except "$unread $documents k8s" -- make test-image
+stage monitoring --except "$unread" -- make test-monitoring
+[ -z "$background" ] || stage cluster-programs --always -- await_cluster_build
+stage lint-k8s -- make lint-k8s
+# The installer's tests give the configurations that it writes to the cluster's containerd, too.
+stage installer --except "fuzz .github $documents" --files "$clusters/containerd/containerd" -- make test-installer
+if [ -n "$root" ]; then
+  stage shim --except "fuzz .github $documents" --files "$clusters/containerd/.containerd" -- make test-shim
+  stage cluster --except "fuzz .github $documents" --files "$clusters/bin/.kubernetes $clusters/bin/.istio $clusters/bin/.envoy" -- scripts/cluster test
+else
+  note shim "      NOT RUN: it needs root"
+  if [ -n "${KUBECONFIG:-}" ]; then
+    stage cluster --always -- make test-cluster
+  else
+    note cluster "      NOT RUN: it needs root, or a cluster that KUBECONFIG names"
+  fi
+fi
+stage bench --except "$unread $documents k8s" --files target/dist/wasi-http-host.guided -- make bench BENCH=--quick
+# Last, because it compiles everything anew with a nightly Rust and a sanitizer.
+stage fuzz --except "$documents k8s local-cluster .github" -- env FUZZ_RUNS=20000 make fuzz

@@ -1,0 +1,44 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # the scripts that source this file use the variables
+# Where the cluster's files are, and its names and addresses. Sourced by build, up and down.
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${CLUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cluster} # programs and images; `down` keeps it
+state=${CLUSTER_STATE:-/var/lib/cluster}                        # everything else; `down` removes it
+programs=$cache/bin
+containerd2=$cache/containerd
+istio_files=$cache/istio
+
+node=node
+node_bridge=k8s-node
+node_ip=10.245.0.1
+pod_bridge=k8s-pods
+pod_cidr=10.244.0.0/24
+service_cidr=10.96.0.0/16
+api_ip=10.96.0.1
+dns_ip=10.96.0.10
+etcd_url=http://127.0.0.1:12379
+api_url=https://$node_ip:6443
+containerd_socket=$state/containerd/containerd.sock
+admin_kubeconfig=$state/kubeconfig
+
+# Without this, every `ctr` prints that cgroup v1 is deprecated.
+export CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1
+
+say() { echo "[$(date +%T)] $*" >&2; }
+die() { echo "local-cluster: $*" >&2; exit 1; }
+
+# module_version MODULE: the version that go.mod in the current directory pins.
+module_version() { awk -v module="$1" '$1 == module && $2 ~ /^v/ { print $2; exit }' go.mod; }
+
+# chosen_containerd: "2" or "debian", as `up` was told; empty when no cluster is up.
+chosen_containerd() { cat "$state/etc/containerd" 2>/dev/null || true; }
+
+# Runs ctr on the cluster's containerd, in the namespace of the kubelet.
+cluster_ctr() { ctr --address "$containerd_socket" --namespace k8s.io "$@"; }
+
+# write_if_changed FILE: writes what is on standard input, unless the file has that content.
+# kube-proxy exits when its configuration file is written, even with the same content.
+write_if_changed() {
+  cat >"$1.new"
+  if cmp -s "$1.new" "$1"; then rm "$1.new"; else mv "$1.new" "$1"; fi
+}
