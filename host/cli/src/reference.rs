@@ -39,7 +39,7 @@ fn flag(arg: &Arg) -> String {
     };
     match arg.get_value_names() {
         Some(values) if arg.get_action().takes_values() => {
-            let value = values.iter().map(|value| value.as_str()).collect::<Vec<_>>().join(" ");
+            let value = values.iter().map(clap::builder::Str::as_str).collect::<Vec<_>>().join(" ");
             format!("{name} {value}").trim().to_owned()
         }
         _ => name,
