@@ -62,6 +62,11 @@ test-bench: setup ## the benchmark's own load generator
 	@echo "==> benchmark"
 	@$(CARGO) test --quiet --release --locked --package bench-load
 
+test-pages: build ## the page /docs in a real browser, with pictures in target/pages; wants Node.js and Chromium
+	@echo "==> pages"
+	@$(CARGO) build --release --locked --package e2e --bin fake-github
+	@e2e/pages/run
+
 test-examples: build examples ## the examples, each in the real host
 	@echo "==> examples"
 	@$(CARGO) test --release --locked --package examples -- --skip figures
