@@ -62,6 +62,17 @@ test-bench: setup ## the benchmark's own load generator
 	@echo "==> benchmark"
 	@$(CARGO) test --quiet --release --locked --package bench-load
 
+test-pages: build ## the page /docs in a real browser, with pictures in target/pages; wants Node.js and Chromium
+	@echo "==> pages"
+	@$(CARGO) build --release --locked --package e2e --bin fake-github
+	@e2e/pages/run
+
+test-tutorials: build ## the commands of the README and of docs/tutorials, as a reader runs them; wants npm, Python 3 and Go
+	@echo "==> tutorials"
+	@python3 -B -m unittest discover --start-directory scripts/tutorials --top-level-directory scripts
+	@$(CARGO) build --release --locked --package e2e --bin fake-github
+	@scripts/check-tutorials
+
 test-examples: build examples ## the examples, each in the real host
 	@echo "==> examples"
 	@$(CARGO) test --release --locked --package examples -- --skip figures

@@ -7,6 +7,8 @@
 needs=(curl:curl faketime:faketime g++:g++ :python3-venv wrk:wrk redis-server:redis-server prometheus:prometheus :busybox-static
   runc:runc protoc:protobuf-compiler conntrack:conntrack /usr/lib/cni/bridge:containernetworking-plugins ip:iproute2 ipset:ipset
   iptables:iptables openssl:openssl ps:procps)
+# Ubuntu has Chromium as a snap only; GitHub's runners have Chrome.
+command -v google-chrome >/dev/null || needs+=(chromium:chromium)
 packages=("${needs[@]#*:}")
 
 root=$([ "$(id -u)" != 0 ] || echo yes)
@@ -52,7 +54,8 @@ stage examples --except "$unread $documents k8s" -- make test-examples
 # A fault that only root can cause is reported as not run where nobody is root.
 stage faults --except "$unread k8s" -- make faults FAULTS="${root:+--strict}"
 stage soak --except "$unread $documents k8s" -- make soak SOAK=30s
-stage quickstart --except "$unread k8s" --files .env -- scripts/check-quickstart
+stage tutorials --except "$unread k8s" -- make test-tutorials
+stage pages --except "$unread $documents k8s" -- make test-pages
 stage images --except "$unread $documents k8s" -- make test-image
 stage monitoring --except "$unread" -- make test-monitoring
 [ -z "$background" ] || stage cluster-programs --always -- await_cluster_build
@@ -61,7 +64,7 @@ stage lint-k8s -- make lint-k8s
 stage installer --except "fuzz .github $documents" --files "$clusters/containerd/containerd" -- make test-installer
 if [ -n "$root" ]; then
   stage shim --except "fuzz .github $documents" --files "$clusters/containerd/.containerd" -- make test-shim
-  stage cluster --except "fuzz .github $documents" --files "$clusters/bin/.kubernetes $clusters/bin/.istio $clusters/bin/.envoy" -- scripts/cluster test
+  stage cluster --except "fuzz .github $documents" --files "$clusters/bin/.kubernetes $clusters/bin/.istio $clusters/bin/.envoy docs/tutorials/kubernetes.md" -- scripts/cluster test
 else
   note shim "      NOT RUN: it needs root"
   if [ -n "${KUBECONFIG:-}" ]; then

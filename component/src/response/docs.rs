@@ -1,26 +1,28 @@
 //! The page that shows the OpenAPI document to people.
 
-/// The page: one file, and nothing from outside.
-pub const PAGE: &str = include_str!("../../assets/docs.html");
+/// The page: one HTML file that loads nothing. `build.rs` makes it of the template and the OpenAPI document.
+pub const PAGE: &str = include_str!(concat!(env!("OUT_DIR"), "/docs.html"));
 
-/// Its media type.
+/// The page's media type.
 pub const CONTENT_TYPE: &str = "text/html; charset=utf-8";
 
-/// What the page may do: run the script and the style that are in it, and ask this host. They are named by their
-/// hashes because the page never changes: a nonce would have to be new in every answer, and `unsafe-inline` would let
-/// injected markup run.
+/// The page may run its own script, use its own style, and send requests to this host. The policy names script and style
+/// by their hashes. A nonce would have to be new in every response, and `unsafe-inline` would let injected markup run. A
+/// test says the new hash when the template has changed.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-     script-src 'sha256-q725CjT5kEDublNWBgKSWEuOVVjP8pvqgjE038Il6OQ='; \
-     style-src 'sha256-aiRq00gz3qiqKDSpa7pyFzKWRUyVsN0B67fJSB2pS4s='; \
+     script-src 'sha256-5ahSX1VHJZUBwNqywCCFSmGkjta/HJ5yyHGUQnPmN4w='; \
+     style-src 'sha256-TpLGGVF5OM5R2l15qo6hcF2sA3dkmJbZNocY4EyPyzE='; \
      img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
     use sha2::{Digest, Sha256};
 
     use super::{CONTENT_SECURITY_POLICY, PAGE};
+    use crate::response::openapi::DOCUMENT;
 
-    /// What stands between the only `<tag>` and its end.
+    /// The content of the page's only `<tag>` element.
     fn inline(tag: &str) -> &'static str {
         let (before, rest) = PAGE.split_once(&format!("<{tag}>")).unwrap();
         let (content, behind) = rest.split_once(&format!("</{tag}>")).unwrap();
@@ -56,6 +58,36 @@ mod tests {
         for forbidden in ["http:", "https:", "src=", "style=", "onclick", "innerHTML", "eval(", "import"] {
             assert!(!PAGE.contains(forbidden), "{forbidden}");
         }
-        assert!(PAGE.contains("fetch(\"openapi.json\")"));
+        assert!(PAGE.contains("fetch(url, "));
+    }
+
+    #[test]
+    fn the_page_has_every_operation_parameter_and_schema_of_the_document() {
+        let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+        let members = |value: &Value| value.as_object().cloned().unwrap_or_default();
+        for (path, methods) in members(&document["paths"]) {
+            for (method, operation) in members(&methods) {
+                let form = format!("<form data-method=\"{}\" data-path=\"{path}\">", method.to_uppercase());
+                let (_, rest) = PAGE.split_once(&form).expect(&form);
+                let (fields, responses) = rest.split_once("</form>").unwrap();
+                let (responses, _) = responses.split_once("</details>").unwrap();
+                for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                    let reference = parameter["$ref"].as_str().unwrap().trim_start_matches('#');
+                    let parameter = document.pointer(reference).unwrap();
+                    let field = format!("name={} data-in={}", parameter["name"], parameter["in"]);
+                    assert!(fields.contains(&field), "{path}: {field}");
+                }
+                for (status, _) in members(&operation["responses"]) {
+                    assert!(
+                        responses.contains(&format!("<tr><th scope=\"row\">{status}<td>")),
+                        "{path}: {status}"
+                    );
+                }
+            }
+        }
+        for (schema, _) in members(&document["components"]["schemas"]) {
+            assert!(PAGE.contains(&format!("<details id=\"schema-{schema}\">")), "{schema}");
+        }
+        assert!(!PAGE.contains("<!--"), "a place of the template was not filled in");
     }
 }
