@@ -1,73 +1,73 @@
-//! What an instance keeps between its requests: settings that have been read, stores that are open, counts that are
-//! not written yet, fetches that are under way. Nothing that matters; another instance has it in no time.
+//! What an instance keeps between its requests: parsed settings, open stores, pending counts and singleflight calls.
+//! None of it is the only copy of anything that matters: a new instance recreates all of it.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::cache::Cache;
+use crate::cache::tally::PendingTallies;
+use crate::log::{self, LogThrottle};
 use crate::metrics::Counter;
-use crate::metrics::stats::{Active, Stats};
+use crate::metrics::stats::{ActiveGuard, FLUSH_INTERVAL, Stats};
 use crate::ports::{Level, Platform, StoreError};
 use crate::response::error::Error;
 use crate::settings::{Settings, SettingsError};
-use crate::single_flight::fill::Outcome;
-use crate::single_flight::flight::Flights;
-use crate::single_flight::permits::Permits;
+use crate::singleflight::call::Group;
+use crate::upstream::outcome::Outcome;
+use crate::upstream::permits::Permits;
 
-/// The same trouble is logged at most this often, however many requests run into it.
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
-
-/// An instance of the service.
+/// The state of one instance.
 pub struct App<P: Platform> {
-    /// What it runs on.
+    /// The interfaces to the host.
     pub platform: P,
-    /// What it has counted.
+    /// The counters of the metrics.
     pub stats: Stats,
-    pub(crate) flights: Rc<Flights<P, Outcome>>,
+    /// The counters of `/cache/stats`.
+    pub tallies: PendingTallies,
+    /// The page fetches in flight.
+    pub(crate) fetches: Rc<Group<P, Outcome>>,
     pub(crate) permits: Permits,
     configured: OnceCell<Result<Rc<Configured>, SettingsError>>,
     cache: RefCell<Option<Rc<Cache<P::Store>>>>,
     metrics_store: RefCell<Option<Rc<P::Store>>>,
-    /// When each kind of trouble was last logged: as many as there are labels.
-    last_logged: RefCell<BTreeMap<&'static str, Duration>>,
+    log_throttle: LogThrottle,
 }
 
-/// The settings, and what follows from them.
+/// The settings and the values that are derived from them once.
 #[derive(Debug)]
 pub struct Configured {
-    /// The settings.
+    /// The settings as they were read.
     pub settings: Settings,
-    /// The value of `Access-Control-Allow-Origin`.
+    /// The value of `Access-Control-Allow-Origin`; `None` if the header is switched off.
     pub cors: Option<Rc<str>>,
-    /// The hash of the credential that GitHub is asked with.
+    /// [`Settings::credential`]
     pub credential: u64,
 }
 
 impl<P: Platform> App<P> {
-    /// An instance on `platform`. Nothing is read or opened before it is needed.
+    /// A new instance on `platform`. It reads settings and opens stores on first use.
     pub fn new(platform: P) -> Self {
         Self {
             platform,
             stats: Stats::default(),
-            flights: Rc::default(),
+            tallies: PendingTallies::default(),
+            fetches: Rc::default(),
             permits: Permits::default(),
             configured: OnceCell::new(),
             cache: RefCell::default(),
             metrics_store: RefCell::default(),
-            last_logged: RefCell::default(),
+            log_throttle: LogThrottle::default(),
         }
     }
 
-    /// The settings, read once.
+    /// The settings, which are read once.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`], logged the first time.
+    /// [`Error::Misconfigured`]. The first time, the error is also logged.
     pub fn configured(&self) -> Result<&Rc<Configured>, Error> {
         let read = self.configured.get_or_init(|| {
             let settings = Settings::read(&self.platform).inspect_err(|error| {
-                self.log(Level::Error, &error.to_string());
+                self.log(Level::Error, &error.to_string(), &[("setting", error.setting)]);
             })?;
             let cors = settings.cors_allow_origin.as_deref().map(Rc::from);
             let credential = settings.credential();
@@ -76,12 +76,12 @@ impl<P: Platform> App<P> {
         read.as_ref().map_err(|error| Error::Misconfigured { reason: error.to_string() })
     }
 
-    /// The value of `Access-Control-Allow-Origin`, where the settings are usable.
+    /// The value of `Access-Control-Allow-Origin`; `None` if it is switched off or the settings are invalid.
     pub(crate) fn cors(&self) -> Option<&Rc<str>> {
         self.configured().ok().and_then(|configured| configured.cors.as_ref())
     }
 
-    /// The cache. A store that could not be opened is tried again with the next request.
+    /// The cache. If its store cannot be opened, the next request tries again.
     pub(crate) fn cache(&self, settings: &Settings) -> Result<Rc<Cache<P::Store>>, StoreError> {
         if let Some(cache) = self.cache.borrow().as_ref() {
             return Ok(Rc::clone(cache));
@@ -92,7 +92,7 @@ impl<P: Platform> App<P> {
         Ok(cache)
     }
 
-    /// The store of the metrics.
+    /// The store of the metrics. If it cannot be opened, the next request tries again.
     pub(crate) fn metrics_store(&self, settings: &Settings) -> Result<Rc<P::Store>, StoreError> {
         if let Some(store) = self.metrics_store.borrow().as_ref() {
             return Ok(Rc::clone(store));
@@ -102,93 +102,100 @@ impl<P: Platform> App<P> {
         Ok(store)
     }
 
-    /// Counts a failure of the cache's store, and says so.
-    pub(crate) fn complain(&self, error: &StoreError) {
+    /// Counts a request as active until the returned guard is dropped.
+    pub(crate) fn enter(&self) -> ActiveGuard<'_> {
+        self.stats.enter()
+    }
+
+    /// Counts and logs a failure of the cache's store that the request survives.
+    pub(crate) fn report_cache_error(&self, error: &StoreError) {
         self.stats.add(Counter::StoreErrors, 1);
-        self.log_sparingly(Level::Error, "cache_store", &format!("the store of the cache fails: {error}"));
+        let reason = error.to_string();
+        let fields = [("setting", "cache_store"), ("reason", reason.as_str())];
+        self.log_throttled(Level::Error, "cache_store", "cache store operation failed", &fields);
     }
 
-    /// Writes a log line unless there was one of that label just now.
-    pub(crate) fn log_sparingly(&self, level: Level, label: &'static str, message: &str) {
-        let now = self.platform.monotonic();
-        let last = self.last_logged.borrow().get(label).copied();
-        if last.is_none_or(|last| now.saturating_sub(last) >= LOG_INTERVAL) {
-            self.last_logged.borrow_mut().insert(label, now);
-            self.log(level, message);
+    fn report_metrics_error(&self, error: &StoreError) {
+        let reason = error.to_string();
+        let fields = [("setting", "metrics_store"), ("reason", reason.as_str())];
+        self.log_throttled(Level::Error, "metrics_store", "metrics store operation failed", &fields);
+    }
+
+    /// Writes a log line, unless a line with the same label was written less than a second ago.
+    pub(crate) fn log_throttled(
+        &self,
+        level: Level,
+        label: &'static str,
+        message: &str,
+        fields: &[(&str, &str)],
+    ) {
+        if self.log_throttle.admits(label, self.platform.monotonic()) {
+            self.log(level, message, fields);
         }
     }
 
-    fn complain_of_metrics(&self, error: &StoreError) {
-        self.log_sparingly(
-            Level::Error,
-            "metrics_store",
-            &format!("the store of the metrics fails: {error}"),
-        );
-    }
-
-    /// Writes a log line: JSON, with the names of pod and cluster where they are set.
-    pub(crate) fn log(&self, level: Level, message: &str) {
-        let level = match level {
-            Level::Info => "INFO",
-            Level::Warn => "WARN",
-            Level::Error => "ERROR",
-        };
-        let mut line = serde_json::Map::new();
-        let mut member = |name: &str, value: &str| {
-            if !value.is_empty() {
-                line.insert(name.to_owned(), value.into());
-            }
-        };
-        member("level", level);
-        member("message", message);
+    /// Writes a log line with `fields`, and with the names of cluster and pod if they are set.
+    pub(crate) fn log(&self, level: Level, message: &str, fields: &[(&str, &str)]) {
+        let mut all = fields.to_vec();
         if let Some(Ok(configured)) = self.configured.get() {
-            member("cluster", &configured.settings.cluster_name);
-            member("pod", &configured.settings.pod_name);
+            all.push(("cluster", &configured.settings.cluster_name));
+            all.push(("pod", &configured.settings.pod_name));
         }
-        self.platform.log(&serde_json::Value::Object(line).to_string());
+        self.platform.log(&log::line(level, message, &all));
     }
 
-    /// Sees to it that what has been counted is written soon, behind the back of whoever caused it.
+    /// Starts a task that writes the pending counts after [`FLUSH_INTERVAL`], unless there is one already.
     pub(crate) fn flush_soon(self: &Rc<Self>) {
-        if !self.stats.take_flush_duty() {
+        if !self.stats.schedule_flush() {
             return;
         }
-        let duty = FlushDuty(Rc::clone(self));
+        let scheduled = ScheduledFlush(Rc::clone(self));
         self.platform.spawn(async move {
-            let app = Rc::clone(&duty.0);
-            app.platform.sleep(crate::metrics::stats::FLUSH_INTERVAL).await;
-            drop(duty);
+            let app = Rc::clone(&scheduled.0);
+            app.platform.sleep(FLUSH_INTERVAL).await;
+            drop(scheduled);
             app.flush().await;
             app.report_active().await;
         });
     }
 
-    /// Sees to it that what a request has counted is written: soon, or, the first time, by whoever sends the response.
-    pub(crate) fn flush_behind(self: &Rc<Self>) -> Behind<P> {
-        if self.stats.take_first_flush() {
-            return Behind(Some(Rc::clone(self)));
+    /// Makes sure that the counts of a request are written: by the returned work the first time, later by a task.
+    pub(crate) fn flush_after_response(self: &Rc<Self>) -> AfterResponse<P> {
+        if self.stats.claim_first_flush() {
+            return AfterResponse(Some(Rc::clone(self)));
         }
         self.flush_soon();
-        Behind(None)
+        AfterResponse(None)
     }
 
-    /// Writes what has been counted.
+    /// Writes the pending counts now.
     pub(crate) async fn flush(&self) {
         let Ok(configured) = self.configured() else { return };
         if let Err(error) = self.flush_tallies(configured).await {
-            self.complain(&error);
+            self.report_cache_error(&error);
         }
         let flushed = match self.metrics_store(&configured.settings) {
             Ok(store) => self.stats.flush(&*store).await,
             Err(error) => Err(error),
         };
         if let Err(error) = flushed {
-            self.complain_of_metrics(&error);
+            self.report_metrics_error(&error);
         }
     }
 
-    /// Tells the other instances how many requests are active here. Not before a scrape: that one counts itself, and
-    /// would be seen for longer than it lasts.
+    async fn flush_tallies(&self, configured: &Configured) -> Result<(), StoreError> {
+        if self.tallies.is_empty() {
+            return Ok(());
+        }
+        let cache = self.cache(&configured.settings)?;
+        match cache.current_generation().await? {
+            Some(generation) => self.tallies.flush(&**cache.store(), generation).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the other instances how many requests are active here. A scrape does not call this: it would report itself,
+    /// and the number would last longer than the scrape.
     async fn report_active(&self) {
         let Ok(configured) = self.configured() else { return };
         let reported = match self.metrics_store(&configured.settings) {
@@ -196,39 +203,23 @@ impl<P: Platform> App<P> {
             Err(error) => Err(error),
         };
         if let Err(error) = reported {
-            self.complain_of_metrics(&error);
+            self.report_metrics_error(&error);
         }
-    }
-
-    async fn flush_tallies(&self, configured: &Configured) -> Result<(), StoreError> {
-        if !self.stats.has_tallies() {
-            return Ok(());
-        }
-        let cache = self.cache(&configured.settings)?;
-        match cache.present_generation().await? {
-            Some(generation) => self.stats.flush_tallies(&**cache.store(), generation).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Counts a request as active while the guard exists.
-    pub(crate) fn enter(&self) -> Active<'_> {
-        self.stats.enter()
     }
 }
 
-/// What is to be done once a response is out, so that nobody waits for it.
+/// Work that the platform runs after the response is sent, so that the client does not wait for it.
 #[must_use = "the first counts of an instance would be written late"]
-pub struct Behind<P: Platform>(Option<Rc<App<P>>>);
+pub struct AfterResponse<P: Platform>(Option<Rc<App<P>>>);
 
-impl<P: Platform> Behind<P> {
-    /// Whether there is nothing to do.
+impl<P: Platform> AfterResponse<P> {
+    /// Whether there is no work.
     #[must_use]
-    pub fn is_nothing(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Does it.
+    /// Does the work.
     pub async fn run(self) {
         if let Some(app) = self.0 {
             app.flush().await;
@@ -236,11 +227,11 @@ impl<P: Platform> Behind<P> {
     }
 }
 
-/// The duty to flush; a task that is dropped before its time lays it down, too.
-struct FlushDuty<P: Platform>(Rc<App<P>>);
+/// A flush that is scheduled. If its task is dropped early, another flush can be scheduled.
+struct ScheduledFlush<P: Platform>(Rc<App<P>>);
 
-impl<P: Platform> Drop for FlushDuty<P> {
+impl<P: Platform> Drop for ScheduledFlush<P> {
     fn drop(&mut self) {
-        self.0.stats.lay_down_flush_duty();
+        self.0.stats.unschedule_flush();
     }
 }

@@ -1,11 +1,25 @@
-//! The GitHub Gists API as one WASI HTTP component.
+//! The GitHub Gists API as a WebAssembly component for WASI HTTP.
 //!
-//! Two halves. The pure one decides without I/O: routes, queries, GitHub's answers, bodies. The stateful one
-//! ([`service`]) is a request's way from top to bottom, over the ports of [`ports`]. Only `wasi` knows WASI.
+//! The modules form layers. Each module uses only modules of the layers below it:
+//!
+//! | layer | modules |
+//! | --- | --- |
+//! | binding to WASI | `wasi` |
+//! | routes | [`service`], `pages` |
+//! | state of an instance | [`app`] |
+//! | shared access to GitHub | [`singleflight`], [`upstream`] |
+//! | answers | [`response`] |
+//! | GitHub, cache, counters | [`github`], [`cache`], [`metrics`] |
+//! | input | [`settings`], [`request`] |
+//! | foundation | [`ports`], [`log`], [`time`] |
+//!
+//! Only `wasi` depends on WASI. Everything else runs natively, and the tests run it there with fakes of the
+//! interfaces in [`ports`].
 
 pub mod app;
 pub mod cache;
 pub mod github;
+pub mod log;
 pub mod metrics;
 mod pages;
 pub mod ports;
@@ -13,6 +27,8 @@ pub mod request;
 pub mod response;
 pub mod service;
 pub mod settings;
-pub mod single_flight;
+pub mod singleflight;
+pub mod time;
+pub mod upstream;
 #[cfg(target_family = "wasm")]
 mod wasi;

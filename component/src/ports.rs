@@ -1,44 +1,60 @@
-//! What the service needs from outside, as small traits: WASI implements them once (`wasi`), the tests fake them.
+//! The interfaces that the service needs from its platform. Module `wasi` implements them for WASI; the tests
+//! implement them with fakes.
 //!
-//! Everything is dispatched statically, and nothing is `Send`: an instance of the component is one thread.
+//! All calls are dispatched statically. No future is `Send`: a component instance runs on one thread.
 
 use std::future::Future;
 use std::time::Duration;
 
-/// A key-value store. Reads see the same client's writes; `increment` is atomic, nothing else is.
+/// An incoming request. Its parts are read on demand, because each read is a call to the host. There is no method
+/// for the body: no route uses one.
+pub trait Request {
+    /// The method's name, case-sensitive (RFC 9110, 9.1).
+    fn method(&self) -> &str;
+    /// The target in origin form: path and query, percent-encoded (RFC 9112, 3.2.1).
+    fn target(&self) -> &str;
+    /// The values of all fields called `name` (in lower case), in their order; empty if there is none.
+    fn header(&self, name: &str) -> Vec<Vec<u8>>;
+}
+
+/// A key-value store (`wasi:keyvalue`). A client's reads see its own earlier writes. Only `increment` is atomic.
 pub trait Store {
-    /// The value under `key`, `None` where there is none.
+    /// The value under `key`; `None` if the key does not exist.
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>>;
-    /// Writes `value` under `key`, whatever was there.
+    /// Writes `value` under `key`, and replaces an earlier value.
     fn set(&self, key: &str, value: &[u8]) -> impl Future<Output = Result<(), StoreError>>;
-    /// Removes `key`; an absent key is no error.
+    /// Removes `key`. Removing a key that does not exist succeeds.
     fn delete(&self, key: &str) -> impl Future<Output = Result<(), StoreError>>;
-    /// Adds `delta` to the counter under `key` (absent counts as 0) and returns the sum. How the sum is stored is
-    /// the store's affair, so a counter is read by `increment(key, 0)`; on some stores even that commits a write.
+    /// Adds `delta` to the counter under `key` (a missing counter is 0) and returns the sum. Each store encodes
+    /// counters in its own way, so the service reads a counter with `increment(key, 0)`. On some stores even that
+    /// commits a write.
     fn increment(&self, key: &str, delta: i64) -> impl Future<Output = Result<i64, StoreError>>;
-    /// The values of those `keys` that exist, in any order: a store may leave out missing keys.
+    /// The values of `keys`, in any order. A store may leave out the keys that do not exist.
     fn get_many(&self, keys: &[String]) -> impl Future<Output = Result<Pairs, StoreError>>;
 }
 
-/// Keys with their values.
+/// Keys and their values, as [`Store::get_many`] returns them.
 pub type Pairs = Vec<(String, Option<Vec<u8>>)>;
 
 /// The stores that the host grants, by name.
 pub trait Stores {
-    /// One of them.
+    /// An open store.
     type Store: Store;
     /// Opens the store called `name`.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchStore`] and [`StoreError::AccessDenied`], as the host decides.
     fn open(&self, name: &str) -> Result<Self::Store, StoreError>;
 }
 
-/// Why a store did not do what was asked.
+/// Why a store operation failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreError {
     /// The host knows no store of that name.
     NoSuchStore,
-    /// The host does not grant that store.
+    /// The host does not grant that store to this component.
     AccessDenied,
-    /// The store's own words.
+    /// The store's own message.
     Other(String),
 }
 
@@ -52,112 +68,136 @@ impl std::fmt::Display for StoreError {
     }
 }
 
-/// One `GET`, without time limit: the caller drops the future when it has waited enough.
+/// An HTTP client that sends `GET`. It sets no time limit of its own: to give up, the caller drops the future.
 pub trait Fetch {
-    /// Sends `call` and reads the answer; a body over `max_body` bytes is [`FetchError::BodyTooLarge`].
-    fn fetch(&self, call: &Call<'_>, max_body: usize) -> impl Future<Output = Result<Fetched, FetchError>>;
+    /// Sends `request` and reads the whole response.
+    ///
+    /// # Errors
+    /// [`FetchError`]; a body longer than `max_body` bytes is [`FetchError::BodyTooLarge`].
+    fn fetch(
+        &self,
+        request: &FetchRequest<'_>,
+        max_body: usize,
+    ) -> impl Future<Output = Result<FetchResponse, FetchError>>;
 }
 
-/// Where to send a `GET`, and with which headers.
+/// An outgoing `GET`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call<'a> {
-    /// Whether TLS is spoken.
+pub struct FetchRequest<'a> {
+    /// Whether the scheme is `https`; else it is `http`.
     pub https: bool,
     /// `host` or `host:port`.
     pub authority: &'a str,
-    /// The path with its query, percent-encoded.
+    /// Path and query, percent-encoded.
     pub path: &'a str,
-    /// Names in lower case, values as sent.
+    /// Field names in lower case, with their values.
     pub headers: &'a [(&'static str, String)],
 }
 
-/// An answer, whatever its status.
+/// The response to a [`FetchRequest`], whatever its status.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Fetched {
+pub struct FetchResponse {
     /// The status code.
     pub status: u16,
-    /// Names in lower case, values as received.
+    /// Field names as the platform gives them, with the values as received.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The whole body.
+    /// The complete body.
     pub body: Vec<u8>,
 }
 
-/// Why there was no answer.
+/// Why a [`FetchRequest`] got no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchError {
-    /// A time limit of the host's ended the call.
+    /// A time limit of the host ended the exchange.
     Timeout,
-    /// No connection: refused, name not found, TLS, forbidden by the host's policy.
+    /// No connection: refused, name not found, TLS failure, or forbidden by the host's egress policy.
     Connect(String),
-    /// The answer broke off or was no HTTP.
+    /// The response is not valid HTTP, or it ended early.
     Protocol(String),
-    /// The body is larger than allowed.
+    /// The body is longer than the caller allows.
     BodyTooLarge,
 }
 
-/// Both clocks. Age and freshness go by the system clock, since they are compared across processes; durations and
-/// time limits by the monotonic one.
+impl std::fmt::Display for FetchError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("no response in time"),
+            Self::Connect(reason) => write!(f, "no connection: {reason}"),
+            Self::Protocol(reason) => write!(f, "invalid response: {reason}"),
+            Self::BodyTooLarge => f.write_str("the body is too large"),
+        }
+    }
+}
+
+/// The two clocks. Ages are compared across processes, so they use the system clock. Durations and deadlines use the
+/// monotonic clock.
 pub trait Clock {
-    /// Time since some fixed moment, never going back.
+    /// Time since an arbitrary fixed moment. Never decreases.
     fn monotonic(&self) -> Duration;
     /// Time since the Unix epoch.
     fn system(&self) -> Duration {
         self.system_at(self.monotonic())
     }
-    /// Time since the Unix epoch at a monotonic moment that has just been: reading a clock is a call to the host.
+    /// Time since the Unix epoch at `moment`, a monotonic time of less than a second ago. A caller that already has
+    /// the monotonic time saves one host call.
     fn system_at(&self, moment: Duration) -> Duration;
     /// Completes after `duration`.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static;
 }
 
-/// Unpredictable numbers: generation tokens, revisions, jitter.
+/// A source of unpredictable numbers, for generation tokens, revisions and jitter.
 pub trait Random {
-    /// A number that nobody can foresee.
+    /// 64 unpredictable bits.
     fn random(&self) -> u64;
 }
 
-/// Where settings come from.
+/// A source of settings (`wasi:config`).
 pub trait Configuration {
-    /// The setting `name`, `None` where nobody set it; the error is the source's own words.
+    /// The value of the setting `name`; `None` if it is not set.
+    ///
+    /// # Errors
+    /// The source's own message.
     fn setting(&self, name: &str) -> Result<Option<String>, String>;
 }
 
-/// Tasks that outlive the request that started them.
+/// Starts tasks that may outlive the request that starts them.
 pub trait Spawn {
-    /// Runs `task` to its end, also after the response has gone out.
+    /// Runs `task` to its end, also after the response is sent.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
 }
 
-/// Wakes one request from another's task. A waker of Rust's own does not cross from one component-model task to
-/// another, so a platform says how it is done.
-pub trait Bells {
-    /// Rings when it is dropped.
-    type Bell: 'static;
-    /// Completes once the bell has rung.
-    type Ring: Future<Output = ()> + 'static;
-    /// A bell and its ring.
-    fn bell(&self) -> (Self::Bell, Self::Ring);
+/// Signals that one request's task sends to another's. A Rust waker does not work between two component-model tasks,
+/// so each platform provides its own way.
+pub trait Notify {
+    /// Notifies when it is dropped.
+    type Notifier: 'static;
+    /// Completes when the notifier is dropped.
+    type Notified: Future<Output = ()> + 'static;
+    /// A notifier, and the future that waits for it.
+    fn notification(&self) -> (Self::Notifier, Self::Notified);
 }
 
-/// How bad a log line is.
+/// The severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Worth knowing.
+    /// Normal operation.
     Info,
-    /// Something to look at, handled for now.
+    /// The service copes, but an operator should look at the cause.
     Warn,
-    /// Somebody has to act.
+    /// An operator has to act.
     Error,
 }
 
-/// Log lines.
+/// The log's output.
 pub trait Log {
-    /// Writes one line, complete as it is.
+    /// Writes `line`, which has no line break, as it is.
     fn log(&self, line: &str);
 }
 
-/// All of it together: what a service runs on.
-pub trait Platform: Stores + Fetch + Clock + Random + Configuration + Spawn + Bells + Log + 'static {}
+/// Everything that a service runs on.
+pub trait Platform: Stores + Fetch + Clock + Random + Configuration + Spawn + Notify + Log + 'static {}
 
-impl<T> Platform for T where T: Stores + Fetch + Clock + Random + Configuration + Spawn + Bells + Log + 'static
-{}
+impl<T> Platform for T where
+    T: Stores + Fetch + Clock + Random + Configuration + Spawn + Notify + Log + 'static
+{
+}

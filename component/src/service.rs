@@ -1,35 +1,24 @@
-//! A request's way, from top to bottom.
+//! The entry point: answers a request, from routing to the response, and counts it.
 
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use crate::app::{App, Behind};
-use crate::metrics::stats;
+pub use crate::app::{AfterResponse, App};
+use crate::cache::tally::Tally;
 use crate::metrics::{self, Counter};
 use crate::pages;
-use crate::ports::{Level, Platform, StoreError};
+use crate::ports::{Platform, Request, StoreError};
 use crate::request::route::{self, Endpoint, Method, Route};
 use crate::response::accept;
-use crate::response::conditional::CacheStatus;
-use crate::response::error::Error;
+use crate::response::error::{Error, Refusal};
 use crate::response::problem::{self, Form};
-use crate::response::{self, Body, Plain, Response};
+use crate::response::{self, Body, PlainHead, Response};
 use crate::response::{docs, openapi};
 
-/// A request, read as far as somebody asks. None of the routes has a use for a body.
-pub trait Request {
-    /// The method's name.
-    fn method(&self) -> &str;
-    /// Path and query.
-    fn target(&self) -> &str;
-    /// The values of a header, by its name in lower case.
-    fn header(&self, name: &str) -> Vec<Vec<u8>>;
-}
-
-/// Answers one request. `HEAD` gets what `GET` would: it is the host that sends a head alone, and a host holds the
-/// stated length against the body that it is given. What comes with the response is to be run when that is out.
-pub async fn handle<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> (Response, Behind<P>) {
+/// Answers a request. A `HEAD` gets the same response as a `GET`, body included: the host leaves out the body, and a
+/// host checks that the body has the stated length. The platform runs the returned work after the response is sent.
+pub async fn handle<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> (Response, AfterResponse<P>) {
     let started = app.platform.monotonic();
     let active = app.enter();
     let method = Method::new(request.method());
@@ -37,17 +26,18 @@ pub async fn handle<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> (R
     let endpoint = routed.endpoint;
     let answer = match routed.route {
         Ok(route) => dispatch(app, request, endpoint, route, routed.query, started).await,
-        Err(error) => Err(Refusal::from(error)),
+        Err(rejection) => Err(Error::from(rejection).into()),
     };
-    let response = answer.unwrap_or_else(|refusal| refusal.response(app, request));
+    let response = answer.unwrap_or_else(|refusal| refuse(app, request, &refusal));
     drop(active);
     let duration = app.platform.monotonic().saturating_sub(started);
     for (counter, count) in Counter::of_request(endpoint, method, response.head.status(), duration) {
         app.stats.add(counter, count);
     }
-    (response, app.flush_behind())
+    (response, app.flush_after_response())
 }
 
+/// Runs the operation of a route.
 async fn dispatch<P: Platform>(
     app: &Rc<App<P>>,
     request: &impl Request,
@@ -60,8 +50,8 @@ async fn dispatch<P: Platform>(
         Route::Health => Ok(health(app)),
         Route::Ready => Ok(ready(app, query)),
         Route::Gists { name } => {
-            let asked = pages::Asked { endpoint, name: &name, raw_query: query, started };
-            pages::gists(app, request, asked).await
+            let page = pages::PageRequest { endpoint, name: &name, raw_query: query, started };
+            pages::handle(app, request, page).await
         }
         Route::CacheStats => cache_stats(app).await,
         Route::ClearCache => clear_cache(app, request).await,
@@ -73,13 +63,13 @@ async fn dispatch<P: Platform>(
     }
 }
 
-/// The process is alive; nothing else is looked at.
+/// Liveness: the instance can answer. Uses neither settings nor store nor GitHub.
 fn health<P: Platform>(app: &App<P>) -> Response {
     const HEALTHY: &[u8] = br#"{"status":"healthy","service":"github-gists-api"}"#;
-    Response::plain(200, Plain::new("application/json"), Body::Fixed(HEALTHY), app.cors())
+    Response::plain(200, PlainHead::new("application/json"), Body::Fixed(HEALTHY), app.cors())
 }
 
-/// Whether the settings are usable; with `?verbose` also who answers.
+/// Readiness: whether the settings are valid. With `?verbose`, also version, cluster and pod.
 fn ready<P: Platform>(app: &App<P>, query: &str) -> Response {
     let mut body = serde_json::Map::new();
     let mut member = |name: &str, value: &str| body.insert(name.to_owned(), value.into());
@@ -105,21 +95,22 @@ fn ready<P: Platform>(app: &App<P>, query: &str) -> Response {
     json(app, status, &body.into())
 }
 
+/// The statistics of the current generation, over all instances that share the store.
 async fn cache_stats<P: Platform>(app: &Rc<App<P>>) -> Result<Response, Refusal> {
     let configured = app.configured()?;
     app.flush().await;
     let tally = async {
         let cache = app.cache(&configured.settings)?;
-        match cache.present_generation().await? {
-            Some(generation) => stats::read_tally(&**cache.store(), generation).await,
-            None => Ok(stats::Tally::default()),
+        match cache.current_generation().await? {
+            Some(generation) => Tally::read(&**cache.store(), generation).await,
+            None => Ok(Tally::default()),
         }
     };
     let tally = tally.await.map_err(|error| unavailable(app, &error))?;
     let hit_rate = match tally.hits.saturating_add(tally.misses) {
         0 => 0.0,
-        // Exact for up to 2^53 requests.
-        asked => tally.hits as f64 / asked as f64,
+        // Exact up to 2^53 requests.
+        requests => tally.hits as f64 / requests as f64,
     };
     let stats = serde_json::json!({
         "size": tally.size,
@@ -131,6 +122,7 @@ async fn cache_stats<P: Platform>(app: &Rc<App<P>>) -> Result<Response, Refusal>
     Ok(json(app, 200, &stats))
 }
 
+/// Ends the current generation. Checks the token if `admin_token` is set.
 async fn clear_cache<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> Result<Response, Refusal> {
     let configured = app.configured()?;
     if let Some(token) = &configured.settings.admin_token {
@@ -148,12 +140,13 @@ async fn clear_cache<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> R
     Ok(json(app, 200, &serde_json::json!({"message": "Cache cleared successfully"})))
 }
 
-/// The token of an `Authorization` header.
+/// The token of an `Authorization: Bearer` header (RFC 6750, 2.1); `None` for another scheme.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(b"bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"bearer ").then_some(rest.trim_ascii())
 }
 
+/// The metrics of all instances that share the store.
 async fn scrape<P: Platform>(app: &Rc<App<P>>) -> Result<Response, Refusal> {
     let configured = app.configured()?;
     app.flush().await;
@@ -162,15 +155,17 @@ async fn scrape<P: Platform>(app: &Rc<App<P>>) -> Result<Response, Refusal> {
         app.stats.snapshot(app.platform.system(), &*store).await
     };
     let snapshot = snapshot.await.map_err(|error| unavailable(app, &error))?;
-    let body = Body::Made(snapshot.render().into_bytes());
-    Ok(Response::plain(200, Plain::new(metrics::CONTENT_TYPE), body, app.cors()))
+    let body = Body::Owned(snapshot.render().into_bytes());
+    Ok(Response::plain(200, PlainHead::new(metrics::CONTENT_TYPE), body, app.cors()))
 }
 
+/// Counts and logs a failure of a store without which there is no answer.
 fn unavailable<P: Platform>(app: &App<P>, error: &StoreError) -> Error {
-    app.complain(error);
+    app.report_cache_error(error);
     Error::StoreUnavailable
 }
 
+/// A constant document, which caches may store for an hour.
 fn fixed<P: Platform>(
     app: &App<P>,
     content_type: &'static str,
@@ -178,54 +173,39 @@ fn fixed<P: Platform>(
     document: &'static str,
 ) -> Response {
     let cache_control = Cow::Borrowed("public, max-age=3600");
-    let plain = Plain { policy, cache_control, ..Plain::new(content_type) };
-    Response::plain(200, plain, Body::Fixed(document.as_bytes()), app.cors())
+    let head = PlainHead { policy, cache_control, ..PlainHead::new(content_type) };
+    Response::plain(200, head, Body::Fixed(document.as_bytes()), app.cors())
 }
 
+/// A JSON body that caches must not store.
 fn json<P: Platform>(app: &App<P>, status: u16, body: &serde_json::Value) -> Response {
-    let body = Body::Made(body.to_string().into_bytes());
-    Response::plain(status, Plain::new("application/json"), body, app.cors())
+    let body = Body::Owned(body.to_string().into_bytes());
+    Response::plain(status, PlainHead::new("application/json"), body, app.cors())
 }
 
-/// An error, and what the cache had to do with it.
-#[derive(Debug)]
-pub struct Refusal {
-    /// The error.
-    pub error: Error,
-    /// How the cache came to it, where it was asked.
-    pub cache_status: Option<CacheStatus>,
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Self { error, cache_status: None }
-    }
-}
-
-/// The form of error that the client's `Accept` asks for; several fields count as one.
+/// The form of errors that the client's `Accept` asks for. Several fields count as one list.
 fn error_form(request: &impl Request) -> Form {
     let fields = request.header("accept");
     let fields: Vec<&str> = fields.iter().filter_map(|field| str::from_utf8(field).ok()).collect();
     accept::error_form((!fields.is_empty()).then(|| fields.join(",")).as_deref())
 }
 
-impl Refusal {
-    fn response<P: Platform>(self, app: &App<P>, request: &impl Request) -> Response {
-        let form = error_form(request);
-        let body = problem::body(&self.error, form);
-        let appearance = self.error.appearance();
-        if let Some(level) = appearance.level.filter(|level| *level >= Level::Warn) {
-            let message = format!("{}: {}", appearance.label, appearance.detail);
-            app.log_sparingly(level, appearance.label, &message);
-        }
-        let plain = Plain {
-            content_type: if body.is_empty() { "" } else { form.content_type() },
-            cache_control: appearance.cache_control,
-            policy: response::NO_CONTENT_POLICY,
-            varies: true,
-            cache_status: self.cache_status,
-            extra: appearance.header.map(|(name, value)| (name, value.into_owned())),
-        };
-        Response::plain(appearance.status, plain, Body::Made(body), app.cors())
+/// The response for a refusal. Logs it if its row in the error table has a level.
+fn refuse<P: Platform>(app: &App<P>, request: &impl Request, refusal: &Refusal) -> Response {
+    let form = error_form(request);
+    let body = problem::body(&refusal.error, form);
+    let appearance = refusal.error.appearance();
+    if let Some(level) = appearance.level {
+        let fields = [("error", appearance.label), ("reason", &*appearance.detail)];
+        app.log_throttled(level, appearance.label, "request refused", &fields);
     }
+    let head = PlainHead {
+        content_type: if body.is_empty() { "" } else { form.content_type() },
+        cache_control: appearance.cache_control,
+        policy: response::NO_CONTENT_POLICY,
+        varies: true,
+        cache_status: refusal.cache_status,
+        extra: appearance.header.map(|(name, value)| (name, value.into_owned())),
+    };
+    Response::plain(appearance.status, head, Body::Owned(body), app.cors())
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use gists::{
     github::{
-        answer::{self, Answer, Failure, MAX_WAIT},
+        answer::{self, Answer, MAX_WAIT, UpstreamFailure},
         http_date,
     },
-    ports::Fetched,
+    ports::FetchResponse,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -22,14 +22,14 @@ fuzz_target!(|text: &str| {
         headers.into_iter().map(str::to_owned).zip(values.into_iter().map(|v| v.as_bytes().to_vec()));
     let headers: Vec<_> = headers.collect();
     for status in [200, 403, 429, 304, 500] {
-        let fetched = Fetched { status, headers: headers.clone(), body: text.as_bytes().to_vec() };
+        let response = FetchResponse { status, headers: headers.clone(), body: text.as_bytes().to_vec() };
         for now in [0, 1_700_000_000, u64::MAX / 1_000_000_000] {
-            if let Answer::Failed(Failure::RateLimited { wait: Some(wait) }) =
-                answer::classify(&fetched, Duration::from_secs(now))
+            if let Answer::Failed(UpstreamFailure::RateLimited { wait: Some(wait) }) =
+                answer::classify(&response, Duration::from_secs(now))
             {
                 assert!((1..=MAX_WAIT).contains(&wait), "{wait}");
             }
         }
-        let _ = (answer::remaining(&fetched), answer::relations(&fetched), answer::validator(&fetched));
+        let _ = (answer::remaining(&response), answer::relations(&response), answer::validator(&response));
     }
 });

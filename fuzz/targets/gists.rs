@@ -2,9 +2,11 @@
 #![no_main]
 
 use gists::{
-    github::gist::{self, MAX_GISTS},
+    github::{
+        gist::{self, MAX_GISTS},
+        link::Relations,
+    },
     request::query::GistQuery,
-    response::link::Relations,
 };
 use libfuzzer_sys::{Corpus, fuzz_target};
 

@@ -2,11 +2,12 @@
 #![no_main]
 
 use gists::{
+    github::link::Relations,
     request::{
         query::GistQuery,
         route::{Endpoint, Method, route},
     },
-    response::link::{Relations, render},
+    response::link::render,
 };
 use libfuzzer_sys::fuzz_target;
 

@@ -3,7 +3,7 @@
 
 use gists::{
     request::{number, query::validate},
-    response::{accept::error_form, problem},
+    response::{accept::error_form, error::Error, problem},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -19,7 +19,8 @@ fuzz_target!(|text: &str| {
             assert!(encoded.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_%".contains(&b)), "{encoded}");
             assert!((1..=100).contains(&asked.per_page.get()) && asked.page.get() >= 1);
         }
-        Err(error) => {
+        Err(rejection) => {
+            let error = Error::from(rejection);
             for accept in [None, Some("application/problem+json"), Some(query)] {
                 let body = problem::body(&error, error_form(accept));
                 serde_json::from_slice::<serde_json::Value>(&body).expect("an error is JSON");

@@ -1,7 +1,7 @@
-//! The value that the cache's store keeps under a key: the body as it goes out, then a binary trailer.
+//! The stored form of a record: the body of the answer, then a binary trailer.
 //!
-//! The trailer is at the end because taking bytes off the end of a value is free, and because its place is where the
-//! body's last member, which depends on the request, is appended. Little-endian throughout:
+//! The trailer is at the end of the value, because removing bytes from the end of a vector is free. The last member of
+//! the body depends on the request and is appended in the trailer's place. All numbers are little-endian:
 //!
 //! ```text
 //! body · validator · rev 8 · slot 8 · stored-at 8 · fresh-until 8 · credential 8 · etag 16 · failed-at 8
@@ -11,13 +11,14 @@
 
 use std::time::Duration;
 
-use crate::cache::ring::Slot;
+use crate::cache::slot::Slot;
+use crate::time::millis;
 
-/// The last two bytes of every value: a value of another format (or none of ours) is a miss, and is overwritten.
+/// The last two bytes of every value. A value with other bytes there counts as a miss, and the next write replaces it.
 const FORMAT: [u8; 2] = [0xC7, 0x01];
-/// Everything after the validator.
+/// The length of the trailer without the validator, in bytes.
 const TRAILER: usize = 86;
-/// GitHub's validators have about 70 bytes; a longer one than this is not kept.
+/// The longest validator that is stored, in bytes. GitHub's validators have about 70.
 pub const MAX_VALIDATOR: usize = 1024;
 
 const HAS_CONTENT: u8 = 1;
@@ -27,35 +28,35 @@ const HAS_NEXT: u8 = 1 << 3;
 const HAS_PREV: u8 = 1 << 4;
 const ALL_FLAGS: u8 = 0b1_1111;
 
-/// What is known about one page of one user: the last good answer, the last failure, or both.
+/// What is known about one page of one user: the page, the last failure, or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// New and random on every outcome, never 0: an absent record counts as 0.
+    /// The revision: new and random with every write, never 0. A record that does not exist counts as revision 0.
     pub rev: u64,
-    /// The ring's slot that this record sits in, and that takes it away once the ring comes round.
+    /// The slot whose displacement removes this record.
     pub slot: Slot,
-    /// The last good answer.
+    /// The page that GitHub last sent.
     pub content: Option<Content>,
-    /// The last failure, if it came after the last good answer.
-    pub failure: Option<Failure>,
+    /// The last failure, if there was no page since.
+    pub failure: Option<FailureRecord>,
 }
 
-/// A good answer of GitHub's, in our form.
+/// A page of gists, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
-    /// The JSON body up to its last member, as `gist` makes it.
+    /// The JSON body without its last member: what `github::gist` makes.
     pub body: Vec<u8>,
-    /// When GitHub last vouched for it, since the epoch, in whole milliseconds like all times here.
+    /// When GitHub last sent or confirmed the page, since the Unix epoch. All times here are whole milliseconds.
     pub stored_at: Duration,
-    /// Until when it is answered without a question.
+    /// Until when the page is answered without asking GitHub, since the Unix epoch.
     pub fresh_until: Duration,
-    /// GitHub's `ETag`, as sent.
+    /// GitHub's `ETag` of the page.
     pub validator: Option<String>,
-    /// The hash of the credential that `validator` was obtained with.
+    /// The hash of the credential that obtained `validator`; 0 stands for none.
     pub credential: u64,
-    /// The hash behind our own `ETag`.
+    /// The hash in our own `ETag`.
     pub etag: [u8; 16],
-    /// How many gists.
+    /// How many gists the page has.
     pub count: u16,
     /// Whether GitHub has a next page.
     pub has_next: bool,
@@ -63,21 +64,21 @@ pub struct Content {
     pub has_prev: bool,
 }
 
-/// A failed attempt, shared with everyone who asks within a second.
+/// A failed request to GitHub. Other requests for the same page share it for one second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failure {
-    /// When, since the epoch.
+pub struct FailureRecord {
+    /// When it failed, since the Unix epoch.
     pub at: Duration,
-    /// What kind, a code of `outcome`'s.
+    /// The kind of failure: a code that `upstream::failure` defines.
     pub kind: u8,
-    /// GitHub's status, 0 where there was none.
+    /// GitHub's status; 0 if there was none.
     pub status: u16,
-    /// When it is worth trying again, since the epoch; zero where nobody knows.
+    /// When GitHub may be asked again, since the Unix epoch; zero if that is unknown.
     pub until: Duration,
 }
 
 impl Record {
-    /// The value to store.
+    /// The stored form. A validator longer than [`MAX_VALIDATOR`] is left out.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let content = self.content.as_ref();
@@ -117,7 +118,7 @@ impl Record {
         value
     }
 
-    /// The record in `value`, `None` where it is not one of this format. The body is not copied.
+    /// The record whose stored form is `value`; `None` if `value` has another form. The body is not copied.
     #[must_use]
     pub fn decode(mut value: Vec<u8>) -> Option<Self> {
         let (front, trailer) = value.split_last_chunk::<TRAILER>()?;
@@ -140,7 +141,7 @@ impl Record {
         }
         let has = |flag| flags & flag != 0;
         let failure =
-            has(HAS_FAILURE).then_some(Failure { at: failed_at, kind, status, until: failure_until });
+            has(HAS_FAILURE).then_some(FailureRecord { at: failed_at, kind, status, until: failure_until });
         if !has(HAS_CONTENT) {
             return (front.is_empty()).then_some(Self { rev, slot, content: None, failure });
         }
@@ -165,13 +166,7 @@ impl Record {
     }
 }
 
-/// `time` in whole milliseconds.
-#[must_use]
-pub fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// What is left of a trailer.
+/// The part of a trailer that is not decoded yet.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
@@ -212,8 +207,8 @@ mod tests {
     }
 
     prop_compose! {
-        fn failure()(at in time(), kind: u8, status: u16, until in time()) -> Failure {
-            Failure { at, kind, status, until }
+        fn failure()(at in time(), kind: u8, status: u16, until in time()) -> FailureRecord {
+            FailureRecord { at, kind, status, until }
         }
     }
 

@@ -1,32 +1,29 @@
-//! What an entry is still good for at its age.
+//! What a stored entry may be used for at its age (RFC 9111, 4.2; RFC 5861).
 
 use std::time::Duration;
 
-use crate::response::conditional;
-
-/// After its TTL an entry is answered at once for this long, while one request refreshes it in the background.
-pub const STALE_WHILE_REVALIDATE: Duration = Duration::from_secs(conditional::STALE_WHILE_REVALIDATE as u64);
-/// After its TTL an entry is answered for this long where GitHub fails.
-pub const STALE_IF_ERROR: Duration = Duration::from_secs(conditional::STALE_IF_ERROR as u64);
-/// The TTL of each entry is longer or shorter by up to this part of a thousand, so that entries which were stored
-/// together do not expire together.
+/// How long after its TTL an entry is answered at once while one request refreshes it in the background (RFC 5861, 3).
+pub const STALE_WHILE_REVALIDATE: Duration = Duration::from_secs(60);
+/// How long after its TTL an entry is answered if GitHub fails (RFC 5861, 4).
+pub const STALE_IF_ERROR: Duration = Duration::from_secs(86_400);
+/// The jitter of TTLs, in thousandths of the TTL. With jitter, entries that were stored together do not expire together.
 const JITTER_PERMILLE: u64 = 100;
 
-/// What may be done with a stored entry.
+/// How a stored entry may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Freshness {
-    /// Answer it.
+    /// It is answered.
     Fresh,
-    /// Answer it, and refresh it in the background.
+    /// It is answered, and refreshed in the background.
     StaleWhileRevalidate,
-    /// Ask GitHub first; answer it if that fails.
+    /// GitHub is asked first; if that fails, the entry is answered.
     StaleIfError,
-    /// Too old to be answered; its validator may still save a transfer.
+    /// It is too old to be answered. Its validator may still save a transfer.
     Expired,
 }
 
 impl Freshness {
-    /// The state at `now` of an entry that is fresh until `fresh_until` (both since the epoch).
+    /// The use at `now` of an entry that is fresh until `fresh_until`, both since the Unix epoch.
     #[must_use]
     pub fn at(now: Duration, fresh_until: Duration) -> Self {
         match now.checked_sub(fresh_until) {
@@ -38,7 +35,7 @@ impl Freshness {
     }
 }
 
-/// `ttl` with its jitter; `random` picks the place within ±10 %. Never under a second where `ttl` is not.
+/// `ttl` with a jitter of ±10 %, chosen by `random`. The result is at least one second, unless `ttl` is shorter.
 #[must_use]
 pub fn jittered(ttl: Duration, random: u64) -> Duration {
     let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX / JITTER_PERMILLE);

@@ -1,88 +1,88 @@
-//! What an answer of GitHub's means: the table "Talking to GitHub" of the contract.
+//! The meaning of GitHub's answers: the table "Talking to GitHub" of the API's contract.
 
 use std::time::Duration;
 
 use crate::github::http_date;
-use crate::ports::{FetchError, Fetched};
-use crate::response::error::Error;
-use crate::response::link::Relations;
+use crate::github::link::Relations;
+use crate::ports::{FetchError, FetchResponse};
 
-/// Bytes of a body that are read at most; a larger one is an error.
+/// The longest body, in bytes. A longer one is an error.
 pub const MAX_BODY: usize = 16 * 1024 * 1024;
-/// Seconds that a gate stays closed at most, whatever GitHub says.
+/// The longest time that the rate-limit gate stays closed, in seconds, whatever GitHub says.
 pub const MAX_WAIT: u32 = 3600;
-/// Seconds that the gate stays closed after the first rate-limit answer that does not say how long.
+/// How long the gate stays closed after the first rate-limit answer that names no time, in seconds.
 pub const FIRST_WAIT: u32 = 60;
-/// Seconds that doubling [`FIRST_WAIT`] leads to at most.
+/// The longest time that doubling [`FIRST_WAIT`] leads to, in seconds.
 pub const MAX_GUESSED_WAIT: u32 = 900;
-/// Bytes of an error's body that are searched for what it says.
+/// How many bytes of an error's body are searched for a rate-limit message.
 const MAX_MESSAGE: usize = 64 * 1024;
 
-/// What GitHub said.
+/// The kinds of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// The body has gists.
+    /// 200: the body is JSON, and should be a list of gists.
     Gists,
-    /// The stored body is still right.
+    /// 304: the stored page is still current.
     NotModified,
-    /// Anything else.
-    Failed(Failure),
+    /// There are no gists, and why.
+    Failed(UpstreamFailure),
 }
 
-/// Why there are no gists.
+/// Why GitHub sent no page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Failure {
-    /// GitHub has no such user.
+pub enum UpstreamFailure {
+    /// GitHub knows no such user: 404.
     NoSuchUser,
-    /// The rate limit, primary or secondary, is reached.
+    /// The primary or a secondary rate limit is reached: 429, or a 403 that says so.
     RateLimited {
-        /// Seconds until it is worth asking again, 1 to [`MAX_WAIT`]; `None` where GitHub does not say: see [`guessed_wait`].
+        /// Seconds until GitHub may be asked again, 1 to [`MAX_WAIT`]. `None` if GitHub names no time: then
+        /// [`guessed_wait`] applies.
         wait: Option<u32>,
     },
-    /// GitHub refuses our credential.
+    /// GitHub refuses our credential: 401.
     Unauthorized,
-    /// The user's gists are gone for good: 410, 451.
+    /// The user's gists are no longer available: 410 or 451.
     Gone(u16),
-    /// GitHub finds the question itself invalid: 422.
+    /// GitHub finds the request invalid: 422.
     Unprocessable,
-    /// Any other status that is not a 200.
+    /// Any other status.
     Status(u16),
-    /// The answer is not what it should be.
+    /// The answer is not valid HTTP, not a list of gists, or too long.
     Invalid,
-    /// No answer in time.
+    /// There is no answer in time.
     Timeout,
-    /// No connection.
+    /// There is no connection to GitHub.
     Unreachable,
 }
 
-/// What becomes of a stored entry when GitHub failed.
+/// What happens to a stored entry after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stored {
-    /// It is the answer, as long as it is not too old.
+pub enum StoredEntry {
+    /// It is answered in place of the failure, unless it is too old.
     Serve,
-    /// It stays, but the failure is the answer.
+    /// It stays stored, but the failure is answered.
     Keep,
-    /// It goes, and the failure is the answer.
+    /// It is removed, and the failure is answered.
     Drop,
 }
 
-/// Reads an answer. `now` is the time since the Unix epoch, which dates are compared with.
-pub fn classify(fetched: &Fetched, now: Duration) -> Answer {
-    Answer::Failed(match fetched.status {
-        200 if is_json(fetched) => return Answer::Gists,
-        200 => Failure::Invalid,
+/// Classifies an answer. `now` is the time since the Unix epoch; dates in the answer are compared with it.
+pub fn classify(response: &FetchResponse, now: Duration) -> Answer {
+    Answer::Failed(match response.status {
+        200 if is_json(response) => return Answer::Gists,
+        200 => UpstreamFailure::Invalid,
         304 => return Answer::NotModified,
-        401 => Failure::Unauthorized,
-        404 => Failure::NoSuchUser,
-        429 => Failure::RateLimited { wait: wait(fetched, now) },
-        403 if is_rate_limit(fetched) => Failure::RateLimited { wait: wait(fetched, now) },
-        status @ (410 | 451) => Failure::Gone(status),
-        422 => Failure::Unprocessable,
-        status => Failure::Status(status),
+        401 => UpstreamFailure::Unauthorized,
+        404 => UpstreamFailure::NoSuchUser,
+        429 => UpstreamFailure::RateLimited { wait: wait(response, now) },
+        403 if is_rate_limit(response) => UpstreamFailure::RateLimited { wait: wait(response, now) },
+        status @ (410 | 451) => UpstreamFailure::Gone(status),
+        422 => UpstreamFailure::Unprocessable,
+        status => UpstreamFailure::Status(status),
     })
 }
 
-impl From<&FetchError> for Failure {
+impl From<&FetchError> for UpstreamFailure {
     fn from(error: &FetchError) -> Self {
         match error {
             FetchError::Timeout => Self::Timeout,
@@ -92,96 +92,82 @@ impl From<&FetchError> for Failure {
     }
 }
 
-impl Failure {
-    /// What becomes of a stored entry.
-    pub const fn stored(self) -> Stored {
+impl UpstreamFailure {
+    /// What happens to a stored entry of the same page.
+    pub const fn stored(self) -> StoredEntry {
         match self {
-            Self::NoSuchUser | Self::Gone(_) => Stored::Drop,
-            Self::Unprocessable => Stored::Keep,
+            Self::NoSuchUser | Self::Gone(_) => StoredEntry::Drop,
+            Self::Unprocessable => StoredEntry::Keep,
             Self::RateLimited { .. }
             | Self::Unauthorized
             | Self::Status(_)
             | Self::Invalid
             | Self::Timeout
-            | Self::Unreachable => Stored::Serve,
-        }
-    }
-
-    /// What the client hears where no stored entry is served. `name` is the user's as asked; `remembered` says for how many
-    /// seconds the absence of a user is; `retry_after` after how many seconds the gate opens.
-    pub fn error(self, name: &str, remembered: Option<u32>, retry_after: u32) -> Error {
-        match self {
-            Self::NoSuchUser => Error::UserNotFound { name: name.to_owned(), max_age: remembered },
-            Self::RateLimited { .. } => Error::RateLimited { retry_after },
-            Self::Unauthorized => Error::UpstreamStatus(401),
-            Self::Gone(status) | Self::Status(status) => Error::UpstreamStatus(status),
-            Self::Unprocessable => Error::UpstreamStatus(422),
-            Self::Invalid => Error::UpstreamInvalid,
-            Self::Timeout => Error::UpstreamTimeout,
-            Self::Unreachable => Error::UpstreamUnreachable,
+            | Self::Unreachable => StoredEntry::Serve,
         }
     }
 }
 
-/// Seconds to wait after so many rate-limit answers in a row (the first is 1) that do not say how long: 60 s, doubling to 15 min.
+/// How many seconds to wait after `answers` rate-limit answers in a row that name no time: 60 s after the first, then
+/// doubling to 15 min.
 pub fn guessed_wait(answers: u32) -> u32 {
     let doublings = answers.saturating_sub(1).min(16);
     FIRST_WAIT.saturating_mul(1 << doublings).min(MAX_GUESSED_WAIT)
 }
 
-/// GitHub's `x-ratelimit-remaining`.
-pub fn remaining(fetched: &Fetched) -> Option<u64> {
-    header(fetched, "x-ratelimit-remaining")?.parse().ok()
+/// How many requests are left in GitHub's current rate-limit window (`x-ratelimit-remaining`).
+pub fn remaining(response: &FetchResponse) -> Option<u64> {
+    header(response, "x-ratelimit-remaining")?.parse().ok()
 }
 
-/// The neighbours of the page, by GitHub's `Link` fields.
-pub fn relations(fetched: &Fetched) -> Relations {
-    values(fetched, "link").map(Relations::parse).fold(Relations::default(), |all, one| Relations {
+/// The neighbours of the page, from all `Link` fields together.
+pub fn relations(response: &FetchResponse) -> Relations {
+    values(response, "link").map(Relations::parse).fold(Relations::default(), |all, one| Relations {
         next: all.next || one.next,
         prev: all.prev || one.prev,
     })
 }
 
-/// GitHub's validator for this body, if it has the form of one.
-pub fn validator(fetched: &Fetched) -> Option<&str> {
-    let tag = header(fetched, "etag")?;
+/// GitHub's `ETag`, if it is a valid entity tag (RFC 9110, 8.8.3).
+pub fn validator(response: &FetchResponse) -> Option<&str> {
+    let tag = header(response, "etag")?;
     let opaque = tag.strip_prefix("W/").unwrap_or(tag).strip_prefix('"')?.strip_suffix('"')?;
     opaque.bytes().all(|b| b == b'!' || (0x23..0x7f).contains(&b)).then_some(tag)
 }
 
-/// A header's first value, without surrounding white space; one that is no UTF-8 counts as absent.
-pub(crate) fn header<'a>(fetched: &'a Fetched, name: &'a str) -> Option<&'a str> {
-    values(fetched, name).next()
+/// The first value of the field `name`, without surrounding white space. A value that is not UTF-8 counts as absent.
+pub(crate) fn header<'a>(response: &'a FetchResponse, name: &'a str) -> Option<&'a str> {
+    values(response, name).next()
 }
 
-fn values<'a>(fetched: &'a Fetched, name: &'a str) -> impl Iterator<Item = &'a str> {
-    fetched
+fn values<'a>(response: &'a FetchResponse, name: &'a str) -> impl Iterator<Item = &'a str> {
+    response
         .headers
         .iter()
         .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
-        // What is white space to HTTP (RFC 9110, 5.6.3), and no other that Unicode knows.
+        // HTTP's white space (RFC 9110, 5.6.3), not Unicode's.
         .filter_map(|(_, value)| std::str::from_utf8(value).ok().map(|value| value.trim_matches([' ', '\t'])))
 }
 
-/// `application/json` or another `application/…+json`, whatever its parameters.
-fn is_json(fetched: &Fetched) -> bool {
-    let media_type = header(fetched, "content-type").unwrap_or_default();
+/// Whether the media type is `application/json` or `application/…+json`, with any parameters.
+fn is_json(response: &FetchResponse) -> bool {
+    let media_type = header(response, "content-type").unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence
         .strip_prefix("application/")
         .is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
-/// Whether a 403 is about a rate limit. The primary one has `x-ratelimit-remaining: 0`; the secondary ones mostly
-/// `retry-after`, and sometimes only a message.
-fn is_rate_limit(fetched: &Fetched) -> bool {
-    header(fetched, "retry-after").is_some()
-        || remaining(fetched) == Some(0)
-        || speaks_of_rate_limit(&fetched.body)
+/// Whether a 403 is about a rate limit. An answer about the primary limit has `x-ratelimit-remaining: 0`. Most answers
+/// about secondary limits have `retry-after`; some have only a message.
+fn is_rate_limit(response: &FetchResponse) -> bool {
+    header(response, "retry-after").is_some()
+        || remaining(response) == Some(0)
+        || mentions_rate_limit(&response.body)
 }
 
-/// Looks into the `message` where the body has one, else, say in a page of HTML, anywhere.
-fn speaks_of_rate_limit(body: &[u8]) -> bool {
+/// Searches the JSON member `message` if there is one, else the whole text, which may be a page of HTML.
+fn mentions_rate_limit(body: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Message {
         message: String,
@@ -195,20 +181,20 @@ fn speaks_of_rate_limit(body: &[u8]) -> bool {
     ["rate limit", "abuse detection"].iter().any(|phrase| text.contains(phrase))
 }
 
-/// Seconds until GitHub says that it may be asked again: `retry-after`, else `x-ratelimit-reset` if that is to come.
-fn wait(fetched: &Fetched, now: Duration) -> Option<u32> {
+/// Seconds until GitHub may be asked again: `retry-after`, else `x-ratelimit-reset` if that time is in the future.
+fn wait(response: &FetchResponse, now: Duration) -> Option<u32> {
     let now = now.as_secs();
-    let retry_after = header(fetched, "retry-after").and_then(|value| match seconds(value) {
+    let retry_after = header(response, "retry-after").and_then(|value| match seconds(value) {
         Some(seconds) => Some(seconds),
         None => http_date::parse(value).map(|date| date.saturating_sub(now)),
     });
     let reset =
-        || header(fetched, "x-ratelimit-reset").and_then(seconds)?.checked_sub(now).filter(|&wait| wait > 0);
+        || header(response, "x-ratelimit-reset").and_then(seconds)?.checked_sub(now).filter(|&wait| wait > 0);
     let wait = retry_after.or_else(reset)?;
     Some(u32::try_from(wait).unwrap_or(MAX_WAIT).clamp(1, MAX_WAIT))
 }
 
-/// Digits alone, however many: beyond `u64` it is the greatest.
+/// A number of any length that has only digits; `u64::MAX` if it does not fit.
 fn seconds(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))

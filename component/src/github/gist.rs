@@ -1,4 +1,4 @@
-//! From GitHub's list of gists to the body that we answer with.
+//! The transformation of GitHub's list of gists into the body of our answer.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,54 +7,56 @@ use std::io::Write as _;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use xxhash_rust::xxh3::xxh3_128;
 
-use crate::cache::fingerprint;
+use crate::github::link::Relations;
 use crate::request::number::{Page, PerPage};
-use crate::response::link::Relations;
 
-/// Gists in one answer at most: GitHub's pages hold no more.
+/// The most gists that one list may have: GitHub's largest page.
 pub const MAX_GISTS: usize = 100;
-/// Files in one gist at most: GitHub lists 300.
+/// The most files that one gist may have. GitHub lists at most 300.
 pub const MAX_FILES: usize = 10_000;
 
 /// A page of gists in our form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// The JSON body up to its last member, `cache`, which [`complete`] appends.
+    /// The JSON body without its last member, `cache`, and without its end: [`complete`] appends both.
     pub body: Vec<u8>,
-    /// How many gists it has.
+    /// How many gists the page has.
     pub count: u16,
-    /// The hash of data and pagination, for the entity tag.
+    /// The XXH3 hash (128 bits) of data and pagination, for the entity tag. The hash is not cryptographic: users who make
+    /// two of their own pages collide only keep clients' copies of those pages stale.
     pub etag: [u8; 16],
 }
 
-/// Why GitHub's body is no list of gists. For the log alone: it may quote what GitHub sent.
+/// GitHub's body is not a list of gists. The error may quote the body, so it must not be logged or answered.
 #[derive(Debug)]
-pub struct Invalid(serde_json::Error);
+pub struct InvalidListing(serde_json::Error);
 
-impl fmt::Display for Invalid {
+impl fmt::Display for InvalidListing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no list of gists: {}", self.0)
+        write!(f, "not a list of gists: {}", self.0)
     }
 }
 
-impl std::error::Error for Invalid {}
+impl std::error::Error for InvalidListing {}
 
-/// Turns GitHub's body into ours. Gists that are not public are left out, members that we do not know are ignored.
+/// Transforms GitHub's body into ours. Leaves out the gists that are not public, and ignores unknown members.
 ///
 /// # Errors
-/// [`Invalid`] if it is no JSON, no list, too long a list, or a gist lacks what ours has.
+/// [`InvalidListing`] if the body is not JSON or not a list, if the list or a gist is too long, or if a gist lacks a
+/// member that ours has.
 pub fn transform(
     github: &[u8],
     page: Page,
     per_page: PerPage,
     relations: Relations,
-) -> Result<Listing, Invalid> {
+) -> Result<Listing, InvalidListing> {
     let mut body = Vec::with_capacity(github.len() / 2 + 256);
     body.extend_from_slice(b"{\"data\":[");
     let mut deserializer = serde_json::Deserializer::from_slice(github);
-    let count = deserializer.deserialize_seq(Writer { body: &mut body }).map_err(Invalid)?;
-    deserializer.end().map_err(Invalid)?;
+    let count = deserializer.deserialize_seq(ListingWriter { body: &mut body }).map_err(InvalidListing)?;
+    deserializer.end().map_err(InvalidListing)?;
     let pagination = Pagination {
         page: page.get(),
         per_page: per_page.get(),
@@ -63,12 +65,13 @@ pub fn transform(
         has_prev: relations.prev,
     };
     body.extend_from_slice(b"],\"pagination\":");
-    serde_json::to_writer(&mut body, &pagination).map_err(Invalid)?;
-    let etag = fingerprint::of(&body);
+    serde_json::to_writer(&mut body, &pagination).map_err(InvalidListing)?;
+    let etag = xxh3_128(&body).to_be_bytes();
     Ok(Listing { body, count, etag })
 }
 
-/// Appends the body's last member and its end.
+/// Appends the last member and the end of the body. `hit` says whether the page comes from the cache; `ttl_seconds` is
+/// the setting `cache_ttl`.
 pub fn complete(body: &mut Vec<u8>, hit: bool, ttl_seconds: u64) {
     // Writing to a vector cannot fail.
     let _ = write!(body, ",\"cache\":{{\"hit\":{hit},\"ttl_seconds\":{ttl_seconds}}}}}");
@@ -83,12 +86,13 @@ struct Pagination {
     has_prev: bool,
 }
 
-/// Writes each public gist as soon as it is read, so that of a list only one is in memory twice. Counts them.
-struct Writer<'b> {
+/// Writes each public gist as soon as it is parsed, so that only one gist at a time is in memory twice. Its value is
+/// the number of gists that it wrote.
+struct ListingWriter<'b> {
     body: &'b mut Vec<u8>,
 }
 
-impl<'de> Visitor<'de> for Writer<'_> {
+impl<'de> Visitor<'de> for ListingWriter<'_> {
     type Value = u16;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,7 +119,7 @@ impl<'de> Visitor<'de> for Writer<'_> {
     }
 }
 
-/// A gist: read with GitHub's names, written with ours, in this order.
+/// A gist: parsed with GitHub's names, written with ours, in the order of the fields.
 #[derive(serde::Deserialize, serde::Serialize)]
 struct Gist<'a> {
     #[serde(borrow)]
@@ -145,12 +149,12 @@ struct File<'a> {
     size: u64,
 }
 
-/// Text that may be null: serde borrows a bare `Cow`, but copies one within an `Option`.
+/// Text within an `Option`: serde borrows a plain `Cow`, but would copy one that is in an `Option`.
 #[derive(serde::Deserialize, serde::Serialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Files by name, in GitHub's order.
+/// The files of a gist by name, in GitHub's order.
 struct Files<'a>(Vec<(Text<'a>, File<'a>)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Files<'a> {
@@ -186,7 +190,7 @@ impl Serialize for Files<'_> {
     }
 }
 
-/// Whether a member is `true`; whatever else it is, the gist is not to be shown.
+/// Whether a member is `true`. With any other value, the gist must not be shown.
 fn is_true<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     <&RawValue>::deserialize(deserializer).map(|value| value.get() == "true")
 }

@@ -1,6 +1,9 @@
 //! HTTP dates (RFC 9110, 5.6.7) as seconds since the Unix epoch.
+//!
+//! The crate `httpdate` is not used, because it refuses leap seconds, which the RFC's grammar allows, and dates with a
+//! wrong day of the week. GitHub's `Retry-After` would then count as missing.
 
-/// Reads a date in any of its three forms; `None` if it is none. Two-digit years count as 1970 to 2069.
+/// Reads a date in one of the three forms; `None` if it has another form. A two-digit year is in 1970 to 2069.
 pub fn parse(text: &str) -> Option<u64> {
     let text = text.trim();
     let (day, month, year, time) = match text.split_once(", ") {
@@ -40,7 +43,7 @@ pub fn parse(text: &str) -> Option<u64> {
     Some(((days_before(year, month) + day - 1) * 24 + hour) * 3600 + minute * 60 + second)
 }
 
-/// At most four digits.
+/// A number of one to four digits.
 fn number(text: &str) -> Option<u64> {
     let digits = (1..=4).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
@@ -59,7 +62,7 @@ fn days_in(year: u64, month: u64) -> u64 {
     }
 }
 
-/// Days from the epoch to the first of that month. `year` is at least 1970.
+/// The days from the Unix epoch to the first day of a month. `year` is at least 1970.
 fn days_before(year: u64, month: u64) -> u64 {
     let past = year - 1;
     let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
@@ -109,7 +112,7 @@ mod tests {
     }
 
     proptest! {
-        /// The civil calendar from the other side: days are counted up, one after the other.
+        /// The oracle counts the days of the civil calendar one year and one month at a time.
         #[test]
         fn days_follow_each_other(days in 0_u64..60_000, second in 0_u64..86_400) {
             let (mut year, mut day) = (1970, days);

@@ -1,7 +1,9 @@
-//! GitHub: one question with its redirects, what its answers mean, and its gists in our form.
+//! GitHub's REST API: the client for lists of gists, the meaning of GitHub's answers, and the transformation of its
+//! gists into ours.
 
 pub mod answer;
+pub mod client;
 pub mod gist;
 pub mod http_date;
+pub mod link;
 pub mod redirect;
-pub mod upstream;

@@ -1,27 +1,29 @@
-//! Which of GitHub's redirects are followed: those to the same scheme, host and port.
+//! GitHub's redirects. The client follows those to the same scheme, host and port; any other could send the token
+//! elsewhere.
 
 use crate::github::answer;
-use crate::ports::Fetched;
+use crate::ports::FetchResponse;
 use crate::settings::Origin;
 
-/// How many redirects in a row are followed.
+/// How many redirects in a row the client follows.
 pub const MAX_REDIRECTS: u32 = 2;
 
-/// Bytes of a `Location` that are followed at most.
+/// The longest `Location` that the client follows, in bytes.
 const MAX_LENGTH: usize = 2048;
 
-/// The path and query that an answer redirects to, `None` if it does not redirect or leads elsewhere. `path` is what was asked.
-pub fn target(origin: &Origin, path: &str, fetched: &Fetched) -> Option<String> {
-    if !matches!(fetched.status, 301 | 302 | 303 | 307 | 308) {
+/// The path and query that `response` redirects to; `None` if it is not a redirect, or leads to another origin. `path`
+/// is the path and query of the request.
+pub fn target(origin: &Origin, path: &str, response: &FetchResponse) -> Option<String> {
+    if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
         return None;
     }
-    let location = answer::header(fetched, "location")?;
+    let location = answer::header(response, "location")?;
     resolve(origin, path, location)
 }
 
-/// Resolves a reference against what was asked (RFC 3986, 5.2); `None` if it leads elsewhere.
+/// Resolves a reference against the path of the request (RFC 3986, 5.2); `None` if it leads to another origin.
 fn resolve(origin: &Origin, path: &str, location: &str) -> Option<String> {
-    // Nothing that two readers could read differently: what is sent on is what was checked.
+    // Refuse all characters that two parsers may read differently: the checked URL must be the requested one.
     let plain = location.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'"' | b'<' | b'>'));
     if location.is_empty() || location.len() > MAX_LENGTH || !plain {
         return None;
@@ -34,7 +36,7 @@ fn resolve(origin: &Origin, path: &str, location: &str) -> Option<String> {
             within(origin, rest)?
         }
         (None, Some(rest)) => within(origin, rest)?,
-        // A colon in a relative reference's first segment makes it neither that nor absolute (RFC 3986, 4.2).
+        // The first segment of a relative reference has no colon (RFC 3986, 4.2).
         (None, None) => {
             reference.split(['/', '?']).next().filter(|first| !first.contains(':')).and(Some(reference))?
         }
@@ -42,17 +44,17 @@ fn resolve(origin: &Origin, path: &str, location: &str) -> Option<String> {
     let asked = path.split('?').next().unwrap_or_default();
     Some(match relative.as_bytes().first() {
         Some(b'/') => relative.to_owned(),
-        // Absolute without a path, as in `https://host?query`, is the root's.
+        // An absolute URL without a path, such as `https://host?query`, has the path `/`.
         Some(b'?') if relative.len() < reference.len() => format!("/{relative}"),
         None if relative.len() < reference.len() => "/".to_owned(),
         Some(b'?') => format!("{asked}{relative}"),
         Some(_) => format!("{}/{relative}", asked.rsplit_once('/').map_or("", |(folder, _)| folder)),
-        // Only a fragment: the same resource, query and all.
+        // The reference is only a fragment: the same path and query.
         None => path.to_owned(),
     })
 }
 
-/// A reference's scheme and what stands behind its colon, if it has one.
+/// The scheme of a reference and the text after its colon; `None` if it has no scheme.
 fn scheme(reference: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = reference.split_once(':')?;
     let mut bytes = scheme.bytes();
@@ -61,7 +63,7 @@ fn scheme(reference: &str) -> Option<(&str, &str)> {
     fits.then_some((scheme, rest))
 }
 
-/// What stands behind `authority` at the start of `text`, if that is the origin's.
+/// The text after the authority that `text` starts with; `None` if that is not the origin's authority.
 fn within<'a>(origin: &Origin, text: &'a str) -> Option<&'a str> {
     let end = text.find(['/', '?']).unwrap_or(text.len());
     let (authority, rest) = text.split_at(end);
@@ -69,11 +71,11 @@ fn within<'a>(origin: &Origin, text: &'a str) -> Option<&'a str> {
         .then_some(rest)
 }
 
-/// An authority's host in lower case and its port, the scheme's own if it names none. No user information.
+/// The host in lower case and the port; without a port, the scheme's default. `None` if there is user information.
 fn host_and_port(authority: &str, https: bool) -> Option<(String, u16)> {
     let standard = if https { 443 } else { 80 };
     let (host, port) = match authority.rsplit_once(':') {
-        // A colon within brackets belongs to an IPv6 address.
+        // A colon in brackets is part of an IPv6 address.
         Some((_, port)) if port.ends_with(']') => (authority, standard),
         Some((host, "")) => (host, standard),
         Some((host, port)) => (host, port.parse().ok().filter(|_| port.bytes().all(|b| b.is_ascii_digit()))?),
@@ -87,7 +89,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Origin, resolve, target};
-    use crate::ports::Fetched;
+    use crate::ports::FetchResponse;
 
     const PATH: &str = "/api/v3/users/octocat/gists?page=2&per_page=30";
 
@@ -160,10 +162,10 @@ mod tests {
         let github = origin(true, "api.github.com");
         let headers = vec![("Location".to_owned(), b"/x".to_vec())];
         for status in 0..600 {
-            let fetched = Fetched { status, headers: headers.clone(), body: Vec::new() };
+            let fetched = FetchResponse { status, headers: headers.clone(), body: Vec::new() };
             let followed = matches!(status, 301 | 302 | 303 | 307 | 308);
             assert_eq!(target(&github, PATH, &fetched).is_some(), followed, "{status}");
-            assert_eq!(target(&github, PATH, &Fetched { headers: Vec::new(), ..fetched }), None);
+            assert_eq!(target(&github, PATH, &FetchResponse { headers: Vec::new(), ..fetched }), None);
         }
     }
 

@@ -1,8 +1,7 @@
-//! The service's own metrics: which series there can be, how they are called in a store, and how Prometheus reads
-//! them (text format 0.0.4).
+//! The service's metrics: their series, their keys in the store, and their text form (Prometheus, format 0.0.4).
 //!
-//! Every label has a closed set of values, so no client and no upstream can grow the number of series; and since all
-//! keys can be told beforehand, they are found again without listing a store's keys.
+//! Every label has a closed set of values, so neither clients nor GitHub can increase the number of series. All keys
+//! are known in advance, so the metrics are read without listing the store's keys.
 
 pub mod stats;
 
@@ -12,10 +11,10 @@ use std::time::Duration;
 
 use crate::request::route::{Endpoint, Method};
 
-/// The `Content-Type` of the text.
+/// The `Content-Type` of the text form.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The upper bounds of `http_request_duration_seconds`, as text and in microseconds; `+Inf` follows.
+/// The upper bounds of `http_request_duration_seconds`, as text and in microseconds. `+Inf` follows the last one.
 const BOUNDS: [(&str, u64); 14] = [
     ("0.005", 5_000),
     ("0.01", 10_000),
@@ -33,52 +32,52 @@ const BOUNDS: [(&str, u64); 14] = [
     ("10", 10_000_000),
 ];
 
-/// Every status that this service answers.
+/// All statuses that the service answers with.
 const STATUSES: [u16; 12] = [200, 304, 307, 401, 404, 405, 422, 429, 500, 502, 503, 504];
 
-/// One number that only grows. A histogram is one of them for each bucket, and its sum.
+/// A counter. A histogram has one for each bucket, and one for its sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Counter {
-    /// `http_requests_total`
+    /// `http_requests_total`, by status.
     Requests(Endpoint, Method, u16),
-    /// The part of `http_request_duration_seconds_bucket` that no smaller bucket has, by the bound's index.
+    /// `http_request_duration_seconds_bucket`, not cumulative, by the index in [`BOUNDS`].
     Bucket(Endpoint, Method, u8),
     /// `http_request_duration_seconds_sum`, in microseconds.
     Micros(Endpoint, Method),
-    /// `github_api_requests_total`
+    /// `github_api_requests_total`, by outcome.
     GitHub(GitHubStatus),
-    /// `cache_hits_total`
+    /// `cache_hits_total`: requests answered from the cache.
     Hits,
-    /// `cache_misses_total`
+    /// `cache_misses_total`: requests that had to ask GitHub, bypasses included.
     Misses,
-    /// `cache_stale_served_total`
+    /// `cache_stale_served_total`, by reason.
     Stale(StaleReason),
-    /// `cache_store_errors_total`: how often the cache's store failed and the request went on without it.
+    /// `cache_store_errors_total`: failures of the cache's store that a request survived.
     StoreErrors,
 }
 
-/// How a call to GitHub ended.
+/// The outcome of one HTTP exchange with GitHub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GitHubStatus {
-    /// With this status, 100 to 599.
+    /// A response with this status, 100 to 599.
     Code(u16),
-    /// With none in time.
+    /// No response in time.
     Timeout,
-    /// With no usable answer.
+    /// No valid response.
     Error,
 }
 
-/// Why a stale entry was answered.
+/// Why a stale entry is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StaleReason {
-    /// It was young enough to be refreshed in the background.
+    /// The entry is within stale-while-revalidate.
     Revalidate,
-    /// GitHub failed, or the gate is closed.
+    /// GitHub failed, or the rate-limit gate is closed.
     Error,
 }
 
 impl Counter {
-    /// The counters of a request that took `duration`.
+    /// The counters of a request that took `duration`, and what to add to each.
     #[must_use]
     pub fn of_request(
         endpoint: Endpoint,
@@ -96,7 +95,7 @@ impl Counter {
         ]
     }
 
-    /// The counter's key in the metrics store.
+    /// The counter's key in the metrics' store.
     #[must_use]
     pub fn key(self) -> String {
         let mut key = String::with_capacity(64);
@@ -122,8 +121,8 @@ impl Counter {
         key
     }
 
-    /// Counters that exist wherever any request was counted or not: one for each endpoint and method, and those that
-    /// have neither. Where [`Counter::Micros`] exists, [`Counter::details`] may too.
+    /// The counters to read first: all that have no endpoint, and [`Counter::Micros`] for each endpoint and method.
+    /// [`Counter::details`] can only exist if [`Counter::Micros`] exists.
     pub fn roots() -> impl Iterator<Item = Self> {
         let statuses = (100..600).map(GitHubStatus::Code);
         let github = statuses.chain([GitHubStatus::Timeout, GitHubStatus::Error]).map(Self::GitHub);
@@ -136,7 +135,7 @@ impl Counter {
             .chain([Self::Hits, Self::Misses, Self::StoreErrors])
     }
 
-    /// The other counters of an endpoint and method.
+    /// All other counters of an endpoint and method.
     pub fn details(endpoint: Endpoint, method: Method) -> impl Iterator<Item = Self> {
         let buckets = (0..=BOUNDS.len()).filter_map(|bucket| u8::try_from(bucket).ok());
         STATUSES
@@ -146,19 +145,19 @@ impl Counter {
     }
 }
 
-/// All numbers at one moment.
+/// The values of all metrics at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// What was counted; an absent counter is 0.
+    /// The counters. A missing one is 0.
     pub counters: BTreeMap<Counter, u64>,
-    /// `http_requests_active`
+    /// `http_requests_active`: requests that are being answered.
     pub active: u64,
-    /// `github_rate_limit_remaining`, once GitHub has said.
+    /// `github_rate_limit_remaining`; `None` until GitHub has sent it.
     pub rate_limit_remaining: Option<u64>,
 }
 
 impl Snapshot {
-    /// The text for Prometheus.
+    /// The metrics as text.
     #[must_use]
     pub fn render(&self) -> String {
         let mut out = Exposition(String::with_capacity(4096));
@@ -236,7 +235,7 @@ impl Snapshot {
     }
 }
 
-/// Text in the making.
+/// Writes families and samples as text.
 struct Exposition(String);
 
 impl Exposition {
@@ -300,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn every_counter_can_be_found_again_by_a_key_of_its_own() {
+    fn every_counter_is_found_by_a_key_of_its_own() {
         let mut keys = BTreeSet::new();
         for root in Counter::roots() {
             assert!(keys.insert(root.key()), "{root:?}");

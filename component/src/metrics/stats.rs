@@ -1,119 +1,103 @@
-//! Counting: in the instance's memory on a request's way, into the store behind its back.
+//! The counters of an instance. A request counts in memory; the counters are written to the store after the response.
 //!
-//! On some stores an increment is a committed write, so none is made while anybody waits. A task that outlives the
-//! response writes what has gathered, at most every [`FLUSH_INTERVAL`]; `/metrics` and `/cache/stats` write it before
-//! they read. Only a trap loses what has not been written yet. An instance writes what it counted first right behind
-//! its response: where each request gets an instance of its own, none stays only to count.
+//! - On some stores an increment is a committed write, so no request waits for one.
+//! - A task that outlives the response writes the pending counts, at most once per [`FLUSH_INTERVAL`]. `/metrics` and
+//!   `/cache/stats` write them before they read.
+//! - An instance writes its first counts immediately after its first response. If the host starts an instance for each
+//!   request, no instance has to wait only to write its counts.
+//! - A trap loses the counts that are pending.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cache::Generation;
-use crate::cache::entry::millis;
 use crate::metrics::{Counter, Snapshot};
 use crate::ports::{Clock, Random, Store, StoreError};
+use crate::time::millis;
 
-/// How long counts gather before they are written.
+/// How long counts are collected before a task writes them.
 pub const FLUSH_INTERVAL: Duration = Duration::from_millis(450);
-/// An instance's number of active requests counts for this long after it was written.
+/// How long an instance's number of active requests counts after it was written.
 const ACTIVE_TTL: Duration = Duration::from_secs(10);
-/// It is written again, unchanged, after this long.
+/// After this time, an unchanged number of active requests is written again.
 const ACTIVE_REFRESH: Duration = Duration::from_secs(4);
-/// How many instances' numbers of active requests are kept.
+/// The number of slots for numbers of active requests, each used by one instance at a time.
 const ACTIVE_SLOTS: i64 = 128;
-/// How many keys are asked for at once.
+/// The most keys in one [`Store::get_many`].
 const BATCH: usize = 128;
-/// Counts of this many generations wait at once; more than one only while a `DELETE /cache` is news.
-const GENERATIONS: usize = 4;
 
+/// The key of the counter that numbers the slots of active requests.
 const ACTIVE_SEQUENCE: &str = "metric:active:seq";
+/// The key of GitHub's remaining requests.
 const REMAINING: &str = "metric:rate-limit-remaining";
 
-/// What an instance has counted and not yet written.
+/// What an instance counts.
 #[derive(Debug, Default)]
 pub struct Stats {
+    /// Counts that are not written yet.
     counters: RefCell<BTreeMap<Counter, u64>>,
-    tallies: RefCell<Vec<(Generation, Tally)>>,
+    /// GitHub's remaining requests, if they are not written yet.
     remaining: Cell<Option<u64>>,
+    /// Requests that this instance is answering.
     active: Cell<u64>,
+    /// Where this instance writes `active`, once it has.
     slot: Cell<Option<ActiveSlot>>,
-    flush_is_due: Cell<bool>,
+    is_flush_scheduled: Cell<bool>,
     has_flushed: Cell<bool>,
 }
 
-/// What `/cache/stats` counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Requests answered from the cache.
-    pub hits: i64,
-    /// Requests that GitHub was asked for.
-    pub misses: i64,
-    /// Entries stored.
-    pub size: i64,
-}
-
+/// The slot that an instance writes its number of active requests to. Two instances may use one slot; then one of the
+/// numbers is lost until it is written again.
 #[derive(Debug, Clone, Copy)]
 struct ActiveSlot {
     number: i64,
+    /// A random number that tells this instance's value from another's.
     instance: u64,
+    /// The number that was last written.
     written: u64,
+    /// When it was written, since the Unix epoch.
     at: Duration,
 }
 
-/// Counts a request as active while it exists.
+/// A guard that counts a request as active until it is dropped.
 #[derive(Debug)]
-pub struct Active<'a>(&'a Stats);
+pub struct ActiveGuard<'a>(&'a Stats);
 
 impl Stats {
-    /// Counts a request as active until the guard is dropped.
-    pub fn enter(&self) -> Active<'_> {
+    /// Counts a request as active until the returned guard is dropped.
+    pub fn enter(&self) -> ActiveGuard<'_> {
         self.active.set(self.active.get() + 1);
-        Active(self)
+        ActiveGuard(self)
     }
 
-    /// Adds to a counter.
+    /// Adds `count` to a counter.
     pub fn add(&self, counter: Counter, count: u64) {
         let mut counters = self.counters.borrow_mut();
         let sum = counters.entry(counter).or_default();
         *sum = sum.saturating_add(count);
     }
 
-    /// Adds to what `/cache/stats` shows of a generation.
-    pub fn tally(&self, generation: Generation, change: Tally) {
-        let mut tallies = self.tallies.borrow_mut();
-        match tallies.iter_mut().find(|(of, _)| *of == generation) {
-            Some((_, tally)) => tally.add(change),
-            None => {
-                if tallies.len() >= GENERATIONS {
-                    tallies.remove(0);
-                }
-                tallies.push((generation, change));
-            }
-        }
-    }
-
-    /// Takes down what GitHub says is left of its rate limit.
+    /// Records how many requests GitHub says are left in its rate-limit window.
     pub fn set_rate_limit_remaining(&self, remaining: u64) {
         self.remaining.set(Some(remaining));
     }
 
-    /// Takes the duty to flush; `false` where somebody has it already.
-    pub fn take_flush_duty(&self) -> bool {
-        !self.flush_is_due.replace(true)
+    /// Marks a flush as scheduled. `true` if none was scheduled before: then the caller must flush.
+    pub fn schedule_flush(&self) -> bool {
+        !self.is_flush_scheduled.replace(true)
     }
 
-    /// Lays the duty down: from now on what is counted needs another flush.
-    pub fn lay_down_flush_duty(&self) {
-        self.flush_is_due.set(false);
+    /// Marks the scheduled flush as started or cancelled: later counts need another one.
+    pub fn unschedule_flush(&self) {
+        self.is_flush_scheduled.set(false);
     }
 
-    /// Whether nothing has been flushed yet, asked once: whoever is told so flushes.
-    pub fn take_first_flush(&self) -> bool {
+    /// `true` for the first caller, which must flush as soon as its response is sent.
+    pub fn claim_first_flush(&self) -> bool {
         !self.has_flushed.replace(true)
     }
 
-    /// Writes the counters. What the store does not take stays here for the next time.
+    /// Writes the counters. What the store does not accept stays pending.
     pub async fn flush<S: Store>(&self, store: &S) -> Result<(), StoreError> {
         let mut pending = self.counters.take().into_iter();
         while let Some((counter, count)) = pending.next() {
@@ -133,35 +117,7 @@ impl Stats {
         Ok(())
     }
 
-    /// Writes the tallies of `present` to the cache's store, and drops those of generations that are over: a late
-    /// flush must not bring back what `DELETE /cache` has reset.
-    pub async fn flush_tallies<S: Store>(&self, store: &S, present: Generation) -> Result<(), StoreError> {
-        let mine = self.tallies.take().into_iter().find(|(generation, _)| *generation == present);
-        let Some((_, mut tally)) = mine else { return Ok(()) };
-        let mut failure = None;
-        for (name, count) in tally.parts() {
-            if *count != 0 && failure.is_none() {
-                match store.increment(&tally_key(present, name), *count).await {
-                    Ok(_) => *count = 0,
-                    Err(error) => failure = Some(error),
-                }
-            }
-        }
-        match failure {
-            None => Ok(()),
-            Some(error) => {
-                self.tally(present, tally);
-                Err(error)
-            }
-        }
-    }
-
-    /// Whether a flush of the tallies has anything to write.
-    pub fn has_tallies(&self) -> bool {
-        !self.tallies.borrow().is_empty()
-    }
-
-    /// Writes the number of active requests, where it is news or about to be forgotten.
+    /// Writes the number of active requests, if it has changed or is about to expire.
     pub async fn report_active<S: Store>(
         &self,
         platform: &(impl Clock + Random),
@@ -189,7 +145,7 @@ impl Stats {
         Ok(())
     }
 
-    /// All instances' numbers, from the store; this one's are to be flushed first.
+    /// The numbers of all instances at `now`, the time since the Unix epoch. Callers flush this instance's counters first.
     pub async fn snapshot<S: Store>(&self, now: Duration, store: &S) -> Result<Snapshot, StoreError> {
         let mut counters = read_counters(store, Counter::roots().collect()).await?;
         let details = counters.keys().filter_map(|counter| match counter {
@@ -203,7 +159,7 @@ impl Stats {
         Ok(Snapshot { counters, active, rate_limit_remaining })
     }
 
-    /// The other instances' active requests, as far as they have been heard of lately.
+    /// The active requests of the other instances, from the numbers that have not expired.
     async fn active_elsewhere<S: Store>(&self, now: Duration, store: &S) -> Result<u64, StoreError> {
         let keys: Vec<String> = (0..ACTIVE_SLOTS).map(active_key).collect();
         let own = self.slot.get().map(|slot| slot.instance);
@@ -218,28 +174,7 @@ impl Stats {
     }
 }
 
-/// What the store has counted for `/cache/stats` in a generation.
-pub async fn read_tally<S: Store>(store: &S, generation: Generation) -> Result<Tally, StoreError> {
-    let mut tally = Tally::default();
-    let keys = tally.parts().map(|(name, _)| tally_key(generation, name));
-    let found = existing(store, &keys).await?;
-    for ((_, count), key) in tally.parts().into_iter().zip(&keys) {
-        if found.contains(key) {
-            *count = store.increment(key, 0).await?.max(0);
-        }
-    }
-    Ok(tally)
-}
-
-/// Removes what was counted for `/cache/stats` in a generation that is over.
-pub async fn remove_tally<S: Store>(store: &S, generation: Generation) -> Result<(), StoreError> {
-    for (name, _) in Tally::default().parts() {
-        store.delete(&tally_key(generation, name)).await?;
-    }
-    Ok(())
-}
-
-/// Reads those of `counters` that exist: an `increment` by 0 would create the others.
+/// Reads those of `counters` that exist. An `increment` by 0 would create the others.
 async fn read_counters<S: Store>(
     store: &S,
     counters: Vec<Counter>,
@@ -247,9 +182,10 @@ async fn read_counters<S: Store>(
     let mut numbers = BTreeMap::new();
     for batch in counters.chunks(BATCH) {
         let keys: Vec<String> = batch.iter().map(|counter| counter.key()).collect();
-        let found = existing(store, &keys).await?;
+        let pairs = store.get_many(&keys).await?;
+        let existing: Vec<String> = pairs.into_iter().filter_map(|(key, value)| value.map(|_| key)).collect();
         for (counter, key) in batch.iter().zip(&keys) {
-            if found.contains(key) {
+            if existing.contains(key) {
                 let count = store.increment(key, 0).await?;
                 numbers.insert(*counter, u64::try_from(count).unwrap_or_default());
             }
@@ -258,41 +194,15 @@ async fn read_counters<S: Store>(
     Ok(numbers)
 }
 
-async fn existing<S: Store>(store: &S, keys: &[String]) -> Result<Vec<String>, StoreError> {
-    let pairs = store.get_many(keys).await?;
-    Ok(pairs.into_iter().filter_map(|(key, value)| value.map(|_| key)).collect())
-}
-
 fn number(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_le_bytes)
-}
-
-fn tally_key(generation: Generation, name: &str) -> String {
-    format!("{generation}:stats:{name}")
 }
 
 fn active_key(slot: i64) -> String {
     format!("metric:active:{slot}")
 }
 
-impl Tally {
-    /// One request answered from the cache.
-    pub const HIT: Self = Self { hits: 1, misses: 0, size: 0 };
-    /// One request that GitHub was asked for.
-    pub const MISS: Self = Self { hits: 0, misses: 1, size: 0 };
-
-    fn add(&mut self, other: Self) {
-        self.hits = self.hits.saturating_add(other.hits);
-        self.misses = self.misses.saturating_add(other.misses);
-        self.size = self.size.saturating_add(other.size);
-    }
-
-    fn parts(&mut self) -> [(&'static str, &mut i64); 3] {
-        [("hits", &mut self.hits), ("misses", &mut self.misses), ("size", &mut self.size)]
-    }
-}
-
-impl Drop for Active<'_> {
+impl Drop for ActiveGuard<'_> {
     fn drop(&mut self) {
         self.0.active.set(self.0.active.get().saturating_sub(1));
     }

@@ -1,8 +1,10 @@
-//! What was asked: valid by construction, or a list of all that is wrong with it.
+//! What a client asks for: routing and validation. A request is either valid by construction, or a [`rejection`] says
+//! everything that is wrong with it.
 
 pub mod number;
 pub mod percent;
 pub mod query;
+pub mod rejection;
 pub mod route;
 pub mod username;
 pub mod violation;

@@ -1,11 +1,11 @@
-//! Integers and booleans as pydantic v2 reads them from a string, in its lax mode.
+//! Integers and booleans as pydantic v2 reads them from a string in its lax mode.
 
 use std::fmt;
 
-/// Most significant digits of an integer that is read at all: Python's own limit for `int(str)`.
+/// The most significant digits that an integer may have: Python's limit for `int(str)`.
 pub const MAX_DIGITS: usize = 4300;
 
-/// Why a string is no integer.
+/// Why a string is not an integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IntegerError {
     /// It does not have the form of an integer.
@@ -14,11 +14,11 @@ pub enum IntegerError {
     TooLong,
 }
 
-/// Reads an integer: surrounding white space, one sign, leading zeros, single underscores between digits
-/// and a fraction of zeros are fine. A value outside `i64` saturates: only its order matters here.
+/// Reads an integer. Surrounding white space, one sign, leading zeros, single underscores between digits and a
+/// fraction of zeros are allowed. A value outside of `i64` saturates, because callers only compare it with bounds.
 ///
 /// # Errors
-/// [`IntegerError`], as pydantic tells the cases apart.
+/// [`IntegerError`], with pydantic's distinction of the cases.
 pub fn integer(text: &str) -> Result<i64, IntegerError> {
     if starts_oversized(text) {
         return Err(IntegerError::TooLong);
@@ -28,8 +28,8 @@ pub fn integer(text: &str) -> Result<i64, IntegerError> {
     Ok(if negative { -magnitude } else { magnitude })
 }
 
-/// Whether the text, as it stands, starts with too many digits. pydantic looks for that before anything else, and
-/// only there: behind white space, a plus or a zero, or with underscores between them, too many digits are malformed.
+/// Whether the untrimmed text starts with too many digits. pydantic checks that first and only at the start. Too many
+/// digits after white space, a plus or a zero, or with underscores between them, are malformed instead.
 fn starts_oversized(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     text.len() > MAX_DIGITS
@@ -37,7 +37,7 @@ fn starts_oversized(text: &str) -> bool {
         && digits.bytes().take_while(u8::is_ascii_digit).count() > MAX_DIGITS
 }
 
-/// Whether there is a minus sign, and what stands behind the sign.
+/// Whether the number is negative, and the text after its sign.
 fn split_sign(text: &str) -> (bool, &str) {
     match text.strip_prefix('-') {
         Some(unsigned) => (true, unsigned),
@@ -45,7 +45,7 @@ fn split_sign(text: &str) -> (bool, &str) {
     }
 }
 
-/// Cuts `.0`, `.00`, … off; any other fraction stays, and is found malformed later.
+/// Removes a fraction of zeros. Any other fraction stays, and makes the number malformed later.
 fn without_zero_fraction(text: &str) -> &str {
     match text.split_once('.') {
         Some((whole, fraction)) if !fraction.is_empty() && fraction.bytes().all(|b| b == b'0') => whole,
@@ -53,8 +53,8 @@ fn without_zero_fraction(text: &str) -> &str {
     }
 }
 
-/// Digits with single underscores between them; behind a leading zero, pydantic lets zeros and underscores mix freely.
-/// (It also takes a minus sign there, `0-9`, for no reason that is known: here that is malformed. Neither is a page.)
+/// Reads digits with single underscores between them. After a leading zero, pydantic allows any mix of zeros and
+/// underscores. It also allows a minus sign there (`0-9`); here that is malformed. Both answers are a 422.
 fn magnitude(text: &str) -> Option<i64> {
     let significant = match text.strip_prefix('0') {
         Some(rest) => match rest.trim_start_matches(['0', '_']) {
@@ -78,7 +78,8 @@ fn magnitude(text: &str) -> Option<i64> {
     after_digit.then_some(value)
 }
 
-/// Reads a boolean; white space around it is not forgiven. `None` if it is none.
+/// Reads a boolean in pydantic's spellings, in any case. `None` if the text is anything else; white space around it
+/// is not allowed.
 pub fn boolean(text: &str) -> Option<bool> {
     let is = |word: &&str| text.eq_ignore_ascii_case(word);
     if ["1", "true", "t", "yes", "y", "on"].iter().any(is) {
@@ -90,7 +91,7 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// What page and page size share: GitHub serves 1 to 100 of either.
+/// The range of page numbers and page sizes: GitHub serves 1 to 100 of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Bounded(u8);
 
@@ -107,66 +108,66 @@ impl Bounded {
     }
 }
 
-/// On which side an integer misses its range.
+/// The side on which an integer is out of its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutOfRange {
-    /// Below the least value.
+    /// It is below 1.
     Low,
-    /// Above the greatest value.
+    /// It is above 100.
     High,
 }
 
-/// A page's number, 1 to 100.
+/// The number of a page, 1 to 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Page(Bounded);
 
-/// How many gists a page holds at most, 1 to 100.
+/// The page size: how many gists a page has at most, 1 to 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PerPage(Bounded);
 
 impl Page {
-    /// The first page, and the default.
+    /// The first page, which is the default.
     pub const FIRST: Self = Self(Bounded(Bounded::MIN));
-    /// The last page that can be asked for.
+    /// The last page that a client may ask for.
     pub const LAST: Self = Self(Bounded(Bounded::MAX));
 
-    /// The page with that number.
+    /// Page `number`.
     ///
     /// # Errors
-    /// The side on which the number is out of range.
+    /// [`OutOfRange`] if `number` is not in 1 to 100.
     pub fn new(number: i64) -> Result<Self, OutOfRange> {
         Bounded::new(number).map(Self)
     }
 
-    /// Its number.
+    /// The page number, 1 to 100.
     pub fn get(self) -> u8 {
         self.0.0
     }
 
-    /// The page behind this one, unless this is the last that can be asked for.
+    /// The next page; `None` after [`Page::LAST`].
     pub fn next(self) -> Option<Self> {
         Self::new(i64::from(self.get()) + 1).ok()
     }
 
-    /// The page before this one, unless this is the first.
+    /// The previous page; `None` before [`Page::FIRST`].
     pub fn previous(self) -> Option<Self> {
         Self::new(i64::from(self.get()) - 1).ok()
     }
 }
 
 impl PerPage {
-    /// GitHub's default.
+    /// 30 gists, GitHub's default.
     pub const DEFAULT: Self = Self(Bounded(30));
 
-    /// That many gists a page.
+    /// Pages of `number` gists.
     ///
     /// # Errors
-    /// The side on which the number is out of range.
+    /// [`OutOfRange`] if `number` is not in 1 to 100.
     pub fn new(number: i64) -> Result<Self, OutOfRange> {
         Bounded::new(number).map(Self)
     }
 
-    /// The number of gists.
+    /// The number of gists, 1 to 100.
     pub fn get(self) -> u8 {
         self.0.0
     }

@@ -1,21 +1,21 @@
-//! Reading a request for gists: its name and query, all failures at once.
+//! Validation of a request for gists: its name and its query, with all violations at once.
 
 use std::borrow::Cow;
 
 use crate::request::number::{self, IntegerError, OutOfRange, Page, PerPage};
 use crate::request::percent;
+use crate::request::rejection::Rejection;
 use crate::request::username::{Username, UsernameError};
-use crate::request::violation::{Kind, Parameter, Violation};
-use crate::response::error::Error;
+use crate::request::violation::{Parameter, Violation, ViolationKind};
 
-/// What the query asks for.
+/// The parameters of a request for gists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GistQuery {
-    /// `page`, the first by default.
+    /// `page`; by default the first.
     pub page: Page,
-    /// `per_page`, 30 by default.
+    /// `per_page`; by default 30.
     pub per_page: PerPage,
-    /// `use_cache`, true by default.
+    /// `use_cache`; by default true. With `false`, GitHub is asked even if a fresh entry is stored.
     pub use_cache: bool,
 }
 
@@ -25,91 +25,92 @@ impl Default for GistQuery {
     }
 }
 
-/// Validates a percent-decoded name and a raw query (without its `?`), as FastAPI would: first everything that can
-/// be wrong with the form, all at once, the name before the query; only then whether such a user can exist.
+/// Validates a percent-decoded name and a raw query (without its `?`) as FastAPI does. All violations are collected
+/// first, the name's before the query's. Only a request without violations is checked for a name that no user can
+/// have.
 ///
 /// # Errors
-/// [`Error::Invalid`] or [`Error::UserNotFound`].
-pub fn validate(name: &str, query: &str) -> Result<(Username, GistQuery), Error> {
+/// [`Rejection::Invalid`] or [`Rejection::NoSuchUser`].
+pub fn validate(name: &str, query: &str) -> Result<(Username, GistQuery), Rejection> {
     let mut violations = Vec::new();
     let username = Username::new(name);
     if username == Err(UsernameError::TooLong) {
-        violations.push(Violation::new(Parameter::Username, Kind::TooLong, name));
+        violations.push(Violation::new(Parameter::Username, ViolationKind::TooLong, name));
     }
     let query = GistQuery::read(query, &mut violations);
     if !violations.is_empty() {
-        return Err(Error::Invalid(violations));
+        return Err(Rejection::Invalid(violations));
     }
-    let username = username.map_err(|_| Error::UserNotFound { name: name.to_owned(), max_age: None })?;
+    let username = username.map_err(|_| Rejection::NoSuchUser { name: name.to_owned() })?;
     Ok((username, query))
 }
 
 impl GistQuery {
-    /// Reads a raw query. Each failure is pushed on `violations` and leaves its default in place.
+    /// Reads a raw query. An invalid parameter adds to `violations` and keeps its default.
     fn read(query: &str, violations: &mut Vec<Violation>) -> Self {
         let mut read = Self::default();
         if query.is_empty() {
             return read;
         }
-        let asked = Asked::find(query);
-        if let Some(text) = asked.page {
+        let parameters = RawParameters::find(query);
+        if let Some(text) = parameters.page {
             match integer(&text, Page::new) {
                 Ok(page) => read.page = page,
                 Err(kind) => violations.push(Violation::new(Parameter::Page, kind, &text)),
             }
         }
-        if let Some(text) = asked.per_page {
+        if let Some(text) = parameters.per_page {
             match integer(&text, PerPage::new) {
                 Ok(per_page) => read.per_page = per_page,
                 Err(kind) => violations.push(Violation::new(Parameter::PerPage, kind, &text)),
             }
         }
-        if let Some(text) = asked.use_cache {
+        if let Some(text) = parameters.use_cache {
             match number::boolean(&text) {
                 Some(use_cache) => read.use_cache = use_cache,
-                None => violations.push(Violation::new(Parameter::UseCache, Kind::NoBoolean, &text)),
+                None => violations.push(Violation::new(Parameter::UseCache, ViolationKind::NoBoolean, &text)),
             }
         }
         read
     }
 }
 
-fn integer<T>(text: &str, within: fn(i64) -> Result<T, OutOfRange>) -> Result<T, Kind> {
+fn integer<T>(text: &str, within: fn(i64) -> Result<T, OutOfRange>) -> Result<T, ViolationKind> {
     let value = number::integer(text).map_err(|error| match error {
-        IntegerError::Malformed => Kind::NoInteger,
-        IntegerError::TooLong => Kind::IntegerTooLong,
+        IntegerError::Malformed => ViolationKind::NoInteger,
+        IntegerError::TooLong => ViolationKind::IntegerTooLong,
     })?;
     within(value).map_err(|side| match side {
-        OutOfRange::Low => Kind::TooLow,
-        OutOfRange::High => Kind::TooHigh,
+        OutOfRange::Low => ViolationKind::TooLow,
+        OutOfRange::High => ViolationKind::TooHigh,
     })
 }
 
-/// The parameters that we know, as the query gives them: decoded, of a repeated one the last.
+/// The known parameters of a query, decoded. Of a repeated parameter, the last counts.
 #[derive(Default)]
-struct Asked<'a> {
+struct RawParameters<'a> {
     page: Option<Cow<'a, str>>,
     per_page: Option<Cow<'a, str>>,
     use_cache: Option<Cow<'a, str>>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RawParameters<'a> {
     fn find(query: &'a str) -> Self {
-        let mut asked = Self::default();
+        let mut found = Self::default();
         for (name, value) in pairs(query) {
             let slot = match &*percent::decode_form(name) {
-                "page" => &mut asked.page,
-                "per_page" => &mut asked.per_page,
-                "use_cache" => &mut asked.use_cache,
+                "page" => &mut found.page,
+                "per_page" => &mut found.per_page,
+                "use_cache" => &mut found.use_cache,
                 _ => continue,
             };
             *slot = Some(percent::decode_form(value));
         }
-        asked
+        found
     }
 }
 
-/// The raw names and values of a query, in order; a name without `=` has the empty value.
+/// The raw names and values of a query, in order. A name without `=` has an empty value.
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }

@@ -1,37 +1,37 @@
-//! From a request's method and target to what is to be done.
+//! Routing: from a request's method and target to the operation that answers it.
 
 use std::borrow::Cow;
 
 use crate::request::percent;
-use crate::response::error::Error;
+use crate::request::rejection::Rejection;
 
-/// A request method, as far as the service tells them apart: a closed set, also of metric labels.
+/// A request method. The set is closed, because methods are metric labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Method {
-    /// `GET`.
+    /// Answered by all routes but `DELETE /cache` (RFC 9110, 9.3.1).
     Get,
-    /// `HEAD`: as `GET`, without the body.
+    /// Answered wherever `GET` is; the host leaves out the body (RFC 9110, 9.3.2).
     Head,
-    /// `POST`.
+    /// Answered by no route (RFC 9110, 9.3.3).
     Post,
-    /// `PUT`.
+    /// Answered by no route (RFC 9110, 9.3.4).
     Put,
-    /// `PATCH`.
+    /// Answered by no route (RFC 5789).
     Patch,
-    /// `DELETE`.
+    /// Answered by `/cache` alone (RFC 9110, 9.3.5).
     Delete,
-    /// `OPTIONS`.
+    /// Answered by no route: requests need no CORS preflight (RFC 9110, 9.3.7).
     Options,
-    /// `TRACE`.
+    /// Answered by no route (RFC 9110, 9.3.8).
     Trace,
-    /// `CONNECT`.
+    /// Answered by no route (RFC 9110, 9.3.6).
     Connect,
-    /// Any other.
+    /// All methods that have no variant of their own.
     Other,
 }
 
 impl Method {
-    /// Every method.
+    /// All methods, in the order of the variants.
     pub const ALL: [Self; 10] = [
         Self::Get,
         Self::Head,
@@ -45,12 +45,12 @@ impl Method {
         Self::Other,
     ];
 
-    /// From its name, which is case-sensitive (RFC 9110, 9.1).
+    /// The method called `name`, which is case-sensitive (RFC 9110, 9.1); [`Method::Other`] if it is unknown.
     pub fn new(name: &str) -> Self {
         Self::ALL.into_iter().find(|method| method.label() == name).unwrap_or(Self::Other)
     }
 
-    /// Its name, as a metric label; what is unknown shares one.
+    /// The method's name as a metric label. All unknown methods share the label `OTHER`.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -66,41 +66,42 @@ impl Method {
         }
     }
 
-    /// `GET` or `HEAD`.
+    /// Whether the method is `GET` or `HEAD`.
     pub const fn reads(self) -> bool {
         matches!(self, Self::Get | Self::Head)
     }
 }
 
-/// A route's template: a closed set of metric labels, and one row a path of the OpenAPI document.
+/// A route's template. The set is closed, because templates are metric labels. Each one but
+/// [`Endpoint::Unmatched`] is a path of the OpenAPI document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Endpoint {
-    /// `/`
+    /// `/`, answered as `/health`.
     Root,
-    /// `/health`
+    /// `/health`: liveness.
     Health,
-    /// `/ready`
+    /// `/ready`: readiness.
     Ready,
-    /// `/{username}`
+    /// `/{username}`: a page of gists.
     User,
-    /// `/users/{username}/gists`
+    /// `/users/{username}/gists`: a page of gists, whatever the name.
     UserGists,
-    /// `/cache/stats`
+    /// `/cache/stats`: hits, misses and size.
     CacheStats,
-    /// `/cache`, when it is not read as a user's name
+    /// `/cache`, with a method other than `GET` and `HEAD`: those ask for the user `cache`.
     Cache,
-    /// `/metrics`
+    /// `/metrics`: Prometheus text.
     Metrics,
-    /// `/openapi.json`
+    /// `/openapi.json`: the API's description.
     OpenApi,
-    /// `/docs`
+    /// `/docs`: a page that shows the description.
     Docs,
-    /// No route.
+    /// A path that no route has.
     Unmatched,
 }
 
 impl Endpoint {
-    /// Every endpoint.
+    /// All endpoints, in the order of the variants.
     pub const ALL: [Self; 11] = [
         Self::Root,
         Self::Health,
@@ -115,7 +116,7 @@ impl Endpoint {
         Self::Unmatched,
     ];
 
-    /// The template, as a metric label.
+    /// The path template, which is also the metric label.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Root => "/",
@@ -132,7 +133,8 @@ impl Endpoint {
         }
     }
 
-    /// The methods that it answers: the value of `Allow`.
+    /// The methods that the path supports: the value of `Allow` (RFC 9110, 10.2.1). Empty for
+    /// [`Endpoint::Unmatched`].
     pub const fn allow(self) -> &'static str {
         match self {
             Self::Cache => "GET, HEAD, DELETE",
@@ -142,16 +144,16 @@ impl Endpoint {
     }
 }
 
-/// What a routed request wants.
+/// The operation that answers a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// `GET /`, `GET /health`.
+    /// `GET /` and `GET /health`.
     Health,
     /// `GET /ready`.
     Ready,
-    /// `GET /{username}`, `GET /users/{username}/gists`: the name, percent-decoded and not validated yet.
+    /// `GET /{username}` and `GET /users/{username}/gists`.
     Gists {
-        /// The name, percent-decoded: anything but empty and without a slash.
+        /// The name, percent-decoded and not validated yet. Not empty, without a slash.
         name: Cow<'a, str>,
     },
     /// `GET /cache/stats`.
@@ -166,43 +168,45 @@ pub enum Route<'a> {
     Docs,
 }
 
-/// A request, routed.
+/// The result of routing a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routed<'a> {
-    /// Whose metrics it counts in.
+    /// The template that the metrics count the request under.
     pub endpoint: Endpoint,
-    /// The raw query, without its `?`.
+    /// The query as it was sent, without its `?`.
     pub query: &'a str,
-    /// What it wants, or the answer that routing alone gives: [`Error::NotFound`], [`Error::MethodNotAllowed`], [`Error::Redirect`].
-    pub route: Result<Route<'a>, Error>,
+    /// The operation, or why there is none: [`Rejection::NotFound`], [`Rejection::MethodNotAllowed`] or
+    /// [`Rejection::Redirect`].
+    pub route: Result<Route<'a>, Rejection>,
 }
 
-/// Routes a request by its method and its target in origin form (`/path?query`; the empty one is `/`).
+/// Routes a request by its method and its target in origin form (`/path?query`). An empty target counts as `/`.
 pub fn route(method: Method, target: &str) -> Routed<'_> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let Some(matched) = Matched::find(path) else {
-        return Routed { endpoint: Endpoint::Unmatched, query, route: Err(Error::NotFound) };
+        return Routed { endpoint: Endpoint::Unmatched, query, route: Err(Rejection::NotFound) };
     };
     if matched.slash {
         let location = matched.location(query);
-        return Routed { endpoint: matched.endpoint, query, route: Err(Error::Redirect { location }) };
+        return Routed { endpoint: matched.endpoint, query, route: Err(Rejection::Redirect { location }) };
     }
     let (endpoint, route) = matched.dispatch(method);
     Routed { endpoint, query, route }
 }
 
-/// A path that fits a template.
+/// A path that matches a template.
 struct Matched<'a> {
     endpoint: Endpoint,
-    /// The user's name, of the two templates that have one.
+    /// The user's name, decoded, if the template has one.
     name: Cow<'a, str>,
-    /// Whether one slash too many stands at the end.
+    /// Whether the path has an additional slash at its end.
     slash: bool,
 }
 
 impl<'a> Matched<'a> {
-    /// Segments are split first and decoded then, so an encoded slash never makes one; a segment that holds one fits
-    /// nothing. An empty segment fits nothing either, which also keeps `//host/` out.
+    /// The template that `path` matches. Segments are split before they are decoded, so an encoded slash does not
+    /// separate segments, and a segment that contains one matches nothing. An empty segment matches nothing either:
+    /// `//host/` must not lead to a redirect to another host.
     fn find(path: &'a str) -> Option<Self> {
         if matches!(path, "" | "/") {
             return Some(Self { endpoint: Endpoint::Root, name: Cow::Borrowed(""), slash: false });
@@ -231,8 +235,8 @@ impl<'a> Matched<'a> {
         Some(Self { endpoint, name, slash })
     }
 
-    /// Where the path without its last slash is. Relative, and made from the decoded name: whatever stood there,
-    /// the reference starts with one slash and an unreserved character or `%`, so it stays on this host.
+    /// A relative reference to the path without its last slash. It is built from the decoded name, so that it always
+    /// starts with one slash and an unreserved character or `%`: a client resolves it to this host.
     fn location(&self, query: &str) -> String {
         let mut location = reference(self.endpoint, &self.name);
         if !query.is_empty() {
@@ -242,18 +246,18 @@ impl<'a> Matched<'a> {
         location
     }
 
-    fn dispatch(self, method: Method) -> (Endpoint, Result<Route<'a>, Error>) {
+    fn dispatch(self, method: Method) -> (Endpoint, Result<Route<'a>, Rejection>) {
         let Self { endpoint, name, .. } = self;
-        // `GET /cache` is the user `cache`; every other method on that path is about the cache.
+        // `GET /cache` asks for the user `cache`. All other methods on that path are about the cache itself.
         if endpoint == Endpoint::User && name == "cache" && !method.reads() {
             let route = match method {
                 Method::Delete => Ok(Route::ClearCache),
-                _ => Err(Error::MethodNotAllowed { allow: Endpoint::Cache.allow() }),
+                _ => Err(Rejection::MethodNotAllowed { allow: Endpoint::Cache.allow() }),
             };
             return (Endpoint::Cache, route);
         }
         if !method.reads() {
-            return (endpoint, Err(Error::MethodNotAllowed { allow: endpoint.allow() }));
+            return (endpoint, Err(Rejection::MethodNotAllowed { allow: endpoint.allow() }));
         }
         let route = match endpoint {
             Endpoint::Root | Endpoint::Health => Ok(Route::Health),
@@ -263,18 +267,18 @@ impl<'a> Matched<'a> {
             Endpoint::Metrics => Ok(Route::Metrics),
             Endpoint::OpenApi => Ok(Route::OpenApi),
             Endpoint::Docs => Ok(Route::Docs),
-            Endpoint::Cache | Endpoint::Unmatched => Err(Error::NotFound),
+            Endpoint::Cache | Endpoint::Unmatched => Err(Rejection::NotFound),
         };
         (endpoint, route)
     }
 }
 
-/// Whether a decoded segment can be a name.
+/// Whether a decoded segment may be a name.
 fn fits(segment: &str) -> bool {
     !segment.is_empty() && !segment.contains('/')
 }
 
-/// The path of an endpoint, with a decoded name in it where it has one.
+/// The path of an endpoint, percent-encoded. `name` is decoded, and used if the template has a name.
 pub(crate) fn reference(endpoint: Endpoint, name: &str) -> String {
     match endpoint {
         Endpoint::User => format!("/{}", percent::encode_segment(name)),

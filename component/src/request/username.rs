@@ -1,38 +1,39 @@
-//! A GitHub user's name, valid by construction.
+//! The name of a GitHub user, valid by construction.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::request::percent;
 
-/// Most characters that a name may have.
+/// The most characters that a name may have.
 pub const MAX_CHARACTERS: usize = 39;
 
-/// What follows the name of an app's account, as in `dependabot[bot]`.
+/// The suffix of an app's account, as in `dependabot[bot]`.
 const BOT: &str = "[bot]";
 
-/// A name that may exist: `[A-Za-z0-9_-]`, not empty, perhaps with `[bot]` behind it.
+/// A name that a user may have: one or more of `[A-Za-z0-9_-]`, optionally followed by `[bot]`.
 ///
-/// GitHub's present sign-up rules (no `_`, no `-` at the end, …) are not enforced: legacy and enterprise-managed names break them.
+/// GitHub's current sign-up rules (no `_`, no `-` at the end, …) are not enforced, because legacy and
+/// enterprise-managed names break them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Username(String);
 
-/// Why a name is no [`Username`].
+/// Why a name is not a [`Username`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsernameError {
-    /// It has more than [`MAX_CHARACTERS`]; comes before the other, as FastAPI validates before the handler looks.
+    /// It has more than [`MAX_CHARACTERS`]. Checked first, as FastAPI validates before its handler runs.
     TooLong,
-    /// No user can have that name.
+    /// It has a character that no name has, or none at all.
     CannotExist,
 }
 
 impl Username {
-    /// Takes a name that is already percent-decoded.
+    /// Validates `name`, which is percent-decoded.
     ///
     /// # Errors
-    /// [`UsernameError`].
+    /// [`UsernameError::TooLong`] before [`UsernameError::CannotExist`].
     pub fn new(name: &str) -> Result<Self, UsernameError> {
-        // A character is at least a byte, so a short name needs no counting.
+        // A character has at least one byte, so the characters of a short name need not be counted.
         if name.len() > MAX_CHARACTERS && name.chars().count() > MAX_CHARACTERS {
             return Err(UsernameError::TooLong);
         }
@@ -44,17 +45,17 @@ impl Username {
         Ok(Self(name.to_owned()))
     }
 
-    /// The name as it was asked for, which errors echo.
+    /// The name in the case that the client used. Errors repeat it.
     pub fn as_asked(&self) -> &str {
         &self.0
     }
 
-    /// The form that cache keys use: GitHub's names differ by more than case.
+    /// The name in lower case, for keys: GitHub's names are case-insensitive.
     pub fn key(&self) -> String {
         self.0.to_ascii_lowercase()
     }
 
-    /// The form for a path segment.
+    /// The name percent-encoded as a path segment.
     pub fn encoded(&self) -> Cow<'_, str> {
         percent::encode_segment(&self.0)
     }

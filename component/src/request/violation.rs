@@ -1,24 +1,24 @@
-//! One failed validation, as FastAPI words and renders it.
+//! A failed validation, in the words and the JSON of FastAPI.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::request::username;
 
-/// The parameter that failed.
+/// The parameter that a violation is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parameter {
-    /// The user's name, in the path.
+    /// `{username}` in the path.
     Username,
-    /// `page`, in the query.
+    /// `page` in the query.
     Page,
-    /// `per_page`, in the query.
+    /// `per_page` in the query.
     PerPage,
-    /// `use_cache`, in the query.
+    /// `use_cache` in the query.
     UseCache,
 }
 
 impl Parameter {
-    /// FastAPI's `loc`.
+    /// The parameter's place and name: `loc` in the body.
     pub const fn location(self) -> [&'static str; 2] {
         match self {
             Self::Username => ["path", "username"],
@@ -29,32 +29,32 @@ impl Parameter {
     }
 }
 
-/// How it failed.
+/// How a parameter is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A name of too many characters.
+pub enum ViolationKind {
+    /// A name has more than 39 characters.
     TooLong,
-    /// Not the form of an integer.
+    /// The text does not have the form of an integer.
     NoInteger,
-    /// An integer of too many digits.
+    /// An integer has more than 4300 digits.
     IntegerTooLong,
-    /// An integer below 1.
+    /// An integer is below 1.
     TooLow,
-    /// An integer above 100.
+    /// An integer is above 100.
     TooHigh,
-    /// Not a boolean.
+    /// The text is not a boolean.
     NoBoolean,
 }
 
-/// The bound that a value missed: a member of pydantic's `ctx`.
+/// The bound that a value violates: name and value of the only member of `ctx` in the body.
 struct Bound(&'static str, usize);
 
-impl Kind {
-    /// Every kind.
+impl ViolationKind {
+    /// All kinds, in the order of the variants.
     pub const ALL: [Self; 6] =
         [Self::TooLong, Self::NoInteger, Self::IntegerTooLong, Self::TooLow, Self::TooHigh, Self::NoBoolean];
 
-    /// pydantic's name of it, the message and the bound.
+    /// pydantic's name of the kind, its message and the violated bound.
     const fn wording(self) -> (&'static str, &'static str, Option<Bound>) {
         match self {
             Self::TooLong => (
@@ -82,31 +82,31 @@ impl Kind {
         }
     }
 
-    /// pydantic's name of it, `type` in the body.
+    /// pydantic's name of the kind: `type` in the body.
     pub const fn name(self) -> &'static str {
         self.wording().0
     }
 }
 
-/// A parameter, how it failed, and what it was.
+/// An invalid parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The parameter that failed.
+    /// Which parameter.
     pub parameter: Parameter,
-    /// How it failed.
-    pub kind: Kind,
-    /// What it was, decoded. Bounded by the size of a request's head.
+    /// How it is invalid.
+    pub kind: ViolationKind,
+    /// The value, decoded. Its length is bounded by the host's limit of a request's head.
     pub input: String,
 }
 
 impl Violation {
-    /// That `parameter` was `input`, and failed as `kind` says.
-    pub fn new(parameter: Parameter, kind: Kind, input: &str) -> Self {
+    /// A violation of `parameter`, whose value is `input`.
+    pub fn new(parameter: Parameter, kind: ViolationKind, input: &str) -> Self {
         Self { parameter, kind, input: input.to_owned() }
     }
 }
 
-/// `{"type":…,"loc":[…],"msg":…,"input":…}`, and `ctx` where a bound was missed.
+/// `{"type":…,"loc":[…],"msg":…,"input":…}`, with `ctx` if a bound is violated.
 impl Serialize for Violation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (name, message, bound) = self.kind.wording();

@@ -1,22 +1,22 @@
-//! Content negotiation of error bodies (RFC 9110, 12.5.1).
+//! Content negotiation of errors' bodies (RFC 9110, 12.5.1).
 
 use crate::response::problem::Form;
 
-/// Media ranges that are looked at; further ones are ignored.
+/// The most media ranges that are parsed. Further ones are ignored.
 const MAX_RANGES: usize = 64;
 
-/// A quality in thousandths, as `q` has three decimals.
+/// A quality value in thousandths: `q` has at most three decimals (RFC 9110, 12.4.2).
 type Quality = u16;
 
-/// The form in which a client with that `Accept` wants errors: problem documents where it names their media type
-/// itself (a wildcard says nothing) no lower than JSON.
+/// The form of errors for a client with this `Accept`. The client gets problem documents if it names their media type
+/// explicitly, not by a wildcard, with at least the quality of JSON.
 pub fn error_form(accept: Option<&str>) -> Form {
     let Some(accept) = accept.filter(|accept| contains_ignore_case(accept, "application/problem+json"))
     else {
         return Form::Detail;
     };
     let mut problem = None;
-    // JSON's quality by how specific the range is that gives it: `*/*`, `application/*`, itself.
+    // JSON's quality from each kind of range: `*/*`, `application/*`, `application/json`. The most specific one counts.
     let mut json: [Option<Quality>; 3] = [None; 3];
     for range in split_unquoted(accept, b',').take(MAX_RANGES) {
         let mut parts = split_unquoted(range, b';');
@@ -38,7 +38,7 @@ pub fn error_form(accept: Option<&str>) -> Form {
     }
 }
 
-/// The `q` among a range's parameters; 1 if there is none, 0 if it is none.
+/// The value of the parameter `q`: 1 if it is missing, 0 if it is invalid.
 fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Quality {
     parameters
         .find_map(|parameter| {
@@ -48,7 +48,7 @@ fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Quality {
         .unwrap_or(1000)
 }
 
-/// `0`, `0.5`, `0.123`, `1`, `1.000`; nothing above 1.
+/// Parses a quality value from 0 to 1 with at most three decimals.
 fn thousandths(text: &str) -> Option<Quality> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = fraction.len() <= 3 && fraction.bytes().all(|b| b.is_ascii_digit());
@@ -60,7 +60,7 @@ fn thousandths(text: &str) -> Option<Quality> {
     }
 }
 
-/// Splits at a separator that does not stand within a quoted string.
+/// Splits at `separator`, except within quoted strings.
 fn split_unquoted(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |character: char| {

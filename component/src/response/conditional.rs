@@ -1,18 +1,16 @@
-//! The values of the caching headers: `ETag`, `If-None-Match`, `Cache-Control`, `Cache-Status`.
+//! The values of the caching headers: `ETag`, `If-None-Match`, `Cache-Control` and `Cache-Status`.
 
 use std::fmt;
 
-/// Seconds beyond its freshness that a shared cache may answer with an entry while it asks again.
-pub const STALE_WHILE_REVALIDATE: u32 = 60;
-/// Seconds beyond its freshness that an entry may be answered with when the origin fails.
-pub const STALE_IF_ERROR: u32 = 86_400;
+use crate::cache::freshness::{STALE_IF_ERROR, STALE_WHILE_REVALIDATE};
 
-/// The weak entity tag of a body with that hash.
+/// The weak entity tag (RFC 9110, 8.8.3) of a page whose data have the hash `hash`.
 pub fn etag(hash: [u8; 16]) -> String {
     format!("W/\"{:032x}\"", u128::from_be_bytes(hash))
 }
 
-/// Whether `If-None-Match` names `etag`, by weak comparison (RFC 9110, 13.1.2). What is malformed names nothing.
+/// Whether the value of `If-None-Match` contains `etag`, by weak comparison (RFC 9110, 13.1.2). Parsing ends at the first
+/// syntax error.
 pub fn if_none_match(header: &str, etag: &str) -> bool {
     let opaque = etag.strip_prefix("W/").unwrap_or(etag);
     let mut rest = header.trim_matches(is_space);
@@ -39,41 +37,41 @@ fn is_space(character: char) -> bool {
     matches!(character, ' ' | '\t')
 }
 
-/// `Cache-Control` of an answer that is fresh for `lifetime` seconds from when it was stored; `Age` says how many are over.
+/// `Cache-Control` of a page that is fresh for `lifetime` seconds after it was stored. `Age` says how many of them have
+/// passed.
 pub fn cache_control(lifetime: u64) -> String {
-    format!(
-        "public, max-age={lifetime}, stale-while-revalidate={STALE_WHILE_REVALIDATE}, stale-if-error={STALE_IF_ERROR}"
-    )
+    let (revalidate, error) = (STALE_WHILE_REVALIDATE.as_secs(), STALE_IF_ERROR.as_secs());
+    format!("public, max-age={lifetime}, stale-while-revalidate={revalidate}, stale-if-error={error}")
 }
 
-/// Why the cache asked GitHub: the values of `fwd` (RFC 9211, 2.2).
+/// Why the cache forwarded the request to GitHub: `fwd` (RFC 9211, 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Forwarded {
-    /// Nothing was stored.
+    /// The page was not stored.
     UriMiss,
-    /// What was stored was stale.
+    /// The stored page was stale.
     Stale,
-    /// The client asked past the cache.
+    /// The client bypassed the cache with `use_cache=false`.
     Bypass,
 }
 
-/// What more `Cache-Status` has to say: the values of `detail`, our own.
+/// Our values of `detail` in `Cache-Status` (RFC 9211, 2.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Detail {
-    /// The entry is refreshed behind the answer.
+    /// The entry is refreshed in the background.
     Revalidating,
-    /// GitHub's rate limit is reached: nobody asks.
+    /// GitHub's rate limit is reached, and the rate-limit gate is closed.
     RateLimited,
     /// GitHub did not answer in time.
     Timeout,
-    /// GitHub cannot be reached, or answered with an error or with nonsense.
+    /// GitHub cannot be reached, or sent an error or an invalid answer.
     UpstreamError,
-    /// GitHub refuses our credential: nobody asks with it.
+    /// GitHub refuses our credential.
     Unauthorized,
 }
 
 impl Detail {
-    /// Its token.
+    /// The value in the header.
     pub const fn token(self) -> &'static str {
         match self {
             Self::Revalidating => "revalidating",
@@ -85,27 +83,27 @@ impl Detail {
     }
 }
 
-/// How the cache handled a request: `Cache-Status` (RFC 9211), by [`fmt::Display`].
+/// How the cache handled a request. [`fmt::Display`] writes the value of `Cache-Status` (RFC 9211).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CacheStatus {
-    /// Answered from the store.
+    /// The answer comes from the cache.
     Hit {
-        /// Seconds of freshness left, negative when it is over; `None` where they do not matter.
+        /// The remaining freshness in seconds, negative if the entry is stale; `None` for a remembered 404.
         ttl: Option<i64>,
-        /// More about it.
+        /// Additional information.
         detail: Option<Detail>,
     },
-    /// Not answered from the store.
+    /// The request was forwarded to GitHub.
     Forward {
-        /// Why not.
+        /// Why it was forwarded.
         reason: Forwarded,
-        /// GitHub's status, where it is not the answer's own.
+        /// GitHub's status, if it differs from the status of the answer.
         status: Option<u16>,
         /// Whether the answer was stored.
         stored: bool,
-        /// Whether it was another request's question.
+        /// Whether the answer comes from a request to GitHub that another client caused.
         collapsed: bool,
-        /// More about it.
+        /// Additional information.
         detail: Option<Detail>,
     },
 }

@@ -1,72 +1,101 @@
-//! Every outcome that is not a 200 or a 304, and the one table of what it looks like.
+//! All outcomes that are neither 200 nor 304, and the table of their status, text, headers and log level.
 
 use std::borrow::Cow;
 
 use crate::ports::Level;
+use crate::request::rejection::Rejection;
 use crate::request::violation::Violation;
+use crate::response::conditional::CacheStatus;
 
-/// An outcome that is not a 200 or a 304.
+/// An outcome that is neither 200 nor 304.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// No such route.
+    /// No route has the path.
     NotFound,
-    /// The route does not answer that method.
+    /// The route does not support the method.
     MethodNotAllowed {
-        /// The methods that it does answer.
+        /// The methods that it supports: the value of `Allow`.
         allow: &'static str,
     },
-    /// The path has a slash too many.
+    /// The path of a route has an additional slash at its end.
     Redirect {
-        /// A relative reference to the path without it.
+        /// A relative reference to the path without that slash.
         location: String,
     },
-    /// The request's parameters are invalid.
+    /// Parameters are invalid: all violations.
     Invalid(Vec<Violation>),
-    /// GitHub has no such user, or no user can have that name.
+    /// GitHub knows no such user, or no user can have the name.
     UserNotFound {
-        /// The name as asked.
+        /// The name in the client's case.
         name: String,
-        /// For how many seconds the answer is remembered; `None` if it is not.
+        /// How many seconds the answer is remembered; `None` if it is not.
         max_age: Option<u32>,
     },
     /// `DELETE /cache` without the administrator's token.
     Unauthorized,
-    /// GitHub's rate limit is reached, or the gate is closed because it was.
+    /// GitHub's rate limit is reached, or the rate-limit gate is closed.
     RateLimited {
-        /// Seconds until the gate opens.
+        /// Seconds until the gate opens: the value of `Retry-After`.
         retry_after: u32,
     },
-    /// GitHub did not answer in time.
+    /// GitHub did not answer within `upstream_timeout`.
     UpstreamTimeout,
-    /// GitHub answered with that status, which has no meaning of its own here.
+    /// GitHub answered with this status, which has no outcome of its own.
     UpstreamStatus(u16),
-    /// No connection to GitHub.
+    /// There is no connection to GitHub.
     UpstreamUnreachable,
-    /// GitHub's answer is not what it should be.
+    /// GitHub's answer is not a list of gists.
     UpstreamInvalid,
-    /// The store that the answer lies in fails.
+    /// The store that the answer is in fails.
     StoreUnavailable,
-    /// A setting is invalid.
+    /// A setting is invalid, so the service answers no requests for gists.
     Misconfigured {
-        /// Names the setting; holds no secret.
+        /// The setting and what it must be. Contains no secret.
         reason: String,
     },
+}
+
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::NotFound => Self::NotFound,
+            Rejection::MethodNotAllowed { allow } => Self::MethodNotAllowed { allow },
+            Rejection::Redirect { location } => Self::Redirect { location },
+            Rejection::Invalid(violations) => Self::Invalid(violations),
+            Rejection::NoSuchUser { name } => Self::UserNotFound { name, max_age: None },
+        }
+    }
+}
+
+/// An error, and how the cache handled the request.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What the client is told.
+    pub error: Error,
+    /// The value of `Cache-Status`; `None` if the cache was not asked.
+    pub cache_status: Option<CacheStatus>,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { error, cache_status: None }
+    }
 }
 
 /// What an [`Error`] looks like from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appearance<'e> {
-    /// The status code.
+    /// The response's status code.
     pub status: u16,
-    /// The body's `detail`; of a 422, its `detail` in a problem document.
+    /// `detail` in the body. A 422 has it only in a problem document; otherwise its `detail` is the violations.
     pub detail: Cow<'e, str>,
-    /// `Cache-Control`.
+    /// The value of `Cache-Control`.
     pub cache_control: Cow<'static, str>,
-    /// One more header that belongs to the outcome.
+    /// A header that this outcome requires.
     pub header: Option<(&'static str, Cow<'e, str>)>,
-    /// How it is logged; `None` is a client's affair that would only flood the log.
+    /// The level of the log line; `None` if there is none, because clients could flood the log.
     pub level: Option<Level>,
-    /// Its name in metrics and logs: one of a closed set.
+    /// The error's name in logs: one of a closed set.
     pub label: &'static str,
 }
 
@@ -74,7 +103,7 @@ const WARN: Option<Level> = Some(Level::Warn);
 const ERROR: Option<Level> = Some(Level::Error);
 
 impl Error {
-    /// The table.
+    /// The row of the table for this error.
     pub fn appearance(&self) -> Appearance<'_> {
         let plain = |status, detail: &'static str, level, label| Appearance {
             status,
@@ -131,16 +160,16 @@ impl Error {
 
 #[cfg(test)]
 impl Error {
-    /// One of each. The match below fails to compile when a variant is new, to have it added here.
+    /// A sample of each variant. The match below does not compile if a new variant is not added to it.
     pub(crate) fn samples() -> Vec<Self> {
-        use crate::request::violation::{Kind, Parameter};
+        use crate::request::violation::{Parameter, ViolationKind};
 
         let violation = |kind| Violation::new(Parameter::Page, kind, "0");
         let samples = vec![
             Self::NotFound,
             Self::MethodNotAllowed { allow: "GET, HEAD" },
             Self::Redirect { location: "/octocat".to_owned() },
-            Self::Invalid(Kind::ALL.map(violation).to_vec()),
+            Self::Invalid(ViolationKind::ALL.map(violation).to_vec()),
             Self::UserNotFound { name: "x".to_owned(), max_age: None },
             Self::UserNotFound { name: "x".to_owned(), max_age: Some(60) },
             Self::Unauthorized,

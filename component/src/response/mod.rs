@@ -1,4 +1,4 @@
-//! What a response consists of, and all of its headers.
+//! Responses: status, headers and body.
 
 pub mod accept;
 pub mod conditional;
@@ -12,126 +12,126 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::github::link::Relations;
 use crate::request::query::GistQuery;
 use crate::request::route::Endpoint;
 use crate::response::conditional::CacheStatus;
-use crate::response::link::Relations;
 
-/// A response.
+/// A response to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// Status and headers.
+    /// The status and the headers.
     pub head: Head,
-    /// What follows them.
+    /// The body, without transfer coding.
     pub body: Body,
 }
 
-/// A body.
+/// The body of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
-    /// None at all.
+    /// There is no body: a 304.
     Empty,
-    /// One that never changes.
+    /// A constant body.
     Fixed(&'static [u8]),
-    /// One made for this request.
-    Made(Vec<u8>),
+    /// A body that was built for this request.
+    Owned(Vec<u8>),
 }
 
 impl Body {
-    /// Its length in bytes.
+    /// The length in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
             Self::Empty => 0,
             Self::Fixed(bytes) => bytes.len(),
-            Self::Made(bytes) => bytes.len(),
+            Self::Owned(bytes) => bytes.len(),
         }
     }
 
-    /// Whether it has no bytes.
+    /// Whether the length is 0.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Its bytes, copied only where they are fixed.
+    /// The bytes. Only a fixed body is copied.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         match self {
             Self::Empty => Vec::new(),
             Self::Fixed(bytes) => bytes.to_vec(),
-            Self::Made(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
         }
     }
 }
 
-/// Everything that goes into a response's status and headers, and nothing else: equal heads have equal headers, so a
-/// platform may keep the rendered ones.
+/// The status and all values that the headers depend on. Equal heads have equal headers, so a platform may cache the
+/// rendered headers by head.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Head {
     status: u16,
-    /// The length of the body; `None` for a 304, which has none.
+    /// The length of the body in bytes; `None` for a 304, which has no `Content-Length`.
     length: Option<usize>,
     cors: Option<Rc<str>>,
-    kind: Kind,
+    kind: HeadKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Kind {
-    Gists(Gists),
-    Plain(Plain),
+enum HeadKind {
+    Gists(GistsHead),
+    Plain(PlainHead),
 }
 
-/// The headers of a page of gists.
+/// What the headers of a page of gists depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Gists {
-    /// The hash of data and pagination.
+pub struct GistsHead {
+    /// The hash of data and pagination: see [`conditional::etag`].
     pub etag: [u8; 16],
-    /// How long it may be kept, and how old it is, in seconds; `None` where it may not be kept at all.
-    pub keeping: Option<(u64, u64)>,
-    /// How the cache came to it.
+    /// The page's lifetime and age, in seconds: see [`lifetime`]. `None` if caches must not store the page.
+    pub lifetime: Option<(u64, u64)>,
+    /// The value of `Cache-Status`.
     pub cache_status: CacheStatus,
-    /// What `Link` is made of.
-    pub link: Link,
+    /// What the value of `Link` depends on.
+    pub links: PageLinks,
 }
 
-/// Where the pages beside this one are.
+/// What the references to a page's neighbours depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Link {
-    /// The route that was asked.
+pub struct PageLinks {
+    /// The route that the client used.
     pub endpoint: Endpoint,
-    /// The name, as asked.
+    /// The user's name in the client's case.
     pub name: String,
-    /// The query, as asked.
+    /// The query as the client sent it.
     pub raw_query: String,
-    /// What it asks for.
-    pub asked: GistQuery,
-    /// Which other pages there are.
+    /// The parameters in it.
+    pub query: GistQuery,
+    /// Which neighbours exist.
     pub relations: Relations,
 }
 
-/// The headers of everything else.
+/// What the headers of all other responses depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Plain {
-    /// `Content-Type`; empty where there is no body.
+pub struct PlainHead {
+    /// The value of `Content-Type`; empty if there is no body.
     pub content_type: &'static str,
-    /// `Cache-Control`
+    /// The value of `Cache-Control`.
     pub cache_control: Cow<'static, str>,
-    /// `Content-Security-Policy`
+    /// The value of `Content-Security-Policy`.
     pub policy: &'static str,
-    /// Whether the form depends on `Accept`.
+    /// Whether the body's form depends on `Accept`.
     pub varies: bool,
-    /// `Cache-Status`
+    /// The value of `Cache-Status`, if the cache was asked.
     pub cache_status: Option<CacheStatus>,
-    /// One more.
+    /// One more header, name and value.
     pub extra: Option<(&'static str, String)>,
 }
 
-/// What nothing but a page for people needs: no script, no frame, no anything.
+/// The `Content-Security-Policy` of everything but `/docs`: a browser must load and run nothing.
 pub const NO_CONTENT_POLICY: &str = "default-src 'none'";
 
-impl Plain {
-    /// The headers of an answer of `content_type` that is not to be kept.
+impl PlainHead {
+    /// The head of a response of `content_type` that caches must not store.
     #[must_use]
     pub fn new(content_type: &'static str) -> Self {
         Self {
@@ -146,25 +146,26 @@ impl Plain {
 }
 
 impl Response {
-    /// A page of gists.
+    /// A 200 with a page of gists.
     #[must_use]
-    pub fn gists(gists: Gists, body: Vec<u8>, cors: Option<&Rc<str>>) -> Self {
+    pub fn gists(gists: GistsHead, body: Vec<u8>, cors: Option<&Rc<str>>) -> Self {
         let head =
-            Head { status: 200, length: Some(body.len()), cors: cors.cloned(), kind: Kind::Gists(gists) };
-        Self { head, body: Body::Made(body) }
+            Head { status: 200, length: Some(body.len()), cors: cors.cloned(), kind: HeadKind::Gists(gists) };
+        Self { head, body: Body::Owned(body) }
     }
 
-    /// Anything else.
+    /// A response with any other content.
     #[must_use]
-    pub fn plain(status: u16, plain: Plain, body: Body, cors: Option<&Rc<str>>) -> Self {
-        let head = Head { status, length: Some(body.len()), cors: cors.cloned(), kind: Kind::Plain(plain) };
+    pub fn plain(status: u16, plain: PlainHead, body: Body, cors: Option<&Rc<str>>) -> Self {
+        let head =
+            Head { status, length: Some(body.len()), cors: cors.cloned(), kind: HeadKind::Plain(plain) };
         Self { head, body }
     }
 
-    /// The answer to a client that has this page already.
+    /// A 304 for a client that has the page already (RFC 9110, 15.4.5).
     #[must_use]
-    pub fn not_modified(gists: Gists, cors: Option<&Rc<str>>) -> Self {
-        let head = Head { status: 304, length: None, cors: cors.cloned(), kind: Kind::Gists(gists) };
+    pub fn not_modified(gists: GistsHead, cors: Option<&Rc<str>>) -> Self {
+        let head = Head { status: 304, length: None, cors: cors.cloned(), kind: HeadKind::Gists(gists) };
         Self { head, body: Body::Empty }
     }
 }
@@ -176,26 +177,26 @@ impl Head {
         self.status
     }
 
-    /// Whether another response is likely to have the same head.
+    /// Whether another response is likely to have an equal head.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         match &self.kind {
-            Kind::Gists(_) => true,
-            Kind::Plain(plain) => plain.extra.is_none(),
+            HeadKind::Gists(_) => true,
+            HeadKind::Plain(plain) => plain.extra.is_none(),
         }
     }
 
-    /// Calls `each` with every header: names in lower case.
+    /// Calls `each` with every header: its name in lower case, and its value.
     pub fn headers(&self, mut each: impl FnMut(&'static str, &str)) {
         let varies = match &self.kind {
-            Kind::Gists(gists) => {
+            HeadKind::Gists(gists) => {
                 if self.length.is_some() {
                     each("content-type", "application/json");
                 }
                 gists.headers(&mut each);
                 true
             }
-            Kind::Plain(plain) => {
+            HeadKind::Plain(plain) => {
                 plain.headers(&mut each);
                 plain.varies
             }
@@ -214,9 +215,9 @@ impl Head {
     }
 }
 
-impl Gists {
+impl GistsHead {
     fn headers(&self, each: &mut impl FnMut(&'static str, &str)) {
-        match self.keeping {
+        match self.lifetime {
             None => each("cache-control", "no-store"),
             Some((max_age, age)) => {
                 each("cache-control", &conditional::cache_control(max_age));
@@ -224,8 +225,8 @@ impl Gists {
             }
         }
         each("etag", &conditional::etag(self.etag));
-        let Link { endpoint, name, raw_query, asked, relations } = &self.link;
-        if let Some(link) = link::render(*endpoint, name, raw_query, *asked, *relations) {
+        let PageLinks { endpoint, name, raw_query, query, relations } = &self.links;
+        if let Some(link) = link::render(*endpoint, name, raw_query, *query, *relations) {
             each("link", &link);
         }
         each("cache-status", &self.cache_status.to_string());
@@ -233,7 +234,7 @@ impl Gists {
     }
 }
 
-impl Plain {
+impl PlainHead {
     fn headers(&self, each: &mut impl FnMut(&'static str, &str)) {
         if !self.content_type.is_empty() {
             each("content-type", self.content_type);
@@ -249,19 +250,19 @@ impl Plain {
     }
 }
 
-/// `max-age` and `Age` of an entry, in seconds: a cache subtracts the one from the other.
+/// `max-age` and `Age` of an entry, in seconds. A client's cache subtracts the age from the maximum (RFC 9111, 4.2).
 #[must_use]
-pub fn keeping(stored_at: Duration, fresh_until: Duration, now: Duration) -> (u64, u64) {
+pub fn lifetime(stored_at: Duration, fresh_until: Duration, now: Duration) -> (u64, u64) {
     (fresh_until.saturating_sub(stored_at).as_secs(), now.saturating_sub(stored_at).as_secs())
 }
 
-/// `ttl` of `Cache-Status`: the seconds that an entry is fresh for, negative once it is not.
+/// The `ttl` of `Cache-Status` (RFC 9211, 2.4): the remaining freshness in seconds, negative if the entry is stale.
 #[must_use]
 pub fn ttl(fresh_until: Duration, now: Duration) -> i64 {
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     match fresh_until.checked_sub(now) {
         Some(left) => seconds(left),
-        // Rounded away from zero: no stale entry shows a TTL that a fresh one could have.
+        // Round away from zero, so that no stale entry has the TTL of a fresh one.
         None => -seconds(now.saturating_sub(fresh_until)).saturating_add(1),
     }
 }

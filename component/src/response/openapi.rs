@@ -1,9 +1,9 @@
-//! The description of the API, as OpenAPI 3.1.
+//! The description of the API (OpenAPI 3.1).
 
-/// The document. Written by hand: the tests below hold it against the tables in the code.
+/// The document. It is written by hand; the tests below compare it with the tables in the code.
 pub const DOCUMENT: &str = include_str!("../../assets/openapi.json");
 
-/// Its media type.
+/// The document's media type.
 pub const CONTENT_TYPE: &str = "application/json";
 
 #[cfg(test)]
@@ -16,7 +16,7 @@ mod tests {
     use crate::request::number::{Page, PerPage};
     use crate::request::route::{Endpoint, Method, route};
     use crate::request::username;
-    use crate::request::violation::Kind;
+    use crate::request::violation::ViolationKind;
     use crate::response::error::Error;
 
     const METHODS: [(&str, Method); 2] = [("get", Method::Get), ("delete", Method::Delete)];
@@ -114,7 +114,7 @@ mod tests {
         let document = document();
         let described = document.pointer("/components/schemas/ValidationError/properties/type/enum").unwrap();
         let described: BTreeSet<_> = described.as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        assert_eq!(described, Kind::ALL.map(Kind::name).into());
+        assert_eq!(described, ViolationKind::ALL.map(ViolationKind::name).into());
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn its_schemas_describe_the_bodies() {
         use crate::github::gist;
-        use crate::response::link::Relations;
+        use crate::github::link::Relations;
         use crate::response::problem::{self, Form};
 
         let document = document();

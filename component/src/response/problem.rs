@@ -1,21 +1,21 @@
-//! The body of an error: FastAPI's `{"detail":…}`, or an RFC 9457 problem document.
+//! The body of an error: FastAPI's `{"detail":…}` or a problem document (RFC 9457).
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::request::violation::Violation;
 use crate::response::error::Error;
 
-/// The two forms of an error's body.
+/// The form of an error's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// FastAPI's.
+    /// FastAPI's `{"detail":…}`.
     Detail,
-    /// RFC 9457's.
+    /// A problem document (RFC 9457).
     Problem,
 }
 
 impl Form {
-    /// Its media type.
+    /// The media type of the form.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Detail => "application/json",
@@ -24,15 +24,16 @@ impl Form {
     }
 }
 
-/// The body of `error`; empty for a redirect, whose `Location` says it all.
+/// The body of `error`. A redirect has an empty body.
 pub fn body(error: &Error, form: Form) -> Vec<u8> {
     if matches!(error, Error::Redirect { .. }) {
         return Vec::new();
     }
-    // Maps of strings and numbers: there is nothing that serialising could refuse.
+    // Serialising cannot fail: there are only maps with string keys, strings and numbers.
     serde_json::to_vec(&Rendered { error, form }).unwrap_or_default()
 }
 
+/// An error that serialises in one of the forms.
 struct Rendered<'e> {
     error: &'e Error,
     form: Form,
@@ -50,7 +51,7 @@ impl Serialize for Rendered<'_> {
             (Form::Detail, Some(violations)) => map.serialize_entry("detail", violations)?,
             (Form::Detail, None) => map.serialize_entry("detail", &appearance.detail)?,
             (Form::Problem, violations) => {
-                // No pages of ours describe the problems, so `type` says that the status does (RFC 9457, 4.2.1).
+                // There are no pages that describe the problems, so `type` refers to the status (RFC 9457, 4.2.1).
                 map.serialize_entry("type", "about:blank")?;
                 map.serialize_entry("title", title(appearance.status))?;
                 map.serialize_entry("status", &appearance.status)?;
@@ -64,7 +65,7 @@ impl Serialize for Rendered<'_> {
     }
 }
 
-/// The registered phrase of each status in the error table.
+/// The registered reason phrase of each status in the error table (RFC 9110, 15).
 pub const fn title(status: u16) -> &'static str {
     match status {
         307 => "Temporary Redirect",
@@ -88,7 +89,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{Form, body, title};
-    use crate::request::violation::{Kind, Parameter, Violation};
+    use crate::request::violation::{Parameter, Violation, ViolationKind};
     use crate::response::error::Error;
 
     fn text(error: &Error, form: Form) -> String {
@@ -97,7 +98,7 @@ mod tests {
 
     #[test]
     fn bodies_are_fastapis() {
-        let violation = Violation::new(Parameter::Page, Kind::TooLow, "0");
+        let violation = Violation::new(Parameter::Page, ViolationKind::TooLow, "0");
         for (error, expected) in [
             (Error::NotFound, r#"{"detail":"Not Found"}"#),
             (Error::MethodNotAllowed { allow: "GET" }, r#"{"detail":"Method Not Allowed"}"#),
@@ -130,7 +131,8 @@ mod tests {
             text(&error, Form::Problem),
             r#"{"type":"about:blank","title":"Bad Gateway","status":502,"detail":"GitHub error: 500"}"#
         );
-        let error = Error::Invalid(vec![Violation::new(Parameter::UseCache, Kind::NoBoolean, "maybe")]);
+        let error =
+            Error::Invalid(vec![Violation::new(Parameter::UseCache, ViolationKind::NoBoolean, "maybe")]);
         let problem: Value = serde_json::from_slice(&body(&error, Form::Problem)).unwrap();
         let detail: Value = serde_json::from_slice(&body(&error, Form::Detail)).unwrap();
         assert_eq!(problem["errors"], detail["detail"]);
@@ -181,7 +183,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_asked_comes_back_as_it_was(input: String) {
-            let error = Error::Invalid(vec![Violation::new(Parameter::Page, Kind::NoInteger, &input)]);
+            let error = Error::Invalid(vec![Violation::new(Parameter::Page, ViolationKind::NoInteger, &input)]);
             let body: Value = serde_json::from_slice(&body(&error, Form::Detail)).unwrap();
             prop_assert_eq!(&body["detail"][0]["input"], &json!(input));
             let error = Error::UserNotFound { name: input.clone(), max_age: None };

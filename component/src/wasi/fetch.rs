@@ -1,41 +1,45 @@
-//! `wasi:http`'s client as [`Fetch`].
+//! [`Fetch`] on `wasi:http`.
 
 use spin_sdk::wasip3;
 use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request, Response, Scheme};
 use spin_sdk::wit_bindgen::StreamResult;
 
-use super::Wasi;
-use crate::ports::{Call, Fetch, FetchError, Fetched};
+use super::platform::Wasi;
+use crate::ports::{Fetch, FetchError, FetchRequest, FetchResponse};
 
-/// How much of a body is asked for at once.
+/// How many bytes of a body are read at once.
 const CHUNK: usize = 64 * 1024;
 
 impl Fetch for Wasi {
-    async fn fetch(&self, call: &Call<'_>, max_body: usize) -> Result<Fetched, FetchError> {
-        let response = client::send(request(call)?).await.map_err(failure)?;
+    async fn fetch(&self, request: &FetchRequest<'_>, max_body: usize) -> Result<FetchResponse, FetchError> {
+        let response = client::send(outgoing(request)?).await.map_err(failure)?;
         let status = response.get_status_code();
         let headers = response.get_headers().copy_all();
         let body = read(response, max_body).await?;
-        Ok(Fetched { status, headers, body })
+        Ok(FetchResponse { status, headers, body })
     }
 }
 
-fn request(call: &Call<'_>) -> Result<Request, FetchError> {
-    let headers: Vec<_> =
-        call.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes())).collect();
+/// The host's form of `request`.
+fn outgoing(request: &FetchRequest<'_>) -> Result<Request, FetchError> {
+    let headers: Vec<_> = request
+        .headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes()))
+        .collect();
     let refused = |what: &str| FetchError::Connect(format!("the host refuses the request's {what}"));
     let headers = Fields::from_list(&headers).map_err(|_| refused("headers"))?;
     let (_no_trailers, trailers) = wasip3::wit_future::new(|| Ok(None));
-    let (request, _transmission) = Request::new(headers, None, trailers, None);
-    let scheme = if call.https { Scheme::Https } else { Scheme::Http };
-    request.set_scheme(Some(&scheme)).map_err(|()| refused("scheme"))?;
-    request.set_authority(Some(call.authority)).map_err(|()| refused("authority"))?;
-    request.set_path_with_query(Some(call.path)).map_err(|()| refused("path"))?;
-    Ok(request)
+    let (outgoing, _transmission) = Request::new(headers, None, trailers, None);
+    let scheme = if request.https { Scheme::Https } else { Scheme::Http };
+    outgoing.set_scheme(Some(&scheme)).map_err(|()| refused("scheme"))?;
+    outgoing.set_authority(Some(request.authority)).map_err(|()| refused("authority"))?;
+    outgoing.set_path_with_query(Some(request.path)).map_err(|()| refused("path"))?;
+    Ok(outgoing)
 }
 
-/// The whole body, whose end must be the one that its sender meant.
+/// Reads the whole body. A body that its sender did not finish is an error.
 async fn read(response: Response, max_body: usize) -> Result<Vec<u8>, FetchError> {
     let (_result, result) = wasip3::wit_future::new(|| Ok(()));
     let (mut stream, trailers) = Response::consume_body(response, result);
@@ -58,7 +62,7 @@ async fn read(response: Response, max_body: usize) -> Result<Vec<u8>, FetchError
     }
 }
 
-/// The host's error code in the terms of the answer table.
+/// The error that the host's code stands for.
 fn failure(code: ErrorCode) -> FetchError {
     match code {
         ErrorCode::ConnectionTimeout

@@ -1,15 +1,15 @@
-//! An incoming request, read as far as somebody asks. Its body is never looked at: no route has one.
+//! [`Request`](crate::ports::Request) on `wasi:http`. The body is never read, because no route uses one.
 
 use spin_sdk::wasip3::http::types::{Method, Request};
 
-/// The request with its two parts that every route needs.
-pub(super) struct Incoming {
+/// An incoming request. Method and target are read at once, because every request needs them.
+pub(super) struct IncomingRequest {
     request: Request,
     method: Method,
     target: String,
 }
 
-impl Incoming {
+impl IncomingRequest {
     pub(super) fn new(request: Request) -> Self {
         let method = request.get_method();
         let target = request.get_path_with_query().unwrap_or_else(|| "/".to_owned());
@@ -17,7 +17,7 @@ impl Incoming {
     }
 }
 
-impl crate::service::Request for Incoming {
+impl crate::ports::Request for IncomingRequest {
     fn method(&self) -> &str {
         match &self.method {
             Method::Get => "GET",

@@ -1,7 +1,7 @@
-//! `wasi:keyvalue` as a [`Store`].
+//! [`Store`] on `wasi:keyvalue`.
 
-use super::Wasi;
 use super::bindings::wasi::keyvalue::{atomics, batch, store};
+use super::platform::Wasi;
 use crate::ports::{Pairs, Store, StoreError, Stores};
 
 /// An open bucket.

@@ -1,6 +1,6 @@
 //! Counting: exact within a second, and no write while anybody waits.
 
-use crate::fake::{Asking, Calls, failure, millis, page, run, seconds};
+use crate::fake::{StoreCalls, TestRequest, failure, millis, page, run, seconds};
 
 #[test]
 fn a_hit_costs_two_reads_and_nothing_else() {
@@ -15,7 +15,7 @@ fn a_hit_costs_two_reads_and_nothing_else() {
         }
         let calls = world.store.take_calls();
         assert_eq!((calls.gets.len(), calls.get_manys, calls.writes()), (10, 10, 0));
-        assert_eq!(world.metrics.take_calls(), Calls::default());
+        assert_eq!(world.metrics.take_calls(), StoreCalls::default());
     });
 }
 
@@ -29,7 +29,11 @@ fn the_first_counts_of_an_instance_are_written_right_behind_its_response() {
             let instance = world.instance();
             world.metrics.take_calls();
             assert!(instance.get("/octocat").await.is_hit());
-            assert_eq!(world.metrics.take_calls(), Calls::default(), "written before the response was there");
+            assert_eq!(
+                world.metrics.take_calls(),
+                StoreCalls::default(),
+                "written before the response was there"
+            );
             // No time goes by: only tasks that are ready get to run.
             for _ in 0..100 {
                 tokio::task::yield_now().await;
@@ -94,7 +98,7 @@ fn totals_are_exact_across_instances_a_second_later() {
                 instance.get("/octocat").await;
             }
             instance.get("/nope?page=x").await;
-            instance.send(&Asking::get("/octocat").method("BREW")).await;
+            instance.send(&TestRequest::get("/octocat").method("BREW")).await;
         }
         seconds(1).await;
         let text = world.instance().get("/metrics").await.body;

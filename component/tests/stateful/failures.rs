@@ -40,10 +40,10 @@ fn a_store_that_is_not_granted_is_as_good_as_none() {
 fn a_store_that_fails_on_the_way_costs_no_answer() {
     run(async |world| {
         let instance = world.instance();
-        let asking = instance.start("/octocat");
+        let request = instance.start("/octocat");
         crate::fake::millis(50).await;
         world.store.down.set(true);
-        assert_eq!(asking.await.unwrap().status, 200);
+        assert_eq!(request.await.unwrap().status, 200);
     });
 }
 

@@ -1,4 +1,4 @@
-//! A world to run instances in: stores that behave as Spin's do, a GitHub that answers as told, a clock that is paused.
+//! Fakes of the platform: stores that behave as Spin's, a GitHub whose answers each test defines, and a paused clock.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -10,37 +10,32 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::channel::oneshot;
 use gists::ports::{
-    Bells, Call, Clock, Configuration, Fetch, FetchError, Fetched, Log, Pairs, Random, Spawn, Store,
-    StoreError, Stores,
+    Clock, Configuration, Fetch, FetchError, FetchRequest, FetchResponse, Log, Notify, Pairs, Random,
+    Request, Spawn, Store, StoreError, Stores,
 };
 use gists::response::Response;
-use gists::service::{self, App, Request};
+use gists::service::{self, App};
 use tokio::time::Instant;
 
-/// When the world begins: some day in 2027.
+/// The system time at which each test starts: a day in 2027.
 const EPOCH: Duration = Duration::from_secs(1_800_000_000);
 
-/// A number generator of no quality, but repeatable.
+/// A generator of random numbers that a seed makes repeatable.
 #[derive(Debug)]
-pub(crate) struct Rng(Cell<u64>);
+pub(crate) struct Rng(RefCell<fastrand::Rng>);
 
 impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(Cell::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1))
+        Self(RefCell::new(fastrand::Rng::with_seed(seed)))
     }
 
-    /// splitmix64
     pub(crate) fn next(&self) -> u64 {
-        let state = self.0.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
-        self.0.set(state);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.0.borrow_mut().u64(..)
     }
 
+    /// A number from 0 to `bound - 1`.
     pub(crate) fn below(&self, bound: u64) -> u64 {
-        self.next() % bound
+        self.0.borrow_mut().u64(..bound)
     }
 }
 
@@ -50,9 +45,9 @@ enum Value {
     Counter(i64),
 }
 
-/// How often each operation was asked for, by key.
+/// The keys of the operations that a store was asked for.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Calls {
+pub(crate) struct StoreCalls {
     pub(crate) gets: Vec<String>,
     pub(crate) get_manys: usize,
     pub(crate) sets: Vec<String>,
@@ -60,22 +55,22 @@ pub(crate) struct Calls {
     pub(crate) increments: Vec<String>,
 }
 
-impl Calls {
-    /// What costs a committed write on Spin's SQLite store.
+impl StoreCalls {
+    /// The operations that commit a write on Spin's SQLite store.
     pub(crate) fn writes(&self) -> usize {
         self.sets.len() + self.deletes.len() + self.increments.len()
     }
 }
 
-/// A store as Spin's: get-many without order and without missing keys, counters in bytes of the store's own,
-/// increments that count as writes even where they add nothing.
+/// A store that behaves as Spin's: `get_many` has no order and leaves out missing keys, counters have an encoding of
+/// their own, and increments are writes even if they add 0.
 #[derive(Debug)]
 pub(crate) struct FakeStore {
     values: RefCell<BTreeMap<String, Value>>,
-    pub(crate) calls: RefCell<Calls>,
-    /// Fails everything while set.
+    pub(crate) calls: RefCell<StoreCalls>,
+    /// While this is set, every operation fails.
     pub(crate) down: Cell<bool>,
-    /// Each operation takes up to so many milliseconds before and after it takes effect.
+    /// The most milliseconds that an operation takes, before and again after it takes effect.
     pub(crate) latency: Cell<u64>,
     rng: Rng,
 }
@@ -110,7 +105,7 @@ impl FakeStore {
         self.values.borrow_mut().insert(key.to_owned(), Value::Bytes(bytes.to_vec()));
     }
 
-    pub(crate) fn take_calls(&self) -> Calls {
+    pub(crate) fn take_calls(&self) -> StoreCalls {
         self.calls.take()
     }
 
@@ -161,8 +156,8 @@ impl Store for Handle {
                     *counter += delta;
                     *counter
                 }
-                // Hosts differ here, and one of them panics: it must never come to that.
-                Value::Bytes(_) => panic!("{key} is no counter"),
+                // Hosts differ here, and one of them panics. The service must not do this.
+                Value::Bytes(_) => panic!("{key} is not a counter"),
             }
         };
         self.0.apply(add).await
@@ -192,23 +187,23 @@ fn stored(value: &Value) -> Vec<u8> {
     }
 }
 
-/// What GitHub was asked.
+/// A request that GitHub received.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct GitHubRequest {
     pub(crate) path: String,
     pub(crate) headers: HashMap<&'static str, String>,
     pub(crate) at: Duration,
 }
 
-type Answering = Pin<Box<dyn Future<Output = Result<Fetched, FetchError>>>>;
-type Answerer = dyn Fn(&Asked) -> Answering;
+type Answering = Pin<Box<dyn Future<Output = Result<FetchResponse, FetchError>>>>;
+type Answerer = dyn Fn(&GitHubRequest) -> Answering;
 
-/// Everything that instances share.
+/// What the instances share: stores, settings, GitHub, the clock and the log.
 pub(crate) struct World {
     pub(crate) store: Rc<FakeStore>,
     pub(crate) metrics: Rc<FakeStore>,
     pub(crate) settings: RefCell<HashMap<String, String>>,
-    pub(crate) asked: RefCell<Vec<Asked>>,
+    pub(crate) asked: RefCell<Vec<GitHubRequest>>,
     pub(crate) at_once: Cell<(usize, usize)>,
     pub(crate) logs: RefCell<Vec<String>>,
     answer: RefCell<Rc<Answerer>>,
@@ -217,7 +212,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A world whose GitHub knows everybody, takes 100 ms, and whose page names the user.
+    /// A world in which GitHub knows every user, takes 100 ms, and sends a page with the user's name.
     pub(crate) fn new() -> Rc<Self> {
         let world = Rc::new(Self {
             store: FakeStore::new(1),
@@ -239,16 +234,16 @@ impl World {
         self.settings.borrow_mut().insert(name.to_owned(), value.to_owned());
     }
 
-    /// From now on GitHub answers like this, after 100 ms.
-    pub(crate) fn github(&self, answer: impl Fn(&Asked) -> Fetched + 'static) {
+    /// From now on, GitHub answers with `answer` after 100 ms.
+    pub(crate) fn github(&self, answer: impl Fn(&GitHubRequest) -> FetchResponse + 'static) {
         self.github_after(Duration::from_millis(100), move |asked| Ok(answer(asked)));
     }
 
-    /// From now on GitHub answers like this, after `delay`.
+    /// From now on, GitHub answers with `answer` after `delay`.
     pub(crate) fn github_after(
         &self,
         delay: Duration,
-        answer: impl Fn(&Asked) -> Result<Fetched, FetchError> + 'static,
+        answer: impl Fn(&GitHubRequest) -> Result<FetchResponse, FetchError> + 'static,
     ) {
         *self.answer.borrow_mut() = Rc::new(move |asked| {
             let answer = answer(asked);
@@ -260,11 +255,11 @@ impl World {
         self.asked.borrow().len()
     }
 
-    pub(crate) fn last_asked(&self) -> Asked {
+    pub(crate) fn last_asked(&self) -> GitHubRequest {
         self.asked.borrow().last().cloned().expect("GitHub was asked")
     }
 
-    /// A new instance.
+    /// Starts an instance.
     pub(crate) fn instance(self: &Rc<Self>) -> Instance {
         let tasks = Rc::default();
         let app = App::new(Fake { world: Rc::clone(self), tasks: Rc::clone(&tasks) });
@@ -279,30 +274,30 @@ impl World {
     }
 }
 
-/// One instance of the service.
+/// An instance of the service.
 pub(crate) struct Instance {
     pub(crate) app: Rc<App<Fake>>,
     tasks: Rc<Tasks>,
 }
 
 impl Instance {
-    pub(crate) async fn get(&self, target: &str) -> Answer {
-        self.send(&Asking::get(target)).await
+    pub(crate) async fn get(&self, target: &str) -> TestResponse {
+        self.send(&TestRequest::get(target)).await
     }
 
-    pub(crate) async fn send(&self, asking: &Asking) -> Answer {
-        answer(&self.app, &self.tasks, asking).await
+    pub(crate) async fn send(&self, request: &TestRequest) -> TestResponse {
+        answer(&self.app, &self.tasks, request).await
     }
 
-    /// A request in a task of its own.
-    pub(crate) fn start(&self, target: &str) -> tokio::task::JoinHandle<Answer> {
-        let (app, tasks, asking) = (Rc::clone(&self.app), Rc::clone(&self.tasks), Asking::get(target));
-        let task = tokio::task::spawn_local(async move { answer(&app, &tasks, &asking).await });
+    /// Sends a request in a task of its own.
+    pub(crate) fn start(&self, target: &str) -> tokio::task::JoinHandle<TestResponse> {
+        let (app, tasks, request) = (Rc::clone(&self.app), Rc::clone(&self.tasks), TestRequest::get(target));
+        let task = tokio::task::spawn_local(async move { answer(&app, &tasks, &request).await });
         self.tasks.borrow_mut().push(task.abort_handle());
         task
     }
 
-    /// The instance traps, or its process dies: everything that it was at ends where it is.
+    /// The instance traps, or its process dies: all of its tasks end where they are.
     pub(crate) fn crash(self) {
         for task in self.tasks.take() {
             task.abort();
@@ -312,22 +307,22 @@ impl Instance {
 
 type Tasks = RefCell<Vec<tokio::task::AbortHandle>>;
 
-/// What is behind the response begins when the response is there.
-async fn answer(app: &Rc<App<Fake>>, tasks: &Tasks, asking: &Asking) -> Answer {
-    let (response, behind) = service::handle(app, asking).await;
-    tasks.borrow_mut().push(tokio::task::spawn_local(behind.run()).abort_handle());
-    Answer::from(response)
+/// Answers a request. The work after the response starts when the response is there.
+async fn answer(app: &Rc<App<Fake>>, tasks: &Tasks, request: &TestRequest) -> TestResponse {
+    let (response, after) = service::handle(app, request).await;
+    tasks.borrow_mut().push(tokio::task::spawn_local(after.run()).abort_handle());
+    TestResponse::from(response)
 }
 
-/// A request.
+/// A client's request.
 #[derive(Debug, Clone)]
-pub(crate) struct Asking {
+pub(crate) struct TestRequest {
     pub(crate) method: &'static str,
     pub(crate) target: String,
     pub(crate) headers: Vec<(&'static str, String)>,
 }
 
-impl Asking {
+impl TestRequest {
     pub(crate) fn get(target: &str) -> Self {
         Self { method: "GET", target: target.to_owned(), headers: Vec::new() }
     }
@@ -343,7 +338,7 @@ impl Asking {
     }
 }
 
-impl Request for Asking {
+impl Request for TestRequest {
     fn method(&self) -> &str {
         self.method
     }
@@ -358,15 +353,15 @@ impl Request for Asking {
     }
 }
 
-/// A response, as a client sees it.
+/// A response as a client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct TestResponse {
     pub(crate) status: u16,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
 }
 
-impl From<Response> for Answer {
+impl From<Response> for TestResponse {
     fn from(response: Response) -> Self {
         let mut headers = BTreeMap::new();
         response.head.headers(|name, value| {
@@ -383,7 +378,7 @@ impl From<Response> for Answer {
     }
 }
 
-impl Answer {
+impl TestResponse {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
@@ -414,30 +409,30 @@ impl Stores for Fake {
         match name {
             "default" => Ok(Handle(Rc::clone(&self.world.store))),
             "metrics" => Ok(Handle(Rc::clone(&self.world.metrics))),
-            // Spin says this of stores that do not exist, too.
+            // Spin also denies access to stores that do not exist.
             _ => Err(StoreError::AccessDenied),
         }
     }
 }
 
 impl Fetch for Fake {
-    async fn fetch(&self, call: &Call<'_>, max_body: usize) -> Result<Fetched, FetchError> {
-        /// Counts down also where the call is given up.
-        struct UnderWay<'a>(&'a World);
-        impl Drop for UnderWay<'_> {
+    async fn fetch(&self, request: &FetchRequest<'_>, max_body: usize) -> Result<FetchResponse, FetchError> {
+        /// Counts down, also if the request is given up.
+        struct InFlight<'a>(&'a World);
+        impl Drop for InFlight<'_> {
             fn drop(&mut self) {
                 let (now, most) = self.0.at_once.get();
                 self.0.at_once.set((now - 1, most));
             }
         }
-        let asked = Asked {
-            path: call.path.to_owned(),
-            headers: call.headers.iter().cloned().collect(),
+        let asked = GitHubRequest {
+            path: request.path.to_owned(),
+            headers: request.headers.iter().cloned().collect(),
             at: self.monotonic(),
         };
         let (now, most) = self.world.at_once.get();
         self.world.at_once.set((now + 1, most.max(now + 1)));
-        let _under_way = UnderWay(&self.world);
+        let _in_flight = InFlight(&self.world);
         let answer = Rc::clone(&self.world.answer.borrow());
         self.world.asked.borrow_mut().push(asked.clone());
         let fetched = answer(&asked).await?;
@@ -477,13 +472,13 @@ impl Spawn for Fake {
     }
 }
 
-impl Bells for Fake {
-    type Bell = oneshot::Sender<()>;
-    type Ring = futures::future::Map<oneshot::Receiver<()>, fn(Result<(), oneshot::Canceled>)>;
+impl Notify for Fake {
+    type Notifier = oneshot::Sender<()>;
+    type Notified = futures::future::Map<oneshot::Receiver<()>, fn(Result<(), oneshot::Canceled>)>;
 
-    fn bell(&self) -> (Self::Bell, Self::Ring) {
-        let (bell, ring) = oneshot::channel();
-        (bell, ring.map(|_| ()))
+    fn notification(&self) -> (Self::Notifier, Self::Notified) {
+        let (notifier, notified) = oneshot::channel();
+        (notifier, notified.map(|_| ()))
     }
 }
 
@@ -493,8 +488,8 @@ impl Log for Fake {
     }
 }
 
-/// A 200 of GitHub's: one gist, whose description is `description`.
-pub(crate) fn page(description: &str) -> Fetched {
+/// GitHub's 200 with one gist, described by `description`.
+pub(crate) fn page(description: &str) -> FetchResponse {
     let body = serde_json::json!([{
         "id": "aa5a315d61ae9438b18d",
         "html_url": "https://gist.github.com/aa5a315d61ae9438b18d",
@@ -503,7 +498,7 @@ pub(crate) fn page(description: &str) -> Fetched {
         "created_at": "2010-04-14T02:15:15Z",
         "files": {},
     }]);
-    Fetched {
+    FetchResponse {
         status: 200,
         headers: vec![
             ("content-type".to_owned(), b"application/json; charset=utf-8".to_vec()),
@@ -514,18 +509,18 @@ pub(crate) fn page(description: &str) -> Fetched {
     }
 }
 
-/// An answer of GitHub's without a page.
-pub(crate) fn failure(status: u16, headers: &[(&str, &str)]) -> Fetched {
+/// GitHub's answer with `status` and without a page.
+pub(crate) fn failure(status: u16, headers: &[(&str, &str)]) -> FetchResponse {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
-    Fetched { status, headers: headers.collect(), body: br#"{"message":"no"}"#.to_vec() }
+    FetchResponse { status, headers: headers.collect(), body: br#"{"message":"no"}"#.to_vec() }
 }
 
-/// The user that a path of GitHub's asks for.
+/// The user in the path of a request to GitHub.
 pub(crate) fn name_in(path: &str) -> String {
     path.split('/').nth(2).unwrap_or_default().to_owned()
 }
 
-/// Runs a test in a world of its own, with a paused clock.
+/// Runs a test in its own world, with a paused clock.
 pub(crate) fn run<F: Future<Output = ()>>(test: impl FnOnce(Rc<World>) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let tasks = tokio::task::LocalSet::new();

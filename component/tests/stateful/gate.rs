@@ -1,6 +1,6 @@
 //! The gate: closed by GitHub's rate limit, and for a credential that it refuses.
 
-use gists::ports::Fetched;
+use gists::ports::FetchResponse;
 
 use crate::fake::{failure, page, run, seconds};
 
@@ -49,7 +49,7 @@ fn without_a_time_the_gate_closes_for_longer_and_longer() {
     run(async |world| {
         let instance = world.instance();
         let body = br#"{"message":"You have exceeded a secondary rate limit. Please wait."}"#.to_vec();
-        world.github(move |_| Fetched { body: body.clone(), ..failure(403, &[]) });
+        world.github(move |_| FetchResponse { body: body.clone(), ..failure(403, &[]) });
         for closed_for in ["60", "120", "240", "480", "900", "900"] {
             let answer = instance.get("/octocat").await;
             assert_eq!((answer.status, answer.header("retry-after")), (429, closed_for));

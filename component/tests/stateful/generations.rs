@@ -1,9 +1,9 @@
 //! `DELETE /cache`.
 
-use crate::fake::{Asking, millis, page, run, seconds};
+use crate::fake::{TestRequest, millis, page, run, seconds};
 
-fn delete() -> Asking {
-    Asking::get("/cache").method("DELETE")
+fn delete() -> TestRequest {
+    TestRequest::get("/cache").method("DELETE")
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn clearing_asks_for_the_token_where_one_is_set() {
         world.set("admin_token", "s3cret");
         let instance = world.instance();
         instance.get("/octocat").await;
-        for asking in [
+        for request in [
             delete(),
             delete().header("authorization", "s3cret"),
             delete().header("authorization", "Bearer wrong"),
@@ -70,12 +70,12 @@ fn clearing_asks_for_the_token_where_one_is_set() {
             delete().header("authorization", "Basic s3cret"),
             delete().header("authorization", "Bearer s3cret").header("authorization", "Bearer s3cret"),
         ] {
-            let answer = instance.send(&asking).await;
-            assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"), "{asking:?}");
+            let answer = instance.send(&request).await;
+            assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"), "{request:?}");
         }
         assert!(instance.get("/octocat").await.is_hit());
-        let asking = delete().header("authorization", "bearer s3cret");
-        assert_eq!(instance.send(&asking).await.status, 200);
+        let request = delete().header("authorization", "bearer s3cret");
+        assert_eq!(instance.send(&request).await.status, 200);
         assert!(!instance.get("/octocat").await.is_hit());
     });
 }

@@ -1,14 +1,14 @@
-//! The lease's model: many processes, random schedules, slow stores, crashes. Nobody is suspended past its lease, so
-//! no two ask for one key at once, and whoever dies is replaced.
+//! The model of the lease: many processes with random schedules, slow stores and crashes. No process is suspended for
+//! longer than its lease. So no two processes ask GitHub at once, and a process that dies is replaced.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use gists::cache::entry::{Failure, Record};
-use gists::cache::ring::Slot;
+use gists::cache::entry::{FailureRecord, Record};
+use gists::cache::slot::Slot;
 use gists::ports::{Clock, Store as _};
-use gists::single_flight::lease::{Lease, Limits, Turn};
+use gists::singleflight::lease::{Acquisition, Lease, LeaseLimits};
 use proptest::prelude::*;
 
 use crate::fake::{FakeStore, Handle, Rng};
@@ -32,7 +32,7 @@ impl Clock for PausedClock {
     }
 }
 
-/// What the model watches.
+/// What the model observes.
 #[derive(Default)]
 struct Watched {
     fetching: Cell<usize>,
@@ -43,18 +43,18 @@ struct Watched {
     times: RefCell<Vec<(Duration, usize)>>,
 }
 
-/// One schedule.
+/// The parameters of one run.
 #[derive(Debug, Clone)]
 struct Schedule {
     seed: u64,
     processes: u64,
-    /// Milliseconds that a store's operation takes at most, twice.
+    /// The most milliseconds that a store operation takes, before and again after it takes effect.
     latency: u64,
-    /// Of a hundred processes, so many die at some moment.
+    /// The percentage of processes that die.
     dying: u64,
-    /// Of a hundred fetches, so many fail.
+    /// The percentage of fetches that fail.
     failing: u64,
-    /// Within how many milliseconds the processes start.
+    /// The time within which the processes start, in milliseconds.
     spread: u64,
 }
 
@@ -71,7 +71,7 @@ fn schedules() -> impl Strategy<Value = Schedule> {
     )
 }
 
-/// Counts a fetch while it lasts, also when its process dies.
+/// Counts a fetch until it ends or its process dies.
 struct Fetching<'a>(&'a Watched);
 
 impl<'a> Fetching<'a> {
@@ -91,7 +91,7 @@ impl Drop for Fetching<'_> {
     }
 }
 
-/// One process: wants the record, fetches it if it is its turn.
+/// One process: it needs the record, and fetches it if it gets the lease.
 async fn process(
     schedule: &Schedule,
     store: Handle,
@@ -100,22 +100,29 @@ async fn process(
     watched: &Watched,
     patience: Duration,
 ) {
-    let lease = Lease { store: &store, clock, key: KEY, limits: Limits::for_timeout(F) };
-    let recently = |failure: &Failure| clock.system().saturating_sub(failure.at) < Duration::from_secs(1);
-    let will_do = |record: &Record| record.failure.as_ref().is_none_or(recently);
+    let lease = Lease { store: &store, clock, key: KEY, limits: LeaseLimits::for_timeout(F) };
+    let recently =
+        |failure: &FailureRecord| clock.system().saturating_sub(failure.at) < Duration::from_secs(1);
+    let is_usable = |record: &Record| record.failure.as_ref().is_none_or(recently);
     let deadline = clock.monotonic() + patience;
-    match lease.take(will_do, deadline).await.expect("the store works") {
-        Turn::Found(_) | Turn::Theirs(_) => watched.answered.set(watched.answered.get() + 1),
-        Turn::TooLate => watched.too_late.set(watched.too_late.get() + 1),
-        Turn::Mine(held, before) => {
+    match lease.acquire(is_usable, deadline).await.expect("the store works") {
+        Acquisition::Usable(_) | Acquisition::Elsewhere(_) => {
+            watched.answered.set(watched.answered.get() + 1);
+        }
+        Acquisition::TimedOut => watched.too_late.set(watched.too_late.get() + 1),
+        Acquisition::Acquired(held, before) => {
             let left = (held.since + F).saturating_sub(clock.monotonic());
             let duration = Duration::from_millis(rng.below(12_000));
             let fetching = Fetching::start(watched);
             let in_time = tokio::time::timeout(left, tokio::time::sleep(duration)).await.is_ok();
             drop(fetching);
             let failed = !in_time || rng.below(100) < schedule.failing;
-            let failure =
-                failed.then(|| Failure { at: clock.system(), kind: 8, status: 0, until: Duration::ZERO });
+            let failure = failed.then(|| FailureRecord {
+                at: clock.system(),
+                kind: 8,
+                status: 0,
+                until: Duration::ZERO,
+            });
             let rev = rng.next().max(1);
             assert_ne!(Some(rev), before.map(|record| record.rev));
             let record = Record { rev, slot: Slot::from_bits(1), content: None, failure };
@@ -150,7 +157,7 @@ fn play(schedule: &Schedule) -> Rc<Watched> {
                 tokio::time::sleep(start).await;
                 let life = process(&schedule, store, &clock, &rng, &watched, patience);
                 match death {
-                    // A process that dies stops wherever it is, in the middle of an operation too.
+                    // A process that dies stops where it is, also in the middle of an operation.
                     Some(death) => drop(tokio::time::timeout(death, life).await),
                     None => life.await,
                 }
@@ -180,7 +187,7 @@ fn without_crashes_or_failures_one_fetch_serves_all() {
     for seed in 0..50 {
         let quiet = Schedule { seed, processes: 60, latency: 20, dying: 0, failing: 0, spread: 0 };
         let watched = play(&quiet);
-        // A fetch that takes more than F is given up, and the next one tries.
+        // A fetch that takes longer than F is given up, and another process tries.
         assert_eq!((watched.overlaps.get(), watched.answered.get()), (0, 60));
         assert!(watched.fetches.get() <= 6, "{} fetches", watched.fetches.get());
     }

@@ -1,10 +1,10 @@
-//! The stateful half over fakes, under a paused clock: many requests, instances and crashes, and no waiting.
+//! Tests of the service with fakes of its platform and a paused clock: many requests, instances and crashes.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "clippy takes only functions with #[test] for tests, not what they call"
+    reason = "clippy applies its exceptions for tests only to functions with #[test], not to the functions that they call"
 )]
 
 mod fake;

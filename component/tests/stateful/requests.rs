@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use gists::github::answer::MAX_BODY;
-use gists::ports::{FetchError, Fetched};
+use gists::ports::{FetchError, FetchResponse};
 use proptest::prelude::*;
 
-use crate::fake::{Asking, failure, millis, page, run, seconds};
+use crate::fake::{TestRequest, failure, millis, page, run, seconds};
 
 fn header() -> impl Strategy<Value = (String, Vec<u8>)> {
     let names = prop::sample::select(vec![
@@ -31,7 +31,7 @@ fn header() -> impl Strategy<Value = (String, Vec<u8>)> {
     (names, values).prop_map(|(name, value)| (name.to_owned(), value))
 }
 
-fn fetched() -> impl Strategy<Value = Result<Fetched, FetchError>> {
+fn fetched() -> impl Strategy<Value = Result<FetchResponse, FetchError>> {
     let body = prop_oneof![
         Just(b"[]".to_vec()),
         Just(page("a \"description\"\n").body),
@@ -41,7 +41,7 @@ fn fetched() -> impl Strategy<Value = Result<Fetched, FetchError>> {
     ];
     let status = prop_oneof![Just(200u16), Just(304), Just(404), Just(403), Just(429), any::<u16>()];
     let answer = (status, proptest::collection::vec(header(), 0..6), body)
-        .prop_map(|(status, headers, body)| Ok(Fetched { status, headers, body }));
+        .prop_map(|(status, headers, body)| Ok(FetchResponse { status, headers, body }));
     prop_oneof![
         8 => answer,
         1 => Just(Err(FetchError::Timeout)),
@@ -88,8 +88,8 @@ proptest! {
             });
             let instance = world.instance();
             for (method, target, pause) in requests {
-                let asking = Asking::get(&target).method(method).header(header.0, &header.1);
-                let answer = instance.send(&asking).await;
+                let request = TestRequest::get(&target).method(method).header(header.0, &header.1);
+                let answer = instance.send(&request).await;
                 assert!(STATUSES.contains(&answer.status), "{method} {target}: {}", answer.status);
                 assert!(!answer.body.contains("t0ken"));
                 if answer.status == 304 {
@@ -122,7 +122,7 @@ proptest! {
 #[test]
 fn an_endless_body_is_an_error() {
     run(async |world| {
-        world.github(|_| Fetched { body: vec![b' '; MAX_BODY + 1], ..page("x") });
+        world.github(|_| FetchResponse { body: vec![b' '; MAX_BODY + 1], ..page("x") });
         let answer = world.instance().get("/octocat").await;
         assert_eq!(
             (answer.status, answer.body.as_str()),
@@ -169,11 +169,11 @@ fn a_client_that_has_the_page_gets_a_304() {
     run(async |world| {
         let instance = world.instance();
         let etag = instance.get("/octocat").await.header("etag").to_owned();
-        let again = Asking::get("/octocat").header("if-none-match", &format!("\"other\", {etag}"));
+        let again = TestRequest::get("/octocat").header("if-none-match", &format!("\"other\", {etag}"));
         let answer = instance.send(&again).await;
         assert_eq!((answer.status, answer.body.as_str(), answer.header("etag")), (304, "", etag.as_str()));
         assert_eq!(answer.header("content-length"), "");
-        let other = Asking::get("/octocat").header("if-none-match", "\"other\"");
+        let other = TestRequest::get("/octocat").header("if-none-match", "\"other\"");
         assert_eq!(instance.send(&other).await.status, 200);
     });
 }
@@ -185,7 +185,7 @@ fn head_is_answered_as_get() {
         instance.get("/octocat").await;
         for target in ["/health", "/octocat", "/nobody%20", "/docs", "/octocat?page=0"] {
             let get = instance.get(target).await;
-            let head = instance.send(&Asking::get(target).method("HEAD")).await;
+            let head = instance.send(&TestRequest::get(target).method("HEAD")).await;
             // The host leaves out the body.
             assert_eq!(head, get, "{target}");
         }
@@ -216,8 +216,8 @@ fn problem_documents_are_for_those_who_ask() {
     run(async |world| {
         world.github(|_| failure(404, &[]));
         let instance = world.instance();
-        let asking = Asking::get("/octocat").header("accept", "application/problem+json");
-        let answer = instance.send(&asking).await;
+        let request = TestRequest::get("/octocat").header("accept", "application/problem+json");
+        let answer = instance.send(&request).await;
         assert_eq!(answer.header("content-type"), "application/problem+json");
         assert_eq!(answer.json()["status"], 404);
         assert_eq!(instance.get("/octocat").await.body, r#"{"detail":"User 'octocat' not found"}"#);

@@ -84,7 +84,7 @@ fn old_generations_go_as_the_ring_turns() {
             for user in 0..4 {
                 instance.get(&format!("/user{round}-{user}")).await;
             }
-            instance.send(&crate::fake::Asking::get("/cache").method("DELETE")).await;
+            instance.send(&crate::fake::TestRequest::get("/cache").method("DELETE")).await;
         }
         assert!(world.store.keys_with(":gists:").len() <= 4);
     });

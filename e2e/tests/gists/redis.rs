@@ -21,7 +21,7 @@ suite!(
 
 const HOSTS: usize = 3;
 const CROWD: usize = 50;
-/// The lease is longer than the time that GitHub has by so much (`single_flight/lease.rs`).
+/// The lease time minus `upstream_timeout` (`GRACE` in `component/src/singleflight/lease.rs`).
 const LEASE_GRACE: Duration = Duration::from_secs(5);
 
 async fn hosts(instances: Instances, github: &FakeGitHub, redis: &Redis) -> Vec<Host> {

@@ -1,19 +1,22 @@
+//! The table of answers, row by row, and answers that no table foresees.
+
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Answer, Failure, MAX_WAIT, Stored, classify, guessed_wait, relations, remaining, validator};
-use crate::ports::{FetchError, Fetched};
-use crate::response::error::Error;
-use crate::response::link::Relations;
+use super::{
+    Answer, MAX_WAIT, StoredEntry, UpstreamFailure, classify, guessed_wait, relations, remaining, validator,
+};
+use crate::github::link::Relations;
+use crate::ports::{FetchError, FetchResponse};
 
 /// 6 November 1994, 08:49:37.
 const NOW: Duration = Duration::from_secs(784_111_777);
 
-fn fetched(status: u16, headers: &[(&str, &str)], body: &str) -> Fetched {
+fn fetched(status: u16, headers: &[(&str, &str)], body: &str) -> FetchResponse {
     let headers =
         headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
-    Fetched { status, headers, body: body.as_bytes().to_vec() }
+    FetchResponse { status, headers, body: body.as_bytes().to_vec() }
 }
 
 fn read(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -21,7 +24,7 @@ fn read(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
 }
 
 const fn limited(wait: Option<u32>) -> Answer {
-    Answer::Failed(Failure::RateLimited { wait })
+    Answer::Failed(UpstreamFailure::RateLimited { wait })
 }
 
 #[test]
@@ -31,18 +34,18 @@ fn the_table_row_by_row() {
     for (answer, expected) in [
         (read(200, JSON, "[]"), Answer::Gists),
         (read(304, &[], ""), Answer::NotModified),
-        (read(404, JSON, "{}"), Failed(Failure::NoSuchUser)),
+        (read(404, JSON, "{}"), Failed(UpstreamFailure::NoSuchUser)),
         (read(429, JSON, ""), limited(None)),
-        (read(401, JSON, "{}"), Failed(Failure::Unauthorized)),
-        (read(403, JSON, "{}"), Failed(Failure::Status(403))),
-        (read(410, JSON, "{}"), Failed(Failure::Gone(410))),
-        (read(451, JSON, "{}"), Failed(Failure::Gone(451))),
-        (read(422, JSON, "{}"), Failed(Failure::Unprocessable)),
-        (read(500, JSON, "{}"), Failed(Failure::Status(500))),
-        (read(503, &[("retry-after", "5")], ""), Failed(Failure::Status(503))),
-        (read(301, &[("location", "https://evil.example/")], ""), Failed(Failure::Status(301))),
-        (read(204, &[], ""), Failed(Failure::Status(204))),
-        (read(418, &[], ""), Failed(Failure::Status(418))),
+        (read(401, JSON, "{}"), Failed(UpstreamFailure::Unauthorized)),
+        (read(403, JSON, "{}"), Failed(UpstreamFailure::Status(403))),
+        (read(410, JSON, "{}"), Failed(UpstreamFailure::Gone(410))),
+        (read(451, JSON, "{}"), Failed(UpstreamFailure::Gone(451))),
+        (read(422, JSON, "{}"), Failed(UpstreamFailure::Unprocessable)),
+        (read(500, JSON, "{}"), Failed(UpstreamFailure::Status(500))),
+        (read(503, &[("retry-after", "5")], ""), Failed(UpstreamFailure::Status(503))),
+        (read(301, &[("location", "https://evil.example/")], ""), Failed(UpstreamFailure::Status(301))),
+        (read(204, &[], ""), Failed(UpstreamFailure::Status(204))),
+        (read(418, &[], ""), Failed(UpstreamFailure::Status(418))),
     ] {
         assert_eq!(answer, expected);
     }
@@ -62,7 +65,7 @@ fn gists_are_json() {
         let answer = read(200, &[("Content-Type", value)], "[]");
         assert_eq!(answer == Answer::Gists, json, "{value}");
     }
-    assert_eq!(read(200, &[], "[]"), Answer::Failed(Failure::Invalid));
+    assert_eq!(read(200, &[], "[]"), Answer::Failed(UpstreamFailure::Invalid));
 }
 
 #[test]
@@ -82,15 +85,15 @@ fn a_403_may_be_a_rate_limit() {
         (
             &[("x-ratelimit-remaining", "12")],
             r#"{"message":"Resource not accessible"}"#,
-            Answer::Failed(Failure::Status(403)),
+            Answer::Failed(UpstreamFailure::Status(403)),
         ),
         (
             &[],
             r#"{"message":"Forbidden","documentation_url":"https://docs.github.com/rate limit"}"#,
-            Answer::Failed(Failure::Status(403)),
+            Answer::Failed(UpstreamFailure::Status(403)),
         ),
         (&[], "<html>You have exceeded a Rate Limit", limited(None)),
-        (&[], "<html>Forbidden", Answer::Failed(Failure::Status(403))),
+        (&[], "<html>Forbidden", Answer::Failed(UpstreamFailure::Status(403))),
     ] {
         assert_eq!(read(403, headers, body), expected, "{headers:?} {body}");
     }
@@ -127,28 +130,31 @@ fn a_guess_doubles_up_to_a_quarter_of_an_hour() {
 }
 
 #[test]
-fn what_becomes_of_a_stored_entry_and_what_the_client_hears() {
-    let user_not_found = Error::UserNotFound { name: "x".to_owned(), max_age: Some(60) };
-    for (failure, stored, error) in [
-        (Failure::NoSuchUser, Stored::Drop, user_not_found),
-        (Failure::RateLimited { wait: None }, Stored::Serve, Error::RateLimited { retry_after: 9 }),
-        (Failure::Unauthorized, Stored::Serve, Error::UpstreamStatus(401)),
-        (Failure::Gone(451), Stored::Drop, Error::UpstreamStatus(451)),
-        (Failure::Unprocessable, Stored::Keep, Error::UpstreamStatus(422)),
-        (Failure::Status(403), Stored::Serve, Error::UpstreamStatus(403)),
-        (Failure::Invalid, Stored::Serve, Error::UpstreamInvalid),
-        (Failure::Timeout, Stored::Serve, Error::UpstreamTimeout),
-        (Failure::Unreachable, Stored::Serve, Error::UpstreamUnreachable),
+fn what_happens_to_a_stored_entry() {
+    for (failure, stored) in [
+        (UpstreamFailure::NoSuchUser, StoredEntry::Drop),
+        (UpstreamFailure::RateLimited { wait: None }, StoredEntry::Serve),
+        (UpstreamFailure::Unauthorized, StoredEntry::Serve),
+        (UpstreamFailure::Gone(451), StoredEntry::Drop),
+        (UpstreamFailure::Unprocessable, StoredEntry::Keep),
+        (UpstreamFailure::Status(403), StoredEntry::Serve),
+        (UpstreamFailure::Invalid, StoredEntry::Serve),
+        (UpstreamFailure::Timeout, StoredEntry::Serve),
+        (UpstreamFailure::Unreachable, StoredEntry::Serve),
     ] {
-        assert_eq!((failure.stored(), failure.error("x", Some(60), 9)), (stored, error));
+        assert_eq!(failure.stored(), stored);
     }
+}
+
+#[test]
+fn how_a_failed_exchange_counts() {
     for (error, failure) in [
-        (FetchError::Timeout, Failure::Timeout),
-        (FetchError::Connect(String::new()), Failure::Unreachable),
-        (FetchError::Protocol(String::new()), Failure::Invalid),
-        (FetchError::BodyTooLarge, Failure::Invalid),
+        (FetchError::Timeout, UpstreamFailure::Timeout),
+        (FetchError::Connect(String::new()), UpstreamFailure::Unreachable),
+        (FetchError::Protocol(String::new()), UpstreamFailure::Invalid),
+        (FetchError::BodyTooLarge, UpstreamFailure::Invalid),
     ] {
-        assert_eq!(Failure::from(&error), failure);
+        assert_eq!(UpstreamFailure::from(&error), failure);
     }
 }
 
@@ -186,15 +192,11 @@ proptest! {
         body: Vec<u8>,
         now: u64,
     ) {
-        let fetched = Fetched { status, headers, body };
+        let fetched = FetchResponse { status, headers, body };
         let answer = classify(&fetched, Duration::from_secs(now));
-        if let Answer::Failed(Failure::RateLimited { wait: Some(wait) }) = answer {
+        if let Answer::Failed(UpstreamFailure::RateLimited { wait: Some(wait) }) = answer {
             prop_assert!((1..=MAX_WAIT).contains(&wait));
         }
         let _ = (relations(&fetched), remaining(&fetched), validator(&fetched));
-        if let Answer::Failed(failure) = answer {
-            let status = failure.error("x", None, 1).appearance().status;
-            prop_assert!([404, 422, 429, 502, 504].contains(&status));
-        }
     }
 }

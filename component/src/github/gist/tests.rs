@@ -2,8 +2,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Listing, MAX_GISTS, complete, transform};
+use crate::github::link::Relations;
 use crate::request::number::{Page, PerPage};
-use crate::response::link::Relations;
 
 fn read(github: &[u8]) -> Option<Listing> {
     transform(github, Page::FIRST, PerPage::DEFAULT, Relations::default()).ok()

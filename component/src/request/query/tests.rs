@@ -1,10 +1,11 @@
-//! Validation, held against what FastAPI 0.116 answered: see testdata/reference.py.
+//! Validation compared with the recorded answers of FastAPI 0.116 (testdata/reference.py).
 
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{GistQuery, validate};
 use crate::request::number::{self, Page, PerPage};
+use crate::request::rejection::Rejection;
 use crate::request::route::{Method, Route, Routed, route};
 use crate::request::username::Username;
 use crate::response::error::Error;
@@ -12,7 +13,7 @@ use crate::response::problem::{self, Form};
 
 const GOLDEN: &str = include_str!("../../../testdata/fastapi.jsonl");
 
-/// Status and body as FastAPI would answer them, from our own parts.
+/// The status and body of our answer, in the form of the recorded ones.
 fn answer(target: &str) -> (u64, Value) {
     let Routed { route, query, .. } = route(Method::Get, target);
     let outcome = route.and_then(|route| match route {
@@ -29,7 +30,8 @@ fn answer(target: &str) -> (u64, Value) {
                 "use_cache": query.use_cache,
             }),
         ),
-        Err(error) => {
+        Err(rejection) => {
+            let error = Error::from(rejection);
             let body = String::from_utf8(problem::body(&error, Form::Detail)).unwrap();
             (error.appearance().status.into(), Value::String(body))
         }
@@ -70,7 +72,7 @@ fn reads_long_integers_as_fastapi_does() {
         let text: String = runs.iter().map(|(text, times)| text.repeat(*times)).collect();
         let read = match validate("octocat", &format!("page={text}")) {
             Ok((_, query)) => Value::from(query.page.get()),
-            Err(Error::Invalid(violations)) => Value::from(violations[0].kind.name()),
+            Err(Rejection::Invalid(violations)) => Value::from(violations[0].kind.name()),
             Err(other) => panic!("{other:?}"),
         };
         assert_eq!(read, expected, "{runs:?}");
@@ -81,13 +83,14 @@ fn reads_long_integers_as_fastapi_does() {
 
 #[test]
 fn says_everything_that_is_wrong_at_once_and_only_then_that_nobody_has_the_name() {
-    let Err(Error::Invalid(violations)) = validate(&"é".repeat(40), "use_cache=x&per_page=0&page=y") else {
+    let Err(Rejection::Invalid(violations)) = validate(&"é".repeat(40), "use_cache=x&per_page=0&page=y")
+    else {
         panic!("accepted");
     };
     let places: Vec<_> = violations.iter().map(|violation| violation.parameter.location()[1]).collect();
     assert_eq!(places, ["username", "page", "per_page", "use_cache"]);
-    assert!(matches!(validate("a b", "page=0"), Err(Error::Invalid(_))));
-    assert!(matches!(validate("a b", "page=1"), Err(Error::UserNotFound { .. })));
+    assert!(matches!(validate("a b", "page=0"), Err(Rejection::Invalid(_))));
+    assert!(matches!(validate("a b", "page=1"), Err(Rejection::NoSuchUser { .. })));
 }
 
 proptest! {

@@ -3,14 +3,14 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 
 use super::{Endpoint, Method, Route, Routed, route};
-use crate::response::error::Error;
+use crate::request::rejection::Rejection;
 
-fn get(target: &str) -> (Endpoint, Result<Route<'_>, Error>) {
+fn get(target: &str) -> (Endpoint, Result<Route<'_>, Rejection>) {
     let Routed { endpoint, route, .. } = route(Method::Get, target);
     (endpoint, route)
 }
 
-fn gists(name: &str) -> Result<Route<'_>, Error> {
+fn gists(name: &str) -> Result<Route<'_>, Rejection> {
     Ok(Route::Gists { name: Cow::Borrowed(name) })
 }
 
@@ -71,7 +71,7 @@ fn everything_else_is_not_found() {
         "octocat",
         "/a/b/c/d/e/f",
     ] {
-        assert_eq!(get(path), (Endpoint::Unmatched, Err(Error::NotFound)), "{path}");
+        assert_eq!(get(path), (Endpoint::Unmatched, Err(Rejection::NotFound)), "{path}");
     }
 }
 
@@ -92,13 +92,13 @@ fn one_slash_too_many_leads_to_the_path_without_it() {
         ("/a\r\nb/?c\r\nd", "/a%0D%0Ab?c%0D%0Ad"),
         ("/a/??", "/a??"),
     ] {
-        assert_eq!(get(target).1, Err(Error::Redirect { location: location.to_owned() }), "{target}");
+        assert_eq!(get(target).1, Err(Rejection::Redirect { location: location.to_owned() }), "{target}");
     }
 }
 
 #[test]
 fn other_methods_are_refused_with_the_ones_that_are_not() {
-    let refused = |allow| Err(Error::MethodNotAllowed { allow });
+    let refused = |allow| Err(Rejection::MethodNotAllowed { allow });
     for method in Method::ALL.into_iter().filter(|method| !method.reads()) {
         for path in ["/", "/health", "/octocat", "/users/a/gists", "/cache/stats", "/docs"] {
             assert_eq!(route(method, path).route, refused("GET, HEAD"), "{method:?} {path}");
@@ -174,7 +174,7 @@ proptest! {
     /// A reference of one slash, then a character that is none of `/`, `\` or white space, is a path on every reader.
     #[test]
     fn a_redirect_stays_on_this_host_and_leads_to_a_route(target in target()) {
-        let Err(Error::Redirect { location }) = route(Method::Get, &target).route else { return Ok(()) };
+        let Err(Rejection::Redirect { location }) = route(Method::Get, &target).route else { return Ok(()) };
         let mut bytes = location.bytes();
         prop_assert_eq!(bytes.next(), Some(b'/'));
         prop_assert!(bytes.next().is_some_and(|b| b.is_ascii_alphanumeric() || b"%-._~".contains(&b)), "{}", location);

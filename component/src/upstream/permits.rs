@@ -1,50 +1,54 @@
-//! How many questions GitHub is asked at once, by all instances that share a store.
+//! The limit of requests to GitHub in flight at once, over all instances that share a store.
 //!
-//! Of `limit` seats each is taken with the lease's means: whoever turns its counter to 1 has it, and deletes the
-//! counter when it leaves. Counters carry the lap of the clock that they were taken in, and a seat also counts as
-//! taken while the lap before has a counter: so a process that died with a seat blocks it for at most two laps.
+//! There are `limit` slots. The process that increments a slot's counter to 1 holds the slot, and deletes the counter
+//! when it releases the slot. The key of a counter contains the clock period in which the slot was taken, and a counter
+//! of the previous period also counts. So a process that dies while it holds a slot blocks the slot for at most two
+//! periods.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use crate::ports::{Clock, Random, Store, StoreError};
 
-/// The pauses between two looks for a free seat.
+/// The first pause between two attempts. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The seats, as seen from one instance.
+/// The permits of one instance.
 #[derive(Debug, Default)]
 pub struct Permits {
-    /// How many this instance holds: no store needs to be asked when that is all of them.
+    /// How many permits this instance holds. If it holds all of them, the store need not be asked.
     held: Cell<u32>,
 }
 
-/// The right to ask GitHub. To be given back with [`Permit::release`]; dropped, it lapses by itself.
+/// The permission to send one request to GitHub. A permit that is dropped without [`Permit::release`] expires in the
+/// store after two periods.
 #[derive(Debug)]
 pub struct Permit<'a> {
     permits: &'a Permits,
+    /// The key of the slot's counter; `None` without a store.
     key: Option<String>,
 }
 
 impl Permits {
-    /// Waits for a seat until `deadline` (monotonic). `lap` is longer than anybody keeps one. Without a store only
-    /// this instance's own are counted.
+    /// Waits for a permit until `deadline` (monotonic); `None` if the deadline comes first. `period` must be longer than
+    /// any permit is held. Without a store, only the permits of this instance count.
     pub async fn acquire<S: Store>(
         &self,
         platform: &(impl Clock + Random),
         store: Option<&S>,
         limit: u32,
-        lap: Duration,
+        period: Duration,
         deadline: Duration,
     ) -> Result<Option<Permit<'_>>, StoreError> {
         let mut pause = FIRST_PAUSE;
         loop {
             if self.held.get() < limit {
-                // Counted before the store is asked, so that others of this instance see it meanwhile.
-                let mut permit = self.seat();
+                // Other requests of this instance must see the permit while this one waits for the store.
+                let mut permit = self.permit();
                 let Some(store) = store else { return Ok(Some(permit)) };
-                if let Some(key) = take(platform, store, limit, lap).await? {
+                if let Some(key) = take(platform, store, limit, period).await? {
                     permit.key = Some(key);
                     return Ok(Some(permit));
                 }
@@ -58,23 +62,23 @@ impl Permits {
         }
     }
 
-    fn seat(&self) -> Permit<'_> {
+    fn permit(&self) -> Permit<'_> {
         self.held.set(self.held.get() + 1);
         Permit { permits: self, key: None }
     }
 }
 
-/// One try for one of the seats that look free.
+/// Tries to take one of the slots that look free, chosen at random. Returns the key of its counter.
 async fn take<S: Store>(
     platform: &(impl Clock + Random),
     store: &S,
     limit: u32,
-    lap: Duration,
+    period: Duration,
 ) -> Result<Option<String>, StoreError> {
-    let lap = platform.system().as_millis() / lap.as_millis().max(1);
-    let key = |seat: u32, lap: u128| format!("permit:{seat}:{lap}");
+    let period = platform.system().as_millis() / period.as_millis().max(1);
+    let key = |slot: u32, period: u128| format!("permit:{slot}:{period}");
     let keys: Vec<String> =
-        (0..limit).flat_map(|seat| [key(seat, lap), key(seat, lap.saturating_sub(1))]).collect();
+        (0..limit).flat_map(|slot| [key(slot, period), key(slot, period.saturating_sub(1))]).collect();
     let taken = store.get_many(&keys).await?;
     let is_taken = |key: &str| taken.iter().any(|(name, value)| value.is_some() && name == key);
     let mut free = keys.chunks_exact(2).filter(|pair| !pair.iter().any(|key| is_taken(key)));
@@ -88,7 +92,7 @@ async fn take<S: Store>(
 }
 
 impl Permit<'_> {
-    /// Gives the seat back.
+    /// Releases the slot for other instances.
     pub async fn release<S: Store>(mut self, store: Option<&S>) -> Result<(), StoreError> {
         match (store, self.key.take()) {
             (Some(store), Some(key)) => store.delete(&key).await,

@@ -1,67 +1,69 @@
-//! The gate before GitHub, shared by all who share the store and the credential: closed after a rate limit, and for a
-//! credential that GitHub refused.
+//! The rate-limit gate. While it is closed, nobody asks GitHub: after a rate limit, and after GitHub has refused the
+//! credential. The gate is a record in the cache's store, so all instances with that store and credential share it.
 
 use std::time::Duration;
 
-use crate::cache::entry::millis;
 use crate::github::answer;
 use crate::ports::{Store, StoreError};
+use crate::time::millis;
 
-/// How long nobody asks with a credential that was refused.
+/// How long the gate stays closed after GitHub has refused the credential.
 const CREDENTIAL_HOLD: Duration = Duration::from_secs(60);
 
+/// The first byte of every record. A record with another one counts as missing.
 const FORMAT: u8 = 1;
 
-/// Why a gate is closed.
+/// Why the gate is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum GateReason {
     /// GitHub's rate limit, primary or secondary.
     RateLimit,
-    /// GitHub answered 401 to our token.
+    /// GitHub refused the token: 401.
     Credential,
 }
 
-/// A gate's record.
+/// The record of a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gate {
-    /// Why it was closed.
-    pub reason: Reason,
-    /// Until when, since the epoch.
+    /// Why the gate was closed.
+    pub reason: GateReason,
+    /// Until when it is closed, since the Unix epoch.
     pub until: Duration,
-    /// How many rate limits without a time there have been in a row.
+    /// How many rate-limit answers in a row named no time.
     guesses: u8,
 }
 
 impl Gate {
-    /// The gate's record after a rate limit at `now`; `wait` is GitHub's word on when to come back, in seconds, and
-    /// `before` the record so far.
+    /// The record after a rate-limit answer at `now`. `wait` is the time that GitHub names, in seconds. `before` is the
+    /// record that this one replaces.
     #[must_use]
     pub fn rate_limited(now: Duration, wait: Option<u32>, before: Option<Self>) -> Self {
-        let so_far = before.filter(|gate| gate.reason == Reason::RateLimit).map_or(0, |gate| gate.guesses);
+        let so_far =
+            before.filter(|gate| gate.reason == GateReason::RateLimit).map_or(0, |gate| gate.guesses);
         let (wait, guesses) = match wait {
-            Some(told) => (told, 0),
+            Some(named) => (named, 0),
             None => {
                 let guesses = so_far.saturating_add(1);
                 (answer::guessed_wait(u32::from(guesses)), guesses)
             }
         };
         let closed_for = Duration::from_secs(wait.min(answer::MAX_WAIT).into());
-        Self { reason: Reason::RateLimit, until: now + closed_for, guesses }
+        Self { reason: GateReason::RateLimit, until: now + closed_for, guesses }
     }
 
-    /// The gate's record after GitHub refused the credential.
+    /// The record after GitHub refused the credential at `now`.
     #[must_use]
     pub fn credential_refused(now: Duration) -> Self {
-        Self { reason: Reason::Credential, until: now + CREDENTIAL_HOLD, guesses: 0 }
+        Self { reason: GateReason::Credential, until: now + CREDENTIAL_HOLD, guesses: 0 }
     }
 
-    /// Whether nobody may ask at `now`. A record from the far future is a clock gone wrong, and closes nothing.
+    /// Whether the gate is closed at `now`. A time too far in the future comes from a wrong clock, and closes nothing.
     #[must_use]
     pub fn is_closed(&self, now: Duration) -> bool {
         now < self.until && self.until <= now + Duration::from_secs(answer::MAX_WAIT.into())
     }
 
-    /// The record of `credential`.
+    /// Reads the record of `credential`.
     pub async fn read<S: Store>(store: &S, credential: u64) -> Result<Option<Self>, StoreError> {
         Ok(store.get(&key(credential)).await?.and_then(|value| Self::decode(&value)))
     }
@@ -71,7 +73,7 @@ impl Gate {
         store.set(&key(credential), &self.encode()).await
     }
 
-    /// Forgets the record of `credential`, and with it the doubling.
+    /// Removes the record of `credential`. The next guessed time starts at its minimum again.
     pub async fn clear<S: Store>(store: &S, credential: u64) -> Result<(), StoreError> {
         store.delete(&key(credential)).await
     }
@@ -81,8 +83,8 @@ impl Gate {
         let [format, reason, guesses, until @ ..] = &mut value;
         *format = FORMAT;
         *reason = match self.reason {
-            Reason::RateLimit => 1,
-            Reason::Credential => 2,
+            GateReason::RateLimit => 1,
+            GateReason::Credential => 2,
         };
         *guesses = self.guesses;
         *until = millis(self.until).to_le_bytes();
@@ -92,8 +94,8 @@ impl Gate {
     fn decode(value: &[u8]) -> Option<Self> {
         let [FORMAT, reason, guesses, until @ ..] = value else { return None };
         let reason = match reason {
-            1 => Reason::RateLimit,
-            2 => Reason::Credential,
+            1 => GateReason::RateLimit,
+            2 => GateReason::Credential,
             _ => return None,
         };
         let until = Duration::from_millis(u64::from_le_bytes(until.try_into().ok()?));
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn github_s_word_counts_up_to_an_hour() {
+    fn the_time_that_github_names_counts_up_to_an_hour() {
         for (told, closed) in [(0, 0), (30, 30), (3600, 3600), (86_400, 3600)] {
             let gate = Gate::rate_limited(NOW, Some(told), None);
             assert_eq!(closed_for(gate), closed);
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_word_the_guess_doubles_to_a_quarter_of_an_hour() {
+    fn without_a_time_the_guess_doubles_to_a_quarter_of_an_hour() {
         let mut gate = None;
         let mut guesses = Vec::new();
         for _ in 0..300 {
@@ -148,7 +150,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_record_comes_back(seconds in 0u64..1 << 40, guesses: u8, refused: bool) {
-            let reason = if refused { Reason::Credential } else { Reason::RateLimit };
+            let reason = if refused { GateReason::Credential } else { GateReason::RateLimit };
             let gate = Gate { reason, until: Duration::from_secs(seconds), guesses };
             prop_assert_eq!(Gate::decode(&gate.encode()), Some(gate));
         }

@@ -1,0 +1,399 @@
+//! Fetching a page from GitHub into the cache. All requests for the same page share one fetch, which runs in a task of
+//! its own and outlives the clients that wait for it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::app::{App, Configured};
+use crate::cache::entry::{Content, Record};
+use crate::cache::freshness;
+use crate::cache::key::{Generation, PageKey, entry_key};
+use crate::cache::tally::Tally;
+use crate::cache::{self, ABSENT_TTL, Cache};
+use crate::github::answer::{self, UpstreamFailure};
+use crate::github::client::{Client, Observer, Reply};
+use crate::metrics::{Counter, GitHubStatus};
+use crate::ports::{FetchError, FetchResponse, Level, Platform, StoreError};
+use crate::request::query::GistQuery;
+use crate::request::username::Username;
+use crate::singleflight::call::{Call, Joined};
+use crate::singleflight::lease::{Acquisition, HeldLease, Lease, LeaseLimits};
+use crate::time::millis;
+use crate::upstream::failure::PageFailure;
+use crate::upstream::gate::{Gate, GateReason};
+use crate::upstream::outcome::{ContentSource, Outcome};
+use crate::upstream::permits::Permit;
+
+/// A page to fetch.
+#[derive(Debug, Clone)]
+pub(super) struct PageFetch {
+    /// Whose gists.
+    pub(super) username: Username,
+    /// The name in lower case, as keys contain it.
+    pub(super) user: Rc<str>,
+    /// Which page, and whether a stored page may be used.
+    pub(super) query: GistQuery,
+    /// The generation to write to; `None` if the cache's store fails.
+    pub(super) generation: Option<Generation>,
+}
+
+impl PageFetch {
+    /// The page's key in the cache.
+    pub(super) fn page(&self) -> PageKey<'_> {
+        PageKey { user: &self.user, page: self.query.page.get(), per_page: self.query.per_page.get() }
+    }
+
+    fn entry_key(&self) -> Option<String> {
+        self.generation.map(|generation| entry_key(generation, self.page()))
+    }
+
+    /// The key of the singleflight call.
+    fn call_key(&self) -> String {
+        let PageKey { user, page, per_page } = self.page();
+        self.entry_key().unwrap_or_else(|| format!("no store:{user}:{page}:{per_page}"))
+    }
+}
+
+/// The outcome of [`fetch`].
+pub(super) struct Fetched {
+    /// The page, or why there is none.
+    pub(super) outcome: Outcome,
+    /// Whether this request was a follower: another request of this instance caused the fetch.
+    pub(super) is_follower: bool,
+}
+
+/// Fetches a page, or joins the fetch that is in flight. Gives up after `timeout`; the fetch itself continues.
+pub(super) async fn fetch<P: Platform>(
+    app: &Rc<App<P>>,
+    configured: &Rc<Configured>,
+    page: &PageFetch,
+    timeout: Duration,
+) -> Fetched {
+    let deadline = app.platform.monotonic() + timeout;
+    // A request that bypasses the cache needs an answer of GitHub's. The call that it joins may have found a stored
+    // page instead; then the request makes a second call.
+    for _ in 0..2 {
+        let (call, is_follower) = join(app, configured, page);
+        match call.outcome(&app.platform, deadline).await {
+            Some(Outcome::Content(_, ContentSource::Stored)) if is_follower && !page.query.use_cache => {}
+            Some(outcome) => return Fetched { outcome, is_follower },
+            None if app.platform.monotonic() >= deadline => break,
+            None => {}
+        }
+    }
+    Fetched { outcome: Outcome::Failed(UpstreamFailure::Timeout.into()), is_follower: true }
+}
+
+/// Starts to fetch a page, unless that is in flight already. Does not wait.
+pub(super) fn refresh<P: Platform>(app: &Rc<App<P>>, configured: &Rc<Configured>, page: &PageFetch) {
+    let _call = join(app, configured, page);
+}
+
+/// Joins the call for `page`, and starts the leader's task if there was none. The second value says whether the caller
+/// is a follower.
+fn join<P: Platform>(
+    app: &Rc<App<P>>,
+    configured: &Rc<Configured>,
+    page: &PageFetch,
+) -> (Rc<Call<P, Outcome>>, bool) {
+    let Joined { call, leader } = app.fetches.join(page.call_key());
+    let Some(leader) = leader else { return (call, true) };
+    let task = FetchTask { app: Rc::clone(app), configured: Rc::clone(configured), page: page.clone() };
+    app.platform.spawn(async move {
+        let outcome = task.run().await;
+        task.app.flush_soon();
+        leader.complete(outcome);
+    });
+    // Requests that wait for this fetch must appear in `http_requests_active`.
+    app.flush_soon();
+    (call, false)
+}
+
+/// The leader's task.
+struct FetchTask<P: Platform> {
+    app: Rc<App<P>>,
+    configured: Rc<Configured>,
+    page: PageFetch,
+}
+
+impl<P: Platform> FetchTask<P> {
+    /// Fetches the page under the lease. If the cache's store fails, asks GitHub without it.
+    async fn run(&self) -> Outcome {
+        let limits = LeaseLimits::for_timeout(self.configured.settings.upstream_timeout);
+        if let (Some(key), Some(generation)) = (self.page.entry_key(), self.page.generation) {
+            let result = match self.app.cache(&self.configured.settings) {
+                Ok(cache) => self.run_leased(&cache, generation, &key, limits).await,
+                Err(error) => Err(error),
+            };
+            match result {
+                Ok(outcome) => return outcome,
+                Err(error) => self.app.report_cache_error(&error),
+            }
+        }
+        let deadline = self.app.platform.monotonic() + limits.give_up;
+        let reply = self.ask(None, None, deadline).await;
+        self.outcome_of_reply(None, reply)
+    }
+
+    async fn run_leased(
+        &self,
+        cache: &Cache<P::Store>,
+        generation: Generation,
+        key: &str,
+        limits: LeaseLimits,
+    ) -> Result<Outcome, StoreError> {
+        let platform = &self.app.platform;
+        if let Some(failure) = self.gate(cache).await?.and_then(|gate| self.closed_by(gate)) {
+            return Ok(Outcome::Failed(failure));
+        }
+        let lease = Lease { store: &**cache.store(), clock: platform, key, limits };
+        let deadline = platform.monotonic() + limits.lease + limits.give_up;
+        let is_usable =
+            |record: &Record| self.page.query.use_cache && cache::is_usable(record, platform.system());
+        Ok(match lease.acquire(is_usable, deadline).await? {
+            Acquisition::Usable(record) => self.outcome_of_record(record, ContentSource::Stored),
+            Acquisition::Elsewhere(record) => self.outcome_of_record(record, ContentSource::Elsewhere),
+            Acquisition::TimedOut => Outcome::Failed(UpstreamFailure::Timeout.into()),
+            Acquisition::Acquired(held, record) => {
+                self.run_as_holder(cache, generation, &lease, held, record.as_ref()).await
+            }
+        })
+    }
+
+    /// Asks GitHub, writes the outcome, and releases the lease.
+    async fn run_as_holder(
+        &self,
+        cache: &Cache<P::Store>,
+        generation: Generation,
+        lease: &Lease<'_, P::Store, P>,
+        held: HeldLease,
+        record: Option<&Record>,
+    ) -> Outcome {
+        let stored = record.and_then(|record| record.content.as_ref());
+        let reply = self.ask(Some(cache), stored, held.since + lease.limits.give_up).await;
+        let outcome = self.outcome_of_reply(stored, reply);
+        // After L another process may hold the lease, and a write would end that lease.
+        if lease.is_live(held)
+            && let Err(error) = self.store(cache, generation, lease.key, record, &outcome).await
+        {
+            self.app.report_cache_error(&error);
+        }
+        if let Err(error) = lease.release(held).await {
+            self.app.report_cache_error(&error);
+        }
+        outcome
+    }
+
+    /// The outcome that another process wrote.
+    fn outcome_of_record(&self, record: Record, source: ContentSource) -> Outcome {
+        let is_fresh = |content: &Content| self.app.platform.system() < content.fresh_until;
+        match (record.content, record.failure) {
+            (Some(content), None) => Outcome::Content(Rc::new(content), source),
+            (Some(content), Some(_)) if source == ContentSource::Stored && is_fresh(&content) => {
+                Outcome::Content(Rc::new(content), source)
+            }
+            (_, Some(failure)) => Outcome::Failed(PageFailure::from_record(&failure)),
+            (None, None) => Outcome::Failed(UpstreamFailure::Invalid.into()),
+        }
+    }
+
+    /// Waits for a permit, then asks GitHub if the rate-limit gate is open. `stored` is the stored page.
+    async fn ask(
+        &self,
+        cache: Option<&Cache<P::Store>>,
+        stored: Option<&Content>,
+        deadline: Duration,
+    ) -> Result<Reply, PageFailure> {
+        let (permit, store) = self.permit(cache.map(|cache| &**cache.store()), deadline).await;
+        let Some(permit) = permit else { return Err(UpstreamFailure::Timeout.into()) };
+        let gate = match cache {
+            Some(cache) => self.gate(cache).await.unwrap_or_else(|error| {
+                self.app.report_cache_error(&error);
+                None
+            }),
+            None => None,
+        };
+        let reply = match gate.and_then(|gate| self.closed_by(gate)) {
+            Some(failure) => Err(failure),
+            None => {
+                let reply = self.send(stored, deadline).await;
+                self.update_gate(cache, gate, reply).await
+            }
+        };
+        if let Err(error) = permit.release(store).await {
+            self.app.report_cache_error(&error);
+        }
+        reply
+    }
+
+    /// A permit, and the store that it is in. If the store fails, only the permits of this instance count.
+    async fn permit<'s>(
+        &self,
+        store: Option<&'s P::Store>,
+        deadline: Duration,
+    ) -> (Option<Permit<'_>>, Option<&'s P::Store>) {
+        let (platform, settings) = (&self.app.platform, &self.configured.settings);
+        let period = LeaseLimits::for_timeout(settings.upstream_timeout).lease;
+        let limit = settings.upstream_concurrency;
+        match self.app.permits.acquire(platform, store, limit, period, deadline).await {
+            Ok(permit) => (permit, store),
+            Err(error) => {
+                self.app.report_cache_error(&error);
+                let permit = self.app.permits.acquire(platform, None::<&P::Store>, limit, period, deadline);
+                (permit.await.unwrap_or_default(), None)
+            }
+        }
+    }
+
+    async fn send(&self, stored: Option<&Content>, deadline: Duration) -> Reply {
+        // A request that bypasses the cache gets the whole page, not a 304.
+        let has_usable_validator = |content: &&Content| {
+            self.page.query.use_cache && content.credential == self.configured.credential
+        };
+        let validator = stored.filter(has_usable_validator).and_then(|content| content.validator.as_deref());
+        let client = Client {
+            platform: &self.app.platform,
+            settings: &self.configured.settings,
+            observer: self,
+            username: &self.page.username,
+            query: self.page.query,
+        };
+        client.list_gists(validator, deadline).await
+    }
+
+    async fn gate(&self, cache: &Cache<P::Store>) -> Result<Option<Gate>, StoreError> {
+        Gate::read(&**cache.store(), self.configured.credential).await
+    }
+
+    /// The failure of requests that find `gate` closed; `None` if it is open.
+    fn closed_by(&self, gate: Gate) -> Option<PageFailure> {
+        gate.is_closed(self.app.platform.system()).then_some(match gate.reason {
+            GateReason::RateLimit => {
+                PageFailure { failure: UpstreamFailure::RateLimited { wait: None }, until: gate.until }
+            }
+            GateReason::Credential => UpstreamFailure::Unauthorized.into(),
+        })
+    }
+
+    /// Closes or opens the rate-limit gate as the reply demands. `gate` is its present record.
+    async fn update_gate(
+        &self,
+        cache: Option<&Cache<P::Store>>,
+        gate: Option<Gate>,
+        reply: Reply,
+    ) -> Result<Reply, PageFailure> {
+        let now = self.app.platform.system();
+        let (closed, reply) = match reply {
+            Reply::Failed(failure @ UpstreamFailure::RateLimited { wait }) => {
+                let closed = Gate::rate_limited(now, wait, gate);
+                (Some(closed), Err(PageFailure { failure, until: closed.until }))
+            }
+            Reply::Failed(failure @ UpstreamFailure::Unauthorized) if self.configured.credential != 0 => {
+                let fields = [("setting", "github_token"), ("status", "401")];
+                self.app.log(Level::Error, "GitHub refused the token; replace the token", &fields);
+                (Some(Gate::credential_refused(now)), Err(failure.into()))
+            }
+            Reply::Failed(failure @ UpstreamFailure::NoSuchUser) => {
+                (None, Err(PageFailure { failure, until: now + ABSENT_TTL }))
+            }
+            Reply::Failed(failure) => return Err(failure.into()),
+            Reply::Page(_) | Reply::NotModified => (None, Ok(reply)),
+        };
+        if let Some(store) = cache.map(|cache| &**cache.store()) {
+            let credential = self.configured.credential;
+            let written = match (closed, gate) {
+                (Some(closed), _) => closed.write(store, credential).await,
+                (None, Some(_)) => Gate::clear(store, credential).await,
+                (None, None) => Ok(()),
+            };
+            if let Err(error) = written {
+                self.app.report_cache_error(&error);
+            }
+        }
+        reply
+    }
+
+    /// The outcome of GitHub's reply. `stored` is the page that a 304 confirms.
+    fn outcome_of_reply(&self, stored: Option<&Content>, reply: Result<Reply, PageFailure>) -> Outcome {
+        let platform = &self.app.platform;
+        let now = Duration::from_millis(millis(platform.system()));
+        let fresh_until = now + freshness::jittered(self.configured.settings.cache_ttl, platform.random());
+        let credential = self.configured.credential;
+        match (reply, stored) {
+            (Ok(Reply::Page(page)), _) => {
+                let content = Content {
+                    body: page.listing.body,
+                    stored_at: now,
+                    fresh_until,
+                    validator: page.validator,
+                    credential,
+                    etag: page.listing.etag,
+                    count: page.listing.count,
+                    has_next: page.relations.next,
+                    has_prev: page.relations.prev,
+                };
+                Outcome::Content(Rc::new(content), ContentSource::Fetched)
+            }
+            (Ok(Reply::NotModified), Some(stored)) => {
+                let content = Content { stored_at: now, fresh_until, credential, ..stored.clone() };
+                Outcome::Content(Rc::new(content), ContentSource::Revalidated)
+            }
+            (Ok(Reply::NotModified), None) => Outcome::Failed(UpstreamFailure::Invalid.into()),
+            (Ok(Reply::Failed(failure)), _) => Outcome::Failed(failure.into()),
+            (Err(failure), _) => Outcome::Failed(failure),
+        }
+    }
+
+    /// Writes the outcome, also if it is a failure: processes that wait for the lease look for a new revision.
+    async fn store(
+        &self,
+        cache: &Cache<P::Store>,
+        generation: Generation,
+        key: &str,
+        before: Option<&Record>,
+        outcome: &Outcome,
+    ) -> Result<(), StoreError> {
+        let platform = &self.app.platform;
+        let change = match outcome {
+            Outcome::Content(content, _) => {
+                cache.put(platform, generation, key, before, Some(content), None).await?
+            }
+            Outcome::Failed(failure) => {
+                let record = failure.to_record(platform.system());
+                if failure.failure == UpstreamFailure::NoSuchUser {
+                    cache.put_absent(platform, generation, &self.page.user, record).await?;
+                }
+                let kept =
+                    before.and_then(|record| record.content.as_ref()).filter(|_| !failure.drops_entry());
+                cache.put(platform, generation, key, before, kept, Some(record)).await?
+            }
+        };
+        if matches!(outcome, Outcome::Content(..)) && !self.page.query.use_cache {
+            // The request bypassed a remembered 404 and has found that the user exists.
+            cache.remove_absent(generation, &self.page.user).await?;
+        }
+        if change != 0 {
+            self.app.tallies.add(generation, Tally { size: change, ..Tally::default() });
+        }
+        Ok(())
+    }
+}
+
+impl<P: Platform> Observer for FetchTask<P> {
+    fn exchanged(&self, result: Result<&FetchResponse, &FetchError>) {
+        let status = match result {
+            Ok(response) if (100..600).contains(&response.status) => GitHubStatus::Code(response.status),
+            Err(FetchError::Timeout) => GitHubStatus::Timeout,
+            Ok(_) | Err(_) => GitHubStatus::Error,
+        };
+        self.app.stats.add(Counter::GitHub(status), 1);
+        if let Some(remaining) = result.ok().and_then(answer::remaining) {
+            self.app.stats.set_rate_limit_remaining(remaining);
+        }
+    }
+
+    fn failed(&self, reason: &str) {
+        let fields = [("user", self.page.username.as_asked()), ("reason", reason)];
+        self.app.log_throttled(Level::Warn, "github", "request to GitHub failed", &fields);
+    }
+}

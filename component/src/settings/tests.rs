@@ -1,0 +1,136 @@
+//! Reading settings: defaults, bounds, and errors that name the setting.
+
+use super::*;
+use std::collections::HashMap;
+
+struct Given(HashMap<&'static str, String>);
+
+impl Configuration for Given {
+    fn setting(&self, name: &str) -> Result<Option<String>, String> {
+        Ok(self.0.get(name).cloned())
+    }
+}
+
+fn read(given: &[(&'static str, &str)]) -> Result<Settings, SettingsError> {
+    Settings::read(&Given(given.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()))
+}
+
+fn refused(name: &'static str, value: &str) {
+    let error = read(&[(name, value)]).expect_err(value);
+    assert_eq!(error.setting, name, "{value:?}");
+    let shown = error.to_string().contains(value);
+    assert!(!shown || !name.ends_with("_token"), "{error} shows a secret");
+}
+
+#[test]
+fn nothing_set_is_the_default_and_so_is_empty() {
+    for given in [&[][..], &[("cache_ttl", ""), ("github_api_url", ""), ("github_token", "")]] {
+        let settings = read(given).unwrap();
+        assert_eq!(settings.github, Origin { https: true, authority: "api.github.com".into() });
+        assert_eq!(settings.cache_ttl, Duration::from_secs(300));
+        assert_eq!(settings.upstream_timeout, Duration::from_secs(10));
+        assert_eq!(settings.upstream_concurrency, 20);
+        assert_eq!(settings.github_token, None);
+        assert_eq!(settings.cors_allow_origin.as_deref(), Some("*"));
+        assert_eq!((settings.cache_store.as_str(), settings.credential()), ("default", 0));
+    }
+}
+
+#[test]
+fn an_empty_origin_switches_cors_off() {
+    assert_eq!(read(&[("cors_allow_origin", "")]).unwrap().cors_allow_origin, None);
+}
+
+#[test]
+fn origins_are_scheme_host_and_port() {
+    for (value, https, authority) in [
+        ("http://127.0.0.1:8099", false, "127.0.0.1:8099"),
+        ("HTTPS://GitHub.Example/", true, "github.example"),
+        ("http://[::1]:80", false, "[::1]:80"),
+    ] {
+        let origin = read(&[("github_api_url", value)]).unwrap().github;
+        assert_eq!(origin, Origin { https, authority: authority.into() });
+    }
+}
+
+#[test]
+fn what_does_not_parse_is_refused_by_name() {
+    for value in [
+        "github.com",
+        "ftp://x.example",
+        "http://",
+        "http://a b",
+        "http://u@h.example",
+        "http://h.example/p",
+        "http://h.example?q",
+        "http://h.example:0",
+        "http://h.example:65536",
+        "http://h.example:8x",
+        "http://[::1",
+        "http://h.example:",
+        "http://h.example\r\nx: y",
+    ] {
+        refused("github_api_url", value);
+    }
+    for value in ["0", "-1", "5m", "1.5", "+5", "99999999999999999999999"] {
+        refused("cache_ttl", value);
+    }
+    for value in ["api", "//x", "/a/../b", "/a b"] {
+        refused("github_api_path", value);
+    }
+    for value in ["0", "1001", "many"] {
+        refused("upstream_concurrency", value);
+    }
+    for value in ["0.01", "301", "1e2", "inf", "ten"] {
+        refused("upstream_timeout", value);
+    }
+    for name in ["github_token", "admin_token"] {
+        refused(name, "line\nbreak");
+        refused(name, "two words");
+    }
+    refused("cors_allow_origin", "a\r\nb");
+    refused("pod_name", &"x".repeat(MAX_VALUE + 1));
+}
+
+#[test]
+fn a_secret_is_compared_whole_and_never_shown() {
+    let token = read(&[("admin_token", "s3cret")]).unwrap().admin_token.unwrap();
+    assert!(token.matches(b"s3cret"));
+    for other in ["", "s3cre", "s3crets", "S3cret"] {
+        assert!(!token.matches(other.as_bytes()), "{other}");
+    }
+    assert!(!format!("{token:?}").contains("s3cret"));
+}
+
+#[test]
+fn each_token_has_its_own_credential() {
+    let of = |token| read(&[("github_token", token)]).unwrap().credential();
+    assert_ne!(of("a"), of("b"));
+    assert_ne!(of("a"), 0);
+    assert_eq!(of("a"), of("a"));
+}
+
+#[test]
+fn exactly_the_settings_of_the_table_are_read() {
+    struct Recorded(std::cell::RefCell<Vec<String>>);
+
+    impl Configuration for Recorded {
+        fn setting(&self, name: &str) -> Result<Option<String>, String> {
+            self.0.borrow_mut().push(name.to_owned());
+            Ok(None)
+        }
+    }
+
+    let recorded = Recorded(std::cell::RefCell::default());
+    Settings::read(&recorded).unwrap();
+    let table: Vec<_> = table::ALL.iter().map(|setting| setting.name).collect();
+    assert_eq!(recorded.0.into_inner(), table);
+}
+
+#[test]
+fn what_the_table_calls_secret_is_never_shown() {
+    for setting in table::ALL.iter().filter(|setting| setting.secret) {
+        let settings = read(&[(setting.name, "s3cret")]).unwrap();
+        assert!(!format!("{settings:?}").contains("s3cret"), "{}", setting.name);
+    }
+}
