@@ -16,15 +16,15 @@ use crate::singleflight::call::Group;
 use crate::upstream::outcome::Outcome;
 use crate::upstream::permits::Permits;
 
-/// The state of one instance.
+/// The state of one instance, which all of its requests share.
 pub struct App<P: Platform> {
-    /// The interfaces to the host.
+    /// The interfaces to the host, or to a test.
     pub platform: P,
-    /// The counters of the metrics.
+    /// The counters of `/metrics`, written to `metrics_store`.
     pub stats: Stats,
-    /// The counters of `/cache/stats`.
+    /// The counters of `/cache/stats`, written to `cache_store`.
     pub tallies: PendingTallies,
-    /// The page fetches in flight.
+    /// The singleflight calls of the page fetches in flight.
     pub(crate) fetches: Rc<Group<P, Outcome>>,
     pub(crate) permits: Permits,
     configured: OnceCell<Result<Rc<Configured>, SettingsError>>,
@@ -168,7 +168,7 @@ impl<P: Platform> App<P> {
         AfterResponse(None)
     }
 
-    /// Writes the pending counts now.
+    /// Writes all pending counts now. Failures are logged.
     pub(crate) async fn flush(&self) {
         let Ok(configured) = self.configured() else { return };
         if let Err(error) = self.flush_tallies(configured).await {
@@ -213,13 +213,13 @@ impl<P: Platform> App<P> {
 pub struct AfterResponse<P: Platform>(Option<Rc<App<P>>>);
 
 impl<P: Platform> AfterResponse<P> {
-    /// Whether there is no work.
+    /// Whether there is no work, so that no task is needed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Does the work.
+    /// Does the work: writes the instance's first counts.
     pub async fn run(self) {
         if let Some(app) = self.0 {
             app.flush().await;

@@ -38,7 +38,7 @@ pub type Pairs = Vec<(String, Option<Vec<u8>>)>;
 
 /// The stores that the host grants, by name.
 pub trait Stores {
-    /// An open store.
+    /// An open store, which stays open until it is dropped.
     type Store: Store;
     /// Opens the store called `name`.
     ///
@@ -47,14 +47,14 @@ pub trait Stores {
     fn open(&self, name: &str) -> Result<Self::Store, StoreError>;
 }
 
-/// Why a store operation failed.
+/// Why an operation on a store failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreError {
     /// The host knows no store of that name.
     NoSuchStore,
     /// The host does not grant that store to this component.
     AccessDenied,
-    /// The store's own message.
+    /// Another error, in the store's own words.
     Other(String),
 }
 
@@ -81,14 +81,14 @@ pub trait Fetch {
     ) -> impl Future<Output = Result<FetchResponse, FetchError>>;
 }
 
-/// An outgoing `GET`.
+/// A `GET` to another server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchRequest<'a> {
     /// Whether the scheme is `https`; else it is `http`.
     pub https: bool,
-    /// `host` or `host:port`.
+    /// The server: `host` or `host:port`.
     pub authority: &'a str,
-    /// Path and query, percent-encoded.
+    /// The target in origin form: path and query, percent-encoded.
     pub path: &'a str,
     /// Field names in lower case, with their values.
     pub headers: &'a [(&'static str, String)],
@@ -97,11 +97,11 @@ pub struct FetchRequest<'a> {
 /// The response to a [`FetchRequest`], whatever its status.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FetchResponse {
-    /// The status code.
+    /// The status code, which may be any number.
     pub status: u16,
     /// Field names as the platform gives them, with the values as received.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The complete body.
+    /// The complete body, without transfer coding.
     pub body: Vec<u8>,
 }
 
@@ -134,20 +134,20 @@ impl std::fmt::Display for FetchError {
 pub trait Clock {
     /// Time since an arbitrary fixed moment. Never decreases.
     fn monotonic(&self) -> Duration;
-    /// Time since the Unix epoch.
+    /// The current time since the Unix epoch.
     fn system(&self) -> Duration {
         self.system_at(self.monotonic())
     }
     /// Time since the Unix epoch at `moment`, a monotonic time of less than a second ago. A caller that already has
     /// the monotonic time saves one host call.
     fn system_at(&self, moment: Duration) -> Duration;
-    /// Completes after `duration`.
+    /// A future that completes after `duration`.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static;
 }
 
 /// A source of unpredictable numbers, for generation tokens, revisions and jitter.
 pub trait Random {
-    /// 64 unpredictable bits.
+    /// A number of 64 unpredictable bits.
     fn random(&self) -> u64;
 }
 
@@ -156,7 +156,7 @@ pub trait Configuration {
     /// The value of the setting `name`; `None` if it is not set.
     ///
     /// # Errors
-    /// The source's own message.
+    /// Why the source cannot be read, in its own words.
     fn setting(&self, name: &str) -> Result<Option<String>, String>;
 }
 
@@ -169,9 +169,9 @@ pub trait Spawn {
 /// Signals that one request's task sends to another's. A Rust waker does not work between two component-model tasks,
 /// so each platform provides its own way.
 pub trait Notify {
-    /// Notifies when it is dropped.
+    /// The sender: dropping it is the signal.
     type Notifier: 'static;
-    /// Completes when the notifier is dropped.
+    /// The receiver: completes when the sender is dropped.
     type Notified: Future<Output = ()> + 'static;
     /// A notifier, and the future that waits for it.
     fn notification(&self) -> (Self::Notifier, Self::Notified);
@@ -180,15 +180,15 @@ pub trait Notify {
 /// The severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Normal operation.
+    /// The line describes normal operation.
     Info,
     /// The service copes, but an operator should look at the cause.
     Warn,
-    /// An operator has to act.
+    /// The service does not work as intended until an operator acts.
     Error,
 }
 
-/// The log's output.
+/// The output of the log.
 pub trait Log {
     /// Writes `line`, which has no line break, as it is.
     fn log(&self, line: &str);

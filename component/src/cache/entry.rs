@@ -50,7 +50,7 @@ pub struct Content {
     pub stored_at: Duration,
     /// Until when the page is answered without asking GitHub, since the Unix epoch.
     pub fresh_until: Duration,
-    /// GitHub's `ETag` of the page.
+    /// GitHub's `ETag` of the page, which revalidates the page.
     pub validator: Option<String>,
     /// The hash of the credential that obtained `validator`; 0 stands for none.
     pub credential: u64,

@@ -12,7 +12,7 @@ const JITTER_PERMILLE: u64 = 100;
 /// How a stored entry may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Freshness {
-    /// It is answered.
+    /// It is answered without asking GitHub.
     Fresh,
     /// It is answered, and refreshed in the background.
     StaleWhileRevalidate,

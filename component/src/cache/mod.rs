@@ -1,4 +1,5 @@
-//! The cache of pages in a key-value store: generations, lookups and writes.
+//! The cache of pages in a key-value store: generations, lookups and writes. Its functions fail only if the store does;
+//! a value that cannot be decoded counts as missing.
 
 pub mod entry;
 pub mod freshness;
@@ -33,21 +34,21 @@ const ELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause between two looks for the first generation.
 const ELECTION_PAUSE: Duration = Duration::from_millis(20);
 
-/// The cache in one store.
+/// The cache, which is in one store and shared by all instances that use that store.
 #[derive(Debug)]
 pub struct Cache<S> {
     store: Rc<S>,
     rings: Rings,
 }
 
-/// The result of a lookup.
+/// The result of [`Cache::look_up`].
 #[derive(Debug)]
 pub enum Found {
-    /// The page is stored.
+    /// The page is stored, and may be used as its freshness says.
     Content(Content, Freshness),
     /// GitHub knows no such user. The time, since the Unix epoch, is when this expires.
     Absent(Duration),
-    /// Nothing usable is stored.
+    /// Neither the page nor the user's absence is stored.
     Nothing,
 }
 

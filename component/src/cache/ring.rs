@@ -11,7 +11,7 @@ use crate::ports::{Store, StoreError};
 /// The capacity of [`Ring::Negative`].
 const NEGATIVE_CAPACITY: u64 = 1024;
 
-/// Both rings of a store.
+/// The two rings of a store, with their capacities.
 #[derive(Debug, Clone, Copy)]
 pub struct Rings {
     /// The capacity of [`Ring::Entries`].
@@ -21,7 +21,7 @@ pub struct Rings {
 /// A record that a ring removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Displaced {
-    /// The record's key.
+    /// The key that the record had.
     pub key: String,
     /// Whether the record had a page.
     pub had_content: bool,

@@ -27,7 +27,7 @@ impl Ring {
     }
 }
 
-/// A slot of a ring.
+/// A slot of a ring: the place of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     /// The ring that the slot belongs to.

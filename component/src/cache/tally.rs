@@ -17,7 +17,7 @@ pub struct Tally {
     pub hits: i64,
     /// Requests that had to ask GitHub, without those that bypass the cache.
     pub misses: i64,
-    /// Stored pages.
+    /// Pages that are stored.
     pub size: i64,
 }
 
@@ -83,7 +83,7 @@ impl PendingTallies {
         }
     }
 
-    /// Whether nothing is pending.
+    /// Whether there is nothing to flush.
     pub fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
     }

@@ -17,7 +17,7 @@ pub const MAX_GUESSED_WAIT: u32 = 900;
 /// How many bytes of an error's body are searched for a rate-limit message.
 const MAX_MESSAGE: usize = 64 * 1024;
 
-/// The kinds of answers.
+/// What an answer of GitHub's means for a request for gists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// 200: the body is JSON, and should be a list of gists.
@@ -28,7 +28,7 @@ pub enum Answer {
     Failed(UpstreamFailure),
 }
 
-/// Why GitHub sent no page.
+/// Why there is no page from GitHub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UpstreamFailure {
     /// GitHub knows no such user: 404.
@@ -45,7 +45,7 @@ pub enum UpstreamFailure {
     Gone(u16),
     /// GitHub finds the request invalid: 422.
     Unprocessable,
-    /// Any other status.
+    /// The status has no variant of its own.
     Status(u16),
     /// The answer is not valid HTTP, not a list of gists, or too long.
     Invalid,

@@ -17,18 +17,18 @@ use crate::settings::Settings;
 /// GitHub's reply to a request for gists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// A page of gists.
+    /// A page of gists (200).
     Page(Box<FetchedPage>),
     /// The page of the validator is still current (304).
     NotModified,
-    /// No page, and why.
+    /// There is no page, and why.
     Failed(UpstreamFailure),
 }
 
 /// A page as GitHub sent it, in our form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedPage {
-    /// The gists.
+    /// The gists, transformed into our body.
     pub listing: Listing,
     /// Which neighbours of the page GitHub's `Link` names.
     pub relations: Relations,
@@ -46,15 +46,15 @@ pub trait Observer {
 
 /// A request for one page of a user's gists.
 pub struct Client<'a, P, O> {
-    /// Sends the request.
+    /// Sends the requests and measures the deadline.
     pub platform: &'a P,
     /// Where GitHub is, and what to send.
     pub settings: &'a Settings,
-    /// Is told about every exchange.
+    /// Learns about every exchange.
     pub observer: &'a O,
-    /// Whose gists.
+    /// The user whose gists are requested.
     pub username: &'a Username,
-    /// Which page.
+    /// The page that is requested. `use_cache` has no effect here.
     pub query: GistQuery,
 }
 

@@ -38,19 +38,19 @@ const STATUSES: [u16; 12] = [200, 304, 307, 401, 404, 405, 422, 429, 500, 502, 5
 /// A counter. A histogram has one for each bucket, and one for its sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Counter {
-    /// `http_requests_total`, by status.
+    /// `http_requests_total`, by endpoint, method and status.
     Requests(Endpoint, Method, u16),
     /// `http_request_duration_seconds_bucket`, not cumulative, by the index in [`BOUNDS`].
     Bucket(Endpoint, Method, u8),
     /// `http_request_duration_seconds_sum`, in microseconds.
     Micros(Endpoint, Method),
-    /// `github_api_requests_total`, by outcome.
+    /// `github_api_requests_total`, by the outcome of the exchange.
     GitHub(GitHubStatus),
     /// `cache_hits_total`: requests answered from the cache.
     Hits,
     /// `cache_misses_total`: requests that had to ask GitHub, bypasses included.
     Misses,
-    /// `cache_stale_served_total`, by reason.
+    /// `cache_stale_served_total`: stale entries answered, by reason.
     Stale(StaleReason),
     /// `cache_store_errors_total`: failures of the cache's store that a request survived.
     StoreErrors,
@@ -61,9 +61,9 @@ pub enum Counter {
 pub enum GitHubStatus {
     /// A response with this status, 100 to 599.
     Code(u16),
-    /// No response in time.
+    /// There was no response in time.
     Timeout,
-    /// No valid response.
+    /// There was no valid response.
     Error,
 }
 
@@ -157,7 +157,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The metrics as text.
+    /// The metrics in Prometheus's text format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
         let mut out = Exposition(String::with_capacity(4096));

@@ -31,7 +31,7 @@ const ACTIVE_SEQUENCE: &str = "metric:active:seq";
 /// The key of GitHub's remaining requests.
 const REMAINING: &str = "metric:rate-limit-remaining";
 
-/// What an instance counts.
+/// The counts of one instance, and what it has written of them.
 #[derive(Debug, Default)]
 pub struct Stats {
     /// Counts that are not written yet.
@@ -70,7 +70,7 @@ impl Stats {
         ActiveGuard(self)
     }
 
-    /// Adds `count` to a counter.
+    /// Adds `count` to a counter in memory. Saturates.
     pub fn add(&self, counter: Counter, count: u64) {
         let mut counters = self.counters.borrow_mut();
         let sum = counters.entry(counter).or_default();

@@ -24,10 +24,10 @@ use crate::upstream::gate::{Gate, GateReason};
 use crate::upstream::outcome::{ContentSource, Outcome};
 use crate::upstream::permits::Permit;
 
-/// A page to fetch.
+/// What a fetch needs to know about the page.
 #[derive(Debug, Clone)]
 pub(super) struct PageFetch {
-    /// Whose gists.
+    /// The user whose gists are on the page.
     pub(super) username: Username,
     /// The name in lower case, as keys contain it.
     pub(super) user: Rc<str>,
@@ -109,7 +109,7 @@ fn join<P: Platform>(
     (call, false)
 }
 
-/// The leader's task.
+/// The task of a singleflight call's leader.
 struct FetchTask<P: Platform> {
     app: Rc<App<P>>,
     configured: Rc<Configured>,

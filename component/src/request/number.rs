@@ -111,9 +111,9 @@ impl Bounded {
 /// The side on which an integer is out of its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutOfRange {
-    /// It is below 1.
+    /// The integer is below 1.
     Low,
-    /// It is above 100.
+    /// The integer is above 100.
     High,
 }
 
@@ -131,7 +131,7 @@ impl Page {
     /// The last page that a client may ask for.
     pub const LAST: Self = Self(Bounded(Bounded::MAX));
 
-    /// Page `number`.
+    /// The page with this number.
     ///
     /// # Errors
     /// [`OutOfRange`] if `number` is not in 1 to 100.
@@ -159,7 +159,7 @@ impl PerPage {
     /// 30 gists, GitHub's default.
     pub const DEFAULT: Self = Self(Bounded(30));
 
-    /// Pages of `number` gists.
+    /// A page size of `number` gists.
     ///
     /// # Errors
     /// [`OutOfRange`] if `number` is not in 1 to 100.

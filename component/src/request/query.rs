@@ -11,11 +11,11 @@ use crate::request::violation::{Parameter, Violation, ViolationKind};
 /// The parameters of a request for gists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GistQuery {
-    /// `page`; by default the first.
+    /// The number of the page; by default the first.
     pub page: Page,
-    /// `per_page`; by default 30.
+    /// The page size; by default 30.
     pub per_page: PerPage,
-    /// `use_cache`; by default true. With `false`, GitHub is asked even if a fresh entry is stored.
+    /// Whether a stored page may be answered; by default it may. `use_cache=false` asks GitHub in any case.
     pub use_cache: bool,
 }
 

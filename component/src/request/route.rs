@@ -147,24 +147,24 @@ impl Endpoint {
 /// The operation that answers a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// `GET /` and `GET /health`.
+    /// `GET /` and `GET /health`: liveness.
     Health,
-    /// `GET /ready`.
+    /// `GET /ready`: readiness, which depends on the settings.
     Ready,
-    /// `GET /{username}` and `GET /users/{username}/gists`.
+    /// `GET /{username}` and `GET /users/{username}/gists`: a page of gists.
     Gists {
         /// The name, percent-decoded and not validated yet. Not empty, without a slash.
         name: Cow<'a, str>,
     },
-    /// `GET /cache/stats`.
+    /// `GET /cache/stats`: hits, misses and size of the cache.
     CacheStats,
-    /// `DELETE /cache`.
+    /// `DELETE /cache`: ends the current generation of the cache.
     ClearCache,
-    /// `GET /metrics`.
+    /// `GET /metrics`: the service's metrics as Prometheus text.
     Metrics,
-    /// `GET /openapi.json`.
+    /// `GET /openapi.json`: the description of the API.
     OpenApi,
-    /// `GET /docs`.
+    /// `GET /docs`: a page that shows the description.
     Docs,
 }
 

@@ -28,7 +28,7 @@ pub enum UsernameError {
 }
 
 impl Username {
-    /// Validates `name`, which is percent-decoded.
+    /// Validates `name`, which callers have percent-decoded.
     ///
     /// # Errors
     /// [`UsernameError::TooLong`] before [`UsernameError::CannotExist`].

@@ -7,13 +7,13 @@ use crate::request::username;
 /// The parameter that a violation is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parameter {
-    /// `{username}` in the path.
+    /// The path parameter `username`.
     Username,
-    /// `page` in the query.
+    /// The query parameter `page`.
     Page,
-    /// `per_page` in the query.
+    /// The query parameter `per_page`.
     PerPage,
-    /// `use_cache` in the query.
+    /// The query parameter `use_cache`.
     UseCache,
 }
 
@@ -29,7 +29,7 @@ impl Parameter {
     }
 }
 
-/// How a parameter is invalid.
+/// The kinds of violations that FastAPI distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ViolationKind {
     /// A name has more than 39 characters.
@@ -88,12 +88,12 @@ impl ViolationKind {
     }
 }
 
-/// An invalid parameter.
+/// A violation: one parameter of the request is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which parameter.
+    /// The parameter that is invalid.
     pub parameter: Parameter,
-    /// How it is invalid.
+    /// The rule that it violates.
     pub kind: ViolationKind,
     /// The value, decoded. Its length is bounded by the host's limit of a request's head.
     pub input: String,

@@ -47,11 +47,11 @@ pub fn cache_control(lifetime: u64) -> String {
 /// Why the cache forwarded the request to GitHub: `fwd` (RFC 9211, 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Forwarded {
-    /// The page was not stored.
+    /// The page was not stored: `uri-miss`.
     UriMiss,
-    /// The stored page was stale.
+    /// The stored page was stale: `stale`.
     Stale,
-    /// The client bypassed the cache with `use_cache=false`.
+    /// The client bypassed the cache with `use_cache=false`: `bypass`.
     Bypass,
 }
 
@@ -66,12 +66,12 @@ pub enum Detail {
     Timeout,
     /// GitHub cannot be reached, or sent an error or an invalid answer.
     UpstreamError,
-    /// GitHub refuses our credential.
+    /// GitHub refuses the token in the settings.
     Unauthorized,
 }
 
 impl Detail {
-    /// The value in the header.
+    /// The value as the header contains it.
     pub const fn token(self) -> &'static str {
         match self {
             Self::Revalidating => "revalidating",
@@ -90,7 +90,7 @@ pub enum CacheStatus {
     Hit {
         /// The remaining freshness in seconds, negative if the entry is stale; `None` for a remembered 404.
         ttl: Option<i64>,
-        /// Additional information.
+        /// Why the cache answered as it did, if that needs explaining.
         detail: Option<Detail>,
     },
     /// The request was forwarded to GitHub.
@@ -99,11 +99,11 @@ pub enum CacheStatus {
         reason: Forwarded,
         /// GitHub's status, if it differs from the status of the answer.
         status: Option<u16>,
-        /// Whether the answer was stored.
+        /// Whether the cache stored the answer.
         stored: bool,
         /// Whether the answer comes from a request to GitHub that another client caused.
         collapsed: bool,
-        /// Additional information.
+        /// Why the cache answered as it did, if that needs explaining.
         detail: Option<Detail>,
     },
 }
@@ -186,62 +186,26 @@ mod tests {
 
     #[test]
     fn cache_status_has_the_forms_of_the_contract() {
-        use CacheStatus::{Forward, Hit};
-        let miss = Forward {
-            reason: Forwarded::UriMiss,
-            status: None,
-            stored: true,
-            collapsed: false,
-            detail: None,
+        use CacheStatus::Hit;
+        use Forwarded::{Bypass, Stale, UriMiss};
+        let forward = |reason, status, stored, collapsed, detail| CacheStatus::Forward {
+            reason,
+            status,
+            stored,
+            collapsed,
+            detail,
         };
+        let revalidating = Some(Detail::Revalidating);
+        let rate_limited = Some(Detail::RateLimited);
         for (status, expected) in [
             (Hit { ttl: Some(12), detail: None }, "gists; hit; ttl=12"),
-            (
-                Hit { ttl: Some(-3), detail: Some(Detail::Revalidating) },
-                "gists; hit; ttl=-3; detail=revalidating",
-            ),
+            (Hit { ttl: Some(-3), detail: revalidating }, "gists; hit; ttl=-3; detail=revalidating"),
             (Hit { ttl: None, detail: None }, "gists; hit"),
-            (miss, "gists; fwd=uri-miss; stored"),
-            (
-                Forward {
-                    reason: Forwarded::Stale,
-                    status: Some(304),
-                    stored: true,
-                    collapsed: false,
-                    detail: None,
-                },
-                "gists; fwd=stale; fwd-status=304; stored",
-            ),
-            (
-                Forward {
-                    reason: Forwarded::UriMiss,
-                    status: None,
-                    stored: false,
-                    collapsed: true,
-                    detail: None,
-                },
-                "gists; fwd=uri-miss; collapsed",
-            ),
-            (
-                Forward {
-                    reason: Forwarded::Bypass,
-                    status: None,
-                    stored: true,
-                    collapsed: false,
-                    detail: None,
-                },
-                "gists; fwd=bypass; stored",
-            ),
-            (
-                Forward {
-                    reason: Forwarded::UriMiss,
-                    status: None,
-                    stored: false,
-                    collapsed: false,
-                    detail: Some(Detail::RateLimited),
-                },
-                "gists; fwd=uri-miss; detail=rate-limited",
-            ),
+            (forward(UriMiss, None, true, false, None), "gists; fwd=uri-miss; stored"),
+            (forward(Stale, Some(304), true, false, None), "gists; fwd=stale; fwd-status=304; stored"),
+            (forward(UriMiss, None, false, true, None), "gists; fwd=uri-miss; collapsed"),
+            (forward(Bypass, None, true, false, None), "gists; fwd=bypass; stored"),
+            (forward(UriMiss, None, false, false, rate_limited), "gists; fwd=uri-miss; detail=rate-limited"),
         ] {
             assert_eq!(status.to_string(), expected);
         }

@@ -10,19 +10,19 @@ use crate::response::conditional::CacheStatus;
 /// An outcome that is neither 200 nor 304.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// No route has the path.
+    /// No route has the path: 404.
     NotFound,
-    /// The route does not support the method.
+    /// The route does not support the method: 405.
     MethodNotAllowed {
         /// The methods that it supports: the value of `Allow`.
         allow: &'static str,
     },
     /// The path of a route has an additional slash at its end.
     Redirect {
-        /// A relative reference to the path without that slash.
+        /// A relative reference to the path without that slash: the value of `Location`.
         location: String,
     },
-    /// Parameters are invalid: all violations.
+    /// Parameters are invalid, each with its violation: 422.
     Invalid(Vec<Violation>),
     /// GitHub knows no such user, or no user can have the name.
     UserNotFound {
@@ -70,7 +70,7 @@ impl From<Rejection> for Error {
 /// An error, and how the cache handled the request.
 #[derive(Debug)]
 pub struct Refusal {
-    /// What the client is told.
+    /// The error that the client gets.
     pub error: Error,
     /// The value of `Cache-Status`; `None` if the cache was not asked.
     pub cache_status: Option<CacheStatus>,
@@ -85,11 +85,11 @@ impl From<Error> for Refusal {
 /// What an [`Error`] looks like from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appearance<'e> {
-    /// The response's status code.
+    /// The status code of the response.
     pub status: u16,
     /// `detail` in the body. A 422 has it only in a problem document; otherwise its `detail` is the violations.
     pub detail: Cow<'e, str>,
-    /// The value of `Cache-Control`.
+    /// The value of `Cache-Control`: `no-store`, except for a remembered 404.
     pub cache_control: Cow<'static, str>,
     /// A header that this outcome requires.
     pub header: Option<(&'static str, Cow<'e, str>)>,

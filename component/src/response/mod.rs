@@ -17,28 +17,28 @@ use crate::request::query::GistQuery;
 use crate::request::route::Endpoint;
 use crate::response::conditional::CacheStatus;
 
-/// A response to a client.
+/// A response to a client, before the platform sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// The status and the headers.
+    /// The status, and what the headers depend on.
     pub head: Head,
     /// The body, without transfer coding.
     pub body: Body,
 }
 
-/// The body of a response.
+/// The bytes of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// There is no body: a 304.
     Empty,
-    /// A constant body.
+    /// A body that is part of the program.
     Fixed(&'static [u8]),
     /// A body that was built for this request.
     Owned(Vec<u8>),
 }
 
 impl Body {
-    /// The length in bytes.
+    /// The length in bytes, as `Content-Length` states it.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -48,7 +48,7 @@ impl Body {
         }
     }
 
-    /// Whether the length is 0.
+    /// Whether there are no bytes to send.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -89,7 +89,7 @@ pub struct GistsHead {
     pub etag: [u8; 16],
     /// The page's lifetime and age, in seconds: see [`lifetime`]. `None` if caches must not store the page.
     pub lifetime: Option<(u64, u64)>,
-    /// The value of `Cache-Status`.
+    /// How the cache handled the request.
     pub cache_status: CacheStatus,
     /// What the value of `Link` depends on.
     pub links: PageLinks,
@@ -104,9 +104,9 @@ pub struct PageLinks {
     pub name: String,
     /// The query as the client sent it.
     pub raw_query: String,
-    /// The parameters in it.
+    /// The parameters in that query.
     pub query: GistQuery,
-    /// Which neighbours exist.
+    /// Which neighbours the page has.
     pub relations: Relations,
 }
 
@@ -115,9 +115,9 @@ pub struct PageLinks {
 pub struct PlainHead {
     /// The value of `Content-Type`; empty if there is no body.
     pub content_type: &'static str,
-    /// The value of `Cache-Control`.
+    /// The value of `Cache-Control`: by default `no-store`.
     pub cache_control: Cow<'static, str>,
-    /// The value of `Content-Security-Policy`.
+    /// The value of `Content-Security-Policy`: by default [`NO_CONTENT_POLICY`].
     pub policy: &'static str,
     /// Whether the body's form depends on `Accept`.
     pub varies: bool,
@@ -171,7 +171,7 @@ impl Response {
 }
 
 impl Head {
-    /// The status code.
+    /// The status code of the response.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status

@@ -8,9 +8,9 @@ use crate::response::error::Error;
 /// The form of an error's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// FastAPI's `{"detail":…}`.
+    /// `{"detail":…}`, the form of FastAPI.
     Detail,
-    /// A problem document (RFC 9457).
+    /// A problem document, for clients that accept its media type (RFC 9457).
     Problem,
 }
 

@@ -49,12 +49,12 @@ pub struct Settings {
     pub pod_name: String,
 }
 
-/// An invalid setting.
+/// A setting is invalid or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsError {
-    /// The setting's name.
+    /// The name of the setting.
     pub setting: &'static str,
-    /// What the value must be.
+    /// What the value must be, to complete "must be …". It never contains the value.
     pub expected: String,
 }
 
@@ -70,7 +70,7 @@ impl std::error::Error for SettingsError {}
 const MAX_VALUE: usize = 4096;
 
 impl Settings {
-    /// Reads all settings.
+    /// Reads and parses all settings.
     ///
     /// # Errors
     /// The first setting that cannot be read or is invalid.

@@ -2,7 +2,7 @@
 //! table's copies: the variables in `spin.toml`, the list in README.md, `.env.example`, the variables of the artifact
 //! component, and the chart's list of secrets.
 
-/// A setting of the component.
+/// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
     /// Its name in `wasi:config`. The environment variable has the same name in upper case.

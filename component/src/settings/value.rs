@@ -21,7 +21,7 @@ pub struct Origin {
 pub struct Secret(String);
 
 impl Secret {
-    /// The value in clear text.
+    /// The value in clear text, to send it. It must not be logged.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

@@ -57,7 +57,7 @@ pub enum Acquisition {
     Elsewhere(Record),
     /// The caller holds the lease and must release it. The record is the one that the lease is for.
     Acquired(HeldLease, Option<Record>),
-    /// The deadline came first.
+    /// `deadline` came first.
     TimedOut,
 }
 
@@ -77,9 +77,9 @@ pub struct Lease<'a, S, C> {
     pub store: &'a S,
     /// The clock that measures F and L.
     pub clock: &'a C,
-    /// The record's key.
+    /// The key of the record.
     pub key: &'a str,
-    /// F and L.
+    /// The times F and L.
     pub limits: LeaseLimits,
 }
 

@@ -10,7 +10,7 @@ use crate::response::error::Error;
 /// A failure, and until when it applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageFailure {
-    /// What went wrong.
+    /// Why GitHub sent no page.
     pub failure: UpstreamFailure,
     /// Until when the absence of the user is remembered or the rate-limit gate is closed, since the Unix epoch. Zero for
     /// all other failures.

@@ -13,7 +13,7 @@ const CREDENTIAL_HOLD: Duration = Duration::from_secs(60);
 /// The first byte of every record. A record with another one counts as missing.
 const FORMAT: u8 = 1;
 
-/// Why the gate is closed.
+/// What closed the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GateReason {
     /// GitHub's rate limit, primary or secondary.
@@ -22,10 +22,10 @@ pub enum GateReason {
     Credential,
 }
 
-/// The record of a gate.
+/// The record of the gate of one credential, as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gate {
-    /// Why the gate was closed.
+    /// What closed the gate.
     pub reason: GateReason,
     /// Until when it is closed, since the Unix epoch.
     pub until: Duration,
@@ -63,12 +63,12 @@ impl Gate {
         now < self.until && self.until <= now + Duration::from_secs(answer::MAX_WAIT.into())
     }
 
-    /// Reads the record of `credential`.
+    /// Reads the record of `credential`. `None` if there is none, or if it has another format.
     pub async fn read<S: Store>(store: &S, credential: u64) -> Result<Option<Self>, StoreError> {
         Ok(store.get(&key(credential)).await?.and_then(|value| Self::decode(&value)))
     }
 
-    /// Writes the record of `credential`.
+    /// Writes this record for `credential`. All instances that share the store see it with their next read.
     pub async fn write<S: Store>(&self, store: &S, credential: u64) -> Result<(), StoreError> {
         store.set(&key(credential), &self.encode()).await
     }

@@ -19,7 +19,7 @@ pub enum Outcome {
 pub enum ContentSource {
     /// The store: another process had just written it.
     Stored,
-    /// GitHub sent it.
+    /// GitHub, which sent the whole page (200).
     Fetched,
     /// The store, after GitHub confirmed it (304).
     Revalidated,

@@ -15,7 +15,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The permits of one instance.
+/// The permits that one instance holds.
 #[derive(Debug, Default)]
 pub struct Permits {
     /// How many permits this instance holds. If it holds all of them, the store need not be asked.

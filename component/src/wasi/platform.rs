@@ -12,7 +12,7 @@ use crate::ports::{Clock, Configuration, Log, Notify, Random, Spawn};
 /// How long the difference between the clocks is cached. A request then needs one host call for both instead of two.
 const OFFSET_TTL: Duration = Duration::from_secs(1);
 
-/// The WASI platform.
+/// [`Platform`](crate::ports::Platform) on WASI; requests and stores are in modules of their own.
 #[derive(Default)]
 pub(super) struct Wasi {
     /// The system time minus the monotonic time, and the monotonic time when it was measured.

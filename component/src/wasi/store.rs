@@ -4,7 +4,7 @@ use super::bindings::wasi::keyvalue::{atomics, batch, store};
 use super::platform::Wasi;
 use crate::ports::{Pairs, Store, StoreError, Stores};
 
-/// An open bucket.
+/// An open bucket of the host's.
 pub(super) struct Bucket(store::Bucket);
 
 impl Stores for Wasi {

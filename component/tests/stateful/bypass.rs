@@ -1,4 +1,4 @@
-//! `use_cache=false`.
+//! Requests with `use_cache=false`, which bypass the cache.
 
 use crate::fake::{failure, page, run, seconds};
 
@@ -23,7 +23,7 @@ fn a_bypass_asks_and_stores() {
 }
 
 #[test]
-fn bypasses_at_once_are_one_question() {
+fn concurrent_bypasses_send_one_request() {
     run(async |world| {
         let (one, two) = (world.instance(), world.instance());
         one.get("/octocat").await;
@@ -43,7 +43,7 @@ fn a_bypass_never_answers_stale() {
         instance.get("/octocat").await;
         world.github(|_| failure(500, &[]));
         assert_eq!(instance.get("/octocat?use_cache=false").await.status, 502);
-        // The entry is as good as it was.
+        // The entry is still stored and fresh.
         assert!(instance.get("/octocat").await.is_hit());
         assert!(world.instance().get("/octocat").await.is_hit());
     });

@@ -1,4 +1,4 @@
-//! Counting: exact within a second, and no write while anybody waits.
+//! Counters: exact after a second, and never written while a request waits.
 
 use crate::fake::{StoreCalls, TestRequest, failure, millis, page, run, seconds};
 
@@ -20,7 +20,7 @@ fn a_hit_costs_two_reads_and_nothing_else() {
 }
 
 #[test]
-fn the_first_counts_of_an_instance_are_written_right_behind_its_response() {
+fn the_first_counts_of_an_instance_are_written_right_after_its_response() {
     run(async |world| {
         world.instance().get("/octocat").await;
         seconds(2).await;
@@ -34,7 +34,7 @@ fn the_first_counts_of_an_instance_are_written_right_behind_its_response() {
                 StoreCalls::default(),
                 "written before the response was there"
             );
-            // No time goes by: only tasks that are ready get to run.
+            // The paused clock does not advance: only tasks that are ready run.
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
@@ -70,7 +70,7 @@ fn a_flush_writes_each_key_at_most_thrice_a_second() {
         seconds(2).await;
         world.store.take_calls();
         world.metrics.take_calls();
-        // Ten seconds of load.
+        // A load of ten seconds.
         for _ in 0..1000 {
             instance.get("/octocat").await;
             millis(10).await;

@@ -1,4 +1,4 @@
-//! Stores that fail.
+//! Stores that fail: requests are answered without them.
 
 use crate::fake::{run, seconds};
 
@@ -13,7 +13,7 @@ fn without_a_store_github_is_asked_and_answers() {
             let answer = task.await.unwrap();
             assert_eq!((answer.status, answer.is_hit()), (200, false));
         }
-        assert_eq!(world.asked(), 2, "an instance's own flights are still shared");
+        assert_eq!(world.asked(), 2, "an instance's requests still share one call");
         assert!(world.logs.borrow().iter().any(|line| line.contains("the store is down")));
         assert_eq!(instance.get("/ready").await.status, 200);
         assert_eq!(instance.get("/cache/stats").await.status, 503);
@@ -65,7 +65,7 @@ fn counts_wait_for_a_metrics_store_that_comes_back() {
 }
 
 #[test]
-fn what_everybody_runs_into_is_logged_once_a_second() {
+fn a_failure_of_many_requests_is_logged_once_a_second() {
     run(async |world| {
         world.github(|_| crate::fake::failure(429, &[("retry-after", "600")]));
         let instance = world.instance();

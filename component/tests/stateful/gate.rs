@@ -1,4 +1,4 @@
-//! The gate: closed by GitHub's rate limit, and for a credential that it refuses.
+//! The rate-limit gate: closed by GitHub's rate limit, and by a credential that GitHub refuses.
 
 use gists::ports::FetchResponse;
 
@@ -55,7 +55,7 @@ fn without_a_time_the_gate_closes_for_longer_and_longer() {
             assert_eq!((answer.status, answer.header("retry-after")), (429, closed_for));
             seconds(closed_for.parse::<u64>().unwrap() + 1).await;
         }
-        // An answer ends the series.
+        // A good answer resets the doubling.
         world.github(|_| page("x"));
         assert_eq!(instance.get("/octocat").await.status, 200);
         world.github(|_| failure(429, &[]));
@@ -76,7 +76,7 @@ fn a_refused_token_is_not_used_for_a_minute() {
         assert_eq!(world.asked(), 1);
         let errors = world.logs.borrow().iter().filter(|line| line.contains("\"ERROR\"")).count();
         assert_eq!(errors, 1);
-        // Another credential has a gate of its own; the failure itself is shared for a second.
+        // Each credential has its own gate. The failure itself is shared for a second.
         seconds(1).await;
         world.set("github_token", "g00d");
         world.github(|_| page("x"));
@@ -98,7 +98,7 @@ fn a_401_without_a_token_closes_nothing() {
 }
 
 #[test]
-fn many_who_come_to_a_closing_gate_ask_little() {
+fn many_requests_at_a_closing_gate_ask_little() {
     run(async |world| {
         world.set("upstream_concurrency", "2");
         world.github(|_| failure(429, &[("retry-after", "600")]));
@@ -107,6 +107,6 @@ fn many_who_come_to_a_closing_gate_ask_little() {
         for task in tasks {
             assert_eq!(task.await.unwrap().status, 429);
         }
-        assert_eq!(world.asked(), 2, "those who were on their way");
+        assert_eq!(world.asked(), 2, "the requests in flight when the gate closed");
     });
 }

@@ -1,4 +1,4 @@
-//! `DELETE /cache`.
+//! `DELETE /cache`, which ends a generation.
 
 use crate::fake::{TestRequest, millis, page, run, seconds};
 
@@ -27,7 +27,7 @@ fn clearing_forgets_entries_and_statistics() {
 }
 
 #[test]
-fn a_fill_that_is_under_way_brings_nothing_back() {
+fn a_fetch_in_flight_brings_nothing_back() {
     run(async |world| {
         let (one, two) = (world.instance(), world.instance());
         let filling = one.start("/octocat");

@@ -98,13 +98,13 @@ async fn process(
     clock: &PausedClock,
     rng: &Rng,
     watched: &Watched,
-    patience: Duration,
+    timeout: Duration,
 ) {
     let lease = Lease { store: &store, clock, key: KEY, limits: LeaseLimits::for_timeout(F) };
     let recently =
         |failure: &FailureRecord| clock.system().saturating_sub(failure.at) < Duration::from_secs(1);
     let is_usable = |record: &Record| record.failure.as_ref().is_none_or(recently);
-    let deadline = clock.monotonic() + patience;
+    let deadline = clock.monotonic() + timeout;
     match lease.acquire(is_usable, deadline).await.expect("the store works") {
         Acquisition::Usable(_) | Acquisition::Elsewhere(_) => {
             watched.answered.set(watched.answered.get() + 1);
@@ -152,10 +152,10 @@ fn play(schedule: &Schedule) -> Rc<Watched> {
             let (schedule, store, watched) =
                 (schedule.clone(), Handle(Rc::clone(&store)), Rc::clone(&watched));
             let (clock, rng) = (Rc::clone(&clock), Rc::clone(&rng));
-            let patience = Duration::from_secs(600);
+            let timeout = Duration::from_secs(600);
             running.push(tokio::task::spawn_local(async move {
                 tokio::time::sleep(start).await;
-                let life = process(&schedule, store, &clock, &rng, &watched, patience);
+                let life = process(&schedule, store, &clock, &rng, &watched, timeout);
                 match death {
                     // A process that dies stops where it is, also in the middle of an operation.
                     Some(death) => drop(tokio::time::timeout(death, life).await),

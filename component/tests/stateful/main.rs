@@ -17,5 +17,5 @@ mod generations;
 mod lease_model;
 mod requests;
 mod rings;
-mod single_flight;
+mod singleflight;
 mod staleness;

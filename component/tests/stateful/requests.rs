@@ -1,4 +1,4 @@
-//! Whatever is asked and whatever GitHub says: one answer, and no panic.
+//! Any request and any answer of GitHub's: the service sends one response and does not panic.
 
 use std::time::Duration;
 
@@ -108,7 +108,7 @@ proptest! {
             instance.get("/octocat").await;
             seconds(2).await;
             for key in world.store.keys() {
-                // Counters are the store's own: only a host could spoil them.
+                // Counters have the store's own encoding: only a host could damage them.
                 if world.store.bytes(&key).is_some() {
                     world.store.plant(&key, &value);
                 }
@@ -186,7 +186,7 @@ fn head_is_answered_as_get() {
         for target in ["/health", "/octocat", "/nobody%20", "/docs", "/octocat?page=0"] {
             let get = instance.get(target).await;
             let head = instance.send(&TestRequest::get(target).method("HEAD")).await;
-            // The host leaves out the body.
+            // The host leaves out the body of a HEAD.
             assert_eq!(head, get, "{target}");
         }
         assert_eq!(world.asked(), 1);

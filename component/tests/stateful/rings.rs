@@ -1,4 +1,4 @@
-//! A store that never evicts does not grow for ever.
+//! The rings: a store that never evicts stays bounded.
 
 use crate::fake::{failure, millis, page, run, seconds};
 
@@ -37,7 +37,7 @@ fn refreshing_takes_no_further_slot() {
 }
 
 #[test]
-fn concurrent_fills_beyond_the_capacity_leave_nothing_behind() {
+fn concurrent_fetches_beyond_the_capacity_leave_nothing_behind() {
     run(async |world| {
         world.set("cache_entries", "3");
         world.store.latency.set(40);

@@ -1,4 +1,4 @@
-//! Of many that want the same at once, one asks GitHub.
+//! Singleflight: of many concurrent requests for the same page, one asks GitHub.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use gists::ports::FetchError;
 use crate::fake::{self, failure, millis, page, run, seconds};
 
 #[test]
-fn a_hundred_concurrent_misses_are_one_question() {
+fn a_hundred_concurrent_misses_send_one_request() {
     run(async |world| {
         let instance = world.instance();
         let tasks: Vec<_> = (0..100).map(|_| instance.start("/octocat")).collect();
@@ -22,7 +22,7 @@ fn a_hundred_concurrent_misses_are_one_question() {
 }
 
 #[test]
-fn a_hundred_instances_are_one_question() {
+fn a_hundred_instances_send_one_request() {
     run(async |world| {
         let instances: Vec<_> = (0..100).map(|_| world.instance()).collect();
         let tasks: Vec<_> = instances.iter().map(|instance| instance.start("/octocat")).collect();
@@ -30,12 +30,12 @@ fn a_hundred_instances_are_one_question() {
             assert_eq!(task.await.unwrap().status, 200);
         }
         assert_eq!(world.asked(), 1);
-        assert_eq!(world.store.keys_with("lease:"), Vec::<String>::new(), "leases are cleared away");
+        assert_eq!(world.store.keys_with("lease:"), Vec::<String>::new(), "leases are released");
     });
 }
 
 #[test]
-fn a_hundred_instances_that_find_an_empty_slow_store_are_one_question() {
+fn a_hundred_instances_with_an_empty_slow_store_send_one_request() {
     run(async |world| {
         world.store.latency.set(50);
         let instances: Vec<_> = (0..100).map(|_| world.instance()).collect();
@@ -61,7 +61,7 @@ fn errors_are_shared_too() {
             assert_eq!((answer.status, answer.body.as_str()), (502, r#"{"detail":"GitHub error: 503"}"#));
         }
         assert_eq!(world.asked(), 1);
-        // For a second nobody asks again; then somebody does.
+        // The failure is shared for a second. After that, GitHub is asked again.
         assert_eq!(instances[0].get("/octocat").await.status, 502);
         assert_eq!(world.asked(), 1);
         seconds(1).await;
@@ -84,7 +84,7 @@ fn a_holder_that_dies_is_replaced() {
         for task in tasks {
             assert_eq!(task.await.unwrap().status, 200);
         }
-        assert_eq!(world.asked(), 2, "the dead one's and its successor's");
+        assert_eq!(world.asked(), 2, "the request of the dead instance, and the one of its successor");
         let asked = world.asked.borrow();
         assert!(asked[1].at - asked[0].at >= Duration::from_secs(15), "not before the lease is over");
     });
@@ -117,7 +117,7 @@ fn different_pages_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn no_more_questions_at_once_than_the_setting_says() {
+fn no_more_requests_are_in_flight_than_the_setting_says() {
     run(async |world| {
         world.set("upstream_concurrency", "4");
         let instances: Vec<_> = (0..8).map(|_| world.instance()).collect();
@@ -140,7 +140,7 @@ fn a_dead_process_s_permit_comes_back() {
         millis(100).await;
         dying.crash();
         world.github(|_| page("x"));
-        // Two laps of the clock.
+        // Two periods of the permits.
         seconds(30).await;
         assert_eq!(world.instance().get("/second").await.status, 200);
     });

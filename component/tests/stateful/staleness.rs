@@ -1,4 +1,4 @@
-//! What becomes of an entry after its time.
+//! Stale entries: when they are answered, and when GitHub is asked first.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use gists::ports::FetchError;
 
 use crate::fake::{failure, millis, page, run, seconds};
 
-/// Past every jitter, within stale-while-revalidate.
+/// Seconds after which every entry is stale, whatever its jitter, but within stale-while-revalidate.
 const JUST_STALE: u64 = 331;
-/// Past every jitter and stale-while-revalidate.
+/// Seconds after which every entry is past stale-while-revalidate, whatever its jitter.
 const STALE: u64 = 400;
 
 #[test]
-fn a_stale_entry_is_answered_at_once_and_refreshed_behind() {
+fn a_stale_entry_is_answered_at_once_and_refreshed_in_the_background() {
     run(async |world| {
         let instance = world.instance();
         instance.get("/octocat").await;
@@ -131,7 +131,7 @@ fn what_github_says_of_the_user_is_believed() {
             seconds(STALE).await;
             world.github(move |_| failure(status, &[]));
             assert_eq!(instance.get(&user).await.status, expected);
-            // The entry is gone: a failure now has nothing to stand in for it.
+            // The entry is removed: no stale entry replaces the failure.
             world.github(|_| failure(500, &[]));
             seconds(61).await;
             assert_eq!(instance.get(&user).await.status, 502);

@@ -1,3 +1,5 @@
+//! Routing: every route, every way to miss one, and redirects that stay on this host.
+
 use std::borrow::Cow;
 
 use proptest::prelude::*;
