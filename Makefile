@@ -91,7 +91,7 @@ faults-build: build
 fuzz: ## feed anything to what reads text from outside, FUZZ_SECONDS (60) for each reader; wants a nightly Rust
 	@fuzz/run
 
-lint: setup lint-reference lint-layers lint-python lint-shell ## formatting, clippy, layers, Python, shell, the WIT as published; wants protoc, Python 3
+lint: setup lint-reference lint-layers lint-names lint-python lint-shell ## formatting, clippy, layers, Python, shell, the WIT as published; wants protoc, Python 3
 	@$(CARGO) fmt --all --check
 	@rustfmt --edition 2024 --check fuzz/src/*.rs fuzz/targets/*.rs
 	@$(CARGO) clippy --release --workspace --all-targets --locked -- --deny warnings
@@ -110,6 +110,9 @@ lint-shell: ## shellcheck on all shell scripts
 
 lint-names: ## names that this repository no longer uses (scripts/retired-names)
 	@scripts/lint-names
+
+generate: setup ## write the copies of the component's settings anew, from component/src/settings/table.rs
+	@scripts/generate
 
 reference: setup ## write the book's pages of flags, metrics and exit codes anew: docs/reference
 	@UPDATE_REFERENCE=1 $(CARGO) test --quiet --release --locked --package wasi-http-host --lib reference

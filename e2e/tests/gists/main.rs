@@ -21,7 +21,6 @@ mod golden;
 mod imports;
 mod metrics;
 mod pages;
-mod program;
 mod provider;
 mod random;
 mod rate;

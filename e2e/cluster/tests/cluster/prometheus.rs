@@ -34,12 +34,12 @@ impl Reads {
 
     /// Dashboard and expression.
     fn panels(&self) -> Vec<(String, String)> {
-        let boards = self.0["panels"].as_object().unwrap();
-        let of = |(board, all): (&String, &Value)| {
+        let dashboards = self.0["panels"].as_object().unwrap();
+        let of = |(dashboard, all): (&String, &Value)| {
             let all = all.as_array().unwrap().iter();
-            all.map(|one| (board.clone(), one.as_str().unwrap().to_owned())).collect::<Vec<_>>()
+            all.map(|one| (dashboard.clone(), one.as_str().unwrap().to_owned())).collect::<Vec<_>>()
         };
-        boards.iter().flat_map(of).collect()
+        dashboards.iter().flat_map(of).collect()
     }
 }
 
@@ -173,10 +173,10 @@ fn every_panel_is_answered(prometheus: &Prometheus, reads: &Reads) {
     let panels = reads.panels();
     assert!(panels.len() > 50, "{} panels", panels.len());
     let mut shown = 0;
-    for (board, expression) in &panels {
+    for (dashboard, expression) in &panels {
         let found = prometheus
             .query(expression)
-            .unwrap_or_else(|error| fail(format!("{board}: {expression}: {error}")));
+            .unwrap_or_else(|error| fail(format!("{dashboard}: {expression}: {error}")));
         shown += usize::from(!found.is_empty());
     }
     figure(FIGURES, "panel_queries", panels.len());
