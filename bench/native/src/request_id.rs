@@ -1,8 +1,5 @@
 //! Chooses the value of `X-Request-Id` as the host does: the client's, if it is valid, or a new one.
 
-use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
-
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -18,13 +15,6 @@ pub(crate) fn of(headers: &HeaderMap) -> HeaderValue {
 
 /// Returns a unique value. It is not secret.
 fn fresh() -> HeaderValue {
-    thread_local! {
-        static STATE: Cell<u128> = Cell::new(
-            u128::from(RandomState::new().hash_one(0)) << 64 | u128::from(RandomState::new().hash_one(1)),
-        );
-    }
-    // A linear congruential generator with PCG's 128-bit multiplier. Each thread has its own sequence.
-    let id = STATE.get().wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645).wrapping_add(1);
-    STATE.set(id);
+    let id = fastrand::u128(..);
     HeaderValue::try_from(format!("{id:032x}")).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
