@@ -1,9 +1,9 @@
-//! Counters and gauges. Each thread counts its requests in memory of its own, so that cores do not contend for it; a
-//! scrape adds the threads up.
+//! Counters and gauges. Each thread counts its requests in its own memory, so cores do not contend for a counter. A
+//! scrape adds up the threads' values.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// A number that only grows.
+/// A number that only grows. All operations are relaxed atomics.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -18,14 +18,14 @@ impl Counter {
         self.0.fetch_add(n, Relaxed);
     }
 
-    /// The sum so far.
+    /// Returns the present value.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
 
-/// A number that goes up and down.
+/// A number that goes up and down. All operations are relaxed atomics.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
 
@@ -50,14 +50,14 @@ impl Gauge {
         self.0.fetch_sub(n, Relaxed);
     }
 
-    /// The present value.
+    /// Returns the present value.
     #[must_use]
     pub fn get(&self) -> i64 {
         self.0.load(Relaxed)
     }
 }
 
-/// Declares an enum whose values are a label's, and a set of counters indexed by it.
+/// Declares an enum whose variants are the values of a label, and a struct with one counter for each variant.
 #[macro_export]
 macro_rules! labelled_counters {
     ($(#[$doc:meta])* $name:ident, $counters:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)+ }) => {
@@ -76,7 +76,7 @@ macro_rules! labelled_counters {
                 match by { $($name::$variant => self.$variant.inc(),)+ }
             }
 
-            /// The counts by their label values, in the order of declaration.
+            /// Returns each label value with its count, in the order of declaration.
             pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$(($label, self.$variant.get()),)+].into_iter()
             }

@@ -1,32 +1,32 @@
-//! The text format of Prometheus, version 0.0.4, which is what scrapers, Istio's merge and the components' own
-//! metrics have in common.
+//! The text format of Prometheus, version 0.0.4. Scrapers, Istio's merging of metrics and the components' own
+//! metrics all support this version.
 //!
 //! Source: <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
 use std::fmt::{Display, Write as _};
 
-/// Collects families of samples as text.
+/// Builds a text of metric families with their samples.
 #[derive(Debug, Default)]
 pub struct Exposition {
     text: String,
 }
 
-/// How a family's values move.
+/// The type of a metric family.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
-    /// They only grow.
+    /// The values only grow.
     Counter,
-    /// They go up and down.
+    /// The values go up and down.
     Gauge,
-    /// Buckets, a sum and a count.
+    /// The samples are cumulative buckets, a sum and a count.
     Histogram,
 }
 
 impl Exposition {
-    /// The value of the `Content-Type` that goes with it.
+    /// The value of the `Content-Type` header for this format.
     pub const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// Begins a family; its samples follow.
+    /// Writes the head of a family. The caller adds the family's samples next.
     pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
         let kind = match kind {
             Kind::Counter => "counter",
@@ -37,7 +37,7 @@ impl Exposition {
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// One sample.
+    /// Adds a sample to the current family, and escapes the labels' values.
     pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.text.push_str(name);
         for (at, (label, value)) in labels.iter().enumerate() {
@@ -60,20 +60,20 @@ impl Exposition {
         let _ = writeln!(self.text, " {value}");
     }
 
-    /// A family of one counter without labels.
+    /// Adds a family with one counter that has no labels.
     pub fn counter(&mut self, name: &str, help: &str, value: u64) {
         self.family(name, Kind::Counter, help);
         self.sample(name, &[], value);
     }
 
-    /// A family of one gauge without labels.
+    /// Adds a family with one gauge that has no labels.
     pub fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
         self.family(name, Kind::Gauge, help);
         self.sample(name, &[], value);
     }
 
-    /// A histogram's samples: `buckets` are upper bounds in seconds with how many values lie at or below each,
-    /// without the infinite one.
+    /// Adds a histogram's samples. Each of `buckets` is an upper bound in seconds and the number of values at or
+    /// below the bound. The `+Inf` bucket is not among `buckets`: its number is `count`. `sum` is in seconds.
     pub fn histogram(
         &mut self,
         name: &str,
@@ -94,7 +94,7 @@ impl Exposition {
         self.sample(&format!("{name}_count"), labels, count);
     }
 
-    /// Appends what somebody else wrote in the same format.
+    /// Appends `text`, which is in the same format, and ends it with a newline.
     pub fn append(&mut self, text: &str) {
         self.text.push_str(text);
         if !text.ends_with('\n') {
@@ -102,7 +102,7 @@ impl Exposition {
         }
     }
 
-    /// All of it.
+    /// Returns the text of all families.
     pub fn into_text(self) -> String {
         self.text
     }

@@ -1,4 +1,5 @@
-//! What a guest is given to read, for a time: one that never reads it, or forgets it, does not keep it.
+//! A value that a guest may use until a deadline. A guest that never reads the value, or forgets it, does not keep
+//! its resources.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,14 +7,15 @@ use tokio::{task::AbortHandle, time::Instant};
 
 use crate::lock;
 
-/// What is shared with a watch that takes it away at a deadline.
+/// A value that a task takes away at a deadline. Dropping `Held` drops the value at once and stops the task.
 pub struct Held<T> {
     shared: Arc<Mutex<Option<T>>>,
     watch: AbortHandle,
 }
 
 impl<T: Send + 'static> Held<T> {
-    /// Holds it until `deadline`, when `late` is told before it goes. To be called on a runtime.
+    /// Holds `held` until `deadline`. At the deadline, a task calls `late` with the value and then drops the value.
+    /// The caller must be on a Tokio runtime.
     pub fn until(deadline: Instant, held: T, late: impl FnOnce(&mut T) + Send + 'static) -> Self {
         let shared = Arc::new(Mutex::new(Some(held)));
         let watched = Arc::clone(&shared);
@@ -27,7 +29,7 @@ impl<T: Send + 'static> Held<T> {
         Self { shared, watch: watch.abort_handle() }
     }
 
-    /// Uses it, if it is still there.
+    /// Calls `used` with the value. `None`: the deadline has passed and the value is gone.
     pub fn with<R>(&self, used: impl FnOnce(&mut T) -> R) -> Option<R> {
         lock(&self.shared).as_mut().map(used)
     }
@@ -36,7 +38,7 @@ impl<T: Send + 'static> Held<T> {
 impl<T> Drop for Held<T> {
     fn drop(&mut self) {
         self.watch.abort();
-        // Now, not when the runtime comes to the watch.
+        // Drop the value now, not when the runtime next polls the aborted task.
         drop(lock(&self.shared).take());
     }
 }

@@ -1,12 +1,12 @@
-//! A latency histogram that costs two relaxed atomic adds, for counting inside a request.
+//! A latency histogram. One observation costs two relaxed atomic additions, so requests can use it.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Number of finite buckets; slower observations fall into the implicit `+Inf`.
+/// Number of finite buckets. The implicit `+Inf` bucket counts longer durations.
 pub const BUCKETS: usize = 12;
 
-/// Durations by upper bound, in the order of the bounds that it was made with.
+/// Counts of durations in buckets, which are in ascending order of their upper bounds.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [Duration; BUCKETS],
@@ -15,32 +15,33 @@ pub struct Histogram {
     sum_nanos: AtomicU64,
 }
 
-/// What a [`Histogram`] held at one moment.
+/// The values of a [`Histogram`] at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistogramSnapshot {
-    /// Upper bound in seconds and the number of observations at or below it (cumulative, without `+Inf`).
+    /// Upper bound in seconds, and the number of observations at or below the bound (cumulative, without `+Inf`).
     pub buckets: Vec<(f64, u64)>,
-    /// All observations.
+    /// Number of all observations.
     pub count: u64,
     /// Sum of all observations, in seconds.
     pub sum: f64,
 }
 
 impl Histogram {
-    /// An empty histogram; `bounds` ascend.
+    /// Creates an empty histogram. `bounds` must ascend.
     #[must_use]
     pub fn new(bounds: &'static [Duration; BUCKETS]) -> Self {
         Self { bounds, counts: Default::default(), slower: AtomicU64::new(0), sum_nanos: AtomicU64::new(0) }
     }
 
-    /// Adds one observation.
+    /// Adds one observation to its bucket and to the sum.
     pub fn observe(&self, elapsed: Duration) {
         let bucket = self.bounds.iter().zip(&self.counts).find(|(bound, _)| elapsed <= **bound);
         bucket.map_or(&self.slower, |(_, count)| count).fetch_add(1, Relaxed);
         self.sum_nanos.fetch_add(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// What it holds now; observations made meanwhile may or may not be in it.
+    /// Reads the present values. The snapshot may or may not contain an observation that another thread makes
+    /// meanwhile.
     #[must_use]
     pub fn snapshot(&self) -> HistogramSnapshot {
         let mut count = 0;

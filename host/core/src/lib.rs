@@ -1,5 +1,5 @@
-//! What every part of the host shares, and none of it knows of WebAssembly: units of settings, counters and the text
-//! format in which Prometheus reads them, bounded logging, and bounded holding of what a guest is given to read.
+//! Basics that all crates of the host share. None of them depends on WebAssembly: units of settings, counters and
+//! the Prometheus text format, limits on log lines, and values that a guest may use until a deadline.
 
 mod counter;
 mod exposition;
@@ -22,5 +22,6 @@ pub use text::bounded;
 pub use throttle::LogThrottle;
 pub use units::{ByteSize, Period};
 
-/// The store that every host has: memory of the process's own, shared with no other process.
+/// The name of the key-value store that every host has. The store is in the process's memory, and no other process
+/// shares it.
 pub const DEFAULT_STORE: &str = "default";

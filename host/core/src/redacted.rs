@@ -1,19 +1,19 @@
-//! Flags whose value may hold a secret: an error names the flag and the reason, without the secret.
+//! Parsing of flags whose value may hold a secret. An error names the flag and the reason, without the secret.
 
 use std::{ffi::OsStr, fmt::Display, marker::PhantomData, str::FromStr};
 
 use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
 
-/// Parses a flag's value as `T` does. An error shows only the part of the value that `shown` chooses, where clap would
-/// repeat all of it.
+/// Parses a flag's value as `T` does. An error shows only the part of the value that `shown` returns. Without this
+/// parser, clap would print the whole value.
 pub struct Redacted<T> {
-    /// That part.
+    /// Returns the part of a value that errors may show.
     shown: fn(&str) -> String,
     read: PhantomData<fn() -> T>,
 }
 
 impl<T> Redacted<T> {
-    /// A parser whose errors show what `shown` makes of the value.
+    /// Creates a parser. Its errors show what `shown` returns for the value.
     #[must_use]
     pub fn but(shown: fn(&str) -> String) -> Self {
         Self { shown, read: PhantomData }
@@ -26,7 +26,7 @@ impl<T> Clone for Redacted<T> {
     }
 }
 
-/// The name in `NAME=VALUE`, for [`Redacted::but`].
+/// Returns the name in `NAME=VALUE`, without the value. For [`Redacted::but`].
 #[must_use]
 pub fn assigned_name(assignment: &str) -> String {
     assignment.split_once('=').map_or_else(|| assignment.to_owned(), |(name, _)| format!("{name}=…"))

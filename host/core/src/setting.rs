@@ -1,22 +1,22 @@
-//! Settings: what is wrong with one, and those that are secret.
+//! Settings: the error for an invalid setting, and a type for secret values.
 
 use std::{convert::Infallible, fmt, str::FromStr};
 
-/// A setting has a value that cannot be used.
+/// An error: a setting has a value that the host cannot use.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("invalid value for {name}: {reason}")]
 pub struct InvalidSetting {
-    /// The flag or variable.
+    /// The name of the flag or variable.
     pub name: &'static str,
-    /// What is wrong, with the value unless it may be a secret.
+    /// What is wrong. The text contains the value unless the value may be a secret.
     pub reason: String,
 }
 
 impl InvalidSetting {
-    /// Checks that a time is not shorter than `least`.
+    /// Checks that the setting `name` is not shorter than `least`.
     ///
     /// # Errors
-    /// When it is.
+    /// When `value` is shorter than `least`.
     pub fn check_period(name: &'static str, value: crate::Period, least: crate::Period) -> Result<(), Self> {
         if value < least {
             return Err(Self { name, reason: format!("{value} is less than {least}") });
@@ -25,12 +25,12 @@ impl InvalidSetting {
     }
 }
 
-/// A text that no log line and no debug output shows.
+/// A secret text. Log lines and `Debug` output do not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself.
+    /// Returns the secret. The caller must not log it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -1,23 +1,24 @@
-//! The two kinds of quantity that settings are written in: times (`500ms`, `10s`, `2m`) and sizes (`64MiB`).
+//! The units of settings: times (`500ms`, `10s`, `2m`) and sizes (`64MiB`).
 
 use std::{fmt, str::FromStr, time::Duration};
 
-/// A length of time, written as a whole number with a unit: `ms`, `s`, `m` or `h`. `0` needs none.
+/// A length of time of at most a year. It is written as a whole number with the unit `ms`, `s`, `m` or `h`. `0`
+/// needs no unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(Duration);
 
 impl Period {
-    /// So many milliseconds.
+    /// Creates a period of `n` milliseconds.
     pub const fn millis(n: u64) -> Self {
         Self(Duration::from_millis(n))
     }
 
-    /// So many seconds.
+    /// Creates a period of `n` seconds.
     pub const fn secs(n: u64) -> Self {
         Self(Duration::from_secs(n))
     }
 
-    /// As the standard library's type.
+    /// Returns the period as the standard library's type.
     pub const fn get(self) -> Duration {
         self.0
     }
@@ -45,7 +46,7 @@ impl FromStr for Period {
             "" => return Err(format!("{text:?} has no unit: write {n}ms, {n}s, {n}m or {n}h")),
             _ => return Err(format!("{text:?} has an unknown unit {unit:?}: it may be ms, s, m or h")),
         };
-        // A year bounds every sum of a few periods well within what clocks can hold.
+        // The bound of a year keeps sums of a few periods well within the range of clocks.
         const LONGEST_MS: u64 = 365 * 24 * 3_600_000;
         millis
             .filter(|ms| *ms <= LONGEST_MS)
@@ -67,32 +68,34 @@ impl fmt::Display for Period {
     }
 }
 
-/// A number of bytes, written plainly or with `KiB`, `MiB`, `GiB` (powers of 1024) or `kB`, `MB`, `GB` (of 1000).
+/// A number of bytes. It is written without a unit, with `KiB`, `MiB` or `GiB` (powers of 1024), or with `kB`, `MB`
+/// or `GB` (powers of 1000).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(u64);
 
 impl ByteSize {
-    /// So many bytes.
+    /// Creates a size of `n` bytes.
     pub const fn bytes(n: u64) -> Self {
         Self(n)
     }
 
-    /// So many times 1024 bytes.
+    /// Creates a size of `n` times 1024 bytes.
     pub const fn kib(n: u64) -> Self {
         Self(n << 10)
     }
 
-    /// So many times 1024² bytes.
+    /// Creates a size of `n` times 1024² bytes.
     pub const fn mib(n: u64) -> Self {
         Self(n << 20)
     }
 
-    /// In bytes.
+    /// Returns the number of bytes.
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// In bytes, for memory: what does not fit an address is as good as unlimited.
+    /// Returns the number of bytes for use as a size in memory. A size beyond the address space becomes
+    /// `usize::MAX`.
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -135,7 +138,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// The leading digits, and what follows them.
+/// Splits `text` into its leading digits and the rest.
 fn split(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text.split_at(end)

@@ -1,26 +1,28 @@
+//! The class of an IP address: public, or one of the ranges that components may not reach by default.
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where an address leads.
+/// The class of an IP address, by the network that the address leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// A public host.
+    /// A public address.
     Global,
-    /// This very machine.
+    /// This machine.
     Loopback,
     /// A private network (RFC 1918, RFC 4193, deprecated site-local).
     Private,
-    /// The link (RFC 3927), where most clouds keep their metadata service.
+    /// The local link (RFC 3927). Most clouds have their metadata service in this range.
     LinkLocal,
-    /// A provider's network (RFC 6598).
+    /// A provider's network behind carrier-grade NAT (RFC 6598).
     Shared,
-    /// A cloud's metadata service on a public address.
+    /// The metadata service of a cloud at a public address.
     Metadata,
-    /// Many hosts at once, broadcast included.
+    /// Multicast or broadcast.
     Multicast,
-    /// No address.
+    /// The unspecified address: `0.0.0.0` or `::`.
     Unspecified,
-    /// Reserved for documentation, benchmarks, protocols or the future.
+    /// Reserved for documentation, benchmarks, protocols or future use.
     Reserved,
 }
 
@@ -41,7 +43,7 @@ impl fmt::Display for Reach {
 }
 
 impl Reach {
-    /// Where `address` leads, an IPv4 address that is embedded in an IPv6 one included.
+    /// Returns the class of `address`. For an IPv6 address that embeds an IPv4 address, the IPv4 address counts.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -50,7 +52,7 @@ impl Reach {
         }
     }
 
-    /// After IANA's registry of special-purpose IPv4 addresses.
+    /// Source: <https://www.iana.org/assignments/iana-ipv4-special-registry/>.
     fn of_v4(v4: Ipv4Addr) -> Self {
         match v4.octets() {
             [0, 0, 0, 0] => Self::Unspecified,
@@ -58,7 +60,7 @@ impl Reach {
             [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => Self::Private,
             [169, 254, ..] => Self::LinkLocal,
             [100, 64..=127, ..] => Self::Shared,
-            // Azure's platform services, reachable from every virtual machine there.
+            // The address of Azure's platform services. Every virtual machine in Azure can reach it.
             [168, 63, 129, 16] => Self::Metadata,
             [224..=239, ..] | [255, 255, 255, 255] => Self::Multicast,
             [0 | 240..=255, ..]
@@ -71,13 +73,15 @@ impl Reach {
         }
     }
 
-    /// After IANA's registry of special-purpose IPv6 addresses: of the space, only `2000::/3` is public.
+    /// Source: <https://www.iana.org/assignments/iana-ipv6-special-registry/>. Only `2000::/3` has public
+    /// addresses.
     fn of_v6(v6: Ipv6Addr) -> Self {
         let embedded = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
         match v6.segments() {
             [0, 0, 0, 0, 0, 0, 0, 0] => Self::Unspecified,
             [0, 0, 0, 0, 0, 0, 0, 1] => Self::Loopback,
-            // IPv4-compatible, IPv4-translated, NAT64: what counts is where the gateway goes.
+            // IPv4-compatible, IPv4-translated and NAT64 addresses: a gateway connects to the embedded IPv4
+            // address.
             [0, 0, 0, 0, 0, 0, high, low]
             | [0, 0, 0, 0, 0xffff, 0, high, low]
             | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Self::of_gateway(embedded(high, low)),
@@ -88,14 +92,14 @@ impl Reach {
             [0xff00..=0xffff, ..] => Self::Multicast,
             // Protocol assignments, Teredo among them, benchmarks and documentation.
             [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Self::Reserved,
-            // ISATAP: the interface identifier of any prefix may carry an IPv4 address.
+            // ISATAP: under any prefix, the interface identifier may embed an IPv4 address.
             [0x2000..=0x3fff, _, _, _, 0 | 0x200, 0x5efe, high, low] => Self::of_gateway(embedded(high, low)),
             [0x2000..=0x3fff, ..] => Self::Global,
             _ => Self::Reserved,
         }
     }
 
-    /// An address that a gateway translates to `v4`.
+    /// The class of an IPv6 address that a gateway translates to `v4`.
     fn of_gateway(v4: Ipv4Addr) -> Self {
         Self::of_v4(v4)
     }
@@ -166,7 +170,7 @@ mod tests {
     }
 
     proptest! {
-        /// However IPv6 carries it, an IPv4 address that is not public does not become so.
+        /// An IPv4 address that is not public does not become public when an IPv6 address embeds it.
         #[test]
         fn embedding_hides_nothing(v4 in any::<u32>().prop_map(Ipv4Addr::from)) {
             let plain = Reach::of(v4.into());

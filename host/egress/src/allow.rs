@@ -1,26 +1,29 @@
+//! The allow-list: `allowed_outbound_hosts` in Spin's syntax.
+
 use super::target::{Host, LOCALHOST, Scheme, Target, parse_port};
 use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 
-/// What the names of an application's components end in.
+/// The suffix of host names that mean components of the same application.
 pub const COMPONENTS: &str = ".spin.internal";
 
-/// `allowed_outbound_hosts`, in Spin's syntax: `scheme://host[:port]`.
+/// The entries of `allowed_outbound_hosts`, in Spin's syntax: `scheme://host[:port]`.
 ///
 /// - scheme: `http`, `https`, or `*` for both
-/// - host: a name, `*.example.com` (any subdomain, not the domain itself), `*`, an IP address or a CIDR range
-///   (IPv6 in brackets, the prefix length after them)
-/// - port: a number, `8000..9000` (the end excluded) or `*`; without one the scheme's own, which `*://` lacks
+/// - host: a name, `*.example.com` (any subdomain, not the domain itself), `*`, an IP address or a CIDR range. An
+///   IPv6 address is in brackets, and a prefix length follows the brackets.
+/// - port: a number, `8000..9000` (without the end) or `*`. Without a port, the entry means the scheme's default
+///   port. An entry with `*://` needs a port.
 ///
-/// `http://{id}.spin.internal` and `http://*.spin.internal` list components of the same application. Entries that this
-/// host has no use for are kept by name in [`AllowList::unsupported`] and allow nothing: other schemes (`redis://…`)
-/// and `self`.
+/// `http://{id}.spin.internal` and `http://*.spin.internal` list components of the same application. This host does
+/// not support other schemes (`redis://…`) and `self`. Such entries allow nothing, and [`AllowList::unsupported`]
+/// returns them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowList {
     entries: Vec<Entry>,
-    /// Names of components, or `*`.
+    /// The components' ids, or `*`.
     components: Vec<Box<str>>,
     unsupported: Vec<String>,
 }
@@ -28,7 +31,7 @@ pub struct AllowList {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     text: Box<str>,
-    /// `None`: both.
+    /// `None`: both schemes.
     scheme: Option<Scheme>,
     host: HostPattern,
     port: PortPattern,
@@ -38,7 +41,7 @@ pub(super) struct Entry {
 enum HostPattern {
     Any,
     Name(Box<str>),
-    /// With the leading dot.
+    /// The domain, with a leading dot.
     Subdomain(Box<str>),
     Net(IpNet),
 }
@@ -50,21 +53,21 @@ enum PortPattern {
     Range(Range<u16>),
 }
 
-/// Not an entry of an allow-list.
+/// An error: a text is not a valid entry of an allow-list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("allowed_outbound_hosts: {entry:?}: {reason}")]
 pub struct InvalidEntry {
-    /// The entry, templates resolved.
+    /// The entry. Its templates are resolved, and its user information is removed.
     pub entry: String,
-    /// What is wrong with it.
+    /// What is wrong with the entry.
     pub reason: &'static str,
 }
 
 impl AllowList {
-    /// Reads entries whose templates have been resolved. No entry, no outbound request.
+    /// Parses entries whose templates are resolved. A list without entries allows no request.
     ///
     /// # Errors
-    /// At the first entry that is none.
+    /// When an entry is not valid. The error names the first such entry.
     pub fn parse<E: AsRef<str>>(entries: &[E]) -> Result<Self, InvalidEntry> {
         let mut list = Self::default();
         for entry in entries.iter().map(AsRef::as_ref) {
@@ -81,34 +84,36 @@ impl AllowList {
         Ok(list)
     }
 
-    /// Entries that Spin knows and that allow nothing here.
+    /// Returns the entries that are valid in Spin and allow nothing on this host.
     #[must_use]
     pub fn unsupported(&self) -> &[String] {
         &self.unsupported
     }
 
-    /// Whether requests may go to components of the same application.
+    /// Whether an entry lists a component of the same application.
     pub(super) fn has_components(&self) -> bool {
         !self.components.is_empty()
     }
 
-    /// Whether requests may go to the component `id` of the same application: no other wildcard means components.
+    /// Whether an entry lists the component `id` of the same application. Only `*.spin.internal` is a wildcard for
+    /// components.
     pub(super) fn lists_component(&self, id: &str) -> bool {
         self.components.iter().any(|listed| **listed == *"*" || listed.eq_ignore_ascii_case(id))
     }
 
-    /// The texts of the entries that can match, by index.
+    /// Returns the texts of the entries for URLs, in the order of their indexes.
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| &*entry.text)
     }
 
-    /// The first entry that allows `target`.
+    /// Returns the index of the first entry that allows `target`.
     pub(super) fn find(&self, target: &Target) -> Option<usize> {
         self.entries.iter().position(|entry| entry.allows(target))
     }
 
-    /// Whether an entry names `address` itself, as an IP address or a CIDR range, for the target's scheme and port.
-    /// An entry for `localhost` names the loopback addresses: no owner of a name can make it mean others (RFC 6761, 6.3).
+    /// Whether an entry lists `address` itself, as an IP address or a CIDR range, for the target's scheme and port.
+    /// An entry for `localhost` lists the loopback addresses, because no DNS record can change what `localhost`
+    /// means (RFC 6761, 6.3). See `docs/decisions/0010-localhost-opens-loopback.md`.
     pub(super) fn lists_address(&self, target: &Target, address: IpAddr) -> bool {
         let localhost = target.host.is_localhost() && address.to_canonical().is_loopback();
         self.entries.iter().filter(|entry| entry.allows_scheme_and_port(target)).any(|entry| {
@@ -121,7 +126,7 @@ impl AllowList {
     }
 }
 
-/// The component, or `*`, that an entry `http://{id}.spin.internal` names.
+/// Returns the component's id, or `*`, of an entry `http://{id}.spin.internal`.
 fn component(entry: &str) -> Option<&str> {
     let (scheme, host) = entry.trim().split_once("://")?;
     let host = host.strip_suffix('/').unwrap_or(host);
@@ -130,7 +135,7 @@ fn component(entry: &str) -> Option<&str> {
         .then_some(id)
 }
 
-/// `entry` without what may be somebody's password.
+/// Returns `entry` with its user information replaced by `…`, because the user information may hold a password.
 pub fn without_password(entry: &str) -> String {
     let (scheme, rest) = entry.split_once("://").unwrap_or(("", entry));
     match rest.rsplit_once('@') {
@@ -139,7 +144,7 @@ pub fn without_password(entry: &str) -> String {
     }
 }
 
-/// Whether `net` has `address` in it, seen as IPv4 where it is that in an IPv6 dress.
+/// Whether `net` contains `address`. An IPv4-mapped IPv6 address also counts as its IPv4 address.
 pub(super) fn contains(net: &IpNet, address: IpAddr) -> bool {
     net.contains(&address) || net.contains(&address.to_canonical())
 }
@@ -167,7 +172,7 @@ impl Entry {
         port && self.scheme.is_none_or(|scheme| scheme == target.scheme)
     }
 
-    /// `None`: valid in Spin, of no use here.
+    /// Returns `None` for an entry that is valid in Spin and not supported by this host.
     fn parse(text: &str) -> Result<Option<Self>, &'static str> {
         let (scheme, rest) = text.trim().split_once("://").ok_or("want scheme://host[:port]")?;
         let scheme = match scheme.to_ascii_lowercase().as_str() {
@@ -192,7 +197,7 @@ impl Entry {
     }
 }
 
-/// The last colon begins the port, unless it stands in an IPv6 address's brackets.
+/// Splits off the port after the last colon. A colon within the brackets of an IPv6 address does not count.
 fn split_port(rest: &str) -> Result<(&str, Option<&str>), &'static str> {
     let after_brackets = rest.rfind(']').map_or(0, |end| end + 1);
     match rest.rfind(':').filter(|colon| *colon >= after_brackets) {

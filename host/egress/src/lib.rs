@@ -1,5 +1,5 @@
-//! Whom the host may reach, and by which way: the egress policy of components, name resolution, proxies, and trusted
-//! certificates. Whatever opens a connection to another machine asks here.
+//! The egress policy of components, name resolution, proxies and trusted certificates. Every connection that the
+//! host opens to another machine passes through this crate.
 //!
 //! ```text
 //! URL ─ Target::of ─▶ Policy::decide (AllowList) ─▶ Resolve ─▶ Policy::permits, for each address ─▶ connection

@@ -1,85 +1,90 @@
+//! The egress policy of a component.
+
 use super::address::Reach;
 use super::allow::{AllowList, contains};
 use super::target::{Host, InvalidTarget, Target};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// What a component may reach. Pure: it decides, and does nothing.
+/// The egress policy of one component. The policy only decides; it opens no connection.
 ///
-/// Two questions, both of which have to be answered with yes: may the URL be asked for ([`Policy::decide`]), and
-/// may a connection go to the address that its host resolved to ([`Policy::permits`])? The second is asked
-/// of the very address that is then connected to, so that a name that changes its mind gains nothing.
+/// The host asks two questions, and both must be answered with yes. [`Policy::decide`] tells whether a URL may be
+/// requested. [`Policy::permits`] tells whether a connection may go to an address that the URL's host resolved to.
+/// The host connects to exactly the address that was checked, so a DNS record that changes between two look-ups
+/// cannot bypass the policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     list: AllowList,
     networks: Vec<IpNet>,
 }
 
-/// A request that may be sent.
+/// A request that the policy allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowed {
-    /// Where to.
+    /// The target of the request.
     pub target: Target,
-    /// The index of the entry that allows it.
+    /// The index of the entry that allows the request.
     pub entry: usize,
 }
 
-/// A request that must not be sent.
+/// The reason why the policy denies a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// Its target cannot be told beyond doubt.
+    /// The URL has no valid target.
     #[error(transparent)]
     Invalid(#[from] InvalidTarget),
-    /// No entry allows it.
+    /// No entry allows the target.
     #[error("{0} is not in allowed_outbound_hosts")]
     NotListed(Target),
-    /// Its host is an IP address that an entry allows only by a pattern.
+    /// The host is an IP address that [`Policy::permits`] forbids.
     #[error(transparent)]
     Address(#[from] Prohibited),
 }
 
-/// An address that must not be connected to.
+/// An error: the policy forbids a connection to an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{target} leads to {address}, a {reach} address: list it as an IP address or CIDR in allowed_outbound_hosts, or in the host's --outbound-allow-cidr"
 )]
 pub struct Prohibited {
-    /// Where the request goes.
+    /// The target of the request.
     pub target: Target,
-    /// The address that its host is or resolves to.
+    /// The address that the target's host is or resolves to.
     pub address: IpAddr,
-    /// Why not.
+    /// The class of the address, which is the reason.
     pub reach: Reach,
 }
 
 impl Policy {
-    /// The component's allow-list, and the networks that the host's operator opens to names (the cluster's ranges).
+    /// Creates a policy from the component's allow-list and `networks`. `networks` are addresses that names may
+    /// resolve to although the addresses are private. The host's operator sets them (`--outbound-allow-cidr`), for
+    /// example to the cluster's ranges.
     #[must_use]
     pub fn new(list: AllowList, networks: Vec<IpNet>) -> Self {
         Self { list, networks }
     }
 
-    /// The texts of the allow-list's entries, by index.
+    /// Returns the texts of the allow-list's entries, in the order of their indexes.
     pub fn entries(&self) -> impl Iterator<Item = &str> {
         self.list.texts()
     }
 
-    /// Whether requests may go to components of the same application.
+    /// Whether the component may call a component of the same application.
     #[must_use]
     pub fn chains(&self) -> bool {
         self.list.has_components()
     }
 
-    /// Whether requests may go to the component `id` of the same application.
+    /// Whether the component may call the component `id` of the same application.
     #[must_use]
     pub fn permits_component(&self, id: &str) -> bool {
         self.list.lists_component(id)
     }
 
-    /// Whether `uri` may be asked for.
+    /// Decides whether `uri` may be requested.
     ///
     /// # Errors
-    /// When it may not.
+    /// When `uri` is not valid, no entry allows it, or its host is a forbidden IP address.
     pub fn decide(&self, uri: &http::Uri) -> Result<Allowed, Denied> {
         let target = Target::of(uri)?;
         let Some(entry) = self.list.find(&target) else { return Err(Denied::NotListed(target)) };
@@ -89,11 +94,12 @@ impl Policy {
         Ok(Allowed { target, entry })
     }
 
-    /// Whether a connection for `target` may go to `address`: a public one may; another only where an entry for
-    /// this scheme and port or a network of the host's names it, however the name that led here is listed.
+    /// Decides whether a connection for `target` may go to `address`. A public address is permitted. Another
+    /// address is permitted only if it is in the host's networks, or if an entry for the target's scheme and port
+    /// lists the address itself. It does not matter which entry allows the name that resolved to the address.
     ///
     /// # Errors
-    /// When it may not.
+    /// When `address` is not permitted.
     pub fn permits(&self, target: &Target, address: IpAddr) -> Result<(), Prohibited> {
         let reach = Reach::of(address);
         let permitted = reach == Reach::Global

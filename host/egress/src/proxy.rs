@@ -1,32 +1,36 @@
+//! Proxies: which outbound requests go through a proxy.
+
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use std::fmt;
 
-/// Which requests go through a proxy, by curl's conventions: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`.
+/// The proxies of outbound requests, by curl's conventions: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`.
 ///
-/// The proxy looks names up, so the addresses that they resolve to cannot be checked here; the allow-list and
-/// addresses in URLs are. The proxy's own address is the operator's word and is not checked at all.
+/// With a proxy, the proxy resolves names, so the host cannot check the addresses that names resolve to. The host
+/// still checks the allow-list and IP addresses in URLs. The host does not check the proxy's own address, because
+/// the operator has configured it.
 pub struct Proxies(Option<Matcher>);
 
-/// A proxy that cannot be used.
+/// An error: a setting is not a proxy that the host can use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: want http://[user:password@]host[:port]")]
 pub struct InvalidProxy {
-    /// The environment variable or flag; its value may hold a password and is not shown.
+    /// The name of the environment variable or flag. The value is not shown, because it may hold a password.
     pub setting: &'static str,
 }
 
 impl Proxies {
-    /// Straight to every target.
+    /// No proxies: every request goes directly to its target.
     #[must_use]
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// Proxies for `https://` and `http://` targets, each a `http://` URL or empty, and a comma-separated list of
-    /// domains, IP addresses and CIDRs that are reached without.
+    /// Creates the proxies for `https://` and `http://` targets. Each proxy is an `http://` URL or empty.
+    /// `no_proxy` is a comma-separated list of domains, IP addresses and CIDR ranges that are reached without a
+    /// proxy.
     ///
     /// # Errors
-    /// When a proxy is no `http://` URL.
+    /// When a proxy is not an `http://` URL.
     pub fn new(https: &str, http: &str, no_proxy: &str) -> Result<Self, InvalidProxy> {
         if https.is_empty() && http.is_empty() {
             return Ok(Self::none());
@@ -35,7 +39,7 @@ impl Proxies {
             Matcher::builder().https(https.to_owned()).http(http.to_owned()).no(no.to_owned()).build()
         };
         let usable = |target: &'static str| {
-            // Without exceptions: what is asked is whether the proxy itself was understood.
+            // Without exceptions, because the question is only whether the proxy's URL is understood.
             let intercept = matcher(https, http, "").intercept(&http::Uri::from_static(target));
             intercept.is_some_and(|proxy| proxy.uri().scheme_str() == Some("http"))
         };
@@ -48,7 +52,7 @@ impl Proxies {
         Ok(Self(Some(matcher(https, http, no_proxy))))
     }
 
-    /// The proxy for `uri`, if it does not go straight.
+    /// Returns the proxy for `uri`. `None`: the request goes directly to its target.
     #[must_use]
     pub fn of(&self, uri: &http::Uri) -> Option<Intercept> {
         self.0.as_ref()?.intercept(uri)

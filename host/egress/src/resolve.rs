@@ -1,3 +1,5 @@
+//! Name resolution: the trait, and the resolver that reads the system's configuration.
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
@@ -13,38 +15,40 @@ use hickory_resolver::system_conf::read_system_conf;
 
 use super::target::LOCALHOST;
 
-/// Most addresses of one name that are tried.
+/// Maximum number of addresses that the host tries for one name.
 pub const MAX_ADDRESSES: usize = 16;
 
-/// Answers that are remembered, for as long as they say themselves within the two bounds below.
+/// Maximum number of cached answers. An answer's own time to live applies, within the two bounds below.
 const CACHED_ANSWERS: u64 = 256;
-/// A service that moves is found again within this time, whatever its record says.
+/// The cache keeps an answer no longer than this, whatever its time to live. A service that moves is found within
+/// this time.
 const LONGEST_KEPT: Duration = Duration::from_secs(60);
-/// A service that has just been made is found soon.
+/// The cache keeps the answer that a name does not exist no longer than this. A new service is found soon.
 const LONGEST_ABSENT: Duration = Duration::from_secs(2);
-/// For one server's answer: a lost datagram leaves time to ask again before the connection's own limit.
+/// Timeout of one query. After a lost datagram there is time for another query before the connect timeout ends.
 const LONGEST_ANSWER: Duration = Duration::from_secs(2);
 
-/// A name's addresses, some time.
+/// The future of a look-up: the addresses of a name, or why there are none.
 pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
 
-/// Looks names up.
+/// Looks up the addresses of names. Tests replace [`SystemResolver`] with their own.
 pub trait Resolve: Send + Sync + 'static {
-    /// The addresses of `host`, best first. The caller limits how long it may take.
+    /// Looks up the addresses of `host`, in order of preference. The caller limits the time.
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a>;
 }
 
-/// What the system's resolver would find, by `/etc/hosts` and `/etc/resolv.conf` (search domains, `ndots`, limits),
-/// which are read at the first look-up.
+/// Resolves names by `/etc/hosts` and `/etc/resolv.conf` (search domains, `ndots`, timeouts). The first look-up
+/// reads both files.
 ///
-/// Not `getaddrinfo`: that loads libraries at run time, which a static program cannot rely on and a scratch image
-/// does not have, and occupies a thread for as long as a server keeps silent.
+/// The host does not use `getaddrinfo`. A static program cannot rely on the libraries that `getaddrinfo` loads at
+/// run time, and a scratch image does not have them. `getaddrinfo` also blocks a thread while a server does not
+/// answer. See `docs/decisions/0011-a-static-host-with-its-own-resolver.md`.
 #[derive(Default)]
 pub struct SystemResolver {
     lookup: OnceLock<Lookup>,
 }
 
-/// The resolver, and why it knows no server.
+/// The resolver, and the error of reading `/etc/resolv.conf` if the host has no name servers.
 struct Lookup {
     resolver: TokioResolver,
     unconfigured: Option<String>,
@@ -54,7 +58,7 @@ impl Resolve for SystemResolver {
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a> {
         Box::pin(async move {
             if host.eq_ignore_ascii_case(LOCALHOST) {
-                // Without asking anybody (RFC 6761, 6.3), and without a file.
+                // No query and no file is needed (RFC 6761, 6.3).
                 let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
                 return Ok(loopback.map(|address| (address, port).into()).to_vec());
             }
@@ -75,7 +79,7 @@ impl Lookup {
     fn read() -> io::Result<Self> {
         let read = read_system_conf();
         let unconfigured = read.as_ref().err().map(|error| format!("/etc/resolv.conf: {error}"));
-        // Without servers there are still the names of `/etc/hosts`.
+        // Without name servers, the resolver still reads `/etc/hosts`.
         let (config, options) = read
             .unwrap_or_else(|_| (ResolverConfig::from_parts(None, vec![], vec![]), ResolverOpts::default()));
         Self::new(&config, options, unconfigured)
@@ -92,7 +96,8 @@ impl Lookup {
         options.negative_max_ttl = Some(LONGEST_ABSENT);
         options.timeout = options.timeout.min(LONGEST_ANSWER);
         options.attempts = options.attempts.max(1);
-        // A search list replaces the host name's own domain, which the library would ask for first.
+        // The library would try the host name's own domain first. A search list replaces that domain, so the domain
+        // is left out here.
         let (search, servers) = (config.search().to_vec(), config.name_servers().to_vec());
         let config = ResolverConfig::from_parts(None, search, servers);
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());

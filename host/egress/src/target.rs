@@ -1,17 +1,19 @@
+//! The target of a request: scheme, host and port of a URL in canonical form.
+
 use std::fmt;
 use std::net::IpAddr;
 
-/// A scheme that leaves the host.
+/// The scheme of an outbound request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// In plain text.
+    /// HTTP without TLS.
     Http,
-    /// Over TLS.
+    /// HTTP over TLS.
     Https,
 }
 
 impl Scheme {
-    /// As it stands in a URL.
+    /// Returns the scheme as it is written in a URL.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -20,7 +22,7 @@ impl Scheme {
         }
     }
 
-    /// The port of a URL that names none.
+    /// Returns the port of a URL that has none.
     #[must_use]
     pub fn default_port(self) -> u16 {
         match self {
@@ -30,19 +32,20 @@ impl Scheme {
     }
 }
 
-/// A host in canonical form: what cannot be written two ways cannot be allowed one way and reached another.
+/// A host in canonical form. Each host has one form only, so a URL cannot be allowed in one spelling and reach
+/// another host in another spelling.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// Lower case, punycode, no trailing dot.
+    /// A name: lower case, punycode, without a trailing dot.
     Name(Box<str>),
-    /// An address.
+    /// An IP address.
     Ip(IpAddr),
 }
 
-/// The name that always means this machine.
+/// The name that always means this machine (RFC 6761, 6.3).
 pub(super) const LOCALHOST: &str = "localhost";
 
-/// Longest host name, in bytes (RFC 1035).
+/// Maximum length of a host name in bytes (RFC 1035, 2.3.4).
 const MAX_NAME_BYTES: usize = 253;
 
 impl Host {
@@ -50,8 +53,9 @@ impl Host {
         matches!(self, Self::Name(name) if **name == *LOCALHOST)
     }
 
-    /// Reads a host as WHATWG's URL standard does, so that `0x7f.1`, `2130706433` and `127.0.0.1` are one address.
-    /// An IPv6 address stands in brackets. Percent-encoding, which that standard would decode, is refused.
+    /// Parses a host as the WHATWG URL standard does (<https://url.spec.whatwg.org/#host-parsing>). `0x7f.1`,
+    /// `2130706433` and `127.0.0.1` are thus the same address. An IPv6 address must be in brackets.
+    /// Percent-encoding is refused, although the standard would decode it.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if text.contains('%') {
             return None;
@@ -78,48 +82,48 @@ impl fmt::Display for Host {
     }
 }
 
-/// A port that can be connected to: digits alone, where Rust's own reading would take a sign too.
+/// Parses a port from 1 to 65535. Only digits are allowed; `u16::from_str` would also accept a sign.
 pub(super) fn parse_port(text: &str) -> Option<u16> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|port| digits && *port > 0)
 }
 
-/// Where a request goes: scheme, host and port in canonical form.
+/// The target of a request: scheme, host and port in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// How.
+    /// The scheme.
     pub scheme: Scheme,
-    /// Where.
+    /// The host.
     pub host: Host,
-    /// At which port, the scheme's own where the URL names none.
+    /// The port. A URL without a port has the scheme's default port.
     pub port: u16,
 }
 
-/// A URL whose target cannot be told beyond doubt.
+/// An error: the URL has no target, or its target is ambiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTarget {
-    /// Neither http nor https.
+    /// The scheme is neither `http` nor `https`.
     #[error("the scheme is neither http nor https")]
     Scheme,
-    /// None at all.
+    /// The URL has no host.
     #[error("there is no host")]
     NoHost,
-    /// `user:password@` before the host.
+    /// The URL has `user:password@` before the host.
     #[error("user information in a URL is not allowed")]
     UserInfo,
-    /// Not a name, an IPv4 address or a bracketed IPv6 address.
+    /// The host is not a name, an IPv4 address or a bracketed IPv6 address.
     #[error("the host is not valid")]
     Host,
-    /// Not between 1 and 65535.
+    /// The port is not between 1 and 65535.
     #[error("the port is not valid")]
     Port,
 }
 
 impl Target {
-    /// The target of a URL in absolute form.
+    /// Returns the target of a URL in absolute form.
     ///
     /// # Errors
-    /// When it is not valid, or could be read in two ways.
+    /// When the URL is not valid or its target is ambiguous.
     pub fn of(uri: &http::Uri) -> Result<Self, InvalidTarget> {
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Http,
@@ -131,7 +135,7 @@ impl Target {
             return Err(InvalidTarget::UserInfo);
         }
         let host = Host::parse(authority.host()).ok_or(InvalidTarget::Host)?;
-        // `Authority::port` takes a port out of range for none at all.
+        // `Authority::port` returns `None` for a port that is out of range.
         let port = match authority.as_str().strip_prefix(authority.host()) {
             Some("" | ":") => scheme.default_port(),
             Some(port) => port.strip_prefix(':').and_then(parse_port).ok_or(InvalidTarget::Port)?,
@@ -140,7 +144,7 @@ impl Target {
         Ok(Self { scheme, host, port })
     }
 
-    /// The host, with brackets if it is an IPv6 address, and the port unless it is the scheme's own.
+    /// Returns the host and the port. An IPv6 address is in brackets. The scheme's default port is left out.
     #[must_use]
     pub fn authority(&self) -> String {
         if self.port == self.scheme.default_port() {

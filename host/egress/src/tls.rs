@@ -1,3 +1,5 @@
+//! TLS of outbound connections: the trusted root certificates.
+
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{self, CertificateDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -5,50 +7,57 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
-/// Which certificates outbound TLS trusts; read at the first `https` request, not before.
+/// The root certificates that outbound TLS trusts. The first `https` request reads the system's certificates.
 #[derive(Debug)]
 pub struct Tls {
     extra: Vec<CertificateDer<'static>>,
     config: OnceCell<Arc<ClientConfig>>,
 }
 
-/// The extra CA file cannot be used.
+/// An error: the host cannot use the extra CA file.
 #[derive(Debug, thiserror::Error)]
 pub enum RootsError {
-    /// It cannot be read, or is not PEM.
+    /// The file cannot be read or is not PEM.
     #[error("extra CA file {}: {source}", path.display())]
     Pem {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with the file.
         source: pki_types::pem::Error,
     },
-    /// It is PEM without a certificate.
+    /// The file is PEM and has no certificate.
     #[error("extra CA file {}: no certificate in it", .0.display())]
     Empty(PathBuf),
-    /// One of its certificates is none.
+    /// The file has a certificate that cannot be parsed.
     #[error("extra CA file {}: {source}", path.display())]
     Certificate {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with the certificate.
         source: rustls::Error,
     },
 }
 
 impl Tls {
-    /// Trust in the system's roots and in the certificates of a PEM file, which is read at once: a mistake in a
-    /// setting shows at start.
+    /// Trusts the system's root certificates and the certificates of the PEM file `extra`. The file is read now, so
+    /// that a wrong setting fails at the start.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has an invalid certificate.
     pub fn new(extra: Option<&Path>) -> Result<Self, RootsError> {
         let extra = extra.map(read).transpose()?.unwrap_or_default();
         Ok(Self { extra, config: OnceCell::new() })
     }
 
-    /// The configuration that all connections share, and with it the session tickets.
+    /// Returns the configuration, which all connections share together with its session tickets. The first call
+    /// loads the root certificates.
+    ///
+    /// # Errors
+    /// When rustls refuses the configuration.
     pub async fn config(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
         let load = || async {
             let extra = self.extra.clone();
-            // Reads a few hundred files on some systems.
+            // On some systems this reads a few hundred files.
             let loaded = tokio::task::spawn_blocking(move || config(extra)).await;
             loaded.unwrap_or_else(|e| Err(rustls::Error::General(e.to_string()))).map(Arc::new)
         };
@@ -76,7 +85,7 @@ fn config(extra: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls::E
     let native = rustls_native_certs::load_native_certs();
     let (added, ignored) = roots.add_parsable_certificates(native.certs);
     if added == 0 {
-        // A scratch image has none: the bundled ones are Mozilla's.
+        // A scratch image has no root certificates. The bundled root certificates are Mozilla's.
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     tracing::debug!(system = added, ignored, bundled = added == 0, extra = extra.len(), "outbound TLS roots");

@@ -199,7 +199,7 @@ fn inner() -> impl Strategy<Value = Ipv4Addr> {
 }
 
 proptest! {
-    /// However it is written, a wildcard does not reach an address that is not public.
+    /// A wildcard does not allow an address that is not public, however the address is written.
     #[test]
     fn no_spelling_gets_inside(v4 in inner(), port in 1..=u16::MAX) {
         let policy = policy(&["*://*:*"]);
@@ -209,7 +209,7 @@ proptest! {
         }
     }
 
-    /// A name that is not listed stays out, whatever surrounds the listed one.
+    /// A name that is not listed stays denied, whatever surrounds a listed name in the URL.
     #[test]
     fn a_lookalike_is_another_host(before in "[a-z0-9.-]{0,8}", after in "[a-z0-9.@:-]{0,8}") {
         let policy = policy(&["https://api.github.com"]);

@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 
 use super::*;
 
-/// A name server that knows these names, and remembers what it was asked (IPv4 addresses only).
+/// A name server that answers for the given names (IPv4 addresses only) and records the queries.
 struct Server {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
@@ -63,7 +63,7 @@ impl Server {
     }
 }
 
-/// As the kubelet writes it into a pod's `/etc/resolv.conf`.
+/// The search list that the kubelet writes to a pod's `/etc/resolv.conf`.
 const SEARCH: [&str; 3] = ["dev.svc.cluster.local.", "svc.cluster.local.", "cluster.local."];
 
 #[tokio::test]
