@@ -1,4 +1,5 @@
-//! One line a request. Written by hand: through `tracing` it would cost several times as much, on every request.
+//! The access log: one line for each request. The lines are formatted by hand, because `tracing` would cost several
+//! times as much on every request.
 
 use std::{
     fmt::{self, Write as _},
@@ -12,10 +13,10 @@ use wasi_http_host_core::bounded;
 
 use super::{Log, LogFormat, Sink};
 
-/// Bytes of a path that are logged.
+/// Maximum number of bytes of a path in a log line.
 const PATH_BYTES: usize = 512;
 
-/// Writes access lines, or, switched off, nothing.
+/// Writes access log lines. When the access log is disabled, it writes nothing.
 #[derive(Clone)]
 pub struct AccessLog {
     sink: Option<Sink>,
@@ -23,41 +24,42 @@ pub struct AccessLog {
     level: Level,
 }
 
-/// What is told of a request.
+/// The contents of one access log line.
 pub struct AccessLine<'a> {
-    /// `None` where no route leads to one.
+    /// The component that served the request. `None`: no route matched the path.
     pub component: Option<&'a str>,
     /// The request's method.
     pub method: &'a Method,
-    /// Without the query, which may hold what nobody wants in a log.
+    /// The path without the query. The query is left out because it may hold secrets.
     pub path: &'a str,
-    /// The value of `X-Request-Id`: the client's, or one that the host made.
+    /// The value of `X-Request-Id`, from the client or made by the host.
     pub request_id: &'a HeaderValue,
-    /// The trace that the request belongs to, in hexadecimal digits.
+    /// The id of the request's trace, in hexadecimal digits. `None`: the request has no trace.
     pub trace_id: Option<&'a str>,
-    /// `None` when the client left before there was one.
+    /// The status of the response. `None`: the client left before there was a response.
     pub status: Option<StatusCode>,
-    /// The whole response was handed to the client's connection.
+    /// Whether the host has handed the whole response to the client's connection.
     pub complete: bool,
-    /// Bytes of the response's body that were handed to the connection.
+    /// Bytes of the response's body that the host has handed to the connection.
     pub bytes: u64,
-    /// From the request's head to the end of its response.
+    /// Time from the request's head to the end of its response.
     pub duration: Duration,
 }
 
 impl AccessLog {
-    /// Writes where `log` does, or, unless `enabled`, nowhere.
+    /// Creates an access log that writes to the sink of `log`, at its level and in its format. When `enabled` is
+    /// false, the access log writes nothing.
     #[must_use]
     pub fn new(log: &Log, enabled: bool) -> Self {
         Self { sink: enabled.then(|| log.sink.clone()), format: log.format, level: log.level }
     }
 
-    /// Whether a line of this outcome would be written.
+    /// Whether [`AccessLog::write`] would write a line for a request with this status.
     pub fn wants(&self, status: Option<StatusCode>) -> bool {
         self.sink.is_some() && level(status) <= self.level
     }
 
-    /// Writes a line.
+    /// Writes the line, if the log's level admits a line for this status.
     pub fn write(&self, line: &AccessLine<'_>) {
         let Some(sink) = self.sink.as_ref().filter(|_| self.wants(line.status)) else { return };
         let mut text = String::with_capacity(320);
@@ -99,7 +101,7 @@ impl AccessLog {
         let path = bounded(line.path, PATH_BYTES);
         let ms = line.duration.as_micros();
         write!(to, "{} {:>5} {status} {} ", Timestamp::now(), level(line.status).as_str(), line.method)?;
-        // A terminal must not be steered by what a client sends.
+        // A client must not be able to send control characters to a terminal.
         path.chars().try_for_each(|c| if c.is_control() { to.write_char('?') } else { to.write_char(c) })?;
         write!(to, " {} bytes {}.{:03} ms", line.bytes, ms / 1_000, ms % 1_000)?;
         to.write_str(if line.complete { "\n" } else { " (aborted)\n" })
@@ -113,7 +115,7 @@ fn level(status: Option<StatusCode>) -> Level {
     }
 }
 
-/// As a string of JSON.
+/// Appends `text` as a JSON string, with its quotation marks.
 fn quote(to: &mut String, text: &str) -> fmt::Result {
     to.write_char('"')?;
     for c in text.chars() {
@@ -127,7 +129,7 @@ fn quote(to: &mut String, text: &str) -> fmt::Result {
     to.write_char('"')
 }
 
-/// A time as RFC 3339 writes it, in UTC, to the microsecond.
+/// The time since 1970, displayed by RFC 3339 in UTC with microseconds.
 struct Timestamp(Duration);
 
 impl Timestamp {
@@ -152,7 +154,8 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Year, month and day of a day since 1970, counted in years that begin in March, so that the leap day comes last.
+/// Converts a number of days since 1970 to year, month and day. The calculation uses years that begin in March, so
+/// that a leap day is the last day of its year.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

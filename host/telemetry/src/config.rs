@@ -1,18 +1,18 @@
-//! The flags of the log.
+//! The flags of logging.
 
 use clap::{Args, ValueEnum};
 
-/// How and what is logged.
+/// The format and the level of log lines, and whether there is an access log.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Logs")]
 pub struct LogConfig {
-    /// How log lines look [default: text on a terminal, else json]
+    /// Format of log lines [default: text on a terminal, otherwise json]
     #[arg(long, value_name = "FORMAT", env = "WASI_HTTP_HOST_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// The least level that is logged
+    /// Lowest level of log lines that are written
     #[arg(long, value_name = "LEVEL", env = "WASI_HTTP_HOST_LOG_LEVEL", default_value_t = LogConfig::default().log_level)]
     pub log_level: tracing::Level,
-    /// A line a request
+    /// Whether to write an access log line for each request
     #[arg(long, value_name = "on|off", env = "WASI_HTTP_HOST_ACCESS_LOG", default_value = "on")]
     pub access_log: Switch,
 }
@@ -23,20 +23,20 @@ impl Default for LogConfig {
     }
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object on each line.
     Json,
-    /// For people.
+    /// Text for people to read.
     Text,
 }
 
-/// On or off.
+/// The value of a flag that enables or disables a feature.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Switch {
-    /// It happens.
+    /// Enabled.
     On,
-    /// It does not.
+    /// Disabled.
     Off,
 }

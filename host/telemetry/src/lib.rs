@@ -1,6 +1,6 @@
-//! What the host says of itself: log lines, what the kernel counts of the process, and traces.
+//! The host's log lines, the kernel's metrics of the process, and traces.
 //!
-//! What is counted of requests, instances, stores and the like is counted, and written out, by the crates that own them.
+//! Metrics of requests, instances, stores and the like are in the crates that own them.
 
 mod access;
 mod config;

@@ -1,4 +1,5 @@
-//! Log lines on standard output, written by a thread of their own: a reader that stalls must not stall requests.
+//! Log lines on standard output. A separate thread writes them, so that a slow reader of standard output does not
+//! delay requests.
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -15,14 +16,15 @@ use wasi_http_host_core::lock;
 
 use super::{LogConfig, LogFormat};
 
-/// The host's crates and its program, as events name where they come from: all names begin with it.
+/// The common prefix of the names of the host's crates and program. Events have these names as their targets.
 const OURS: &str = "wasi_http_host";
-/// What may wait to be written; lines beyond it are dropped, and counted.
+/// Maximum number of bytes that wait to be written. The sink drops lines beyond this limit and counts them.
 const MAX_BUFFERED: usize = 4 << 20;
-/// How long the writer lets lines gather, so that it wakes seldom.
+/// The writer thread waits this long before a write, so that it wakes up less often and writes several lines at
+/// once.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// Where lines go; cheap to clone.
+/// The queue of the thread that writes log lines. A clone is cheap and shares the queue.
 #[derive(Clone)]
 pub struct Sink {
     shared: Arc<Shared>,
@@ -43,10 +45,10 @@ struct Buffer {
 }
 
 impl Sink {
-    /// A sink with its thread, which writes to standard output.
+    /// Starts a thread that writes to standard output.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When the system cannot start a thread.
     pub fn stdout() -> io::Result<Self> {
         Self::to(io::stdout())
     }
@@ -58,7 +60,7 @@ impl Sink {
             let mut bytes = Vec::new();
             loop {
                 shared.next(&mut bytes);
-                // A closed standard output leaves nobody to tell.
+                // If standard output is closed, there is nowhere to report the error.
                 let _ = out.write_all(&bytes).and_then(|()| out.flush());
                 bytes.clear();
             }
@@ -66,7 +68,8 @@ impl Sink {
         Ok(sink)
     }
 
-    /// Adds a line, which must end with a newline. Never waits: a line that finds no room is dropped.
+    /// Queues `line`, which must end with a newline. Never waits: if the queue has no room, the line is dropped and
+    /// counted.
     pub fn write(&self, line: &[u8]) {
         let mut buffer = lock(&self.shared.buffer);
         if buffer.bytes.len() + line.len() > MAX_BUFFERED {
@@ -81,12 +84,12 @@ impl Sink {
         }
     }
 
-    /// Lines dropped so far.
+    /// Number of lines dropped since the start.
     pub fn dropped(&self) -> u64 {
         lock(&self.shared.buffer).dropped
     }
 
-    /// Waits until all is written, but no longer than `limit`.
+    /// Waits until the thread has written all queued lines, at most for `limit`.
     pub fn flush(&self, limit: Duration) {
         let buffer = lock(&self.shared.buffer);
         drop(self.shared.emptied.wait_timeout_while(buffer, limit, |b| b.writing || !b.bytes.is_empty()));
@@ -94,7 +97,7 @@ impl Sink {
 }
 
 impl Shared {
-    /// Waits for lines, lets more gather, and takes them all.
+    /// Waits for lines, waits [`GATHER`] for more lines, and moves all of them to `into`.
     fn next(&self, into: &mut Vec<u8>) {
         let mut buffer = lock(&self.buffer);
         buffer.writing = false;
@@ -112,7 +115,7 @@ impl Shared {
     }
 }
 
-/// One event of `tracing` becomes one line.
+/// Each `tracing` event becomes one line.
 impl<'a> MakeWriter<'a> for Sink {
     type Writer = LineWriter;
 
@@ -121,6 +124,7 @@ impl<'a> MakeWriter<'a> for Sink {
     }
 }
 
+/// Collects the text of one event, and queues the line when it is dropped.
 pub struct LineWriter {
     sink: Sink,
     line: Vec<u8>,
@@ -145,35 +149,35 @@ impl Drop for LineWriter {
     }
 }
 
-/// How and what is logged.
+/// The log of the process: where lines go, their format and their level.
 #[derive(Clone)]
 pub struct Log {
-    /// Where lines go.
+    /// The queue of the thread that writes lines.
     pub sink: Sink,
-    /// How they look.
+    /// The format of lines.
     pub format: LogFormat,
-    /// The least level that is written.
+    /// The lowest level that is written.
     pub level: tracing::Level,
 }
 
 impl Log {
-    /// As `config` says, on standard output.
+    /// Creates a log on standard output by `config`.
     ///
     /// # Errors
-    /// When there is no thread to write with.
+    /// When the system cannot start the thread that writes lines.
     pub fn new(config: &LogConfig) -> io::Result<Self> {
         let terminal = io::stdout().is_terminal();
         let format = config.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
         Ok(Self { sink: Sink::stdout()?, format, level: config.log_level })
     }
 
-    /// What of it is ours. Libraries tell at their finer levels what they work on, headers and queries included: of
-    /// theirs only warnings are said.
+    /// Admits events of the host at the configured level. Events of libraries are admitted only from `WARN`
+    /// upwards, because at lower levels libraries log headers and queries.
     fn filter(&self) -> Targets {
         Targets::new().with_target(OURS, self.level).with_default(self.level.min(tracing::Level::WARN))
     }
 
-    /// Makes it the process's log. A second call, as in tests, changes nothing.
+    /// Makes this the global `tracing` subscriber of the process. A second call, as in tests, changes nothing.
     pub fn install(&self) {
         let builder = tracing_subscriber::fmt()
             .with_max_level(self.level)

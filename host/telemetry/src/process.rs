@@ -1,16 +1,17 @@
-//! The process as the kernel sees it, under the names that every Prometheus client uses. Linux only: elsewhere
-//! there is nothing to say.
+//! Metrics of the process from `/proc`, with the names that all Prometheus clients use. There are no values on
+//! systems other than Linux.
 
 use std::fs;
 
 use wasi_http_host_core::{Exposition, MetricKind};
 
-/// Clock ticks a second in `/proc`, fixed in the kernel's interface on every architecture that Rust supports.
+/// Clock ticks per second in `/proc`. The kernel's interface fixes this value on every architecture that Rust
+/// supports.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// `VmRSS` is told in these.
+/// The unit of `VmRSS`.
 const KIB: u64 = 1024;
 
-/// Writes memory, processor time and open files.
+/// Writes the metrics of memory, processor time and open files.
 pub fn expose(to: &mut Exposition) {
     if let Some(kib) = field(&read("/proc/self/status"), "VmRSS:") {
         to.gauge("process_resident_memory_bytes", "Resident memory.", kib * KIB);
@@ -33,7 +34,8 @@ fn field(status: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Fields 14 and 15, counted after the command's name, which may itself hold spaces and brackets.
+/// Reads fields 14 and 15 of `/proc/self/stat`. Fields are counted after the command's name, because the name may
+/// contain spaces and brackets. See proc_pid_stat(5).
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);

@@ -1,4 +1,4 @@
-//! Attributes of spans, by the stable conventions for HTTP
+//! Attributes of spans, by OpenTelemetry's stable conventions for HTTP
 //! (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>).
 
 use http::{Method, Version};
@@ -6,32 +6,33 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Valu
 
 use super::server::Server;
 
-/// What stands for a method, or an error, that is not one of the known ones.
+/// The attribute value for an unknown method or an unknown error.
 pub const OTHER: &str = "_OTHER";
 
-/// The attributes of one span, in the order in which they are added.
+/// The attributes of one span, in the order in which they were added.
 ///
-/// Queries, user information, headers, keys and values are in none: they are where secrets are.
+/// No attribute has a query, user information, a header, or the key or value of a store, because they may hold
+/// secrets.
 #[derive(Default)]
 pub struct Attributes(pub(super) Vec<KeyValue>);
 
 impl Attributes {
-    /// Adds a text.
+    /// Adds a string attribute.
     pub fn text(&mut self, key: &str, value: impl Into<String>) {
         self.add(key, Value::StringValue(value.into()));
     }
 
-    /// Adds a number.
+    /// Adds an integer attribute.
     pub fn number(&mut self, key: &str, value: i64) {
         self.add(key, Value::IntValue(value));
     }
 
-    /// Adds a truth value.
+    /// Adds a boolean attribute.
     pub fn flag(&mut self, key: &str, value: bool) {
         self.add(key, Value::BoolValue(value));
     }
 
-    /// Adds `http.request.method`, and the original one where that is none of the known ones.
+    /// Adds `http.request.method`. For an unknown method, also adds `http.request.method_original`.
     pub fn method(&mut self, method: &Method) {
         let known = Self::known_method(method);
         self.text("http.request.method", known.unwrap_or(OTHER));
@@ -40,7 +41,7 @@ impl Attributes {
         }
     }
 
-    /// Adds `server.address` and `server.port`.
+    /// Adds `server.address` and, if the port is known, `server.port`. Adds nothing for `None`.
     pub fn server(&mut self, server: Option<&Server>) {
         let Some(Server { address, port }) = server else { return };
         self.text("server.address", &**address);
@@ -49,7 +50,7 @@ impl Attributes {
         }
     }
 
-    /// Adds `network.protocol.version`.
+    /// Adds `network.protocol.version` for HTTP/1.0, HTTP/1.1 and HTTP/2.
     pub fn version(&mut self, version: Version) {
         let version = match version {
             Version::HTTP_10 => "1.0",
@@ -60,7 +61,8 @@ impl Attributes {
         self.text("network.protocol.version", version);
     }
 
-    /// A method's name, if it is one of those that are known: others would be names without end.
+    /// Returns the method's name if it is one of the known methods. Clients could otherwise create any number of
+    /// span names.
     #[must_use]
     pub fn known_method(method: &Method) -> Option<&str> {
         const KNOWN: [Method; 9] = [

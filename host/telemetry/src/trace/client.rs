@@ -1,5 +1,5 @@
-//! What the exporter needs of an HTTP client. The host's own outbound client is one: with its proxies and trusted
-//! certificates, without the egress policy of components.
+//! The HTTP client that the exporter needs. The host's outbound client implements it with the operator's proxies
+//! and trusted certificates, and without the egress policy of components.
 
 use std::{future::Future, pin::Pin};
 
@@ -8,11 +8,11 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-/// A response, once it is there, or why there is none.
+/// The future of a response, or of the reason why there is none.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<Incoming>, String>> + Send + 'a>>;
 
-/// Sends batches of spans to the collector.
+/// Sends requests with batches of spans to the collector.
 pub trait CollectorClient: Send + Sync + 'static {
-    /// Sends one request. The caller limits the time for it.
+    /// Sends one request. The caller limits the time.
     fn send(&self, request: Request<Full<Bytes>>) -> Sending<'_>;
 }

@@ -1,24 +1,26 @@
-//! Who a span is, and how headers say so: W3C Trace Context (<https://www.w3.org/TR/trace-context/>).
+//! The identity of a span, and its headers by W3C Trace Context (<https://www.w3.org/TR/trace-context/>). Numbers
+//! of sections in comments refer to this standard.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// What has to be passed on of `tracestate` (3.3.1.5); a longer one is not.
+/// Maximum number of bytes of `tracestate` that are passed on. The standard demands at least this number (3.3.1.5).
+/// A longer value is dropped.
 const MAX_STATE: usize = 512;
-/// The length of `traceparent` in the one version that there is.
+/// The length of `traceparent` in version 00.
 const PARENT_LENGTH: usize = 55;
 
-/// A span's identity.
+/// The ids of a span, and whether the span is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Context {
     pub(super) trace: [u8; 16],
     pub(super) span: [u8; 8],
-    /// It is recorded.
+    /// Whether the trace is recorded.
     pub(super) sampled: bool,
 }
 
-/// A span's identity, and what other tracing systems have to say to its children.
+/// The identity of a span, and the `tracestate` of other tracing systems, which is passed on to its children.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     pub(super) context: Context,
@@ -26,23 +28,23 @@ pub struct Origin {
 }
 
 impl Context {
-    /// The beginning of a trace, not sampled so far.
+    /// Creates the root of a new trace, not yet sampled.
     pub(super) fn root() -> Self {
-        // All zeros are no identity (3.2.2.3).
+        // Ids of zeros only are invalid (3.2.2.3).
         Self { trace: fastrand::u128(1..).to_be_bytes(), span: fresh_span(), sampled: false }
     }
 
-    /// Another span of the same trace.
+    /// Creates another span of the same trace.
     pub(super) fn child(self) -> Self {
         Self { span: fresh_span(), ..self }
     }
 
-    /// The value of a `traceparent`, if it is well-formed (3.2).
+    /// Parses the value of `traceparent`. `None`: the value is malformed (3.2).
     fn parse(text: &[u8]) -> Option<Self> {
         let (known, more) = text.split_at_checked(PARENT_LENGTH)?;
         let mut fields = known.split(|byte| *byte == b'-');
         let [version] = hex(fields.next()?)?;
-        // A later version may say more, behind another hyphen.
+        // A later version may have more fields after another hyphen.
         let fits = match version {
             0 => more.is_empty(),
             0xff => false,
@@ -54,7 +56,7 @@ impl Context {
         (fits && is_one).then_some(Self { trace, span, sampled: flags & 1 == 1 })
     }
 
-    /// As `traceparent` says it.
+    /// Returns the value of `traceparent`.
     fn header(self) -> HeaderValue {
         let mut text = Vec::with_capacity(PARENT_LENGTH);
         text.extend_from_slice(b"00-");
@@ -62,12 +64,12 @@ impl Context {
         text.push(b'-');
         push_hex(&mut text, &self.span);
         text.extend_from_slice(if self.sampled { b"-01" } else { b"-00" });
-        // Hexadecimal digits and hyphens are a header's value.
+        // The text has only hexadecimal digits and hyphens, which are valid in a header's value.
         HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
             .unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
-    /// The trace's identity, for people.
+    /// Returns the trace id in hexadecimal digits.
     pub(super) fn trace_id(&self) -> Box<str> {
         let mut text = Vec::with_capacity(32);
         push_hex(&mut text, &self.trace);
@@ -82,39 +84,40 @@ impl Origin {
         self.context.sampled
     }
 
-    /// The span's own identity, which its children name as their parent.
+    /// Returns the span's id, which is the parent id of its children.
     #[must_use]
     pub fn span_id(&self) -> [u8; 8] {
         self.context.span
     }
 
-    /// The trace's identity in hexadecimal digits, for the log.
+    /// Returns the trace id in hexadecimal digits, for log lines.
     #[must_use]
     pub fn trace_id(&self) -> Box<str> {
         self.context.trace_id()
     }
 
-    /// Another span below this one, recorded if this one is.
+    /// Creates a child of this span. The child is recorded if this span is.
     #[must_use]
     pub fn child(&self) -> Self {
         Self { context: self.context.child(), state: self.state.clone() }
     }
 
-    /// `self` if it continues the trace of `known`, with the decision of `known` about recording it.
+    /// Returns `self` if it belongs to the trace of `known`. The result is recorded if `known` is.
     #[must_use]
     pub fn continuing(mut self, known: &Self) -> Option<Self> {
         self.context.sampled = known.context.sampled;
         (self.context.trace == known.context.trace).then_some(self)
     }
 
-    /// What headers say, if they say it well: one `traceparent`, and then `tracestate`.
+    /// Reads the identity from `traceparent` and `tracestate`. `None`: there is not exactly one `traceparent`, or
+    /// it is malformed.
     #[must_use]
     pub fn extract(headers: &HeaderMap) -> Option<Self> {
         let context = Context::parse(parent(headers)?)?;
         Some(Self { context, state: state(headers) })
     }
 
-    /// Puts this in the place of what headers say.
+    /// Replaces `traceparent` and `tracestate` in `headers` with this identity.
     pub fn inject(&self, headers: &mut HeaderMap) {
         headers.insert(TRACEPARENT, self.context.header());
         match &self.state {
@@ -124,25 +127,25 @@ impl Origin {
     }
 }
 
-/// The trace that headers name, if they say it well.
+/// Returns the trace id in `traceparent`. `None`: there is not exactly one `traceparent`, or it is malformed.
 pub fn trace_id(headers: &HeaderMap) -> Option<&str> {
     let parent = parent(headers)?;
     Context::parse(parent)?;
-    // Behind the version and a hyphen.
+    // The trace id follows the version and a hyphen.
     parent.get(3..35).and_then(|id| std::str::from_utf8(id).ok())
 }
 
-/// The one `traceparent`.
+/// Returns the value of `traceparent` if there is exactly one.
 fn parent(headers: &HeaderMap) -> Option<&[u8]> {
     let mut parents = headers.get_all(TRACEPARENT).iter();
     let parent = parents.next()?;
     parents.next().is_none().then(|| parent.as_bytes())
 }
 
-/// `tracestate`, in one line (3.3.1), if it is text and not too long.
+/// Returns all lines of `tracestate` as one line (3.3.1). `None`: the header is absent, too long or not text.
 fn state(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut lines = headers.get_all(TRACESTATE).iter().map(HeaderValue::as_bytes);
-    // A copy: spans keep it for longer than a request's head should stay in memory.
+    // Copy the value. Spans live longer than the request's head, and a slice would keep the whole head in memory.
     let copy = |line: &[u8]| HeaderValue::from_bytes(line).ok().filter(|value| value.to_str().is_ok());
     let fits = |line: &&[u8]| (1..=MAX_STATE).contains(&line.len());
     let first = lines.next()?;
@@ -161,7 +164,7 @@ fn push_hex(to: &mut Vec<u8>, bytes: &[u8]) {
     to.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }
 
-/// Lower-case digits only, as the standard has them.
+/// Parses hexadecimal digits. The standard allows only lower case.
 fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     if text.len() != 2 * N {
         return None;
@@ -198,7 +201,7 @@ mod tests {
         assert_eq!(&*context.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         let not_sampled = format!("{}00", &PARENT[..53]);
         assert!(!parse(&not_sampled).unwrap().sampled);
-        // Other flags are not ours to pass on.
+        // The other flags are not passed on.
         assert_eq!(parse(&format!("{}03", &PARENT[..53])).unwrap().header(), PARENT);
     }
 
@@ -267,7 +270,7 @@ mod tests {
         };
         assert_eq!(named(&[PARENT]).unwrap(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert!(named(&[&format!("cc{}-\u{e4}", &PARENT[2..])]).is_some());
-        // All of it is to be right, and once.
+        // The whole value must be valid, and there must be only one.
         for malformed in ["", "nonsense", &PARENT[..35], &format!("ff{}", &PARENT[2..])] {
             assert_eq!(named(&[malformed]), None);
         }

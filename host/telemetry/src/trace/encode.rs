@@ -1,4 +1,4 @@
-//! Spans in the form of OTLP.
+//! Encodes spans for OTLP.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,12 +13,14 @@ use opentelemetry_proto::tonic::{
 
 use super::{Attributes, Span, SpanKind, SpanSummary};
 
-/// Flags of a span: whether its parent is in another process is known, and whether it is.
+/// Flags of a span in OTLP. The first says that the second is valid. The second says that the span's parent is in
+/// another process.
 const HAS_IS_REMOTE: u32 = 1 << 8;
 const IS_REMOTE: u32 = 1 << 9;
 const SCOPE: &str = "wasi-http-host";
 
-/// What is said of the process, with what every library of this kind says of itself.
+/// Creates the resource that describes the process: the operator's attributes, and the `telemetry.sdk` attributes
+/// that each SDK sets.
 pub(super) fn resource(attributes: &[(String, String)]) -> Resource {
     let mut all = Attributes::default();
     for (key, value) in attributes {
@@ -30,7 +32,7 @@ pub(super) fn resource(attributes: &[(String, String)]) -> Resource {
     Resource { attributes: all.0, ..Resource::default() }
 }
 
-/// A batch, as it is sent.
+/// Creates the export request of one batch.
 pub(super) fn request(resource: &Resource, spans: impl Iterator<Item = Span>) -> ExportTraceServiceRequest {
     let scope = InstrumentationScope {
         name: SCOPE.to_owned(),
@@ -51,7 +53,7 @@ fn encode(span: Span) -> Encoded {
         attributes.text("wasi_http_host.component", &*component);
     }
     let SpanSummary { name, kind, is_error } = details.describe(&mut attributes);
-    // Only a request from outside has its parent in another process.
+    // Only the parent of a client's request is in another process.
     let is_remote = kind == SpanKind::Server && parent.is_some();
     let kind = match kind {
         SpanKind::Server => EncodedKind::Server,

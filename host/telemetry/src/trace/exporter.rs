@@ -1,4 +1,5 @@
-//! Sends spans behind the requests' backs: on the runtime that also answers probes, never on a thread that serves.
+//! Sends spans in the background. The exporter runs on the runtime that also answers probes, never on a thread that
+//! serves requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,27 +15,27 @@ use super::{
     transport::{Failure, Transport},
 };
 
-/// The first pause after a failure.
+/// The pause after the first failed attempt of a batch.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// A collector that is away is reported no more often.
+/// Minimum time between two log lines about failures.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
-/// Takes spans from the [`Tracer`], and sends them.
+/// Takes batches of spans from the [`Tracer`] and sends them to the collector.
 pub(super) struct Exporter {
     tracer: Arc<Tracer>,
     transport: Transport,
     resource: Resource,
-    /// For a batch, all of it at once.
+    /// Timeout of one batch, with all attempts and pauses.
     limit: Duration,
-    /// What is to be sent next: empty but for its room.
+    /// Buffer for the next batch. It is empty between batches and keeps its capacity.
     batch: Vec<Span>,
     closing: watch::Receiver<bool>,
     reported: Option<Instant>,
-    /// Spans that were lost since.
+    /// Number of spans lost since the last log line about failures.
     unreported: u64,
 }
 
-/// An [`Exporter`] at work.
+/// A handle to a running [`Exporter`].
 pub struct Exporting {
     tracer: Arc<Tracer>,
     closing: watch::Sender<bool>,
@@ -42,20 +43,20 @@ pub struct Exporting {
 }
 
 impl Exporter {
-    /// Sends from now on what `tracer` keeps, with `client`. To be called on the runtime that is to do so.
+    /// Starts a task on the current runtime, which sends the spans of `tracer` with `client`.
     pub(super) fn spawn(
         tracer: Arc<Tracer>,
         settings: Settings,
         client: Box<dyn CollectorClient>,
     ) -> Exporting {
-        let (closing, told) = watch::channel(false);
+        let (closing, closed) = watch::channel(false);
         let exporter = Self {
             tracer: tracer.clone(),
             resource: encode::resource(&settings.resource),
             limit: settings.batch.limit,
             batch: Vec::new(),
             transport: Transport::new(client, settings),
-            closing: told,
+            closing: closed,
             reported: None,
             unreported: 0,
         };
@@ -69,14 +70,15 @@ impl Exporter {
                 () = closes(&mut self.closing) => {}
             }
             let arrived = self.send().await;
-            // At the end a collector that does not answer gets no second batch.
+            // During shutdown, send no second batch if the collector did not accept the first.
             if *self.closing.borrow() && (!arrived || self.tracer.queue.len() == 0) {
                 return;
             }
         }
     }
 
-    /// Sends the next batch, again and again within its limit. Whether it arrived, or there was none.
+    /// Sends the next batch and retries within the batch's timeout. Returns whether the batch was delivered, or
+    /// there was none.
     async fn send(&mut self) -> bool {
         self.tracer.queue.take(&mut self.batch);
         let count = self.batch.len() as u64;
@@ -125,12 +127,12 @@ impl Exporter {
     }
 }
 
-/// The least pause before the next attempt.
+/// The minimum pause before the next attempt.
 struct Backoff(Duration);
 
 impl Backoff {
-    /// How long to wait now: twice as long each time, and longer where the collector asks for it. That it asks for no pause
-    /// at all does not make it be asked without one.
+    /// Returns the next pause: the minimum, which doubles each time, or the time that the collector asks for if that
+    /// is longer. The minimum applies even if the collector asks for no pause.
     fn pause(&mut self, asked: Option<Duration>) -> Duration {
         let least = self.0;
         self.0 = least.saturating_mul(2);
@@ -139,20 +141,20 @@ impl Backoff {
 }
 
 impl Failure {
-    /// The failure if it is worth another attempt, else why there is none.
+    /// Returns the failure if a retry makes sense, otherwise its reason.
     fn reason_if_last(self, closing: &watch::Receiver<bool>) -> Result<Self, String> {
         if self.is_temporary && !*closing.borrow() { Ok(self) } else { Err(self.reason) }
     }
 }
 
-/// Resolves when no more spans will come.
+/// Resolves when the host shuts down and no more spans will come.
 async fn closes(closing: &mut watch::Receiver<bool>) {
-    // A sender that is gone will not come back.
+    // If the sender is dropped, the host shuts down.
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
 impl Exporting {
-    /// Sends what is left, until `deadline` at the latest.
+    /// Sends the remaining spans, until `deadline` at the latest.
     pub async fn finish(self, deadline: Instant) {
         self.closing.send_replace(true);
         let ended = timeout_at(deadline, self.task).await;

@@ -1,11 +1,13 @@
-//! Traces: a span a request, children for what its component asks of others, sent by OTLP.
+//! Traces: one span for each request, and child spans for the component's outbound requests and store operations.
+//! The exporter sends spans by OTLP.
 //!
 //! ```text
 //! server, outbound, keyvalue: a kind of span each ─▶ Span ─▶ Tracer (bounded queue) ─▶ Exporter ─▶ collector
 //! ```
 //!
-//! Without settings there is no [`Tracer`], and a request costs nothing but the look whether there is one. With
-//! one, a request that is not sampled costs its identities; attributes are put together by the exporter.
+//! Without settings there is no [`Tracer`], and a request only checks whether there is one. With a tracer, a
+//! request that is not sampled only costs its ids. The exporter builds the attributes, not the threads that serve
+//! requests.
 
 mod attributes;
 mod client;
@@ -33,7 +35,7 @@ use std::sync::Arc;
 
 use self::exporter::Exporter;
 
-/// Traces as settings ask for them, before anything is sent.
+/// The tracer, the settings and the client, before the exporter starts.
 pub struct Traces {
     tracer: Arc<Tracer>,
     settings: Settings,
@@ -41,19 +43,19 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// With `client` as the way to the collector.
+    /// Creates the tracer. The exporter will send spans to the collector with `client`.
     #[must_use]
     pub fn new(settings: Settings, client: Box<dyn CollectorClient>) -> Self {
         Self { tracer: Tracer::new(&settings), settings, client }
     }
 
-    /// What records spans.
+    /// Returns the tracer, which records spans.
     #[must_use]
     pub fn tracer(&self) -> Arc<Tracer> {
         self.tracer.clone()
     }
 
-    /// Sends spans from now on, on the runtime that this is called on.
+    /// Starts the exporter on the current runtime.
     #[must_use]
     pub fn export(self) -> Exporting {
         Exporter::spawn(self.tracer, self.settings, self.client)

@@ -1,4 +1,4 @@
-//! What waits to be sent: bounded, and given out in batches.
+//! A bounded queue of spans that wait to be sent, and that the exporter takes in batches.
 
 use std::{collections::VecDeque, sync::Mutex};
 
@@ -7,11 +7,12 @@ use tokio::{sync::Notify, time::sleep};
 use super::settings::Batch;
 use wasi_http_host_core::lock;
 
-/// Filled by the threads that serve, emptied by the exporter: neither holds its lock for longer than a move takes.
+/// The threads that serve requests push items, and the exporter takes them. Each holds the lock only while it moves
+/// items.
 pub(super) struct Queue<T> {
     batch: Batch,
     items: Mutex<VecDeque<T>>,
-    /// Rung when a batch is whole.
+    /// Notified when the number of items reaches the size of a batch.
     whole: Notify,
 }
 
@@ -20,7 +21,7 @@ impl<T> Queue<T> {
         Self { batch, items: Mutex::default(), whole: Notify::new() }
     }
 
-    /// Takes one more, if there is room, and says whether there was.
+    /// Adds an item. Returns false if the queue is full.
     pub(super) fn push(&self, item: T) -> bool {
         let mut items = lock(&self.items);
         if items.len() >= self.batch.queue {
@@ -35,9 +36,9 @@ impl<T> Queue<T> {
         true
     }
 
-    /// Moves the oldest ones, a batch at most, to the end of `batch`.
+    /// Moves the oldest items, at most one batch, to the end of `batch`.
     pub(super) fn take(&self, batch: &mut Vec<T>) {
-        // Not under the lock.
+        // Allocate before taking the lock.
         batch.reserve(self.batch.size);
         let mut items = lock(&self.items);
         let count = items.len().min(self.batch.size);
@@ -48,10 +49,10 @@ impl<T> Queue<T> {
         lock(&self.items).len()
     }
 
-    /// Resolves when a batch is whole, or when what there is has waited for others for long enough.
+    /// Resolves when there are enough items for a batch, or after the delay in the settings.
     pub(super) async fn due(&self) {
         let whole = async {
-            // The bell may have rung for what has been taken since.
+            // The notification may be for items that have been taken since.
             while self.len() < self.batch.size {
                 self.whole.notified().await;
             }
@@ -85,7 +86,7 @@ mod tests {
         batch
     }
 
-    /// How long it takes, by a clock that goes on when all else waits.
+    /// Returns how long `due` takes, by Tokio's paused clock.
     async fn wait(queue: &Queue<u32>) -> Duration {
         let since = Instant::now();
         queue.due().await;
@@ -111,11 +112,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_while_a_batch_is_sent_is_gathered_too() {
-        // The bell has rung, for what is taken before anybody hears it.
+        // The notification is for items that are taken before the wait begins.
         let queue = queue(5);
         assert_eq!(taken(&queue).len(), 4);
         assert_eq!(wait(&queue).await, DELAY);
-        // A second batch became whole meanwhile.
+        // A second batch is complete now.
         assert!((0..7).all(|item| queue.push(item)));
         assert_eq!(taken(&queue).len(), 4);
         assert_eq!(wait(&queue).await, Duration::ZERO);

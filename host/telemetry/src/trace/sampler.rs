@@ -1,8 +1,9 @@
-//! Which traces are recorded, by `OTEL_TRACES_SAMPLER`.
+//! Decides which traces are recorded, by `OTEL_TRACES_SAMPLER`.
 
 use super::context::{Context, Origin};
 
-/// The decision for a trace that begins here, and whether those that began elsewhere bring theirs along.
+/// The decision for traces that begin on this host, and whether a parent's decision applies to traces that began
+/// elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sampler {
     pub(super) root: Root,
@@ -13,12 +14,13 @@ pub(super) struct Sampler {
 pub(super) enum Root {
     On,
     Off,
-    /// Traces whose last 63 random bits are below this, so that all who sample by ratio choose the same ones.
+    /// Records traces whose last 63 random bits are less than this number. All services that sample by ratio thus
+    /// choose the same traces.
     Below(u64),
 }
 
 impl Root {
-    /// A share of all traces, from 0 to 1.
+    /// Samples a share of all traces, from 0 to 1.
     pub(super) fn ratio(share: f64) -> Self {
         #[expect(
             clippy::cast_possible_truncation,

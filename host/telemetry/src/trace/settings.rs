@@ -1,8 +1,10 @@
-//! The settings of OpenTelemetry, by its own variables, so that what an operator gives to all services fits here too.
+//! The settings of tracing. They are OpenTelemetry's own environment variables, so an operator can configure this
+//! host like any other service.
 //!
 //! Source: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/> and
-//! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>. Unlike there, what cannot be is an error: a service
-//! that silently traces elsewhere, or not at all, is found out when the traces are needed.
+//! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>. Unlike the specification, an invalid value is an
+//! error here. Otherwise a service would silently send traces elsewhere or not at all, and people would notice only
+//! when they need the traces.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,65 +14,67 @@ use percent_encoding::percent_decode_str;
 use super::sampler::{Root, Sampler};
 use wasi_http_host_core::InvalidSetting;
 
-/// Spans that may wait at most: some tens of megabytes.
+/// Upper limit for the size of the queue, in spans. This number of spans takes some tens of megabytes.
 const MOST_QUEUED: usize = 1 << 16;
-/// Where a collector listens if nobody says otherwise.
+/// The endpoint for HTTP if the settings name none.
 const DEFAULT_ENDPOINT: &str = "http://localhost:4318";
+/// The endpoint for gRPC if the settings name none.
 const DEFAULT_GRPC_ENDPOINT: &str = "http://localhost:4317";
 const HTTP_PATH: &str = "v1/traces";
 const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-/// Where spans go, which, and how many at once.
+/// The collector, the sampler, the resource and the batches.
 pub struct Settings {
     pub(super) endpoint: Uri,
     pub(super) protocol: Protocol,
-    /// May hold secrets: shown nowhere.
+    /// Headers of each export request. They may hold secrets and are never logged.
     pub(super) headers: HeaderMap,
-    /// For an attempt to send.
+    /// Timeout of one attempt to send a batch.
     pub(super) timeout: Duration,
-    /// Certificates to trust beside the system's.
+    /// A PEM file of certificates to trust besides the system's.
     pub ca_file: Option<PathBuf>,
     pub(super) sampler: Sampler,
-    /// Read and write `traceparent`.
+    /// Whether the host reads and writes `traceparent`.
     pub(super) propagate: bool,
-    /// What is said of the process: `service.name` first.
+    /// Attributes of the process. `service.name` is the first.
     pub(super) resource: Vec<(String, String)>,
     pub(super) batch: Batch,
 }
 
-/// How spans are gathered.
+/// The sizes and timeouts of batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Batch {
-    /// How long they wait for others.
+    /// How long a batch waits for more spans before it is sent.
     pub(super) delay: Duration,
-    /// For a batch to be sent, attempts and pauses together.
+    /// Timeout of one batch, with all attempts and pauses.
     pub(super) limit: Duration,
-    /// Spans that may wait.
+    /// Maximum number of spans in the queue.
     pub(super) queue: usize,
-    /// Spans that are sent at once.
+    /// Maximum number of spans in a batch.
     pub(super) size: usize,
 }
 
-/// How they are sent.
+/// The protocol of export requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
-    /// `http/protobuf`.
+    /// OTLP over HTTP with protobuf: `http/protobuf`.
     Http,
-    /// `grpc`.
+    /// OTLP over gRPC: `grpc`.
     Grpc,
 }
 
-/// The environment.
+/// The environment variables, read by a function.
 struct Variables<'a>(&'a dyn Fn(&str) -> Option<String>);
 
-/// A variable and its value.
+/// The name of a variable and its value.
 type Found = (&'static str, String);
 
 impl Settings {
-    /// What `variable` says; `None` where it asks for no traces. `service` is the service's name unless they have another.
+    /// Reads the settings from environment variables. `variable` returns the value of a variable. `service` is the
+    /// service's name if the variables set none. Returns `None` if no variable asks for traces.
     ///
     /// # Errors
-    /// Names the variable that cannot be.
+    /// When a variable has an invalid value. The error names the variable.
     pub fn read(
         service: &str,
         variable: &dyn Fn(&str) -> Option<String>,
@@ -99,7 +103,7 @@ impl Settings {
 }
 
 impl Settings {
-    /// Whether the collector has to be spoken to over HTTP/2: gRPC has no other transport.
+    /// Whether requests to the collector need HTTP/2. gRPC has no other transport.
     #[must_use]
     pub fn needs_http2(&self) -> bool {
         self.protocol == Protocol::Grpc
@@ -107,14 +111,14 @@ impl Settings {
 }
 
 impl Variables<'_> {
-    /// A variable that is set to nothing is not set.
+    /// Returns a variable. An empty variable counts as unset.
     fn get(&self, name: &'static str) -> Option<Found> {
         let value = (self.0)(name)?;
         let value = value.trim();
         (!value.is_empty()).then(|| (name, value.to_owned()))
     }
 
-    /// What is said of traces goes before what is said of all signals.
+    /// Returns the variable for traces, or else the variable for all signals.
     fn of_traces(&self, traces: &'static str, all: &'static str) -> Option<Found> {
         self.get(traces).or_else(|| self.get(all))
     }
@@ -147,7 +151,7 @@ impl Variables<'_> {
         match compression {
             None => {}
             Some((_, text)) if text == "none" => {}
-            // A collector takes both, so this is no reason to go without traces.
+            // A collector accepts both, so the host still sends traces.
             Some((name, text)) if text == "gzip" => {
                 tracing::warn!(variable = name, "spans are sent without compression: gzip is not supported");
             }
@@ -172,7 +176,7 @@ impl Variables<'_> {
         let (name, text) = traces
             .or_else(|| self.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
             .unwrap_or(("OTEL_EXPORTER_OTLP_ENDPOINT", default.to_owned()));
-        // Its text is not repeated: somebody may have put a password or a key there.
+        // The error does not repeat the text, because the text may hold a password or a key.
         let uri: Uri =
             text.parse().map_err(|_| invalid(name, "want a URL, such as http://collector:4318"))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
@@ -238,7 +242,7 @@ impl Variables<'_> {
         for one in text.split(',').map(str::trim) {
             match one {
                 "tracecontext" => propagate = true,
-                // A guest's own business: it sees the header, and may pass it on.
+                // Guests handle `baggage` themselves: they see the header and may pass it on.
                 "baggage" | "none" => {}
                 _ => return Err(wanted(name, one, "tracecontext, baggage or none")),
             }
@@ -289,7 +293,8 @@ fn count((name, text): Found, most: usize) -> Result<usize, InvalidSetting> {
     count.ok_or_else(|| wanted(name, &text, &format!("a number from 1 to {most}")))
 }
 
-/// `key=value,key=value`, percent-encoded. What is wrong is told without the text, which may hold secrets.
+/// Parses `key=value,key=value` with percent-encoding. The error does not repeat the text, because the text may
+/// hold secrets.
 fn pairs(name: &'static str, text: &str) -> Result<Vec<(String, String)>, InvalidSetting> {
     let decode = |text: &str| percent_decode_str(text.trim()).decode_utf8().map(String::from);
     let members = text.split(',').filter(|member| !member.trim().is_empty());

@@ -1,7 +1,7 @@
-//! A span that is over, of whatever kind.
+//! A finished span of any kind.
 //!
-//! What is kept is copied, and no longer than is of use: a span waits for seconds, and a slice of a request's head would keep
-//! all of the head in memory for as long.
+//! A span copies the values that it keeps, and cuts them to a useful length. A span waits for seconds until it is
+//! sent, and a slice of a request's head would keep the whole head in memory for that time.
 
 use std::{
     sync::Arc,
@@ -12,40 +12,40 @@ use http::Method;
 
 use super::{attributes::Attributes, context::Origin};
 
-/// Bytes of a path that are kept: clients and guests choose them.
+/// Maximum number of bytes of a path that a span keeps. Clients and guests choose paths.
 pub const PATH_BYTES: usize = 1024;
-/// Bytes of a method that are kept.
+/// Maximum number of bytes of a method that a span keeps.
 const METHOD_BYTES: usize = 64;
 
-/// What one kind of span knows beyond identity and time. Its owner decides what is recorded.
+/// The details of one kind of span, beyond its identity and times. The crate that makes the span decides what is
+/// recorded.
 pub trait SpanDetails: Send {
-    /// Writes the attributes, and says what the span is called. Called once, by the exporter.
+    /// Writes the attributes, and returns the span's name and kind. The exporter calls this once.
     fn describe(&self, attributes: &mut Attributes) -> SpanSummary;
 }
 
-/// How a span is shown.
+/// The name, kind and status of a span.
 pub struct SpanSummary {
-    /// Its name.
+    /// The span's name, without ids or other values that differ between requests.
     pub name: String,
-    /// Its kind.
+    /// The span's kind.
     pub kind: SpanKind,
-    /// Whether what it stands for failed.
+    /// Whether the operation failed.
     pub is_error: bool,
 }
 
-/// Whether a span is about being called or about calling
-/// (<https://opentelemetry.io/docs/specs/otel/trace/api/#spankind>).
+/// The role of the host in the operation (<https://opentelemetry.io/docs/specs/otel/trace/api/#spankind>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanKind {
-    /// A request from outside.
+    /// The host serves a client's request.
     Server,
-    /// A request to another process.
+    /// The host sends a request to another process.
     Client,
-    /// Nothing of it leaves the process.
+    /// The operation does not leave the process.
     Internal,
 }
 
-/// A span that is over.
+/// A finished span.
 pub struct Span {
     pub(super) origin: Origin,
     pub(super) parent: Option<[u8; 8]>,
@@ -56,8 +56,8 @@ pub struct Span {
 }
 
 impl Span {
-    /// The span that began at `start`, and ends now. `parent` is none where a trace begins, `component` none where a
-    /// request has no route.
+    /// Creates the span that began at `start` and ends now. `parent` is `None` for the root of a trace. `component`
+    /// is `None` for a request without a route.
     #[must_use]
     pub fn new(
         origin: Origin,
@@ -70,25 +70,25 @@ impl Span {
     }
 }
 
-/// A method, or the beginning of one that somebody made up.
+/// Returns `method`, cut to the length that a span keeps.
 #[must_use]
 pub fn bounded_method(method: &Method) -> Method {
-    // The beginning of a method is one.
+    // The beginning of a valid method is a valid method.
     let cut = method.as_str().as_bytes().get(..METHOD_BYTES).and_then(|cut| Method::from_bytes(cut).ok());
     cut.unwrap_or_else(|| method.clone())
 }
 
-/// When a recorded span began.
+/// The start of a recorded span.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
-    /// For people.
+    /// The time of day, for the exported span.
     time: SystemTime,
-    /// To measure by.
+    /// The monotonic time, for the span's duration.
     moment: Instant,
 }
 
 impl Start {
-    /// By both clocks.
+    /// Reads both clocks.
     #[must_use]
     pub fn now() -> Self {
         Self { time: SystemTime::now(), moment: Instant::now() }

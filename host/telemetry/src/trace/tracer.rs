@@ -1,4 +1,4 @@
-//! Which traces are recorded, and the spans of them that wait to be sent.
+//! The tracer: decides which traces are recorded, and queues their spans.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{
     span::Span,
 };
 
-/// Decides which traces are recorded, and keeps their spans until they are sent.
+/// Decides which traces are recorded, and queues their spans until the exporter sends them.
 pub struct Tracer {
     sampler: Sampler,
     propagate: bool,
@@ -23,16 +23,16 @@ pub struct Tracer {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) exported: Counter,
-    /// The queue was full.
+    /// Spans dropped because the queue was full.
     overflowed: Counter,
-    /// The collector could not be reached, or would not have them.
+    /// Spans dropped because the collector could not be reached or refused their batch.
     pub(super) failed: Counter,
-    /// The collector took their batch, and not them.
+    /// Spans that the collector rejected from a batch that it accepted.
     pub(super) rejected: Counter,
 }
 
 impl Tracer {
-    /// A tracer under `settings`, whose spans nobody sends so far.
+    /// Creates a tracer. No exporter sends its spans yet.
     #[must_use]
     pub fn new(settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
@@ -43,13 +43,14 @@ impl Tracer {
         })
     }
 
-    /// Whether `traceparent` is read from and written to headers.
+    /// Whether the host reads `traceparent` from requests and writes it to requests.
     #[must_use]
     pub fn propagates(&self) -> bool {
         self.propagate
     }
 
-    /// A span's identity below `parent`; without one, a new trace's.
+    /// Creates the identity of a child of `parent`. Without a parent, creates the root of a new trace. Decides
+    /// whether the span is recorded.
     #[must_use]
     pub fn identify(&self, parent: Option<&Origin>) -> Origin {
         let context = parent.map_or_else(Context::root, |parent| parent.context.child());
@@ -60,14 +61,14 @@ impl Tracer {
         }
     }
 
-    /// Keeps a span that is over, if there is room.
+    /// Queues a finished span. If the queue is full, the span is dropped and counted.
     pub fn keep(&self, span: Span) {
         if !self.queue.push(span) {
             self.counts.overflowed.inc();
         }
     }
 
-    /// Writes what has become of spans.
+    /// Writes the metrics of queued, exported and dropped spans.
     pub fn expose(&self, to: &mut Exposition) {
         let name = "wasi_http_host_trace_spans_queued";
         to.gauge(name, "Spans that wait to be sent.", self.queue.len());

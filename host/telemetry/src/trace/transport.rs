@@ -1,4 +1,5 @@
-//! A batch's way to the collector: OTLP over HTTP with protobuf, or over gRPC, which is one call over HTTP/2.
+//! The transport of batches to the collector: OTLP over HTTP with protobuf, or over gRPC, which is one call over
+//! HTTP/2.
 //!
 //! Source: <https://opentelemetry.io/docs/specs/otlp/>, <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
 
@@ -17,27 +18,28 @@ use tokio::time::timeout;
 use super::CollectorClient;
 use super::settings::{Protocol, Settings};
 
-/// Bytes of an answer that are read.
+/// Maximum number of bytes of the collector's response that are read.
 const MAX_ANSWER: usize = 64 << 10;
-/// A message of gRPC begins with a byte that says whether it is compressed, and four with its length.
+/// Length of the prefix of a gRPC message: one byte that says whether the message is compressed, and four bytes
+/// with the length.
 const GRPC_PREFIX: usize = 5;
-/// A collector that asks for a longer pause is asked again all the same.
+/// Maximum pause that a collector can ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Sends batches.
+/// Sends batches to the collector.
 pub(super) struct Transport {
     client: Box<dyn CollectorClient>,
     settings: Settings,
 }
 
-/// A batch did not arrive.
+/// The failure of one attempt to send a batch.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// For the log: nothing of it is a secret.
+    /// The reason for the log. It contains no secrets.
     pub(super) reason: String,
-    /// It may arrive another time.
+    /// Whether a retry may succeed.
     pub(super) is_temporary: bool,
-    /// When the collector wants to be asked again.
+    /// The pause that the collector asks for.
     pub(super) pause: Option<Duration>,
 }
 
@@ -56,7 +58,7 @@ impl Transport {
         Self { client, settings }
     }
 
-    /// A batch as it is sent, each time that it is.
+    /// Encodes a batch. Each attempt sends the same bytes.
     pub(super) fn message(&self, batch: &ExportTraceServiceRequest) -> Bytes {
         let length = batch.encoded_len();
         let mut message = BytesMut::with_capacity(length + GRPC_PREFIX);
@@ -64,16 +66,17 @@ impl Transport {
             message.put_u8(0);
             message.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
         }
-        // There is room for all of it.
+        // The buffer has room for the whole batch.
         let encoded = batch.encode(&mut message);
         debug_assert!(encoded.is_ok(), "a growing buffer takes all");
         message.freeze()
     }
 
-    /// Sends a message, and says how many of its spans were not taken.
+    /// Sends an encoded batch, within the timeout of one attempt. Returns how many of its spans the collector
+    /// rejected.
     ///
     /// # Errors
-    /// When none was.
+    /// When the collector cannot be reached, does not respond in time or refuses the batch.
     pub(super) async fn send(&self, message: Bytes) -> Result<u64, Failure> {
         let attempt = async {
             let response = self.client.send(self.request(message)).await.map_err(Failure::temporary)?;
@@ -116,13 +119,14 @@ async fn of_http(response: Response<Incoming>) -> Result<u64, Failure> {
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT
     );
-    // Read to its end whatever it says, so that the connection can be used again.
+    // Read the body to its end in any case, so that the connection can be used again.
     let body = Limited::new(body, MAX_ANSWER).collect().await;
     if !head.status.is_success() {
         let pause = head.headers.get(header::RETRY_AFTER).and_then(seconds);
         return Err(Failure { reason: format!("it answered {}", head.status), is_temporary, pause });
     }
-    // Taken, as the status says; only what it says of single spans is lost with the body.
+    // The status says that the collector accepted the batch. If the body cannot be read, only the number of
+    // rejected spans is lost.
     Ok(body.map_or(0, |body| rejected(&body.to_bytes())))
 }
 
@@ -134,7 +138,7 @@ async fn of_grpc(response: Response<Incoming>) -> Result<u64, Failure> {
     }
     let broken = |error| Failure::temporary(format!("its answer broke off: {error}"));
     let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(broken)?;
-    // An answer that is an error alone has its status in the head.
+    // A response that is only an error has its status in the head.
     let status = grpc_status(&head.headers).or_else(|| body.trailers().and_then(grpc_status));
     match status {
         Some(0) => Ok(body.to_bytes().get(GRPC_PREFIX..).map_or(0, rejected)),
@@ -151,7 +155,7 @@ fn grpc_status(headers: &HeaderMap) -> Option<u16> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
-/// `Retry-After` in seconds, which is what collectors send.
+/// Parses `Retry-After` in seconds, which is the form that collectors send.
 fn seconds(value: &HeaderValue) -> Option<Duration> {
     let seconds = value.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(LONGEST_PAUSE))
