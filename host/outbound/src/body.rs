@@ -1,3 +1,5 @@
+//! An outbound request in flight, and the body of its response within limits of size and time.
+
 use super::error::Failure;
 use super::span::ClientSpan;
 use super::stats::{Outcome, Stats};
@@ -13,8 +15,8 @@ use tokio::time::{Instant, Sleep};
 use wasi_http_host_core::Held;
 use wasmtime_wasi_http::Error;
 
-/// One outbound request, from the moment that it was let through: counted once, when this is dropped, and holding
-/// its place among the concurrent ones till then.
+/// An outbound request that the policy has allowed. It holds its permit among the concurrent requests. When it is
+/// dropped, it is counted once, by its outcome.
 pub(super) struct Exchange {
     pub(super) stats: Arc<Stats>,
     pub(super) entry: usize,
@@ -32,17 +34,17 @@ impl Drop for Exchange {
     }
 }
 
-/// A response's body within its limits of size and time.
+/// The body of a response, within limits of size and time.
 pub(super) struct ResponseBody {
-    /// The response's connection, and its place among the concurrent ones.
+    /// The body and its request, which holds the connection and the permit. Both are dropped at the deadline.
     pub(super) held: Held<(Incoming, Exchange)>,
-    /// Bytes that may still come.
+    /// Number of bytes that may still arrive.
     pub(super) left: u64,
     pub(super) limit: u64,
-    /// When the whole exchange has to be over.
+    /// The deadline of the whole exchange.
     pub(super) deadline: Instant,
     pub(super) between_bytes: Duration,
-    /// Fires at the deadline, or when a frame is late; set while one is waited for.
+    /// Fires at the deadline, or when the next frame is late. It is set only while the body waits for a frame.
     pub(super) timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -82,7 +84,7 @@ impl Body for ResponseBody {
             return self.fail(failure);
         };
         self.timer = None;
-        // A source that is always ready would never meet the timer.
+        // If frames are always ready, the timer is never polled, so check the deadline here.
         if Instant::now() >= self.deadline {
             let failure = self.late();
             return self.fail(failure);

@@ -1,3 +1,5 @@
+//! The client of one component: sends its outbound requests under its egress policy.
+
 use super::body::{Exchange, ResponseBody};
 use super::error::{Causes, Failure};
 use super::headers::is_forbidden;
@@ -20,11 +22,11 @@ use wasi_http_host_core::Held;
 use wasi_http_host_egress::{Allowed, Policy};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-/// How often an HTTP/2 connection in use is probed, and how long the answer may take.
+/// Interval of HTTP/2 pings on a connection in use, and timeout of their answers.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// Sends one component's outbound requests, with a connection pool of its own. Make one on each runtime, and clone
-/// it there: connections are driven by tasks of the runtime that opened them.
+/// Sends the outbound requests of one component. Each client has its own connection pool. Create one client on each
+/// runtime and clone it there, because tasks of the runtime that opened a connection drive the connection.
 #[derive(Clone)]
 pub struct Client {
     transport: Arc<Transport>,
@@ -33,7 +35,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client under `policy`, with an empty pool. `stats` were made for the same policy and may be shared.
+    /// Creates a client with an empty pool. `stats` must belong to the same policy; several clients may share them.
     #[must_use]
     pub fn new(outbound: Arc<Outbound>, policy: Arc<Policy>, stats: Arc<Stats>) -> Self {
         let limits = outbound.limits().clone();
@@ -51,10 +53,10 @@ impl Client {
         Self { transport, stats, pool }
     }
 
-    /// Sends `request`, if the policy allows it, and gives its response: the head now, the body as it is read.
+    /// Sends `request` if the policy allows it. Returns the response with its head. The body arrives as it is read.
     ///
     /// # Errors
-    /// When it is denied, a limit is reached, or the exchange fails.
+    /// When the policy denies the request, a limit is reached, or the exchange fails.
     pub async fn send(
         &self,
         request: http::Request<WasiBody>,
@@ -63,7 +65,10 @@ impl Client {
         self.send_traced(request, options, None).await
     }
 
-    /// The same, told by a span, which ends with the response's body.
+    /// Sends `request` like [`Client::send`] and records it in `span`. The span ends with the response's body.
+    ///
+    /// # Errors
+    /// As for [`Client::send`].
     pub async fn send_traced(
         &self,
         request: http::Request<WasiBody>,
@@ -107,7 +112,7 @@ impl Client {
         }
 
         let (mut head, body) = response.into_parts();
-        // The connection's own business, which the guest could only pass on by mistake.
+        // These headers concern only the connection. The guest could only forward them by mistake.
         let forbidden: Vec<_> = head.headers.keys().filter(|name| is_forbidden(name)).cloned().collect();
         forbidden.into_iter().for_each(|name| drop(head.headers.remove(name)));
         let limit = limits.max_response_body;
@@ -130,9 +135,11 @@ impl Client {
         Ok(http::Response::from_parts(head, body.boxed_unsync()))
     }
 
-    /// Asks the policy, and writes the URL and `Host` in the form that it was asked in.
+    /// Asks the policy whether the request is allowed, and rewrites its URL and `Host` to the form that the policy
+    /// has checked.
     fn allow(&self, request: &mut http::Request<WasiBody>) -> Result<Allowed, Failure> {
-        // A tunnel would carry what no policy sees; a trace would show the guest what a proxy's password is.
+        // The policy cannot check what a `CONNECT` tunnel carries. The response to `TRACE` could show the guest a
+        // proxy's password.
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Failure::new(Error::HttpRequestMethodInvalid, Outcome::Denied));
         }
@@ -160,10 +167,11 @@ impl Client {
         Ok(allowed)
     }
 
-    /// Waits for a place among the concurrent requests.
+    /// Waits for a permit among the component's concurrent requests. Fails when the waiting list is full, or after
+    /// the connect timeout.
     async fn admit(&self, allowed: &Allowed) -> Result<Exchange, Failure> {
         let limits = self.transport.outbound.limits();
-        let places = self.stats.places(limits.max_concurrent, limits.max_waiting);
+        let permits = self.stats.permits(limits.max_concurrent, limits.max_waiting);
         let full = || {
             self.stats.begin();
             self.stats.end(allowed.entry, Outcome::Limit);
@@ -179,15 +187,16 @@ impl Client {
                 _permit: permit,
             }
         };
-        if let Ok(permit) = Arc::clone(&places.in_flight).try_acquire_owned() {
+        if let Ok(permit) = Arc::clone(&permits.in_flight).try_acquire_owned() {
             return Ok(begin(permit));
         }
-        let _place = places.waiting.try_acquire().map_err(|_| full())?;
-        let permit = timeout(limits.connect, Arc::clone(&places.in_flight).acquire_owned()).await;
+        let _waiting = permits.waiting.try_acquire().map_err(|_| full())?;
+        let permit = timeout(limits.connect, Arc::clone(&permits.in_flight).acquire_owned()).await;
         permit.ok().and_then(Result::ok).map(begin).ok_or_else(full)
     }
 
-    /// Sends the request and waits for the response's head: first for a connection, then for its answer.
+    /// Sends the request and waits for the response's head. The connection and the first byte have separate
+    /// timeouts.
     async fn head(
         &self,
         mut request: http::Request<WasiBody>,

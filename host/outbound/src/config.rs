@@ -9,12 +9,12 @@ use wasi_http_host_manifest::settings::Template;
 
 use super::Limits;
 
-/// Where components may send requests, and within which bounds.
+/// Where components may send requests, and the limits of these requests.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Outbound")]
 pub struct OutboundConfig {
-    /// Where the component may send requests, beside its manifest's allowed_outbound_hosts and in the same syntax,
-    /// {{ variables }} included; may be repeated
+    /// URLs that components may send requests to, in addition to allowed_outbound_hosts in the manifest. The syntax
+    /// is the same and includes {{ variables }}. May be repeated
     #[arg(
         long = "allowed-outbound-host",
         value_name = "URL",
@@ -24,25 +24,26 @@ pub struct OutboundConfig {
         value_parser = Redacted::<Template>::but(without_password)
     )]
     pub allowed_outbound_hosts: Vec<Template>,
-    /// Addresses that listed names may resolve to although they are private, such as the cluster's; may be repeated
+    /// Private addresses that listed names may resolve to, such as the cluster's. May be repeated
     #[arg(long, value_name = "CIDR", env = "WASI_HTTP_HOST_OUTBOUND_ALLOW_CIDR", value_delimiter = ',')]
     pub outbound_allow_cidr: Vec<ipnet::IpNet>,
-    /// For a connection to be made, name resolution and TLS included
+    /// Timeout for opening a connection, name resolution and TLS included
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_OUTBOUND_CONNECT_TIMEOUT", default_value_t = OutboundConfig::default().outbound_connect_timeout)]
     pub outbound_connect_timeout: Period,
-    /// From a request to the head of its response
+    /// Timeout from a request to the head of its response
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_OUTBOUND_FIRST_BYTE_TIMEOUT", default_value_t = OutboundConfig::default().outbound_first_byte_timeout)]
     pub outbound_first_byte_timeout: Period,
-    /// For a whole exchange, bodies included
+    /// Timeout for a whole exchange, bodies included
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_OUTBOUND_TOTAL_TIMEOUT", default_value_t = OutboundConfig::default().outbound_total_timeout)]
     pub outbound_total_timeout: Period,
-    /// Bytes of a response's body
+    /// Maximum size of a response's body
     #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_MAX_OUTBOUND_RESPONSE_BODY", default_value_t = OutboundConfig::default().max_outbound_response_body)]
     pub max_outbound_response_body: ByteSize,
-    /// Outbound requests of a component that are in flight at once
+    /// Maximum number of a component's outbound requests in flight
     #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_OUTBOUND_MAX_CONCURRENCY", default_value_t = OutboundConfig::default().outbound_max_concurrency)]
     pub outbound_max_concurrency: NonZeroUsize,
-    /// Certificates (PEM) to trust beside the system's; proxies are taken from HTTPS_PROXY, HTTP_PROXY, NO_PROXY
+    /// PEM file of certificates to trust in addition to the system's. Proxies are set by HTTPS_PROXY, HTTP_PROXY
+    /// and NO_PROXY
     #[arg(long, value_name = "FILE", env = "WASI_HTTP_HOST_OUTBOUND_CA_FILE")]
     pub outbound_ca_file: Option<PathBuf>,
 }
@@ -63,10 +64,10 @@ impl Default for OutboundConfig {
 }
 
 impl OutboundConfig {
-    /// What no single value shows.
+    /// Checks the bounds that the types of the flags do not check.
     ///
     /// # Errors
-    /// Names the first setting that cannot be.
+    /// When a timeout is shorter than 1 ms. The error names the first such flag.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         let check = |name, value| InvalidSetting::check_period(name, value, Period::millis(1));
         check("--outbound-connect-timeout", self.outbound_connect_timeout)?;
@@ -74,7 +75,8 @@ impl OutboundConfig {
         check("--outbound-total-timeout", self.outbound_total_timeout)
     }
 
-    /// The bounds of outbound requests, `max_open` connections of all components together included.
+    /// Returns the limits of outbound requests. `max_open` is the maximum number of open connections of all
+    /// components together.
     #[must_use]
     pub fn limits(&self, max_open: usize) -> Limits {
         Limits {

@@ -1,4 +1,5 @@
-//! Requests of the operator's own, such as to a collector: the guests' connector without the guests' policy.
+//! Requests that the operator configures, such as exports of spans to a collector. They use the connector of
+//! guests' requests with a policy that allows every address.
 
 use super::error::Causes;
 use super::shared::Outbound;
@@ -15,14 +16,15 @@ use wasi_http_host_egress::AllowList;
 use wasi_http_host_egress::Policy;
 use wasi_http_host_telemetry::trace::{CollectorClient, Sending};
 
-/// Sends what the operator's settings ask for, where they ask for it.
+/// Sends requests to targets in the operator's settings.
 pub struct Direct {
     outbound: Arc<Outbound>,
     pool: legacy::Client<Connector, Full<Bytes>>,
 }
 
 impl Direct {
-    /// With the limits, proxies and roots of `outbound`; without TLS, HTTP/2 has to be known to be spoken (`http2`).
+    /// Creates a client with the limits, proxies and root certificates of `outbound`. `http2` selects HTTP/2
+    /// without negotiation. A server without TLS must be known to support it.
     #[must_use]
     pub fn new(outbound: Arc<Outbound>, http2: bool) -> Self {
         let everywhere = vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];

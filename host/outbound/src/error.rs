@@ -1,4 +1,4 @@
-//! One table from what went wrong to what the guest is told and what is counted.
+//! The mapping from a failure to the guest's error and to the outcome that metrics count.
 
 use super::stats::Outcome;
 use super::transport::ConnectError;
@@ -8,17 +8,17 @@ use wasi_http_host_egress::Denied;
 use wasi_http_host_egress::InvalidTarget;
 use wasmtime_wasi_http::Error;
 
-/// A request that got no response, or not all of one.
+/// A failed outbound request: it got no response, or only a part of one.
 #[derive(Debug)]
 pub struct Failure {
-    /// What the guest is told.
+    /// The error that the guest gets.
     pub error: Error,
-    /// What is counted.
+    /// The outcome that metrics count.
     pub outcome: Outcome,
 }
 
 impl Failure {
-    /// A failure of which the guest is told one thing, and another is counted.
+    /// Creates a failure with the guest's error and the counted outcome.
     #[must_use]
     pub fn new(error: Error, outcome: Outcome) -> Self {
         Self { error, outcome }
@@ -51,7 +51,7 @@ impl From<&ConnectError> for Failure {
             ConnectError::Tcp(error) => Self::new(connect(error.kind()), Outcome::Connect),
             ConnectError::Tls(error) => Self::new(tls(&**error), Outcome::Tls),
             ConnectError::Proxy(error) => match find::<ConnectError>(&**error) {
-                // Of the proxy's own address: the guest cannot help it.
+                // The connection to the proxy failed, and the guest cannot change that.
                 Some(ConnectError::DnsTimeout | ConnectError::Timeout) => {
                     Self::new(Error::ConnectionTimeout, Outcome::Timeout)
                 }
@@ -75,7 +75,7 @@ impl From<&hyper_util::client::legacy::Error> for Failure {
 
 impl From<&hyper::Error> for Failure {
     fn from(error: &hyper::Error) -> Self {
-        // The request's body is the guest's, and so is what is wrong with it.
+        // The guest makes the request's body, so the guest gets the body's own error.
         if let Some(Error::HttpRequestBodySize(size)) = find::<Error>(error) {
             return Self::new(Error::HttpRequestBodySize(*size), Outcome::Limit);
         }
@@ -122,7 +122,8 @@ fn tls(error: &(dyn StdError + 'static)) -> Error {
     }
 }
 
-/// The first error of this type in the chain. `io::Error` hides what it wraps from `source`, so it is looked into.
+/// Returns the first error of type `E` in the chain. `io::Error::source` skips the wrapped error, so this looks
+/// into each `io::Error`.
 fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -137,7 +138,7 @@ fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
     None
 }
 
-/// An error with its causes.
+/// Displays an error with all its causes.
 pub(super) struct Causes<'a>(pub(super) &'a dyn StdError);
 
 impl fmt::Display for Causes<'_> {

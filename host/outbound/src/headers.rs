@@ -1,10 +1,10 @@
-//! Headers that concern one connection, and so are the host's business and not a guest's.
+//! Headers that concern one connection. The host sets them, and guests neither send nor see them.
 
 use http::HeaderName;
 use wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS;
 
-/// As [`DEFAULT_FORBIDDEN_HEADERS`], asked for every header of every request and response in both directions:
-/// nearly all leave at the comparison of lengths.
+/// Whether `name` is in [`DEFAULT_FORBIDDEN_HEADERS`]. The host calls this for every header of every request and
+/// response in both directions. For nearly all names, comparing the length suffices.
 #[must_use]
 pub fn is_forbidden(name: &HeaderName) -> bool {
     matches!(name.as_str().len(), 4 | 7 | 10 | 14 | 16..=19) && DEFAULT_FORBIDDEN_HEADERS.contains(name)

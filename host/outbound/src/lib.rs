@@ -1,4 +1,4 @@
-//! Outbound HTTP: one policy, one client, no way around them.
+//! Outbound HTTP. All requests of components go through one client under one policy.
 //!
 //! ```text
 //! guest ─▶ Client::send ─▶ Policy::decide (scheme, host, port against the allow-list)
@@ -7,11 +7,15 @@
 //!                    Transport ─▶ resolve ─▶ Policy::permits ─▶ TCP ─▶ (CONNECT) ─▶ TLS
 //! ```
 //!
-//! [`Outbound`] holds what the process shares: limits, concurrency, TLS roots and sessions, the resolver. A
-//! [`Client`] belongs to one component, because a pooled connection was opened under that component's policy, and
-//! to one runtime, because the task that drives a connection lives on the runtime that opened it: with a runtime a
-//! core, a client a core never waits for another core to be woken. Redirects are never followed here: a guest
-//! that does so asks again, under the policy.
+//! [`Outbound`] holds what the process shares: limits, concurrency, TLS root certificates and sessions, and the
+//! resolver.
+//!
+//! A [`Client`] belongs to one component, because a pooled connection was opened under that component's policy. A
+//! [`Client`] also belongs to one runtime, because the task that drives a connection runs on the runtime that
+//! opened it. Each core has one runtime and so one client, and never waits for another core to wake up.
+//!
+//! The client does not follow redirects. A guest that follows a redirect sends a new request, which the policy
+//! checks again.
 
 mod body;
 mod client;

@@ -1,10 +1,11 @@
-//! What is counted of outbound requests, as Prometheus reads it.
+//! Metrics of outbound requests in Prometheus's text format.
 
 use wasi_http_host_core::{Exposition, MetricKind};
 
 use super::Stats;
 
-/// Writes what was counted of each component, by its name. Outcomes that have not occurred are left out: most entries know two or three of the dozen.
+/// Writes the metrics of each component, with the component's name as a label. Outcomes with a count of zero are
+/// left out, because most entries have only two or three of the 13 outcomes.
 pub fn expose<'a>(to: &mut Exposition, components: impl Iterator<Item = (&'a str, &'a Stats)>) {
     let all: Vec<_> = components
         .map(|(component, stats)| (("component", component), stats, stats.snapshot().collect()))

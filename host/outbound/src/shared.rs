@@ -1,34 +1,35 @@
-//! What all outbound requests of the process share.
+//! What all outbound requests of the process share: limits, proxies, resolver, TLS and permits for connections.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 use wasi_http_host_egress::{Proxies, Resolve, RootsError, SystemResolver, Tls};
 
-/// The bounds of outbound requests. A guest's own options may only shorten the times.
+/// The limits of outbound requests. A guest's own options can only shorten the timeouts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// For a place among the concurrent requests, and again for a connection: look-up, TCP, proxy and TLS.
+    /// Timeout for a permit among the concurrent requests. Also the timeout for opening a connection: look-up, TCP,
+    /// proxy and TLS.
     pub connect: Duration,
-    /// From the connection to the response's head.
+    /// Timeout from the connection to the response's head.
     pub first_byte: Duration,
-    /// From one piece of the response's body to the next.
+    /// Timeout from one frame of the response's body to the next.
     pub between_bytes: Duration,
-    /// From the request to the end of the response's body.
+    /// Timeout from the request to the end of the response's body.
     pub total: Duration,
-    /// Size of a response's head, in bytes.
+    /// Maximum size of a response's head, in bytes.
     pub max_response_head: usize,
-    /// Size of a response's body, in bytes.
+    /// Maximum size of a response's body, in bytes.
     pub max_response_body: u64,
-    /// Requests of a component in flight in the process.
+    /// Maximum number of a component's requests in flight, on all threads together.
     pub max_concurrent: usize,
-    /// Requests that wait for a place among those.
+    /// Maximum number of a component's requests that wait for a permit.
     pub max_waiting: usize,
-    /// Idle connections that a client keeps for each origin.
+    /// Maximum number of idle connections that a client keeps for each origin.
     pub max_idle_per_origin: usize,
-    /// How long a client keeps them.
+    /// How long a client keeps an idle connection.
     pub idle: Duration,
-    /// Connections of the process in all, those that are kept included.
+    /// Maximum number of open connections of the process, idle connections included.
     pub max_open: usize,
 }
 
@@ -50,14 +51,14 @@ impl Default for Limits {
     }
 }
 
-/// What [`Outbound`] is made of.
+/// The settings of [`Outbound`].
 #[derive(Debug)]
 pub struct OutboundSettings {
-    /// The bounds.
+    /// The limits of outbound requests.
     pub limits: Limits,
-    /// Which requests go through a proxy.
+    /// The proxies of outbound requests.
     pub proxies: Proxies,
-    /// A PEM file of certificates to trust beside the system's.
+    /// A PEM file of certificates to trust besides the system's.
     pub extra_ca_file: Option<PathBuf>,
 }
 
@@ -67,32 +68,32 @@ impl Default for OutboundSettings {
     }
 }
 
-/// What all outbound requests of the process share.
+/// What all outbound requests of the process share. One instance serves all components and threads.
 pub struct Outbound {
     limits: Limits,
     proxies: Proxies,
     resolver: Arc<dyn Resolve>,
     tls: Tls,
-    /// For connections that are open.
-    places: Arc<Semaphore>,
+    /// Permits for open connections.
+    permits: Arc<Semaphore>,
 }
 
 impl Outbound {
-    /// Outbound requests with these settings and the system's resolver.
+    /// Creates the shared state with the system's resolver.
     ///
     /// # Errors
     /// When the extra CA file cannot be used.
     pub fn new(settings: OutboundSettings) -> Result<Self, RootsError> {
         Ok(Self {
             tls: Tls::new(settings.extra_ca_file.as_deref())?,
-            places: Arc::new(Semaphore::new(settings.limits.max_open.min(Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(settings.limits.max_open.min(Semaphore::MAX_PERMITS))),
             limits: settings.limits,
             proxies: settings.proxies,
             resolver: Arc::new(SystemResolver::default()),
         })
     }
 
-    /// The same with another resolver.
+    /// Replaces the resolver.
     #[must_use]
     pub fn with_resolver(self, resolver: Arc<dyn Resolve>) -> Self {
         Self { resolver, ..self }
@@ -114,8 +115,8 @@ impl Outbound {
         &self.tls
     }
 
-    pub(super) fn places(&self) -> &Arc<Semaphore> {
-        &self.places
+    pub(super) fn permits(&self) -> &Arc<Semaphore> {
+        &self.permits
     }
 }
 

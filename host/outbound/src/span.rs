@@ -11,20 +11,20 @@ use wasi_http_host_telemetry::trace::{
 
 use super::Outcome;
 
-/// An outbound request that is sampled; it is kept when it is dropped.
+/// The span of a sampled outbound request. Dropping the span ends it and queues it for the exporter.
 pub struct ClientSpan {
     tracer: Arc<Tracer>,
     origin: Origin,
     parent: Option<[u8; 8]>,
     component: Arc<str>,
     start: Start,
-    /// Taken when it is kept.
+    /// `None` only while the span is dropped.
     details: Option<Box<FetchDetails>>,
 }
 
 struct FetchDetails {
     method: Method,
-    /// Without user information and query.
+    /// The URL without user information and query.
     url: Box<str>,
     server: Option<Server>,
     status: Option<StatusCode>,
@@ -33,12 +33,13 @@ struct FetchDetails {
 }
 
 impl ClientSpan {
-    /// Begins one for `request`, which tells its receiver of it. There is an identity also where it is not sampled. `cause` is
-    /// the request that `component` is serving, where that is known.
+    /// Begins a span for `request` and writes its identity to the request's headers. `cause` is the span of the
+    /// request that `component` is serving, if the host knows which. Returns the identity, and the span if the
+    /// trace is sampled.
     ///
-    /// What the component says of its parent counts where it continues the trace of the request that it is serving: then it
-    /// makes spans of its own. Anything else is replaced, for it would tear the trace apart; it is believed where nobody
-    /// knows which request is being served.
+    /// A component may make spans of its own. If the `traceparent` that the component sends continues the trace of
+    /// `cause`, it is the parent. Another `traceparent` is replaced, because it would split the trace. Without a
+    /// `cause`, the component's `traceparent` is the parent.
     pub fn begin<B>(
         tracer: &Arc<Tracer>,
         component: &Arc<str>,
@@ -53,7 +54,7 @@ impl ClientSpan {
             (Some(known), None) => Some(Arc::unwrap_or_clone(known)),
             (None, said) => said,
         };
-        // The request's own decision, once it is made.
+        // A parent's sampling decision applies. Without a parent, the sampler decides.
         let origin = parent.as_ref().map_or_else(|| tracer.identify(None), Origin::child);
         if tracer.propagates() {
             origin.inject(request.headers_mut());
@@ -71,7 +72,7 @@ impl ClientSpan {
         (Arc::new(origin), span)
     }
 
-    /// Another component of the application has answered, or not.
+    /// Records the response of another component of the application, or the outcome of the failure.
     pub fn set_chained<B>(&mut self, response: Result<&Response<B>, Outcome>) {
         match response {
             Ok(response) => {
@@ -82,7 +83,7 @@ impl ClientSpan {
         }
     }
 
-    /// The head of the response has come.
+    /// Records the head of the response.
     pub fn set_head(&mut self, status: StatusCode, version: Version) {
         if let Some(details) = &mut self.details {
             details.status = Some(status);
@@ -90,7 +91,7 @@ impl ClientSpan {
         }
     }
 
-    /// How it ended.
+    /// Records the outcome of the request.
     pub fn set_outcome(&mut self, outcome: Outcome) {
         if let Some(details) = &mut self.details {
             details.outcome = outcome;
@@ -108,7 +109,7 @@ impl Drop for ClientSpan {
 
 impl FetchDetails {
     fn of(method: &Method, uri: &Uri) -> Self {
-        // `host` and `port` leave user information out.
+        // `Uri::host` and `Uri::port` leave out user information.
         let (scheme, host) = (uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default());
         let shown_port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
         let (shown_host, path) = (bounded(host, NAME_BYTES), bounded(uri.path(), PATH_BYTES));

@@ -1,3 +1,5 @@
+//! Counts of a component's outbound requests, and the permits that limit them.
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,39 +23,39 @@ static LATENCY_BOUNDS: [Duration; BUCKETS] = [
     Duration::from_secs(30),
 ];
 
-/// How an outbound request ended, its body included.
+/// The outcome of an outbound request, its body included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// A response below 200 or from 200 to 299.
+    /// A response with a status below 300.
     Success,
-    /// 300 to 399.
+    /// A response with a status from 300 to 399.
     Redirection,
-    /// 400 to 499.
+    /// A response with a status from 400 to 499.
     ClientError,
-    /// 500 and above.
+    /// A response with a status of 500 or above.
     ServerError,
-    /// The policy said no.
+    /// The policy denied the request.
     Denied,
-    /// The host's name could not be resolved.
+    /// The name of the target's host could not be resolved.
     Dns,
-    /// No TCP connection, or the proxy gave none.
+    /// The TCP connection failed, or the proxy refused the connection.
     Connect,
-    /// No TLS session.
+    /// The TLS handshake failed.
     Tls,
-    /// A time limit, of whichever phase.
+    /// A timeout of any phase.
     Timeout,
-    /// A size or concurrency limit.
+    /// A limit of size or concurrency.
     Limit,
-    /// The connection broke, or what came was not HTTP.
+    /// The connection broke, or the response was not valid HTTP.
     Protocol,
-    /// The guest gave up before the response's head had come.
+    /// The guest dropped the request before the response's head arrived.
     Abandoned,
-    /// It was one link too many in a chain of components that ask one another.
+    /// The chain of components that call one another was too long.
     Loop,
 }
 
 impl Outcome {
-    /// All of them.
+    /// All outcomes, in the order of their counters.
     pub const ALL: [Self; 13] = [
         Self::Success,
         Self::Redirection,
@@ -70,7 +72,7 @@ impl Outcome {
         Self::Loop,
     ];
 
-    /// Its label value in metrics.
+    /// Returns the outcome's label value in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -90,7 +92,7 @@ impl Outcome {
         }
     }
 
-    /// Of a response with this status.
+    /// Returns the outcome of a response with this status.
     #[must_use]
     pub fn of(status: http::StatusCode) -> Self {
         match status.as_u16() {
@@ -102,27 +104,28 @@ impl Outcome {
     }
 }
 
-/// Outbound requests of one component by allow-list entry and outcome: a closed set of labels, which no guest
-/// and no host name can grow.
+/// Counts of one component's outbound requests by allow-list entry and outcome. These labels are a fixed set: no
+/// guest and no host name can add values.
 #[derive(Debug)]
 pub struct Stats {
-    /// By the policy's number of each.
+    /// The entries, by their indexes in the policy.
     entries: Vec<Arc<Entry>>,
     whole: Arc<Whole>,
 }
 
-/// What is counted of the component as a whole.
+/// Counts and permits of the whole component, which all its policies share.
 #[derive(Debug)]
 struct Whole {
     denied: AtomicU64,
     in_flight: AtomicU64,
     log: LogThrottle,
-    places: OnceLock<Places>,
+    permits: OnceLock<Permits>,
 }
 
-/// The places of one component, for all its clients together: one that takes all of them takes nobody else's.
+/// The permits of one component, shared by all its clients. A component that uses up its permits does not affect
+/// other components.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Permits {
     pub(super) in_flight: Arc<Semaphore>,
     pub(super) waiting: Semaphore,
 }
@@ -134,32 +137,33 @@ struct Entry {
     latency: Histogram,
 }
 
-/// What was counted for one entry of the allow-list.
+/// The counts of one entry of the allow-list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EntrySnapshot {
     /// The entry's text.
     pub entry: Box<str>,
-    /// Finished requests by how they ended.
+    /// The number of finished requests by outcome.
     pub outcomes: Vec<(Outcome, u64)>,
-    /// Time to the response's head, of those that got one.
+    /// Time to the response's head, for requests that got one.
     pub latency: HistogramSnapshot,
 }
 
 impl Stats {
-    /// Zeros, for the entries of this policy.
+    /// Creates counts of zero for the entries of `policy`.
     #[must_use]
     pub fn new(policy: &Policy) -> Self {
         let whole = Whole {
             denied: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             log: LogThrottle::new(),
-            places: OnceLock::new(),
+            permits: OnceLock::new(),
         };
         Self { entries: policy.entries().map(Entry::new).collect(), whole: Arc::new(whole) }
     }
 
-    /// The same for another policy: counting goes on for the entries that it has too, and for the component as a whole,
-    /// whose requests under the old policy and under the new one have their places in common.
+    /// Creates the counts for another policy of the same component. Entries in both policies keep their counts. The
+    /// component's own counts and permits are shared, so requests under the old and the new policy use the same
+    /// permits.
     #[must_use]
     pub fn under(&self, policy: &Policy) -> Self {
         let known = |text: &str| self.entries.iter().find(|entry| *entry.text == *text).cloned();
@@ -167,24 +171,24 @@ impl Stats {
         Self { entries: entries.collect(), whole: self.whole.clone() }
     }
 
-    /// Requests that no entry allows.
+    /// Number of requests that the policy denied.
     #[must_use]
     pub fn denied(&self) -> u64 {
         self.whole.denied.load(Relaxed)
     }
 
-    /// What is said of requests that were denied or failed.
+    /// The throttle for log lines about denied and failed requests.
     pub(super) fn log(&self) -> &LogThrottle {
         &self.whole.log
     }
 
-    /// Requests whose response has not been read to its end, nor dropped.
+    /// Number of requests in flight: their responses are neither read to the end nor dropped.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.whole.in_flight.load(Relaxed)
     }
 
-    /// What was counted so far, by entry.
+    /// Returns the present counts by entry.
     pub fn snapshot(&self) -> impl Iterator<Item = EntrySnapshot> + '_ {
         self.entries.iter().map(|entry| EntrySnapshot {
             entry: entry.text.clone(),
@@ -193,9 +197,10 @@ impl Stats {
         })
     }
 
-    /// The component's places: so many in flight, and so many that wait, when the first is asked for.
-    pub(super) fn places(&self, max_concurrent: usize, max_waiting: usize) -> &Places {
-        self.whole.places.get_or_init(|| Places {
+    /// Returns the component's permits. The first call sets the number of permits for requests in flight and for
+    /// waiting requests.
+    pub(super) fn permits(&self, max_concurrent: usize, max_waiting: usize) -> &Permits {
+        self.whole.permits.get_or_init(|| Permits {
             in_flight: Arc::new(Semaphore::new(max_concurrent.min(Semaphore::MAX_PERMITS))),
             waiting: Semaphore::new(max_waiting.min(Semaphore::MAX_PERMITS)),
         })
@@ -252,7 +257,7 @@ mod tests {
         before.end(1, Outcome::Success);
         before.count_denied();
         let after = before.under(&policy(&[kept, new]));
-        // One that began under the old policy.
+        // A request that began under the old policy ends here.
         before.end(1, Outcome::Success);
         let successes: Vec<_> = after.snapshot().map(|entry| (entry.entry, entry.outcomes[0].1)).collect();
         let entries: Vec<Box<str>> = policy(&[kept, new]).entries().map(Box::from).collect();

@@ -1,4 +1,4 @@
-//! The client against local listeners that behave, and that do not.
+//! Tests of the client with local servers, both correct and faulty.
 
 mod hostile;
 mod limits;
@@ -19,22 +19,22 @@ use std::time::Duration;
 use wasi_http_host_egress::{AllowList, Policy, Resolve, Resolving};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-/// Longer than any test waits for something that does happen.
+/// A timeout for events that must happen.
 const LONG: Duration = Duration::from_secs(60);
-/// Shorter, for what does not.
+/// A timeout for tests of timeouts, and for events that must not happen.
 const SHORT: Duration = Duration::from_millis(50);
 
 fn patient() -> Limits {
     Limits { connect: LONG, first_byte: LONG, between_bytes: LONG, total: LONG, ..Limits::default() }
 }
 
-/// Each name has the addresses that the test gives it.
+/// A resolver. Each name has the addresses that the test sets.
 #[derive(Clone)]
 enum Names {
     At(Vec<IpAddr>),
     Unknown,
     Silent,
-    /// The next answer each time; the last one stays.
+    /// Each look-up takes the next address. The last address stays.
     Changing(Arc<Mutex<Vec<IpAddr>>>),
 }
 
@@ -67,7 +67,7 @@ struct Setup {
 }
 
 impl Setup {
-    /// Everything that is on this machine's loopback addresses may be reached, by name or address.
+    /// A setup whose policy allows all loopback addresses, by name or address.
     fn open() -> Self {
         Self {
             settings: OutboundSettings { limits: patient(), ..OutboundSettings::default() },
@@ -103,7 +103,7 @@ async fn read(response: http::Response<WasiBody>) -> Result<Bytes, Error> {
     response.into_body().collect().await.map(http_body_util::Collected::to_bytes)
 }
 
-/// The error of a request that must fail, in its head or its body.
+/// Returns the error of a request that must fail, in its head or its body.
 async fn failure(client: &Client, uri: &str) -> Error {
     match get(client, uri).await {
         Ok(response) => read(response).await.expect_err("the body came whole"),
@@ -111,7 +111,7 @@ async fn failure(client: &Client, uri: &str) -> Error {
     }
 }
 
-/// The counts that are not zero, of all entries together.
+/// Returns the counts of all entries together that are not zero.
 fn outcomes(stats: &Stats) -> Vec<(&'static str, u64)> {
     let all = stats.snapshot().flat_map(|entry| entry.outcomes);
     all.filter(|(_, n)| *n > 0).map(|(outcome, n)| (outcome.as_str(), n)).collect()

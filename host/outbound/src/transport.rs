@@ -1,3 +1,5 @@
+//! Opens connections: name resolution, the policy's check of each address, TCP, proxies and TLS.
+
 use super::shared::Outbound;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -21,13 +23,13 @@ use wasi_http_host_egress::MAX_ADDRESSES;
 use wasi_http_host_egress::{Host, InvalidTarget, Target};
 use wasi_http_host_egress::{Policy, Prohibited};
 
-/// How long the next address waits for the one before it (RFC 8305's recommendation).
+/// Delay before an attempt with the next address (RFC 8305, 5: Connection Attempt Delay).
 const HEAD_START: Duration = Duration::from_millis(250);
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 type Connecting<R, E> = Pin<Box<dyn Future<Output = Result<R, E>> + Send>>;
 
-/// Why there is no connection.
+/// The reason why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     #[error(transparent)]
@@ -48,7 +50,7 @@ pub(super) enum ConnectError {
     Proxy(BoxError),
 }
 
-/// Opens connections under one policy: what the pool calls when it has none that is free.
+/// Opens connections under one policy. The pool calls this when it has no idle connection.
 #[derive(Clone)]
 pub(super) struct Connector(pub(super) Arc<Transport>);
 
@@ -69,14 +71,14 @@ impl Service<http::Uri> for Connector {
     fn call(&mut self, uri: http::Uri) -> Self::Future {
         let transport = Arc::clone(&self.0);
         Box::pin(async move {
-            // One deadline for all steps: the step that it finds at work is the one that took too long.
+            // All steps share one deadline. The error names the step that was running at the deadline.
             let deadline = Instant::now() + transport.outbound.limits().connect;
             timeout_at(deadline, transport.connect(uri, deadline)).await.unwrap_or(Err(ConnectError::Timeout))
         })
     }
 }
 
-/// The connection below TLS.
+/// Opens the connection below TLS, directly or through a proxy. The `Instant` is the deadline.
 #[derive(Clone)]
 struct Plain(Arc<Transport>, Instant);
 
@@ -95,7 +97,7 @@ impl Service<http::Uri> for Plain {
     }
 }
 
-/// The connection to a proxy, which the policy has no say in.
+/// Opens a connection to a proxy. The policy does not apply, because the operator has configured the proxy.
 struct ToProxy(Arc<Transport>, Instant);
 
 impl Service<http::Uri> for ToProxy {
@@ -154,8 +156,8 @@ impl Transport {
         Ok(Stream { forwarded: true, ..stream })
     }
 
-    /// The target's addresses that may be connected to. One that may not be does not spoil the others, so that a
-    /// host with a public and a private address is reached by the public one.
+    /// Returns the target's addresses that the policy permits. A host with a public and a private address is
+    /// reached at the public address. See `docs/decisions/0027-public-addresses-of-a-mixed-name-are-used.md`.
     async fn permitted(&self, target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
         let mut permitted = Vec::new();
         let mut refused = None;
@@ -171,10 +173,10 @@ impl Transport {
         }
     }
 
-    /// Connects, once there is a place for another connection.
+    /// Waits for a permit for another open connection, and connects.
     async fn open(&self, addresses: Vec<SocketAddr>) -> Result<Stream, ConnectError> {
-        let place = Arc::clone(self.outbound.places()).acquire_owned().await;
-        Stream::open(addresses, place.map_err(|closed| ConnectError::Tcp(io::Error::other(closed)))?).await
+        let permit = Arc::clone(self.outbound.permits()).acquire_owned().await;
+        Stream::open(addresses, permit.map_err(|closed| ConnectError::Tcp(io::Error::other(closed)))?).await
     }
 
     async fn resolve(&self, target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
@@ -193,18 +195,19 @@ impl Transport {
     }
 }
 
-/// A TCP connection.
+/// A TCP connection with its permit.
 pub(super) struct Stream {
     io: TokioIo<TcpStream>,
-    /// To a proxy that forwards requests, which are then in absolute form.
+    /// The connection leads to a proxy that forwards requests. Such requests have their URLs in absolute form.
     forwarded: bool,
-    /// Given back when it closes.
-    _place: OwnedSemaphorePermit,
+    /// The permit is released when the connection is dropped.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Stream {
-    /// Connects to the first address that answers; each gets a head start over the next (RFC 8305).
-    async fn open(addresses: Vec<SocketAddr>, place: OwnedSemaphorePermit) -> Result<Self, ConnectError> {
+    /// Connects to the address that answers first. Each attempt starts [`HEAD_START`] after the attempt before it,
+    /// or when an attempt fails (RFC 8305, 5).
+    async fn open(addresses: Vec<SocketAddr>, permit: OwnedSemaphorePermit) -> Result<Self, ConnectError> {
         let mut waiting = alternate(addresses).into_iter();
         let mut attempts = FuturesUnordered::new();
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address");
@@ -218,9 +221,9 @@ impl Stream {
             tokio::select! {
                 Some(attempt) = attempts.next() => match attempt {
                     Ok(stream) => {
-                        // Best effort: without it a request is only slower.
+                        // Ignore an error: without `TCP_NODELAY` a request is only slower.
                         let _ = stream.set_nodelay(true);
-                        return Ok(Self { io: TokioIo::new(stream), forwarded: false, _place: place });
+                        return Ok(Self { io: TokioIo::new(stream), forwarded: false, _permit: permit });
                     }
                     Err(error) => failure = error,
                 },
@@ -230,7 +233,8 @@ impl Stream {
     }
 }
 
-/// The resolver's order, with the two families taking turns: a dead one then costs one head start.
+/// Orders the addresses so that the two families alternate, in the resolver's order. If one family is unreachable,
+/// this costs one delay only (RFC 8305, 4).
 fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|a| a.is_ipv6() == first_is_v6);

@@ -1,4 +1,4 @@
-//! What a guest, and an upstream, may try.
+//! Attacks by a guest and by an upstream server.
 
 use super::server::Then;
 use super::*;
@@ -21,7 +21,7 @@ async fn a_trace_is_refused_for_it_would_show_a_proxys_password() {
     assert_eq!(proxy.connections(), 0);
 }
 
-/// The operator's word to a proxy is not the guest's to change, nor is it said to anybody else.
+/// A guest cannot change the password that the operator has set for a proxy, and no other server gets the password.
 #[tokio::test]
 async fn a_proxys_password_goes_to_the_proxy_alone() {
     let proxy = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
@@ -90,7 +90,8 @@ async fn a_head_that_others_could_read_otherwise_is_an_error() {
     }
 }
 
-/// Nobody asked for another protocol: what follows is not to be read as an answer, or passed on.
+/// The guest asked for no other protocol. The bytes after the response's head are not read as a response and not
+/// passed on.
 #[tokio::test]
 async fn an_upgrade_that_nobody_asked_for_leads_nowhere() {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nraw bytes";
@@ -118,7 +119,7 @@ async fn a_redirect_that_leads_to_itself_is_one_answer() {
     assert_eq!(server.heads().len(), 1);
 }
 
-/// The guest forgot it, or keeps it to take everybody's places.
+/// The guest has forgotten the response, or keeps it to use up all permits.
 #[tokio::test]
 async fn a_response_that_nobody_reads_gives_its_place_back_at_the_total_limit() {
     let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
@@ -127,9 +128,9 @@ async fn a_response_that_nobody_reads_gives_its_place_back_at_the_total_limit() 
     };
     let (client, stats) = Setup::open().limits(limits).client();
     let unread = get(&client, &uri(&server)).await.unwrap();
-    // It waits for the place.
+    // This request waits for the permit.
     let next = get(&client, &uri(&server)).await;
-    // Its own time may be over by then.
+    // Its own total timeout may have ended by then.
     assert!(matches!(next, Ok(_) | Err(Error::HttpResponseTimeout)), "{next:?}");
     assert!(matches!(outcomes(&stats)[..], [("timeout", 1..)]), "{:?}", outcomes(&stats));
     assert!(matches!(read(unread).await, Err(Error::HttpResponseTimeout)));

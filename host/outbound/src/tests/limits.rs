@@ -117,7 +117,7 @@ async fn concurrent_requests_are_bounded_and_so_is_who_waits() {
         let (client, uri) = (client.clone(), uri(&server));
         async move { read(get(&client, &uri).await.unwrap()).await.unwrap() }
     });
-    // This runtime has one thread: the second runs until it waits.
+    // The runtime has one thread. The second request runs until it waits.
     tokio::task::yield_now().await;
     let refused = get(&client, &uri(&server)).await.unwrap_err();
     assert!(matches!(refused, Error::ConnectionLimitReached), "{refused:?}");
@@ -143,11 +143,11 @@ async fn connections_are_bounded_in_all_those_that_are_kept_included() {
     let (client, stats) =
         Setup::open().limits(|limits| (limits.max_open, limits.connect) = (1, SHORT)).client();
     assert_eq!(read(get(&client, &uri(&one)).await.unwrap()).await.unwrap(), "ok");
-    // That connection is kept for the next request to the same server, and serves no other.
+    // The open connection is kept for the next request to the same server. It holds the only permit.
     assert!(matches!(get(&client, &uri(&other)).await, Err(Error::ConnectionTimeout)));
     assert_eq!(other.connections(), 0);
     assert_eq!(outcomes(&stats), [("2xx", 1), ("timeout", 1)]);
-    // Closed, it gives its place to another.
+    // After the idle connection is closed, its permit is free for another connection.
     let (client, _) = Setup::open().limits(|limits| (limits.max_open, limits.idle) = (1, SHORT)).client();
     for server in [&one, &other, &one] {
         assert_eq!(read(get(&client, &uri(server)).await.unwrap()).await.unwrap(), "ok");

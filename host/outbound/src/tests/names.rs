@@ -1,11 +1,12 @@
-//! What the owner of a listed name may try.
+//! Attacks by the owner of a listed name.
 
 use super::*;
 use tokio::net::TcpListener;
 
 const ENDING: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
 
-/// A name of this server's port, and a policy by which 127.0.0.1 counts as public and the rest of the loopback range does not.
+/// Returns a URL for `server`, and a setup whose policy permits 127.0.0.1 like a public address and no other
+/// loopback address.
 fn named(server: &Server, names: Names) -> (Setup, String) {
     let url = format!("http://name.test:{}", server.address.port());
     let networks = vec!["127.0.0.1/32".parse().unwrap()];
@@ -31,7 +32,7 @@ async fn a_name_that_changes_its_mind_is_asked_about_at_each_connection() {
     assert_eq!((server.connections(), outcomes(&stats)), (1, vec![("2xx", 1), ("denied", 3)]));
 }
 
-/// One look-up for the check and another for the connection would let the second answer in.
+/// With one look-up for the check and another for the connection, the second answer could bypass the check.
 #[tokio::test]
 async fn what_is_connected_to_is_the_very_address_that_was_checked() {
     let server = Server::saying(ENDING).await;
@@ -44,7 +45,7 @@ async fn what_is_connected_to_is_the_very_address_that_was_checked() {
 
 #[tokio::test]
 async fn of_mixed_answers_only_the_public_ones_are_connected_to() {
-    // Nobody listens at the public address: that the private one would answer must not help it.
+    // Nothing listens at the permitted address. The forbidden address would answer, and must not be used.
     let inside = TcpListener::bind("127.0.0.3:0").await.unwrap();
     let url = format!("http://name.test:{}", inside.local_addr().unwrap().port());
     for order in [["127.0.0.3", "127.0.0.1"], ["127.0.0.1", "127.0.0.3"]] {
@@ -71,7 +72,7 @@ async fn addresses_without_end_are_cut_off() {
     assert!(matches!(error, Error::DestinationIpProhibited), "{error:?}");
 }
 
-/// A connection was opened under one component's policy: another's is asked anew.
+/// A connection opened under one component's policy must not serve another component.
 #[tokio::test]
 async fn a_pooled_connection_serves_only_the_client_whose_policy_let_it_be_opened() {
     let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;

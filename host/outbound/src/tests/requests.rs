@@ -94,7 +94,7 @@ async fn a_name_that_leads_inside_is_refused_where_it_is_connected_to() {
 #[tokio::test]
 async fn of_several_addresses_the_next_is_tried() {
     let server = Server::saying("HTTP/1.1 204 No Content\r\n\r\n").await;
-    // Nobody listens on this port at 127.0.0.2, the second may not be connected to.
+    // The first address refuses the connection. The policy forbids the second address.
     let addresses = ["127.0.0.2", "10.0.0.1", "127.0.0.1"];
     let names = Names::At(addresses.iter().map(|a| a.parse().unwrap()).collect());
     let (client, _) = Setup { names, ..Setup::open() }.client();
@@ -149,7 +149,7 @@ async fn a_reset_is_an_error() {
     let server = Server::new(Then::SayAndReset(cut.into())).await;
     let (client, stats) = Setup::open().client();
     let error = failure(&client, &uri(&server)).await;
-    // The reset may overtake what was written before it.
+    // The reset may arrive before the data that was written before it.
     assert!(matches!(error, Error::ConnectionTerminated | Error::HttpResponseIncomplete), "{error:?}");
     assert_eq!(outcomes(&stats), [("protocol", 1)]);
 }

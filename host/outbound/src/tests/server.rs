@@ -6,20 +6,20 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// What the server does once it has a request's head.
+/// What the server does after it has read a request's head.
 #[derive(Clone)]
 pub(super) enum Then {
-    /// Writes this, and waits for the next request.
+    /// Writes the bytes and waits for the next request.
     Say(Vec<u8>),
-    /// Writes this and closes.
+    /// Writes the bytes and closes the connection.
     SayAndClose(Vec<u8>),
-    /// Writes the first once, then the second again and again, with a pause.
+    /// Writes the first bytes once, and then the second bytes again and again, with a pause.
     Repeat(Vec<u8>, Vec<u8>, Duration),
-    /// Writes this and resets the connection.
+    /// Writes the bytes and resets the connection.
     SayAndReset(Vec<u8>),
 }
 
-/// A server that reads heads and answers as told, whatever HTTP has to say about it.
+/// A server that reads heads and sends the given bytes, whether or not they are valid HTTP.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
@@ -53,7 +53,7 @@ impl Server {
         Self::new(Then::Say(response.into())).await
     }
 
-    /// The request heads so far.
+    /// Returns the heads of the requests so far.
     pub(super) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
@@ -92,7 +92,7 @@ async fn serve(mut stream: TcpStream, then: Then, seen: Arc<Mutex<Vec<String>>>)
     }
 }
 
-/// The bytes up to the empty line; `None` when the client has left.
+/// Reads up to the empty line after a head. `None`: the client has left.
 pub(super) async fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

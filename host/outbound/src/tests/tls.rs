@@ -7,7 +7,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use wasi_http_host_egress::RootsError;
 
-/// A server for `name.test` with a certificate of its own, and that certificate's file.
+/// Starts a server for `name.test` with a self-signed certificate. Returns its address and the certificate's file.
 async fn server(directory: &tempfile::TempDir) -> (SocketAddr, PathBuf) {
     let CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["name.test".to_owned()]).unwrap();
