@@ -1,4 +1,4 @@
-//! What the host asks components on its own behalf: readiness, and metrics of their own.
+//! Requests that the host itself sends to a component: for readiness, and for the component's own metrics.
 
 use std::{
     sync::Arc,
@@ -11,15 +11,15 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use wasi_http_host_runtime::{Call, CallError, Content, Dispatch, Reply};
 
-/// Asks a component for `path` on the host's own behalf: outside admission, metrics and the access log. The answer has
-/// `patience` to come, and `max_bytes` of a body.
+/// Sends a `GET` of `path` to a component on the host's own behalf. The request bypasses admission, metrics and the
+/// access log. `limit` is the timeout for the whole response, and `max_bytes` the maximum size of its body.
 ///
 /// # Errors
-/// When the component gives no answer, or none within these bounds.
+/// When the component gives no valid response within these limits.
 pub async fn ask(
     dispatch: &Arc<Dispatch>,
     path: &str,
-    patience: Duration,
+    limit: Duration,
     max_bytes: usize,
 ) -> Result<(StatusCode, Bytes), CallError> {
     let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
@@ -30,14 +30,7 @@ pub async fn ask(
         .map_err(|error| CallError::InvalidResponse(error.to_string()))?;
     let now = Instant::now();
     let (reply, answer) = oneshot::channel();
-    dispatch.submit(Call {
-        request,
-        reply,
-        queued: now,
-        deadline: now + patience,
-        cause: None,
-        origin: None,
-    });
+    dispatch.submit(Call { request, reply, queued: now, deadline: now + limit, cause: None, origin: None });
     let whole = async {
         let Reply { head, content } = answer.await.map_err(|_| CallError::Trapped)??;
         let bytes = match content {
@@ -50,5 +43,5 @@ pub async fn ask(
         };
         Ok((head.status, bytes))
     };
-    tokio::time::timeout(patience, whole).await.unwrap_or(Err(CallError::TimedOut))
+    tokio::time::timeout(limit, whole).await.unwrap_or(Err(CallError::TimedOut))
 }

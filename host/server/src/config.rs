@@ -7,30 +7,30 @@ use wasi_http_host_core::{ByteSize, InvalidSetting, Period};
 
 use super::TlsConfig;
 
-/// Bounds of connections, heads and bodies, and TLS.
+/// The limits of connections, heads and bodies, and TLS.
 #[derive(Args, Clone, Debug)]
 pub struct ServerConfig {
-    /// TLS on the main listener.
+    /// The flags of TLS on the main listener.
     #[command(flatten)]
     pub tls: TlsConfig,
 
-    /// Bytes of a request's body: 413 beyond them
+    /// Maximum size of a request's body. A larger body gets 413
     #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_MAX_REQUEST_BODY", default_value_t = ServerConfig::default().max_request_body, help_heading = "Requests")]
     pub max_request_body: ByteSize,
-    /// How long a body, in either direction, may stand still
+    /// Timeout for a request's or response's body that makes no progress
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_BODY_IDLE_TIMEOUT", default_value_t = ServerConfig::default().body_idle_timeout, help_heading = "Requests")]
     pub body_idle_timeout: Period,
 
-    /// Connections that may be open at once: others wait to be accepted
+    /// Maximum number of open connections. Further connections wait to be accepted
     #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_MAX_CONNECTIONS", default_value_t = ServerConfig::default().max_connections, help_heading = "Connections")]
     pub max_connections: NonZeroUsize,
-    /// For a request's head, from its first byte
+    /// Timeout for a request's head, from its first byte
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_HEADER_TIMEOUT", default_value_t = ServerConfig::default().header_timeout, help_heading = "Connections")]
     pub header_timeout: Period,
-    /// How long a connection without a request is kept
+    /// How long a connection without a request is kept open
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_KEEP_ALIVE_TIMEOUT", default_value_t = ServerConfig::default().keep_alive_timeout, help_heading = "Connections")]
     pub keep_alive_timeout: Period,
-    /// Bytes of a request's head: 431 beyond them
+    /// Maximum size of a request's head. A larger head gets 431
     #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_MAX_HEADER_BYTES", default_value_t = ServerConfig::default().max_header_bytes, help_heading = "Connections")]
     pub max_header_bytes: ByteSize,
 }
@@ -50,10 +50,11 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// What no single value shows: the smallest head that the HTTP implementation can limit to, and the like.
+    /// Checks the bounds that the types of the flags do not check, such as the smallest head limit that hyper
+    /// supports.
     ///
     /// # Errors
-    /// Names the first setting that cannot be.
+    /// When a value is out of bounds. The error names the first such flag.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         let check = |name, value| InvalidSetting::check_period(name, value, Period::millis(10));
         check("--header-timeout", self.header_timeout)?;

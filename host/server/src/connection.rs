@@ -1,5 +1,5 @@
-//! One client's connection: HTTP/1.1 or HTTP/2, told apart by its first bytes (h2c), or under TLS by what the
-//! client chose.
+//! One client's connection with HTTP/1.1 or HTTP/2. Without TLS, the first bytes tell the protocol (h2c with prior
+//! knowledge). With TLS, the client chooses the protocol by ALPN.
 
 use std::{
     convert::Infallible,
@@ -20,7 +20,7 @@ use tokio::{net::TcpStream, sync::watch};
 
 use super::{
     io::{Activity, TimedStream},
-    limits::Patience,
+    limits::StreamTimeouts,
     protocol::{self, Protocol},
     serve,
     stream::Stream,
@@ -28,19 +28,19 @@ use super::{
     worker::{Accepted, Worker},
 };
 
-/// Streams of an HTTP/2 connection at once.
+/// Maximum number of concurrent streams on an HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
-/// A peer that does not answer a ping is gone.
+/// Interval of HTTP/2 pings. A client that does not answer a ping in time has left.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
-/// The least that hyper's buffer may be limited to.
+/// The minimum that hyper accepts as the maximum size of its buffer.
 const LEAST_BUFFER: usize = 8 << 10;
-/// Bytes of a response that may wait for the client, beyond those in the kernel.
+/// Maximum number of bytes of a response that wait for the client in the process, besides those in the kernel.
 const WRITE_BUFFER: usize = 128 << 10;
 
-/// Serves until either side ends it.
+/// Serves the connection until the client or the host closes it.
 pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted) {
-    let Accepted { stream, place } = accepted;
+    let Accepted { stream, permit } = accepted;
     let hang_up = worker.shared.hang_up.subscribe();
     let result = match prepare(stream) {
         Ok(stream) => run(&worker, stream, hang_up.clone()).await,
@@ -51,13 +51,13 @@ pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted) {
         tracing::debug!(%error, "a connection broke");
     }
     worker.connections.dec();
-    // Held until here: their end is what the listener and the shutdown wait for.
-    drop((place, hang_up));
+    // Held until here: the listener and the shutdown wait for these to be dropped.
+    drop((permit, hang_up));
 }
 
 fn prepare(stream: std::net::TcpStream) -> std::io::Result<TcpStream> {
     stream.set_nonblocking(true)?;
-    // Responses leave in whole: waiting for more to send only delays them.
+    // The host writes whole responses, so Nagle's algorithm would only delay them.
     stream.set_nodelay(true)?;
     TcpStream::from_std(stream)
 }
@@ -76,7 +76,7 @@ async fn run(
         opened = open(worker, stream) => opened?,
         () = closing.as_mut() => None,
     };
-    // Nothing was asked, so nobody waits for an answer.
+    // The client has sent no request, so it waits for no response.
     let Some((stream, protocol, prefix)) = opened else { return Ok(()) };
     let activity = Arc::new(Activity::default());
     let service = service_fn({
@@ -88,7 +88,7 @@ async fn run(
     });
     match protocol {
         Protocol::Http1 => {
-            let io = TokioIo::new(TimedStream::new(stream, prefix, activity, limits.patience));
+            let io = TokioIo::new(TimedStream::new(stream, prefix, activity, limits.timeouts));
             let connection = http1::Builder::new()
                 .max_header_size(limits.max_header_bytes)
                 .max_buf_size(limits.max_header_bytes.max(WRITE_BUFFER).max(LEAST_BUFFER))
@@ -96,11 +96,12 @@ async fn run(
             drive(connection, http1::Connection::graceful_shutdown, closing).await?;
         }
         Protocol::Http2 => {
-            // Between frames of HTTP/2 there is no telling a head that begins from a ping.
-            let patience = Patience { head: limits.patience.idle, ..limits.patience };
-            let io = TokioIo::new(TimedStream::new(stream, prefix, activity, patience));
+            // Between HTTP/2 frames, the beginning of a head cannot be told from a ping, so the idle timeout
+            // applies.
+            let timeouts = StreamTimeouts { head: limits.timeouts.idle, ..limits.timeouts };
+            let io = TokioIo::new(TimedStream::new(stream, prefix, activity, timeouts));
             let connection =
-                http2::Builder::new(Streams { total: limits.exchange, idle: limits.patience.write })
+                http2::Builder::new(Streams { total: limits.exchange, idle: limits.timeouts.write })
                     .timer(TokioTimer::new())
                     .max_concurrent_streams(MAX_STREAMS)
                     .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
@@ -114,19 +115,21 @@ async fn run(
     Ok(())
 }
 
-/// The stream as requests come on it, the protocol, and what was read to tell it. `None`: the client asked nothing.
+/// Returns the stream, the protocol, and the bytes that were read to detect the protocol. `None`: the client has
+/// sent no request.
 async fn open(worker: &Worker, mut stream: TcpStream) -> std::io::Result<Option<(Stream, Protocol, Bytes)>> {
     if let Some(tls) = &worker.shared.tls {
-        // In the heap, where only connections with TLS have it.
+        // Boxed, so that connections without TLS do not need the memory.
         let accepted = Box::pin(tls.accept(stream)).await?;
         return Ok(accepted.map(|(stream, protocol)| (Stream::Tls(Box::new(stream)), protocol, Bytes::new())));
     }
-    let patience = worker.shared.limits.patience;
-    let told = protocol::tell(&mut stream, patience.head, patience.idle).await;
-    Ok(told.map(|(protocol, prefix)| (Stream::Plain(stream), protocol, prefix)))
+    let timeouts = worker.shared.limits.timeouts;
+    let detected = protocol::detect(&mut stream, timeouts.head, timeouts.idle).await;
+    Ok(detected.map(|(protocol, prefix)| (Stream::Plain(stream), protocol, prefix)))
 }
 
-/// Runs a connection to its end; `closing` lets it finish what it is at, and no more.
+/// Runs a connection to its end. When `closing` resolves, the connection finishes its requests in flight and
+/// accepts no more.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     connection: C,
     graceful_shutdown: impl Fn(Pin<&mut C>),
@@ -149,8 +152,8 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     .await
 }
 
-/// Resolves when connections without a request are to close.
+/// Resolves when connections without a request must close.
 async fn closing(mut hang_up: watch::Receiver<bool>) {
-    // A sender that is gone is the process's end.
+    // If the sender is dropped, the process ends.
     let _ = hang_up.wait_for(|hang_up| *hang_up).await;
 }

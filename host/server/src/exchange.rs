@@ -1,5 +1,5 @@
-//! A request and its response, from the parsed head to the last byte: admitted, given to an instance, answered,
-//! counted and logged.
+//! A request and its response, from the parsed head to the last byte: admission, dispatch to an instance, response,
+//! metrics and the access log.
 
 use std::{sync::Arc, time::Instant};
 
@@ -20,10 +20,11 @@ use wasi_http_host_telemetry::{AccessLine, trace};
 
 use super::span::{Ended, ServerSpan};
 
-/// What lasts as long as a request; it ends when this is dropped.
+/// The state of a request. When it is dropped, the request ends: metrics are counted, the access log line is
+/// written, and the permit is released.
 pub(super) struct Exchange {
     pub(super) worker: Arc<Worker>,
-    /// The component that it is for, if a route leads to one.
+    /// The component that serves the request. `None`: no route matches the path.
     served: Option<Arc<Served>>,
     activity: Arc<Activity>,
     permit: Option<Permit>,
@@ -32,7 +33,7 @@ pub(super) struct Exchange {
     uri: Uri,
     pub(super) request_id: HeaderValue,
     trace_id: Option<Box<str>>,
-    /// None where nobody asks for traces.
+    /// `None`: traces are disabled.
     span: Option<Box<ServerSpan>>,
     pub(super) status: Option<StatusCode>,
     bytes: u64,
@@ -72,7 +73,7 @@ impl Exchange {
         self.served.as_ref().map_or(&self.worker.unrouted, |served| &served.metrics)
     }
 
-    /// Gets the component's answer.
+    /// Waits for admission, sends the request to an instance, and waits for the response's head.
     pub(super) async fn run(&mut self, request: Request<Incoming>) -> Result<Reply, Refusal> {
         let served = self.served.clone().ok_or(Refusal::NotFound)?;
         let limits = &self.worker.shared.limits;
@@ -90,7 +91,7 @@ impl Exchange {
         let reply = match answer.await {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => return Err(Unserved::Call(error).into()),
-            // Instances answer all their calls before they go; without an answer, one broke down.
+            // Instances answer all their calls before they end. Without an answer, an instance trapped.
             Err(oneshot::Canceled) => return Err(Unserved::Call(CallError::Trapped).into()),
         };
         if reply.head.status.is_informational() {
@@ -116,7 +117,7 @@ impl Exchange {
         }
     }
 
-    /// The response has a body in no case (RFC 9110, 6.4.1).
+    /// Whether the response never has a body (RFC 9110, 6.4.1).
     pub(super) fn is_bodiless(&self) -> bool {
         self.method == Method::HEAD
             || matches!(self.status, Some(StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED))
@@ -130,12 +131,13 @@ impl Exchange {
         self.complete = true;
     }
 
-    /// What was handed over did not go out.
+    /// Records that hyper did not send everything that it had taken.
     pub(super) fn incomplete(&mut self) {
         self.complete = false;
     }
 
-    /// The body broke off: so does the connection, as nothing else tells the client that it is not whole.
+    /// Logs that the response's body failed. The connection is then closed, because nothing else tells the client
+    /// that the body is incomplete.
     pub(super) fn body_failed(&mut self, error: &Error) {
         let request_id = self.request_id.to_str().unwrap_or_default();
         tracing::error!(component = self.component(), request_id, %error, "a response broke off");

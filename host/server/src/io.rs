@@ -1,5 +1,5 @@
-//! A client's stream with limits of time: a head must arrive, an idle connection must end, and what is written
-//! must be read.
+//! A client's stream with timeouts: for a request's head, for an idle connection, and for a client that does not
+//! read.
 
 use std::{
     io::{self, IoSlice},
@@ -17,16 +17,16 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::{limits::Patience, stream::Stream};
+use super::{limits::StreamTimeouts, stream::Stream};
 
-/// What a connection's stream and its requests know of each other.
+/// State that a connection's stream shares with the connection's requests.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
-    /// Requests that are being served.
+    /// Number of requests in flight.
     requests: AtomicU32,
-    /// Requests that were begun, ever; it may wrap.
+    /// Number of requests begun so far. The number may wrap.
     begun: AtomicU32,
-    /// Something was read since the last of them ended: a head has begun.
+    /// Whether data was read since the last request ended, which means that a head has begun.
     head_begun: AtomicBool,
 }
 
@@ -42,15 +42,17 @@ impl Activity {
     }
 }
 
+/// A client's stream. A read or write fails when its timeout ends.
 pub(super) struct TimedStream {
     stream: Stream,
-    /// Read ahead to tell the protocol.
+    /// Bytes that were read to detect the protocol. Reads return them first.
     prefix: Bytes,
     activity: Arc<Activity>,
-    patience: Patience,
-    /// One timer for the connection's life, looked at when it fires: none is set for a single request.
+    timeouts: StreamTimeouts,
+    /// One timer for all reads of the connection. The deadline is checked when the timer fires, so a request sets
+    /// no timer.
     reading: Option<Pin<Box<Sleep>>>,
-    /// Where the connection stood when the timer was last looked at.
+    /// The connection's state when the timer last fired.
     seen: Seen,
     writing: Option<Pin<Box<Sleep>>>,
 }
@@ -69,11 +71,16 @@ struct Seen {
 }
 
 impl TimedStream {
-    pub(super) fn new(stream: Stream, prefix: Bytes, activity: Arc<Activity>, patience: Patience) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        prefix: Bytes,
+        activity: Arc<Activity>,
+        timeouts: StreamTimeouts,
+    ) -> Self {
         activity.head_begun.store(!prefix.is_empty(), Relaxed);
         let state = if prefix.is_empty() { State::Idle } else { State::Head };
         let seen = Seen { state, begun: 0, since: Instant::now() };
-        Self { stream, prefix, activity, patience, reading: None, seen, writing: None }
+        Self { stream, prefix, activity, timeouts, reading: None, seen, writing: None }
     }
 
     fn state(&self) -> State {
@@ -86,15 +93,16 @@ impl TimedStream {
         }
     }
 
-    /// Nothing can be read: whether that has gone on for too long.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let shortest = self.patience.head.min(self.patience.idle);
+    /// Checks the timeout of a read that is pending.
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let shortest = self.timeouts.head.min(self.timeouts.idle);
         loop {
             let timer = self.reading.get_or_insert_with(|| Box::pin(sleep(shortest)));
             std::task::ready!(timer.as_mut().poll(cx));
             let (now, state) = (Instant::now(), self.state());
-            // A state that began since the last look counts from this one: late by a period, never early. Idle twice is not idle all
-            // the while where there was a request between.
+            // A state that began since the last check counts from this check, so a timeout is late by at most one
+            // period and never early. If a request has run between two checks, the connection was not idle all the
+            // time.
             let begun = self.activity.begun.load(Relaxed);
             if state != self.seen.state || begun != self.seen.begun {
                 self.seen = Seen { state, begun, since: now };
@@ -104,8 +112,8 @@ impl TimedStream {
                     self.seen.since = now;
                     shortest
                 }
-                State::Head => self.patience.head,
-                State::Idle => self.patience.idle,
+                State::Head => self.timeouts.head,
+                State::Idle => self.timeouts.idle,
             };
             let due = self.seen.since + limit;
             if state != State::Busy && due <= now {
@@ -118,14 +126,14 @@ impl TimedStream {
         }
     }
 
-    /// Counts the time that a write stands still.
+    /// Applies the write timeout to a pending write.
     fn watch_write<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.writing = None;
             return written;
         }
-        let patience = self.patience.write;
-        let timer = self.writing.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let limit = self.timeouts.write;
+        let timer = self.writing.get_or_insert_with(|| Box::pin(sleep(limit)));
         timer.as_mut().poll(cx).map(|()| Err(timed_out("the client read nothing for too long")))
     }
 }
@@ -151,7 +159,7 @@ impl AsyncRead for TimedStream {
                 self.activity.head_begun.store(true, Relaxed);
                 Poll::Ready(result)
             }
-            Poll::Pending => self.poll_patience(cx).map(Err),
+            Poll::Pending => self.poll_timeout(cx).map(Err),
         }
     }
 }
@@ -176,7 +184,7 @@ impl AsyncWrite for TimedStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Under TLS this is where records leave that were only written down before.
+        // With TLS, a flush sends records that earlier writes only buffered.
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         self.watch_write(cx, flushed)
     }
@@ -198,19 +206,19 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const PATIENCE: Patience = Patience {
+    const TIMEOUTS: StreamTimeouts = StreamTimeouts {
         head: Duration::from_secs(10),
         idle: Duration::from_secs(75),
         write: Duration::from_secs(30),
     };
 
-    /// The two ends of a connection, and what the served one's requests are told by.
+    /// Returns the two ends of a connection, and the served end's activity.
     async fn pair() -> (TimedStream, TcpStream, Arc<Activity>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         let activity = Arc::new(Activity::default());
-        (TimedStream::new(Stream::Plain(stream), Bytes::new(), activity.clone(), PATIENCE), client, activity)
+        (TimedStream::new(Stream::Plain(stream), Bytes::new(), activity.clone(), TIMEOUTS), client, activity)
     }
 
     #[tokio::test]
@@ -218,7 +226,7 @@ mod tests {
         let (mut stream, client, activity) = pair().await;
         time::pause();
         let reading = tokio::spawn(async move { stream.read_u8().await });
-        // Whenever the timer looks, no request is there.
+        // No request is in flight whenever the timer fires.
         for _ in 0..100 {
             sleep(Duration::from_secs(3)).await;
             activity.begin();
@@ -227,9 +235,9 @@ mod tests {
         assert!(!reading.is_finished());
         let unused = Instant::now();
         assert_eq!(reading.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
-        // A look is at most the shorter limit late.
+        // A check is late by at most the shorter timeout.
         let idle = unused.elapsed();
-        assert!(idle >= PATIENCE.idle && idle <= PATIENCE.idle + PATIENCE.head, "{idle:?}");
+        assert!(idle >= TIMEOUTS.idle && idle <= TIMEOUTS.idle + TIMEOUTS.head, "{idle:?}");
         drop(client);
     }
 
@@ -239,7 +247,7 @@ mod tests {
         time::pause();
         activity.begin();
         let reading = tokio::spawn(async move { stream.read_u8().await });
-        sleep(PATIENCE.idle * 3).await;
+        sleep(TIMEOUTS.idle * 3).await;
         assert!(!reading.is_finished());
         activity.end();
         assert_eq!(reading.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);

@@ -1,4 +1,4 @@
-//! The main listener, and the threads that serve its connections: HTTP/1.1, HTTP/2, TLS.
+//! The main listener, and the threads that serve its connections with HTTP/1.1, HTTP/2 and TLS.
 
 mod ask;
 mod config;

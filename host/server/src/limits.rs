@@ -1,23 +1,24 @@
-//! What bounds requests, their bodies, and connections.
+//! Limits of requests, their bodies and connections.
 
 use std::time::Duration;
 
-/// How long a stream may stand still.
+/// The timeouts of a client's stream.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct StreamTimeouts {
     pub(super) head: Duration,
     pub(super) idle: Duration,
     pub(super) write: Duration,
 }
 
-/// Limits on a request's body.
+/// The limits of a request's body: its size in bytes, and the time between two frames.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestBodyLimits {
     pub(super) bytes: u64,
     pub(super) idle: Duration,
 }
 
-/// Limits on a body that is still being made.
+/// The limits of a response's body that the guest is still writing: the total time, and the time between two
+/// frames.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResponseBodyLimits {
     pub(super) total: Duration,

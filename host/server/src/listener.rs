@@ -1,8 +1,9 @@
-//! Accepting connections, and sharing them out among the threads.
+//! Accepts connections and distributes them over the threads.
 //!
-//! One task accepts for all threads and gives each connection to the thread that has the fewest: with a listener
-//! a thread (`SO_REUSEPORT`) the kernel would share out by hash, which leaves cores idle when connections are few,
-//! as they are behind a gateway, and resets what waits at a listener that is closed.
+//! One task accepts for all threads. It gives each connection to the thread with the fewest connections. With one
+//! listener for each thread (`SO_REUSEPORT`), the kernel would distribute connections by hash. That leaves cores
+//! idle when there are few connections, as behind a gateway, and resets connections that wait at a listener that is
+//! closed.
 
 use std::{
     io,
@@ -20,18 +21,19 @@ use tokio::{
 use super::ConnectionMetrics;
 use super::worker::{Accepted, Worker};
 
-/// Connections that the kernel may hold ready; it has a limit of its own (`net.core.somaxconn`).
+/// Length of the kernel's queue of connections to accept. The kernel's own limit (`net.core.somaxconn`) also
+/// applies.
 const BACKLOG: i32 = 4096;
-/// After an error that the next connection would meet again, as when no file descriptor is left.
+/// Pause after an error that the next connection would also meet, for example when no file descriptor is left.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Binds `address`, ready to accept.
+/// Binds and listens on `address`.
 ///
 /// # Errors
-/// When the address is taken or not ours.
+/// When the address is in use or not an address of this machine.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for the old connections' last packets.
+    // A restart must not wait until the kernel has forgotten the old connections.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -39,74 +41,74 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// The main listener with its threads.
+/// The main listener and its threads.
 pub struct Listener {
     listener: tokio::net::TcpListener,
-    /// The same socket, to be asked without the runtime.
+    /// The same socket, for accepting without the runtime.
     socket: TcpListener,
     workers: Vec<Arc<Worker>>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     metrics: Arc<ConnectionMetrics>,
 }
 
 impl Listener {
-    /// To be called within a runtime.
+    /// Creates the listener. The caller must be on a Tokio runtime.
     ///
     /// # Errors
-    /// When the runtime cannot watch the listener.
+    /// When the runtime cannot register the listener.
     pub fn new(
         listener: TcpListener,
         workers: Vec<Arc<Worker>>,
         max_connections: usize,
         metrics: Arc<ConnectionMetrics>,
     ) -> io::Result<Self> {
-        let places = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+        let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
         let socket = listener.try_clone()?;
-        Ok(Self { listener: tokio::net::TcpListener::from_std(listener)?, socket, workers, places, metrics })
+        Ok(Self { listener: tokio::net::TcpListener::from_std(listener)?, socket, workers, permits, metrics })
     }
 
-    /// Accepts for ever; stops at once when dropped.
+    /// Accepts connections forever. Dropping the future stops it at once.
     pub async fn accept(&self) -> ! {
         loop {
-            // Without a place, clients wait in the kernel's queue, which is bounded too.
-            let Ok(place) = self.places.clone().acquire_owned().await else {
+            // Without a permit, clients wait in the kernel's queue, which is bounded too.
+            let Ok(permit) = self.permits.clone().acquire_owned().await else {
                 std::future::pending::<()>().await;
                 continue;
             };
             match self.next().await {
-                Ok(stream) => self.hand_over(stream, place),
-                Err(error) => self.failed(&error).await,
+                Ok(stream) => self.assign(stream, permit),
+                Err(error) => self.handle_error(&error).await,
             }
         }
     }
 
-    /// Takes over what the kernel has ready, without waiting, before the listener is closed: those clients believe
-    /// that they are connected.
+    /// Accepts the connections in the kernel's queue without waiting. The host calls this before it closes the
+    /// listener, because these clients are already connected from their point of view.
     pub fn sweep(&self) {
-        while let Ok(place) = self.places.clone().try_acquire_owned()
+        while let Ok(permit) = self.permits.clone().try_acquire_owned()
             && let Ok((stream, _)) = self.socket.accept()
         {
-            self.hand_over(stream, place);
+            self.assign(stream, permit);
         }
     }
 
     async fn next(&self) -> io::Result<std::net::TcpStream> {
-        // Back out of this thread's runtime: the connection is to live in another's.
+        // Deregister the stream from this runtime, because another thread's runtime will serve it.
         let (stream, _) = self.listener.accept().await?;
         stream.into_std()
     }
 
-    fn hand_over(&self, stream: std::net::TcpStream, place: OwnedSemaphorePermit) {
+    fn assign(&self, stream: std::net::TcpStream, permit: OwnedSemaphorePermit) {
         self.metrics.accepted.inc();
         let idlest = self.workers.iter().min_by_key(|worker| worker.connections.get());
         if let Some(worker) = idlest {
-            worker.give(Accepted { stream, place });
+            worker.give(Accepted { stream, permit });
         }
     }
 
-    async fn failed(&self, error: &io::Error) {
+    async fn handle_error(&self, error: &io::Error) {
         self.metrics.accept_errors.inc();
-        // A client that left before it was accepted is no reason to wait.
+        // A client that left before it was accepted does not call for a pause.
         if matches!(
             error.kind(),
             io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted

@@ -1,13 +1,13 @@
-//! What is counted of connections.
+//! Metrics of connections.
 
 use std::sync::{Arc, Mutex};
 
 use wasi_http_host_core::{Counter, Exposition, Gauge, lock};
 
-/// What is counted of the main listener's connections.
+/// Metrics of the main listener's connections.
 #[derive(Debug, Default)]
 pub struct ConnectionMetrics {
-    /// Open connections, one gauge a thread.
+    /// Number of open connections, one gauge for each thread.
     threads: Mutex<Vec<Arc<Gauge>>>,
     pub(crate) accepted: Counter,
     pub(crate) accept_errors: Counter,
@@ -15,14 +15,14 @@ pub struct ConnectionMetrics {
 }
 
 impl ConnectionMetrics {
-    /// What a new thread counts its connections in.
+    /// Creates the gauge of a new thread.
     pub(crate) fn thread(&self) -> Arc<Gauge> {
         let connections = Arc::new(Gauge::default());
         lock(&self.threads).push(connections.clone());
         connections
     }
 
-    /// Writes all of it.
+    /// Writes all metrics.
     pub fn expose(&self, to: &mut Exposition) {
         let open = lock(&self.threads).iter().map(|connections| connections.get()).sum::<i64>();
         let prefix = "wasi_http_host";

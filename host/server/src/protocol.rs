@@ -1,13 +1,13 @@
-//! Which HTTP a client speaks, told by its first bytes.
+//! Detects the HTTP version of a connection without TLS by its first bytes.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 
-/// What an HTTP/2 client says first (RFC 9113, 3.4).
+/// The connection preface of HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Bytes to read ahead: a whole request's head, mostly.
+/// Number of bytes to read ahead. This is mostly enough for a whole request's head.
 const READ_AHEAD: usize = 4 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,16 +16,17 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// Reads until the protocol is clear; returns it with what was read. `None`: the client left, or took too long: a connection on which
-/// nothing was sent is one without a request, like any between two of them. Gateways keep such in reserve.
-pub(super) async fn tell(
+/// Reads until the protocol is clear. Returns the protocol and the bytes that were read. `idle` is the timeout for
+/// the first byte, and `head` for the rest. `None`: the client has left, or a timeout has ended. Before its first
+/// byte, a connection counts as idle, because gateways keep unused connections in reserve.
+pub(super) async fn detect(
     stream: &mut TcpStream,
     head: Duration,
     idle: Duration,
 ) -> Option<(Protocol, Bytes)> {
     let mut read = BytesMut::with_capacity(READ_AHEAD);
     timeout(idle, stream.readable()).await.ok()?.ok()?;
-    let told = async {
+    let detected = async {
         loop {
             if stream.read_buf(&mut read).await.ok()? == 0 {
                 return None;
@@ -35,11 +36,11 @@ pub(super) async fn tell(
             }
         }
     };
-    let protocol = timeout(head, told).await.ok()??;
+    let protocol = timeout(head, detected).await.ok()??;
     Some((protocol, read.freeze()))
 }
 
-/// `None` as long as it can be either.
+/// Returns `None` while both protocols are possible.
 fn classify(read: &[u8]) -> Option<Protocol> {
     if read.starts_with(PREFACE) {
         Some(Protocol::Http2)

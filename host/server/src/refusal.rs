@@ -1,26 +1,26 @@
-//! Answers that the host makes itself: one table from what went wrong to what a client sees of it.
+//! Responses that the host makes itself, and the mapping from a failure to its response.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use wasi_http_host_runtime::{Rejection, Unserved};
 
-/// When a client may try again, in seconds: places and instances become free within moments.
+/// Value of `Retry-After` in seconds. Permits and instances become free within moments.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Why the host answers in the component's place.
+/// The reason why the host responds in the component's place.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// Its head is not acceptable, and why.
+    /// The request's head is invalid, for this reason.
     BadRequest(&'static str),
-    /// No trigger of the manifest has a route for its path.
+    /// No trigger in the manifest has a route for the path.
     NotFound,
-    /// Its body is announced larger than allowed.
+    /// The request announces a body larger than the limit.
     BodyTooLarge,
-    /// A method that only proxies know.
+    /// The method is only for proxies, or the transfer coding is not supported.
     NotImplemented,
-    /// Its component was not asked, or gave no answer that can be sent.
+    /// The component got no request, or gave no valid response.
     Unserved(Unserved),
 }
 
@@ -31,7 +31,7 @@ impl From<Unserved> for Refusal {
 }
 
 impl Refusal {
-    /// The status that says it.
+    /// Returns the status of the response.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
@@ -42,12 +42,13 @@ impl Refusal {
         }
     }
 
-    /// The client and the host may not agree on where the request ends: no other is read after it.
+    /// Whether the host must close the connection. The client and the host may disagree on where the request ends,
+    /// so the host reads no further request.
     pub(crate) fn closes(&self) -> bool {
         matches!(self, Self::BadRequest(_) | Self::NotImplemented)
     }
 
-    /// What a trace says of it beyond the status: its `error.type`.
+    /// Returns the span's `error.type`, if it says more than the status.
     pub(crate) fn kind(&self) -> Option<&'static str> {
         match self {
             Self::Unserved(unserved) => unserved.kind(),
@@ -55,7 +56,7 @@ impl Refusal {
         }
     }
 
-    /// What is counted of it.
+    /// Returns the reason under which metrics count the refusal.
     pub(crate) fn rejection(&self) -> Option<Rejection> {
         match self {
             Self::BadRequest(_) | Self::NotImplemented => Some(Rejection::BadRequest),
@@ -65,7 +66,8 @@ impl Refusal {
         }
     }
 
-    /// The response. What happened inside stays inside: it says no more than its status.
+    /// Creates the response. Except for an invalid head, the body has no detail beyond the status, so that clients
+    /// learn nothing about the host's inside.
     pub(crate) fn response(&self) -> Response<Bytes> {
         let status = self.status();
         let detail = match self {

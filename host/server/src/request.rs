@@ -1,4 +1,4 @@
-//! What a request must be before a component sees it, and the identity that it gets.
+//! Checks and completes a request before a component sees it, and gives it an id.
 
 use std::{
     pin::Pin,
@@ -19,11 +19,11 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use super::{limits::RequestBodyLimits, refusal::Refusal};
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longer identities are replaced.
+/// Maximum length of a client's request id in bytes. The host replaces a longer one.
 const MAX_REQUEST_ID: usize = 128;
 
-/// Turns a client's request into one for the component: with scheme and authority, without what concerns only the
-/// connection, its body within limits.
+/// Turns a client's request into the component's request. The result has a scheme and an authority, no headers that
+/// `Connection` names, and a body within limits.
 pub(super) fn prepare(
     request: http::Request<Incoming>,
     scheme: Scheme,
@@ -48,8 +48,8 @@ pub(super) fn prepare(
     Ok(http::Request::from_parts(head, body))
 }
 
-/// A body comes as it is or chunked. One that is encoded besides, or named so twice, would reach the component encoded
-/// and without a word of it, and is where servers disagree on its end (RFC 9112, 6.1).
+/// Refuses every transfer coding except one `chunked`. The component would get another coding still encoded and
+/// without its header. Servers also disagree on where such a body ends (RFC 9112, 6.1).
 fn check_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (encodings.next(), encodings.next()) {
@@ -59,10 +59,10 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// The request's target with what HTTP/1.1 says in `Host` (RFC 9112, 3.3).
+/// Completes the request's target with the `Host` header of HTTP/1.1 (RFC 9112, 3.3).
 fn absolute(uri: Uri, scheme: Scheme, version: Version, headers: &HeaderMap) -> Result<Uri, Refusal> {
     let mut parts = uri.into_parts();
-    // `GET health` reads as an authority alone, which only CONNECT may have as its target (RFC 9112, 3.2.3).
+    // `GET health` parses as an authority only, which is a valid target only for CONNECT (RFC 9112, 3.2.3).
     if parts.authority.is_some() && parts.scheme.is_none() {
         return Err(Refusal::BadRequest("Invalid request target"));
     }
@@ -86,30 +86,31 @@ fn absolute(uri: Uri, scheme: Scheme, version: Version, headers: &HeaderMap) -> 
     if parts.authority.as_ref().is_some_and(|authority| !names_a_server(authority)) {
         return Err(Refusal::BadRequest("Invalid request target"));
     }
-    // Whoever looks at one of the two must not see another server than who looks at the other (RFC 9113, 8.3.1).
+    // `Host` and `:authority` must not name different servers (RFC 9113, 8.3.1).
     if let (Some(authority), Some(host)) = (&parts.authority, &host)
         && version == Version::HTTP_2
         && authority != host
     {
         return Err(Refusal::BadRequest("Host is not :authority"));
     }
-    // An absolute target outranks the header.
+    // The authority of an absolute target takes precedence over `Host`.
     parts.authority = parts.authority.or(host).or_else(|| Some(Authority::from_static("localhost")));
     parts.scheme = Some(scheme);
     parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
     Uri::from_parts(parts).map_err(|_| Refusal::BadRequest("Invalid request target"))
 }
 
-/// A host, and a port if any: nobody's name and password (RFC 9110, 4.2.4).
+/// Whether `authority` is a host with an optional port, without user information (RFC 9110, 4.2.4).
 fn names_a_server(authority: &Authority) -> bool {
     let port = authority.as_str().strip_prefix(authority.host());
     port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some())
 }
 
-/// Fields that `Connection` names belong to the connection, and go no further (RFC 9110, 7.6.1). What is named
-/// by the standard itself is removed with the other forbidden fields where the guest's copy is made.
+/// Removes the fields that `Connection` names. They belong to the connection and must not be forwarded (RFC 9110,
+/// 7.6.1). The fields that the standard itself names are removed with the other forbidden headers, when the guest's
+/// copy is made.
 fn remove_named_by_connection(headers: &mut HeaderMap) {
-    // Nearly all name no field, and need no list. There may be several lines.
+    // Nearly all requests name no field here, and need no list. There may be several lines.
     let names_none = |value: &HeaderValue| {
         value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
             || value.as_bytes().eq_ignore_ascii_case(b"close")
@@ -127,7 +128,7 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
     }
 }
 
-/// The request's identity: the client's if it is well-formed, else a new one.
+/// Returns the request's id: the client's id if it is well-formed, otherwise a new one.
 pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     match headers.get(X_REQUEST_ID).filter(|id| is_well_formed(id.as_bytes())) {
         Some(id) => id.clone(),
@@ -153,7 +154,7 @@ fn fresh_id() -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
-/// A client's body: not too long, and not too slow.
+/// A request's body within limits of size and time.
 struct RequestBody {
     inner: Incoming,
     left: u64,

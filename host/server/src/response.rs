@@ -1,5 +1,5 @@
-//! A response's body on its way to the client. With it ends the request: its place is given back, its line is
-//! logged, its metrics are counted.
+//! The body of a response on its way to the client. When the body ends, the request ends: the permit is released,
+//! the access log line is written, and metrics are counted.
 
 use std::{
     pin::Pin,
@@ -14,20 +14,20 @@ use wasmtime_wasi_http::Error;
 use super::{exchange::Exchange, limits::ResponseBodyLimits, streams};
 use wasi_http_host_runtime::{Content, GuestBody};
 
-/// What the connection takes at once where it carries several streams: as much as a frame of HTTP/2 holds at most. It
-/// takes a piece whole, whether the client has room for it or not.
+/// Size of the pieces in which an HTTP/2 connection gets a body: the default maximum size of a frame. The
+/// connection takes a whole piece even if the client's window has no room.
 const PIECE: usize = 16 << 10;
-/// A piece that is larger goes without this end, which is a piece of its own: the connection takes one once the client has
-/// room for all before it, and a stream is over for us with the last. What may then still wait for a client that opens
-/// no window is bounded by no place, but by this for each stream that a connection may have.
+/// Size of the last piece of a larger frame. The connection takes the last piece only when the client's window has
+/// room for all pieces before it. Then the stream is over for the host, and only this many bytes of each stream can
+/// still wait without a permit for a client that opens no window.
 const TAIL: usize = 1 << 10;
 
-/// What hyper holds until the client has all of it, or has gone.
+/// The body that hyper holds until the client has received it or has left.
 pub(super) struct ServedBody {
     content: Served,
-    /// What is left of a frame that is larger than a piece.
+    /// The rest of a frame that is larger than a piece.
     rest: Bytes,
-    /// It is one stream of several on its connection.
+    /// Whether the connection has several streams (HTTP/2).
     multiplexed: bool,
     exchange: Exchange,
 }
@@ -42,7 +42,7 @@ struct Stream {
     body: GuestBody,
     limits: ResponseBodyLimits,
     deadline: Instant,
-    /// Set while the guest writes nothing.
+    /// The timer is set only while the guest writes nothing.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -64,7 +64,7 @@ impl ServedBody {
         if body.content.is_empty() || body.exchange.is_bodiless() {
             body.exchange.complete();
         } else if multiplexed {
-            // The head counts as the first piece.
+            // The response's head counts as the first piece.
             streams::taken();
         }
         body
@@ -72,7 +72,7 @@ impl ServedBody {
 }
 
 impl ServedBody {
-    /// As much of a frame as the connection takes at once; the rest of it comes next.
+    /// Returns the next piece of a frame, and keeps the rest for the next call.
     fn piece(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_data() {
             Ok(mut bytes) if bytes.len() > TAIL => {
@@ -88,7 +88,7 @@ impl ServedBody {
 
 impl Drop for ServedBody {
     fn drop(&mut self) {
-        // The last piece was with the connection, which had no room for it.
+        // The connection held the last piece, and the client's window had no room for it.
         if self.multiplexed && streams::is_given_up() {
             self.exchange.incomplete();
         }

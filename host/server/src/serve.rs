@@ -1,4 +1,4 @@
-//! One request, answered.
+//! Serves one request.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::{exchange::Exchange, io::Activity, request::X_REQUEST_ID, response::S
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
-/// Answers a request. There is always a response.
+/// Serves a request. Always returns a response: on a failure, the host's own.
 pub(super) async fn serve(
     worker: Arc<Worker>,
     activity: Arc<Activity>,
@@ -32,12 +32,13 @@ pub(super) async fn serve(
     finish(exchange, version, response)
 }
 
-/// The response as it goes out.
+/// Completes the response's head and attaches the state of the request to its body.
 fn finish(mut exchange: Exchange, version: Version, response: Response<Content>) -> Response<ServedBody> {
     let (mut head, content) = response.into_parts();
     exchange.status = Some(head.status);
     head.headers.insert(X_REQUEST_ID, exchange.request_id.clone());
-    // Clients are to go elsewhere for their next request, and none is cut off that they send here meanwhile.
+    // During the drain, clients should send their next request elsewhere. Requests that they still send here are
+    // served.
     if exchange.worker.shared.is_closing() && version < Version::HTTP_2 {
         head.headers.insert(header::CONNECTION, CLOSE);
     }

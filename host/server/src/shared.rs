@@ -1,4 +1,4 @@
-//! What the threads of the server have in common.
+//! State that all threads of the server share.
 
 use std::{
     sync::{
@@ -15,40 +15,41 @@ use wasi_http_host_telemetry::{AccessLog, trace::Tracer};
 
 use super::{
     ConnectionMetrics, ServerConfig, Tls,
-    limits::{Patience, RequestBodyLimits, ResponseBodyLimits},
+    limits::{RequestBodyLimits, ResponseBodyLimits, StreamTimeouts},
 };
 
-/// What all threads share.
+/// State that all threads of the server share.
 pub struct Shared {
-    /// What is counted of connections.
+    /// Metrics of connections.
     pub metrics: Arc<ConnectionMetrics>,
-    /// What is counted of requests that no component is asked for.
+    /// Metrics of requests that match no route.
     pub unrouted: Arc<ComponentMetrics>,
-    /// Where a line a request goes.
+    /// The access log.
     pub access_log: AccessLog,
-    /// Where the listener speaks TLS.
+    /// The TLS state of the listener. `None`: the listener speaks plain HTTP.
     pub tls: Option<Arc<Tls>>,
-    /// None where nobody asks for traces.
+    /// The tracer. `None`: traces are disabled.
     pub tracer: Option<Arc<Tracer>>,
     pub(super) limits: ServerLimits,
-    /// Responses close their connections from now on.
+    /// Whether responses close their connections (drain).
     closing: AtomicBool,
-    /// Idle connections close now. Each connection holds a receiver, so its end can be waited for.
+    /// Set when idle connections must close. Each connection holds a receiver, so that the shutdown can wait until
+    /// all connections are closed.
     pub(super) hang_up: watch::Sender<bool>,
 }
 
-/// Limits on requests and connections.
+/// The limits of requests and connections.
 pub(super) struct ServerLimits {
-    /// A request with its response.
+    /// The maximum time of a request together with its response.
     pub(super) exchange: Duration,
     pub(super) request_body: RequestBodyLimits,
     pub(super) response_body: ResponseBodyLimits,
     pub(super) max_header_bytes: usize,
-    pub(super) patience: Patience,
+    pub(super) timeouts: StreamTimeouts,
 }
 
 impl Shared {
-    /// Before the first thread starts. `tls` where the listener speaks it, `tracer` where traces are asked for.
+    /// Creates the shared state, before the first thread starts.
     pub fn new(
         config: &ServerConfig,
         requests: &RequestConfig,
@@ -70,7 +71,7 @@ impl Shared {
                 request_body: RequestBodyLimits { bytes: config.max_request_body.get(), idle },
                 response_body: ResponseBodyLimits { total: requests.response_timeout.get(), idle },
                 max_header_bytes: config.max_header_bytes.as_usize(),
-                patience: Patience {
+                timeouts: StreamTimeouts {
                     head: config.header_timeout.get(),
                     idle: config.keep_alive_timeout.get(),
                     write: idle,
@@ -81,7 +82,7 @@ impl Shared {
         })
     }
 
-    /// Of all requests: the listener speaks one of the two, and a client's word for it does not count.
+    /// Returns the scheme of all requests. It is the listener's scheme, and the client's claim does not count.
     pub(super) fn scheme(&self) -> Scheme {
         if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }
     }
@@ -90,17 +91,17 @@ impl Shared {
         self.closing.load(Ordering::Relaxed)
     }
 
-    /// From now on each response is its connection's last.
+    /// Begins the drain: from now on, each response closes its connection.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    /// Connections without a request close now.
+    /// Closes all connections that have no request in flight.
     pub fn hang_up(&self) {
         self.hang_up.send_replace(true);
     }
 
-    /// Waits until no connection is left.
+    /// Waits until all connections are closed.
     pub async fn all_closed(&self) {
         self.hang_up.closed().await;
     }

@@ -1,4 +1,4 @@
-//! The span of a request from outside.
+//! The span of a client's request.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -12,7 +12,7 @@ use wasi_http_host_telemetry::trace::{
     bounded_method,
 };
 
-/// A request's span, sampled or not.
+/// The span of a client's request. It has an id even if it is not sampled.
 pub(super) struct ServerSpan {
     tracer: Arc<Tracer>,
     origin: Arc<Origin>,
@@ -24,16 +24,16 @@ pub(super) struct ServerSpan {
     error: Option<&'static str>,
 }
 
-/// What a request came to.
+/// The result of a request.
 pub(super) struct Ended<'a> {
     pub(super) component: Option<Arc<str>>,
     pub(super) method: &'a Method,
     pub(super) scheme: Scheme,
     pub(super) path: &'a str,
     pub(super) request_id: &'a HeaderValue,
-    /// `None` when the client left before there was one.
+    /// The status of the response. `None`: the client left before there was a response.
     pub(super) status: Option<StatusCode>,
-    /// The whole response was handed to the client's connection.
+    /// Whether the host has handed the whole response to the client's connection.
     pub(super) complete: bool,
 }
 
@@ -51,7 +51,8 @@ struct RequestDetails {
 }
 
 impl ServerSpan {
-    /// Continues the trace that the client sends, or begins one. The manifest's route is asked for only if it is sampled.
+    /// Continues the client's trace, or begins a new one. `route` returns the manifest's route, and is called only
+    /// if the span is sampled.
     pub(super) fn begin<B>(
         tracer: &Arc<Tracer>,
         request: &Request<B>,
@@ -72,29 +73,29 @@ impl ServerSpan {
         }
     }
 
-    /// For the log.
+    /// Returns the trace id for log lines.
     pub(super) fn trace_id(&self) -> Box<str> {
         self.origin.trace_id()
     }
 
-    /// What the component's own calls are children of.
+    /// Returns the parent of the component's outbound requests.
     pub(super) fn origin(&self) -> Arc<Origin> {
         self.origin.clone()
     }
 
-    /// Shows the component this span as its parent.
+    /// Writes this span's id to the request's headers, so that the component's spans become its children.
     pub(super) fn inject(&self, headers: &mut HeaderMap) {
         if self.tracer.propagates() {
             self.origin.inject(headers);
         }
     }
 
-    /// Why there is no answer, or not all of it.
+    /// Sets the reason why the response is missing or incomplete.
     pub(super) fn set_error(&mut self, kind: &'static str) {
         self.error = Some(kind);
     }
 
-    /// Keeps the span, if it is sampled.
+    /// Ends the span, and queues it for the exporter if it is sampled.
     pub(super) fn end(mut self, ended: &Ended<'_>) {
         if self.origin.is_sampled() {
             let details = Box::new(self.details(ended));
@@ -120,7 +121,7 @@ impl ServerSpan {
     }
 }
 
-/// What the client takes this host for.
+/// Returns the server that the request names.
 fn server<B>(request: &Request<B>) -> Option<Server> {
     match request.uri().authority() {
         Some(authority) => Some(Server::of(authority)),
@@ -131,7 +132,8 @@ fn server<B>(request: &Request<B>) -> Option<Server> {
     }
 }
 
-/// By the stable conventions for HTTP (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>).
+/// Attributes by OpenTelemetry's stable conventions for HTTP
+/// (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>).
 impl SpanDetails for RequestDetails {
     fn describe(&self, attributes: &mut Attributes) -> SpanSummary {
         attributes.method(&self.method);

@@ -1,4 +1,4 @@
-//! A client's byte stream, with TLS or without.
+//! A client's byte stream, with or without TLS.
 
 use std::{
     io::{self, IoSlice},
@@ -12,7 +12,8 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-/// One type for both, so that the protocols above it are compiled once. Which one it is costs a branch a call.
+/// One type for both kinds of streams, so that the protocols above are compiled only once. It costs one branch for
+/// each call.
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),

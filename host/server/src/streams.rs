@@ -1,8 +1,8 @@
-//! The streams of HTTP/2 connections: none lasts for longer than a request and its response may, and none stands
-//! still for longer than its client may.
+//! Timeouts of the streams of HTTP/2 connections. A stream ends when its request and response take too long, or
+//! when its client takes nothing for too long.
 //!
-//! A client that takes nothing off a stream, by a window that it leaves shut, stalls that one only: no limit on the
-//! connection notices, and the body is not even asked for more.
+//! A client that does not open a stream's window stalls only that stream. No timeout of the connection notices
+//! this, and hyper does not even poll the body.
 
 use std::{cell::Cell, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
@@ -12,49 +12,50 @@ tokio::task_local! {
     static STREAM: Progress;
 }
 
-/// How far a stream's response is.
+/// The progress of a stream's response.
 #[derive(Default)]
 struct Progress {
-    /// Pieces that the connection has taken; it may wrap.
+    /// Number of pieces that the connection has taken. The number may wrap.
     taken: Cell<u32>,
-    /// The connection asks for the next when the client has room.
+    /// Whether the connection waits until the client's window has room for the next piece.
     waiting: Cell<bool>,
-    /// Its client was waited for in vain.
+    /// Whether the stream was dropped because its client took nothing for too long.
     given_up: Cell<bool>,
 }
 
 impl Progress {
-    /// `None` as long as it is not the client that is waited for.
+    /// Returns the number of pieces taken, while the connection waits for the client. `None`: it does not wait for
+    /// the client.
     fn standing(&self) -> Option<u32> {
         self.waiting.get().then(|| self.taken.get())
     }
 }
 
-/// The connection has a piece of the response of the stream that runs here, and the client's turn begins.
+/// Records that the connection has taken a piece of the current stream's response, and now waits for the client.
 pub(super) fn taken() {
-    // Elsewhere there is no stream to watch.
+    // Outside an HTTP/2 stream there is nothing to record.
     let _ = STREAM.try_with(|progress| {
         progress.taken.set(progress.taken.get().wrapping_add(1));
         progress.waiting.set(true);
     });
 }
 
-/// It asks for the next: the client's turn is over.
+/// Records that the connection asks for the next piece, so that it no longer waits for the client.
 pub(super) fn asked() {
     let _ = STREAM.try_with(|progress| progress.waiting.set(false));
 }
 
-/// Whether the stream that runs here is dropped because its client took nothing for too long.
+/// Whether the current stream is dropped because its client took nothing for too long.
 pub(super) fn is_given_up() -> bool {
     STREAM.try_with(|progress| progress.given_up.get()).unwrap_or_default()
 }
 
-/// Runs the streams of a connection.
+/// Runs the streams of a connection, each as a task with timeouts.
 #[derive(Clone, Copy)]
 pub(super) struct Streams {
-    /// For a request and its response.
+    /// Timeout for a request with its response.
     pub(super) total: Duration,
-    /// For a client to take the next piece of it.
+    /// Timeout for a client to take the next piece.
     pub(super) idle: Duration,
 }
 
@@ -65,11 +66,11 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Stream
 }
 
 impl Streams {
-    /// Runs a stream, and drops it when it takes too long.
+    /// Runs a stream, and drops it when a timeout ends.
     async fn watch<F: Future>(self, stream: F) {
         let deadline = Instant::now() + self.total;
         let mut stream = pin!(stream);
-        // One timer, looked at when it fires: none is set for a single piece.
+        // One timer for the stream's life. Progress is checked when the timer fires, so a piece sets no timer.
         let mut timer = pin!(sleep(self.total.min(self.idle)));
         let mut seen = None;
         poll_fn(|cx| {
@@ -79,7 +80,7 @@ impl Streams {
             while timer.as_mut().poll(cx).is_ready() {
                 let now = Instant::now();
                 let standing = STREAM.with(Progress::standing);
-                // As it stood at the last look: late by a period, never early.
+                // No progress since the last check. The timeout is late by at most one period and never early.
                 if now >= deadline || standing.is_some() && standing == seen {
                     STREAM.with(|progress| progress.given_up.set(standing.is_some()));
                     return Poll::Ready(());

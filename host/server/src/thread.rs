@@ -1,4 +1,4 @@
-//! A thread that serves: its start, and what it does all its life.
+//! Starts and runs a thread that serves requests.
 
 use std::{sync::Arc, thread};
 
@@ -14,10 +14,11 @@ use super::{
     worker::{Accepted, BEAT, DispatchSet, Worker, WorkerError},
 };
 
-/// Starts a thread that serves `generation`. `thread` is given its runtime's handle.
+/// Starts a thread that serves `generation`. `thread` creates the thread's context from the handle of its runtime.
 ///
 /// # Errors
-/// When the system refuses a thread or its event queue, or the thread lacks a store that a component is granted.
+/// When the system cannot create a thread or an event queue, or a component is granted a store that the thread does
+/// not have.
 pub fn start(
     shared: Arc<Shared>,
     generation: &Arc<Generation>,
@@ -44,7 +45,7 @@ async fn run(worker: Arc<Worker>, mut connections: mpsc::Receiver<Accepted>) {
                 Some(accepted) => {
                     tokio::spawn(connection::serve(worker.clone(), accepted));
                 }
-                // Each worker holds a sender of its own inbox, so this is the process's end.
+                // Each worker holds a sender of its own channel, so the channel closes only when the process ends.
                 None => return,
             },
             _ = beat.tick() => worker.beat(),

@@ -1,5 +1,5 @@
-//! A thread that serves connections: its runtime, its instances, its metrics. Nothing that a request touches is
-//! shared between threads but the count of places.
+//! A thread that serves connections, with its runtime, instances and metrics. Threads share nothing that a request
+//! touches, except the admission permits.
 
 use std::{
     io,
@@ -22,50 +22,52 @@ use wasi_http_host_core::{Gauge, lock};
 use wasi_http_host_keyvalue::UnknownStore;
 use wasi_http_host_runtime::{Dispatch, WorkerMetrics};
 
-/// Connections that may wait for their thread: it is one turn of its loop behind at most.
+/// Capacity of the channel of connections to a thread. A thread is at most one turn of its event loop behind.
 const INBOX: usize = 1024;
-/// How often a thread shows that it turns.
+/// Interval of a thread's heartbeat.
 pub(super) const BEAT: Duration = Duration::from_secs(1);
 
-/// A thread cannot be started.
+/// The reason why a thread cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// A component is granted a store that the thread does not have.
     #[error(transparent)]
     Store(#[from] UnknownStore),
-    /// The operating system refused it.
+    /// The operating system refused a thread or an event queue.
     #[error("the system refused a thread or an event queue: {0}")]
     System(#[from] io::Error),
 }
 
-/// One thread and what belongs to it.
+/// One thread that serves connections.
 pub struct Worker {
-    /// What it has in common with the other threads.
+    /// State that all threads share.
     pub shared: Arc<Shared>,
-    /// Open connections.
+    /// Number of the thread's open connections.
     pub connections: Arc<Gauge>,
-    /// What is counted of requests that are no component's.
+    /// Metrics of requests that match no route.
     pub(super) unrouted: Arc<WorkerMetrics>,
     thread: ThreadContext,
     dispatches: Arc<DispatchSet>,
     inbox: mpsc::Sender<Accepted>,
     started: Instant,
-    /// Milliseconds from the start to the last beat.
+    /// Time of the last heartbeat, in milliseconds since the start.
     beat_ms: AtomicU64,
 }
 
-/// All that has instances on a thread: what is served, and what finishes its requests.
+/// All components with instances on a thread: those of the current generation, and those of earlier generations
+/// that still finish requests.
 #[derive(Default)]
 pub(super) struct DispatchSet(Mutex<Vec<Arc<Dispatch>>>);
 
-/// A connection on its way from the listener to its thread.
+/// A connection on its way from the listener to a thread.
 pub(super) struct Accepted {
     pub(super) stream: TcpStream,
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
 impl Worker {
-    /// The thread that `thread` belongs to, and the connections that it is given. It serves `generation` once it runs.
+    /// Creates the worker for the context `thread`, and the receiver of its connections. Once it runs, the worker
+    /// serves `generation`.
     ///
     /// # Errors
     /// When a component is granted a store that the thread does not have.
@@ -92,44 +94,44 @@ impl Worker {
         Ok((worker, connections))
     }
 
-    /// Its number among the threads that serve.
+    /// Returns the thread's index among the threads that serve.
     pub(super) fn number(&self) -> usize {
         self.thread.at.0
     }
 
-    /// The component that a request for `path` is for.
+    /// Returns the component that serves `path`.
     pub(super) fn find(&self, path: &str) -> Option<Arc<Served>> {
         self.thread.current.find(path)
     }
 
-    /// The route that a request for `path` takes.
+    /// Returns the manifest's route for `path`.
     pub(super) fn route(&self, path: &str) -> Option<String> {
         self.application().route(path)
     }
 
-    /// What the thread serves now.
+    /// Returns what the thread serves now.
     pub fn application(&self) -> Arc<ThreadApplication> {
         self.thread.current.get()
     }
 
-    /// Makes ready what the thread is to serve of `generation`.
+    /// Prepares the thread's part of a reload to `generation`. The thread serves it only after [`Next::adopt`].
     ///
     /// # Errors
-    /// When a component is granted a store that there is not.
+    /// When a component is granted a store that does not exist.
     pub fn prepare(self: &Arc<Self>, generation: &Arc<Generation>) -> Result<Next, UnknownStore> {
         let before = self.application();
         let application = Arc::new(self.thread.assemble(generation, Some(&before))?);
         Ok(Next { worker: self.clone(), before, application, adopted: false })
     }
 
-    /// Instances go when they have nothing to do.
+    /// Begins the drain: each instance ends once it has no request in flight.
     pub fn drain(&self) {
         for dispatch in lock(&self.dispatches.0).iter() {
             dispatch.drain();
         }
     }
 
-    /// Waits until no instance is left.
+    /// Waits until all instances have ended.
     pub async fn drained(&self) {
         let all = lock(&self.dispatches.0).clone();
         for dispatch in all {
@@ -137,7 +139,7 @@ impl Worker {
         }
     }
 
-    /// Gives a connection to the thread. One that has no room is closed: its thread does not turn.
+    /// Sends a connection to the thread. A full channel means that the thread hangs; the connection is then closed.
     pub(super) fn give(&self, accepted: Accepted) {
         self.connections.inc();
         if self.inbox.try_send(accepted).is_err() {
@@ -146,13 +148,13 @@ impl Worker {
         }
     }
 
-    /// The thread shows that it turns.
+    /// Records a heartbeat of the thread.
     pub(super) fn beat(&self) {
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.beat_ms.store(ms, Ordering::Relaxed);
     }
 
-    /// How long the thread has not shown that it turns.
+    /// Returns the time since the last heartbeat. Liveness depends on this time.
     pub fn silent_for(&self) -> Duration {
         let beat = Duration::from_millis(self.beat_ms.load(Ordering::Relaxed));
         self.started.elapsed().saturating_sub(beat)
@@ -164,11 +166,11 @@ impl DispatchSet {
         lock(&self.0).extend(application.served().iter().map(|served| served.dispatch.clone()));
     }
 
-    /// Waits until nothing of it is left to do.
+    /// Drains a component that a reload has replaced, and then forgets it.
     async fn retire(self: Arc<Self>, served: Arc<Served>) {
         served.dispatch.drain();
         served.dispatch.drained().await;
-        // Requests that were on their way to it before the swap, and wait for a place, still make it instances.
+        // Requests that arrived before the swap and still wait for admission create new instances.
         while Arc::strong_count(&served) > 1 {
             time::sleep(BEAT).await;
             served.dispatch.drained().await;
@@ -176,7 +178,7 @@ impl DispatchSet {
         lock(&self.0).retain(|member| !Arc::ptr_eq(member, &served.dispatch));
     }
 
-    /// To be called when the thread is about to sleep.
+    /// Called when the thread is about to sleep.
     pub(super) fn on_park(&self) {
         for dispatch in lock(&self.0).iter() {
             dispatch.on_park();
@@ -184,7 +186,7 @@ impl DispatchSet {
     }
 }
 
-/// What a thread is to serve next; given up when dropped.
+/// What a thread serves after a reload. Dropping it without [`Next::adopt`] abandons the reload.
 pub struct Next {
     worker: Arc<Worker>,
     before: Arc<ThreadApplication>,
@@ -193,12 +195,13 @@ pub struct Next {
 }
 
 impl Next {
-    /// What is new in it.
+    /// Returns the components that are new in this generation.
     pub fn fresh(&self) -> impl Iterator<Item = &Arc<Served>> {
         only_in(&self.application, &self.before)
     }
 
-    /// Serves it from the next request on. What it replaces finishes its requests, and goes.
+    /// Serves the new generation from the next request on. Replaced components finish their requests in flight and
+    /// end.
     pub fn adopt(mut self) {
         self.adopted = true;
         let worker = &self.worker;
@@ -218,7 +221,7 @@ impl Drop for Next {
     }
 }
 
-/// What one application has and the other has not.
+/// Returns the components that only `one` has.
 fn only_in<'a>(
     one: &'a ThreadApplication,
     other: &'a ThreadApplication,

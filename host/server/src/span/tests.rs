@@ -12,7 +12,7 @@ fn tracer() -> Arc<Tracer> {
     Tracer::new(&Settings::read("app", &endpoint).unwrap().unwrap())
 }
 
-/// What is kept of a request.
+/// Returns what the span keeps of a request.
 fn recorded(
     tracer: &Arc<Tracer>,
     request: &Request<()>,

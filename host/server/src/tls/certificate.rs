@@ -1,4 +1,5 @@
-//! The certificate that new connections are served with: replaced when its files are, kept when they are no good.
+//! The certificate for new connections. It is replaced when its files change, and kept when the new files are
+//! invalid.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
@@ -16,7 +17,7 @@ use super::{
 };
 use wasi_http_host_core::lock;
 
-/// The pair in use, and the files that it came from.
+/// The certificate and key in use, and the files that they came from.
 #[derive(Debug)]
 pub(super) struct Certificate {
     current: RwLock<Arc<CertifiedKey>>,
@@ -25,32 +26,31 @@ pub(super) struct Certificate {
     stats: Arc<TlsStats>,
 }
 
-/// What looks at the files have found.
+/// The results of past checks of the files.
 #[derive(Debug)]
 struct Seen {
     in_use: Digest,
-    /// What was wrong with them the last time, and with which contents, where they could be read.
+    /// The last failure: the digest of the files' contents if they could be read, and the error message.
     failure: Option<(Option<Digest>, String)>,
 }
 
 impl Certificate {
-    /// What the files hold now.
+    /// Loads the certificate and key from the files.
     pub(super) fn load(files: Files, stats: Arc<TlsStats>) -> Result<Self, PairError> {
         let contents = files.read()?;
         let pair = files.parse(&contents)?;
         let seen = Mutex::new(Seen { in_use: contents.digest(), failure: None });
         let this = Self { current: RwLock::new(pair.certified.clone()), files, seen, stats };
-        this.tell(&pair);
+        this.log_in_use(&pair);
         Ok(this)
     }
 
-    /// Reads the files again, and takes over what they hold if that is new and whole. What is wrong with them is said
-    /// once.
-    pub(super) fn look(&self) {
+    /// Reads the files, and replaces the pair if the contents are new and valid. Logs each failure once.
+    pub(super) fn check_files(&self) {
         let mut seen = lock(&self.seen);
         let contents = match self.files.read() {
             Ok(contents) => contents,
-            Err(error) => return self.stays(&mut seen, None, &error),
+            Err(error) => return self.keep_current(&mut seen, None, &error),
         };
         let digest = contents.digest();
         if digest == seen.in_use {
@@ -65,13 +65,13 @@ impl Certificate {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = pair.certified.clone();
                 *seen = Seen { in_use: digest, failure: None };
                 self.stats.reload(true);
-                self.tell(&pair);
+                self.log_in_use(&pair);
             }
-            Err(error) => self.stays(&mut seen, Some(digest), &error),
+            Err(error) => self.keep_current(&mut seen, Some(digest), &error),
         }
     }
 
-    fn stays(&self, seen: &mut Seen, digest: Option<Digest>, error: &PairError) {
+    fn keep_current(&self, seen: &mut Seen, digest: Option<Digest>, error: &PairError) {
         let failure = Some((digest, error.message().to_owned()));
         if seen.failure != failure {
             seen.failure = failure;
@@ -80,7 +80,7 @@ impl Certificate {
         }
     }
 
-    fn tell(&self, pair: &Pair) {
+    fn log_in_use(&self, pair: &Pair) {
         self.stats.expires(pair.not_after);
         let file = self.files.cert.display();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

@@ -1,4 +1,4 @@
-//! TLS on the main listener.
+//! The flags of TLS on the main listener.
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
@@ -6,20 +6,21 @@ use clap::Args;
 
 use wasi_http_host_core::{InvalidSetting, Period};
 
-/// What the main listener proves itself with. Without a certificate it speaks plain HTTP.
+/// The certificate and key of the main listener, and the limits of handshakes. Without a certificate, the listener
+/// speaks plain HTTP.
 #[derive(Args, Clone, Debug)]
 pub struct TlsConfig {
-    /// The certificate (PEM), with its chain after it: the main listener then speaks TLS and nothing else. Read again
-    /// when the file changes
+    /// Certificate (PEM), followed by its chain. The main listener then speaks only TLS. The file is read again
+    /// when it changes
     #[arg(long = "tls-cert", value_name = "FILE", env = "WASI_HTTP_HOST_TLS_CERT", help_heading = "TLS")]
     pub cert: Option<PathBuf>,
-    /// Its private key (PEM: PKCS#8, SEC1 or PKCS#1, without a passphrase)
+    /// Private key of the certificate (PEM: PKCS#8, SEC1 or PKCS#1, without a passphrase)
     #[arg(long = "tls-key", value_name = "FILE", env = "WASI_HTTP_HOST_TLS_KEY", help_heading = "TLS")]
     pub key: Option<PathBuf>,
-    /// From a connection to the end of its handshake
+    /// Timeout from the connection to the end of the TLS handshake
     #[arg(long = "tls-handshake-timeout", value_name = "DUR", env = "WASI_HTTP_HOST_TLS_HANDSHAKE_TIMEOUT", default_value_t = TlsConfig::default().handshake_timeout, help_heading = "TLS")]
     pub handshake_timeout: Period,
-    /// Handshakes at once: others wait within the same time
+    /// Maximum number of concurrent TLS handshakes. Further handshakes wait within the same timeout
     #[arg(long = "tls-max-handshakes", value_name = "N", env = "WASI_HTTP_HOST_TLS_MAX_HANDSHAKES", default_value_t = TlsConfig::default().max_handshakes, help_heading = "TLS")]
     pub max_handshakes: NonZeroUsize,
 }
@@ -36,10 +37,10 @@ impl Default for TlsConfig {
 }
 
 impl TlsConfig {
-    /// What no single value shows.
+    /// Checks the flags that depend on each other, and the minimum of the timeout.
     ///
     /// # Errors
-    /// Names the setting that is missing, or too short.
+    /// When only one of certificate and key is set, or the timeout is too short. The error names the flag.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         let missing = |name, other: &str| {
             Err(InvalidSetting {

@@ -1,4 +1,4 @@
-//! TLS on the main listener: handshakes within limits, and a certificate that is replaced when its files are.
+//! TLS on the main listener: handshakes within limits, and a certificate that is replaced when its files change.
 
 mod certificate;
 mod config;
@@ -28,30 +28,30 @@ use self::{
 use super::protocol::Protocol;
 use wasi_http_host_core::{Exposition, InvalidSetting};
 
-/// How often the files are read. Their times and inodes are not asked: a mounted Secret is swapped by links, and some file
-/// systems keep times to the second.
+/// Interval at which the files are read. Times and inodes are not compared: a mounted Secret is replaced by
+/// changing links, and some file systems store times only to the second.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// The first byte of each TLS connection: a handshake record's (RFC 8446, 5.1).
+/// The first byte of each TLS connection: the type of a handshake record (RFC 8446, 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
-/// For who speaks HTTP where TLS is spoken.
+/// The response to a client that sends plain HTTP to the TLS port.
 const NOT_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: 33\r\n\
     cache-control: no-store\r\nconnection: close\r\n\r\n{\"detail\":\"HTTPS is spoken here\"}";
 
-/// The TLS side of the main listener.
+/// The TLS state of the main listener.
 pub struct Tls {
     acceptor: TlsAcceptor,
     certificate: Arc<Certificate>,
-    patience: Duration,
-    places: Semaphore,
+    handshake_timeout: Duration,
+    permits: Semaphore,
     stats: Arc<TlsStats>,
 }
 
 impl Tls {
-    /// `None` without a certificate in the settings.
+    /// Loads the certificate and key. Returns `None` if the settings have no certificate.
     ///
     /// # Errors
-    /// Names the setting and its file where they cannot be served with.
+    /// When the certificate or key cannot be used. The error names the flag and the file.
     pub fn new(config: &TlsConfig) -> Result<Option<Arc<Self>>, InvalidSetting> {
         let (Some(cert), Some(key)) = (config.cert.clone(), config.key.clone()) else { return Ok(None) };
         let stats = Arc::<TlsStats>::default();
@@ -66,40 +66,40 @@ impl Tls {
         Ok(Some(Arc::new(Self {
             acceptor,
             certificate,
-            patience: config.handshake_timeout.get(),
-            places: Semaphore::new(config.max_handshakes.get().min(Semaphore::MAX_PERMITS)),
+            handshake_timeout: config.handshake_timeout.get(),
+            permits: Semaphore::new(config.max_handshakes.get().min(Semaphore::MAX_PERMITS)),
             stats,
         })))
     }
 
-    /// A client's connection after its handshake, and the protocol that it chose. `None`: nothing came, or what came
-    /// was not TLS.
+    /// Performs the handshake. Returns the stream and the protocol that the client chose. `None`: the client sent
+    /// nothing, or did not speak TLS.
     ///
     /// # Errors
-    /// When the handshake failed or took too long.
+    /// When the handshake fails or takes too long.
     pub(super) async fn accept(
         &self,
         stream: TcpStream,
     ) -> io::Result<Option<(TlsStream<TcpStream>, Protocol)>> {
-        let deadline = Instant::now() + self.patience;
-        // A client that has said nothing takes no place, as a load balancer's look at the port does not.
+        let deadline = Instant::now() + self.handshake_timeout;
+        // A client that has sent nothing takes no permit. Load balancers open such connections to check the port.
         match timeout_at(deadline, first_byte(&stream)).await {
             Ok(Ok(Some(HANDSHAKE_RECORD))) => {}
             Ok(Ok(Some(_))) => {
                 self.stats.handshake(Handshake::NotTls);
-                // To be understood is the client's own concern.
-                let _ = timeout_at(deadline, tell_not_tls(stream)).await;
+                // Ignore an error: the client did not speak TLS in the first place.
+                let _ = timeout_at(deadline, respond_not_tls(stream)).await;
                 return Ok(None);
             }
             Ok(Ok(None) | Err(_)) | Err(_) => return Ok(None),
         }
-        let Ok(Ok(place)) = timeout_at(deadline, self.places.acquire()).await else {
-            self.stats.handshake(Handshake::NoPlace);
+        let Ok(Ok(permit)) = timeout_at(deadline, self.permits.acquire()).await else {
+            self.stats.handshake(Handshake::Overloaded);
             return Err(late("too many TLS handshakes at once"));
         };
         let active = Active::new(&self.stats);
         let shaken = timeout_at(deadline, self.acceptor.accept(stream)).await;
-        drop((active, place));
+        drop((active, permit));
         let (outcome, result) = match shaken {
             Ok(Ok(stream)) => (Handshake::Ok, Ok(stream)),
             Ok(Err(error)) => (Handshake::Failed, Err(error)),
@@ -107,7 +107,7 @@ impl Tls {
         };
         self.stats.handshake(outcome);
         let stream = result?;
-        // HTTP/2 over TLS is chosen here or not at all (RFC 9113, 3.2).
+        // With TLS, only ALPN can choose HTTP/2 (RFC 9113, 3.2).
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
@@ -115,32 +115,35 @@ impl Tls {
         Ok(Some((stream, protocol)))
     }
 
-    /// Looks at the files for as long as it is polled, and takes over what they hold once that is whole.
+    /// Checks the files at intervals, and replaces the certificate when the contents are new and valid. Runs as
+    /// long as the future is polled.
     pub async fn watch(self: Arc<Self>) {
         loop {
             sleep(LOOK_EVERY).await;
             let certificate = self.certificate.clone();
-            // Not in this thread: a file system may hang, and nothing else is to.
-            if tokio::task::spawn_blocking(move || certificate.look()).await.is_err() {
+            // On a blocking thread: a file system may hang, and must block nothing else.
+            if tokio::task::spawn_blocking(move || certificate.check_files()).await.is_err() {
                 tracing::error!("TLS: a look at the certificate's files broke down");
             }
         }
     }
 
-    /// Writes its metrics.
+    /// Writes the metrics of TLS.
     pub fn expose(&self, to: &mut Exposition) {
         self.stats.expose(to);
     }
 }
 
-/// TLS 1.2 and 1.3 as rustls has them: no suite without forward secrecy or without authentication.
+/// Creates an acceptor for TLS 1.2 and 1.3 with rustls's defaults: no cipher suite without forward secrecy or
+/// without authentication.
 fn acceptor(certificate: Arc<Certificate>) -> Result<TlsAcceptor, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // Sessions are kept by their clients: nothing grows here, and threads share no lock but the ticket's key.
+    // Clients keep the sessions, in tickets. The host stores none, and threads only share the lock of the ticket
+    // key.
     config.ticketer = ring::Ticketer::new()?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(TlsAcceptor::from(Arc::new(config)))
@@ -150,17 +153,17 @@ fn late(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
-/// `None`: the client left.
+/// Peeks the first byte. `None`: the client has left.
 async fn first_byte(stream: &TcpStream) -> io::Result<Option<u8>> {
     let mut byte = [0];
     let n = stream.peek(&mut byte).await?;
     Ok(byte.first().copied().filter(|_| n == 1))
 }
 
-/// Says it in the language that was spoken, if that was HTTP.
-async fn tell_not_tls(mut stream: TcpStream) -> io::Result<()> {
+/// Responds with 400 if the client spoke HTTP, and closes the connection.
+async fn respond_not_tls(mut stream: TcpStream) -> io::Result<()> {
     let mut head = [0; 1 << 10];
-    // Read, so that closing does not reset the connection before the answer is there.
+    // Read the request first. Otherwise closing would reset the connection before the client has the response.
     let n = stream.read(&mut head).await?;
     if head.get(..n).and_then(<[u8]>::first).is_some_and(u8::is_ascii_uppercase) {
         stream.write_all(NOT_TLS).await?;

@@ -1,4 +1,4 @@
-//! A certificate and its key, as two files hold them.
+//! Reads a certificate and its key from two files.
 
 use std::{
     fs::File,
@@ -19,52 +19,52 @@ use sha2::{Digest as _, Sha256};
 
 use super::validity;
 
-/// Bytes of a file: a chain is some thousands.
+/// Maximum size of a file in bytes. A chain has some thousands.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Tells whether two readings found the same.
+/// The SHA-256 digest of both files, to compare two readings.
 pub(super) type Digest = [u8; 32];
 
-/// Where the two are.
+/// The paths of the two files.
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     pub(super) cert: PathBuf,
     pub(super) key: PathBuf,
 }
 
-/// What the two files hold, read but not yet understood.
+/// The contents of the two files, not parsed.
 pub(super) struct Contents {
     cert: Vec<u8>,
     key: Vec<u8>,
 }
 
-/// A pair that can be served with.
+/// A valid certificate with its key.
 #[derive(Debug)]
 pub(super) struct Pair {
     pub(super) certified: Arc<CertifiedKey>,
-    /// When the first certificate of the chain expires, in seconds from 1970.
+    /// The earliest expiry time in the chain, in seconds since 1970.
     pub(super) not_after: i64,
 }
 
-/// Why there is none. Says nothing of what a key holds.
+/// The reason why there is no valid pair. The text has nothing of the key's contents.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PairError {
-    /// The certificate's file, and what is wrong with it.
+    /// The path of the certificate's file, and what is wrong.
     Cert(String),
-    /// The key's.
+    /// The path of the key's file, and what is wrong.
     Key(String),
 }
 
 impl Files {
-    /// Reads both. Where one of them is just being replaced, they do not match, and the next reading finds them whole.
+    /// Reads both files. If one of them is being replaced, they do not match; the next reading finds both complete.
     pub(super) fn read(&self) -> Result<Contents, PairError> {
-        let told = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
-        let key = read(&self.key).map_err(|error| PairError::Key(told(&self.key, error)))?;
-        let cert = read(&self.cert).map_err(|error| PairError::Cert(told(&self.cert, error)))?;
+        let message = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+        let key = read(&self.key).map_err(|error| PairError::Key(message(&self.key, error)))?;
+        let cert = read(&self.cert).map_err(|error| PairError::Cert(message(&self.cert, error)))?;
         Ok(Contents { cert, key })
     }
 
-    /// Makes a pair of what was read.
+    /// Parses the contents, and checks that the key belongs to the certificate.
     pub(super) fn parse(&self, contents: &Contents) -> Result<Pair, PairError> {
         let cert_error =
             |what: &dyn std::fmt::Display| PairError::Cert(format!("{}: {what}", self.cert.display()));
@@ -104,7 +104,7 @@ impl Contents {
 }
 
 impl PairError {
-    /// The file, and what is wrong.
+    /// Returns the path of the file and what is wrong.
     pub(super) fn message(&self) -> &str {
         match self {
             Self::Cert(message) | Self::Key(message) => message,
@@ -113,7 +113,7 @@ impl PairError {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Asked for before it is opened: opening a pipe that nobody writes to would wait for ever.
+    // Check the type before opening: opening a pipe without a writer would wait forever.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a file"));
     }
@@ -125,7 +125,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Of the errors' own texts some repeat the line at fault, which may be a key's.
+/// Returns a fixed text for a PEM error. Some of the parser's own messages repeat the faulty line, which may be
+/// part of a key.
 fn pem_error(error: &pem::Error, none: &'static str) -> &'static str {
     match error {
         pem::Error::NoItemsFound => none,

@@ -1,21 +1,21 @@
-//! What is counted of TLS.
+//! Metrics of TLS.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use wasi_http_host_core::{Exposition, Gauge, MetricKind};
 
-/// How a handshake ended.
+/// The outcome of a handshake.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Handshake {
-    /// It was completed.
+    /// The handshake succeeded.
     Ok,
-    /// The two could not agree, or the client broke it off.
+    /// There was no agreement, or the client ended the handshake.
     Failed,
-    /// It took too long.
+    /// The handshake took too long.
     TimedOut,
-    /// It waited too long for a place.
-    NoPlace,
-    /// The client spoke something else.
+    /// The handshake waited too long for a permit.
+    Overloaded,
+    /// The client did not speak TLS.
     NotTls,
 }
 
@@ -24,12 +24,12 @@ impl Handshake {
         (Self::Ok, "ok"),
         (Self::Failed, "failed"),
         (Self::TimedOut, "timeout"),
-        (Self::NoPlace, "overload"),
+        (Self::Overloaded, "overload"),
         (Self::NotTls, "not_tls"),
     ];
 }
 
-/// What is counted of handshakes, and of the certificate in use.
+/// Counts of handshakes and of certificate reloads, and the expiry time of the certificate in use.
 #[derive(Debug, Default)]
 pub struct TlsStats {
     active: Gauge,
@@ -39,7 +39,7 @@ pub struct TlsStats {
     failed: AtomicU64,
 }
 
-/// A handshake that has its place.
+/// Counts a handshake as active until it is dropped. The handshake has a permit.
 pub(super) struct Active<'a>(&'a TlsStats);
 
 impl<'a> Active<'a> {
@@ -62,18 +62,18 @@ impl TlsStats {
         }
     }
 
-    /// The pair in use from now on, in seconds from 1970.
+    /// Sets the expiry time of the pair in use, in seconds since 1970.
     pub(super) fn expires(&self, not_after: i64) {
         self.not_after.store(not_after, Relaxed);
     }
 
-    /// The files changed, and were taken over or not.
+    /// Counts a change of the files, by whether the new pair was taken over.
     pub(super) fn reload(&self, taken_over: bool) {
         let count = if taken_over { &self.reloaded } else { &self.failed };
         count.fetch_add(1, Relaxed);
     }
 
-    /// Writes all of it.
+    /// Writes all metrics.
     pub fn expose(&self, to: &mut Exposition) {
         let name = "wasi_http_host_tls_handshakes_total";
         to.family(name, MetricKind::Counter, "TLS handshakes that are over, by how they ended.");

@@ -1,17 +1,18 @@
-//! When a certificate expires: the one field of X.509 that TLS itself has no use for here, and its operator has.
+//! Reads the expiry time of an X.509 certificate. TLS does not need this time, but the operator does.
 
-/// Seconds from 1970 to the end of a certificate's validity (RFC 5280, 4.1.2.5). `None`: it is no certificate.
+/// Returns the end of a certificate's validity in seconds since 1970 (RFC 5280, 4.1.2.5). `None`: the bytes are not
+/// a valid certificate.
 pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
     const SEQUENCE: u8 = 0x30;
     const INTEGER: u8 = 0x02;
     const VERSION: u8 = 0xa0;
     let (certificate, _) = element(certificate, SEQUENCE)?;
     let (mut fields, _) = element(certificate, SEQUENCE)?;
-    // Absent in the first version.
+    // Version 1 of X.509 has no version field.
     if let Some((_, rest)) = element(fields, VERSION) {
         fields = rest;
     }
-    // The serial number, the signature's algorithm, the issuer.
+    // Skip the serial number, the signature algorithm and the issuer.
     for tag in [INTEGER, SEQUENCE, SEQUENCE] {
         fields = element(fields, tag)?.1;
     }
@@ -21,19 +22,20 @@ pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
     time(not_after.tag, not_after.content)
 }
 
-/// An element of DER, and what follows it.
+/// An element of DER, and the bytes after it.
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],
     rest: &'a [u8],
 }
 
-/// The content of the first element, which must have this tag, and what follows the element.
+/// Returns the content of the first element and the bytes after the element. `None`: the element does not have this
+/// tag.
 fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     first(der).filter(|found| found.tag == tag).map(|found| (found.content, found.rest))
 }
 
-/// The first element. Lengths of more than four bytes are nobody's.
+/// Parses the first element. A length of more than four bytes is refused.
 fn first(der: &[u8]) -> Option<Element<'_>> {
     let (&[tag, size], rest) = der.split_first_chunk()?;
     let (length, rest) = match size {
@@ -51,7 +53,7 @@ fn first(der: &[u8]) -> Option<Element<'_>> {
     Some(Element { tag, content, rest })
 }
 
-/// `UTCTime`, whose years are those from 1950, or `GeneralizedTime`; both to the second and in UTC.
+/// Parses a `UTCTime` (years from 1950 to 2049) or a `GeneralizedTime`, both in UTC with seconds.
 fn time(tag: u8, text: &[u8]) -> Option<i64> {
     const UTC_TIME: u8 = 0x17;
     const GENERALIZED_TIME: u8 = 0x18;
@@ -77,8 +79,8 @@ fn time(tag: u8, text: &[u8]) -> Option<i64> {
     Some(days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
-/// Days from 1970 to a date of the Gregorian calendar, counted in years that begin in March, so that the leap day
-/// comes last.
+/// Returns the number of days from 1970 to a Gregorian date. The calculation uses years that begin in March, so
+/// that a leap day is the last day of its year.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month > 2 { year } else { year - 1 };
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -102,7 +104,7 @@ mod tests {
     #[test]
     fn a_certificates_end_is_found_in_either_notation() {
         assert_eq!(not_after(&made((2031, 2, 28))), Some(1_930_003_200));
-        // From 2050 on, years have four digits.
+        // From 2050 on, the notation has years of four digits.
         assert_eq!(not_after(&made((2100, 3, 1))), Some(4_107_542_400));
         assert_eq!(time(0x17, b"700101000000Z"), Some(0));
         assert_eq!(time(0x17, b"000229235959Z"), Some(951_868_799));

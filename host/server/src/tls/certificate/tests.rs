@@ -24,7 +24,7 @@ fn files(directory: &Path) -> Files {
     Files { cert: directory.join("tls.crt"), key: directory.join("tls.key") }
 }
 
-/// As the kubelet does it: a directory of its own, and a link to it that is replaced at once.
+/// Writes a pair as the kubelet updates a mounted Secret: into a new directory, and then by replacing a link to it.
 fn publish(directory: &Path, name: &str, pair: &Made<KeyPair>) {
     fs::create_dir(directory.join(name)).unwrap();
     write(&directory.join(name), pair);
@@ -54,7 +54,7 @@ impl Bench {
         current.cert == [CertificateDer::from(pair.cert.der().to_vec())]
     }
 
-    /// Reloads so far: those taken over, and those not.
+    /// Returns the numbers of successful and of failed reloads.
     fn reloads(&self) -> (u64, u64) {
         let mut exposition = Exposition::default();
         self.certificate.stats.expose(&mut exposition);
@@ -71,17 +71,17 @@ impl Bench {
 fn a_pair_that_is_replaced_one_after_the_other_is_taken_over_once_it_matches() {
     let (old, new) = (made(), made());
     let bench = Bench::new(&old);
-    bench.certificate.look();
+    bench.certificate.check_files();
     assert_eq!(bench.reloads(), (0, 0));
     fs::write(bench.path("tls.crt"), new.cert.pem()).unwrap();
-    // However often it is looked at, it is told once.
-    bench.certificate.look();
-    bench.certificate.look();
+    // The failure is logged and counted once, however often the files are checked.
+    bench.certificate.check_files();
+    bench.certificate.check_files();
     assert!(bench.serves(&old));
     assert_eq!(bench.reloads(), (0, 1));
     fs::write(bench.path("tls.key"), new.signing_key.serialize_pem()).unwrap();
-    bench.certificate.look();
-    bench.certificate.look();
+    bench.certificate.check_files();
+    bench.certificate.check_files();
     assert!(bench.serves(&new));
     assert_eq!(bench.reloads(), (1, 1));
 }
@@ -99,7 +99,7 @@ fn a_mounted_secret_is_taken_over_when_its_link_is_swapped() {
     assert!(bench.serves(&old));
     publish(bench.directory.path(), "..2026_02", &new);
     fs::remove_dir_all(bench.path("..2026_01")).unwrap();
-    bench.certificate.look();
+    bench.certificate.check_files();
     assert!(bench.serves(&new));
     assert_eq!(bench.reloads(), (1, 0));
 }
@@ -115,23 +115,23 @@ fn files_that_are_gone_cut_or_wrong_leave_the_pair_in_use() {
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 3),
     ] {
         fs::write(bench.path("tls.crt"), spoil).unwrap();
-        bench.certificate.look();
+        bench.certificate.check_files();
         assert!(bench.serves(&old));
         assert_eq!(bench.reloads(), (0, failed), "{spoil:?}");
     }
     fs::remove_file(bench.path("tls.crt")).unwrap();
-    bench.certificate.look();
-    bench.certificate.look();
+    bench.certificate.check_files();
+    bench.certificate.check_files();
     assert_eq!(bench.reloads(), (0, 4));
-    // Back as it was, it is neither a change nor a failure, and the next failure is told again.
+    // The old contents are neither a change nor a failure, and the next failure is counted again.
     write(bench.directory.path(), &old);
-    bench.certificate.look();
+    bench.certificate.check_files();
     assert_eq!(bench.reloads(), (0, 4));
     fs::remove_file(bench.path("tls.key")).unwrap();
-    bench.certificate.look();
+    bench.certificate.check_files();
     assert_eq!(bench.reloads(), (0, 5));
     write(bench.directory.path(), &new);
-    bench.certificate.look();
+    bench.certificate.check_files();
     assert!(bench.serves(&new));
     assert_eq!(bench.reloads(), (1, 5));
 }
@@ -174,7 +174,7 @@ fn an_error_names_the_file_and_tells_nothing_of_a_key() {
     assert!(error(&cert, &cert).0);
     let (at_key, message) = error(&cert, &other.signing_key.serialize_pem());
     assert!(at_key && message.contains("not the key of the certificate in"), "{message}");
-    // A line that is no base64 would be repeated by the parser's own message.
+    // The parser's own error message would repeat a line that is not base64.
     let (at_key, message) = error(&cert, "-----BEGIN PRIVATE KEY-----\nsecret!\n-----END PRIVATE KEY-----\n");
     assert!(at_key && !message.contains("secret"), "{message}");
     let (at_key, message) = error(&cert, "-----BEGIN PRIVATE KEY secret");
