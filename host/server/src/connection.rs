@@ -96,8 +96,7 @@ async fn run(
             drive(connection, http1::Connection::graceful_shutdown, closing).await?;
         }
         Protocol::Http2 => {
-            // Between HTTP/2 frames, the beginning of a head cannot be told from a ping, so the idle timeout
-            // applies.
+            // Between HTTP/2 frames, the beginning of a head and a ping look the same, so the idle timeout applies.
             let timeouts = StreamTimeouts { head: limits.timeouts.idle, ..limits.timeouts };
             let io = TokioIo::new(TimedStream::new(stream, prefix, activity, timeouts));
             let connection =

@@ -65,7 +65,7 @@ impl ServedBody {
             body.exchange.complete();
         } else if multiplexed {
             // The response's head counts as the first piece.
-            streams::taken();
+            streams::piece_taken();
         }
         body
     }
@@ -134,7 +134,7 @@ impl Body for ServedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
         if this.multiplexed {
-            streams::asked();
+            streams::piece_requested();
         }
         let frame = match &mut this.content {
             _ if !this.rest.is_empty() => Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest))))),
@@ -148,7 +148,7 @@ impl Body for ServedBody {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(frame))) => {
                 if this.multiplexed {
-                    streams::taken();
+                    streams::piece_taken();
                 }
                 this.exchange.sent(frame.data_ref().map_or(0, Bytes::len));
                 if this.is_end_stream() {

@@ -26,13 +26,13 @@ struct Progress {
 impl Progress {
     /// Returns the number of pieces taken, while the connection waits for the client. `None`: it does not wait for
     /// the client.
-    fn standing(&self) -> Option<u32> {
+    fn stalled_at(&self) -> Option<u32> {
         self.waiting.get().then(|| self.taken.get())
     }
 }
 
 /// Records that the connection has taken a piece of the current stream's response, and now waits for the client.
-pub(super) fn taken() {
+pub(super) fn piece_taken() {
     // Outside an HTTP/2 stream there is nothing to record.
     let _ = STREAM.try_with(|progress| {
         progress.taken.set(progress.taken.get().wrapping_add(1));
@@ -41,7 +41,7 @@ pub(super) fn taken() {
 }
 
 /// Records that the connection asks for the next piece, so that it no longer waits for the client.
-pub(super) fn asked() {
+pub(super) fn piece_requested() {
     let _ = STREAM.try_with(|progress| progress.waiting.set(false));
 }
 
@@ -79,13 +79,13 @@ impl Streams {
             }
             while timer.as_mut().poll(cx).is_ready() {
                 let now = Instant::now();
-                let standing = STREAM.with(Progress::standing);
+                let stalled_at = STREAM.with(Progress::stalled_at);
                 // No progress since the last check. The timeout is late by at most one period and never early.
-                if now >= deadline || standing.is_some() && standing == seen {
-                    STREAM.with(|progress| progress.given_up.set(standing.is_some()));
+                if now >= deadline || stalled_at.is_some() && stalled_at == seen {
+                    STREAM.with(|progress| progress.given_up.set(stalled_at.is_some()));
                     return Poll::Ready(());
                 }
-                seen = standing;
+                seen = stalled_at;
                 timer.as_mut().reset(deadline.min(now + self.idle));
             }
             Poll::Pending
@@ -111,7 +111,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_whose_client_takes_nothing_ends() {
         let shut = lasts(async {
-            taken();
+            piece_taken();
             pending::<()>().await;
         });
         let shut = shut.await;
@@ -131,9 +131,9 @@ mod tests {
             let held = Held(std::rc::Rc::clone(&seen));
             lasts(async move {
                 let _held = held;
-                taken();
+                piece_taken();
                 if !waits_for_client {
-                    asked();
+                    piece_requested();
                 }
                 if !is_ever_over {
                     pending::<()>().await;
@@ -148,9 +148,9 @@ mod tests {
     async fn one_whose_client_takes_a_piece_now_and_then_does_not() {
         let slow = lasts(async {
             for _ in 0..8 {
-                taken();
+                piece_taken();
                 sleep(Duration::from_secs(29)).await;
-                asked();
+                piece_requested();
             }
         });
         assert_eq!(slow.await, Duration::from_secs(8 * 29));
@@ -159,8 +159,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_components_own_pauses_are_not_the_clients() {
         let pausing = lasts(async {
-            taken();
-            asked();
+            piece_taken();
+            piece_requested();
             pending::<()>().await;
         });
         assert_eq!(pausing.await, LIMITS.total);

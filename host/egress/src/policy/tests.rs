@@ -1,3 +1,5 @@
+//! Tests of allow-lists and of the policy's decisions.
+
 use super::*;
 use proptest::prelude::*;
 use std::net::Ipv4Addr;

@@ -1,3 +1,5 @@
+//! Tests of name resolution with a local name server.
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -1,3 +1,5 @@
+//! Tests of the limits of time, size, concurrency and connections.
+
 use super::server::Then;
 use super::*;
 

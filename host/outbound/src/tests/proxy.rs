@@ -1,3 +1,5 @@
+//! Tests of requests through a proxy.
+
 use super::*;
 use wasi_http_host_egress::Proxies;
 

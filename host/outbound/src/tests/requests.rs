@@ -1,3 +1,5 @@
+//! Tests of requests and responses: policy, headers, connections and outcomes.
+
 use super::server::Then;
 use super::*;
 

@@ -1,3 +1,5 @@
+//! A server for tests, which sends the bytes that a test gives it.
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};

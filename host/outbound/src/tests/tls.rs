@@ -1,3 +1,5 @@
+//! Tests of TLS: trusted and untrusted certificates.
+
 use super::*;
 use rcgen::CertifiedKey;
 use std::path::PathBuf;

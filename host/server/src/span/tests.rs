@@ -1,3 +1,5 @@
+//! Tests of what the span of a client's request keeps.
+
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 

@@ -1,3 +1,5 @@
+//! Tests of loading and replacing the certificate and key.
+
 use std::{
     fs,
     os::unix::fs::symlink,

@@ -1,3 +1,5 @@
+//! Tests of OpenTelemetry's variables: defaults, precedence and errors.
+
 use super::*;
 
 fn read(variables: &[(&str, &str)]) -> Result<Option<Settings>, InvalidSetting> {
