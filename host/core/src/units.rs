@@ -2,8 +2,8 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-/// A length of time of at most a year. It is written as a whole number with the unit `ms`, `s`, `m` or `h`. `0`
-/// needs no unit.
+/// A length of time of at most a year, written as a whole number with the unit `ms`, `s`, `m` or `h`. `0` needs no
+/// unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(Duration);
 
@@ -68,8 +68,8 @@ impl fmt::Display for Period {
     }
 }
 
-/// A number of bytes. It is written without a unit, with `KiB`, `MiB` or `GiB` (powers of 1024), or with `kB`, `MB`
-/// or `GB` (powers of 1000).
+/// A number of bytes, written without a unit, with `KiB`, `MiB` or `GiB` (powers of 1024), or with `kB`, `MB` or
+/// `GB` (powers of 1000).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(u64);
 

@@ -96,7 +96,7 @@ impl Policy {
 
     /// Decides whether a connection for `target` may go to `address`. A public address is permitted. Another
     /// address is permitted only if it is in the host's networks, or if an entry for the target's scheme and port
-    /// lists the address itself. It does not matter which entry allows the name that resolved to the address.
+    /// lists the address itself. The entry that allows the name which resolved to the address plays no part here.
     ///
     /// # Errors
     /// When `address` is not permitted.

@@ -15,8 +15,8 @@ use tokio::time::{Instant, Sleep};
 use wasi_http_host_core::Held;
 use wasmtime_wasi_http::Error;
 
-/// An outbound request that the policy has allowed. It holds its permit among the concurrent requests. When it is
-/// dropped, it is counted once, by its outcome.
+/// An outbound request that the policy has allowed, with its permit among the concurrent requests. Dropping the
+/// request counts it once, by its outcome, and releases the permit.
 pub(super) struct Exchange {
     pub(super) stats: Arc<Stats>,
     pub(super) entry: usize,
@@ -44,7 +44,8 @@ pub(super) struct ResponseBody {
     /// The deadline of the whole exchange.
     pub(super) deadline: Instant,
     pub(super) between_bytes: Duration,
-    /// Fires at the deadline, or when the next frame is late. It is set only while the body waits for a frame.
+    /// Fires at the deadline, or when the next frame is late. The timer is set only while the body waits for a
+    /// frame.
     pub(super) timer: Option<Pin<Box<Sleep>>>,
 }
 

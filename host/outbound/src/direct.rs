@@ -1,5 +1,5 @@
-//! Requests that the operator configures, such as exports of spans to a collector. They use the connector of
-//! guests' requests with a policy that allows every address.
+//! Requests that the operator configures, such as exports of spans to a collector. These requests use the connector
+//! of guests' requests, with a policy that allows every address.
 
 use super::error::Causes;
 use super::shared::Outbound;

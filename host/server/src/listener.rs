@@ -1,9 +1,9 @@
 //! Accepts connections and distributes them over the threads.
 //!
-//! One task accepts for all threads. It gives each connection to the thread with the fewest connections. With one
-//! listener for each thread (`SO_REUSEPORT`), the kernel would distribute connections by hash. That leaves cores
-//! idle when there are few connections, as behind a gateway, and resets connections that wait at a listener that is
-//! closed.
+//! One task accepts for all threads, and gives each connection to the thread with the fewest connections. With one
+//! listener for each thread (`SO_REUSEPORT`), the kernel would distribute connections by hash. The hash leaves
+//! cores idle when there are few connections, as behind a gateway. Closing one of the listeners also resets the
+//! connections that wait there.
 
 use std::{
     io,

@@ -7,7 +7,7 @@ use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 
 /// The connection preface of HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Number of bytes to read ahead. This is mostly enough for a whole request's head.
+/// Number of bytes to read ahead, which is mostly enough for a whole request's head.
 const READ_AHEAD: usize = 4 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

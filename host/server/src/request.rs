@@ -106,9 +106,9 @@ fn names_a_server(authority: &Authority) -> bool {
     port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some())
 }
 
-/// Removes the fields that `Connection` names. They belong to the connection and must not be forwarded (RFC 9110,
-/// 7.6.1). The fields that the standard itself names are removed with the other forbidden headers, when the guest's
-/// copy is made.
+/// Removes the fields that `Connection` names. Such fields belong to the connection and must not be forwarded (RFC
+/// 9110, 7.6.1). The fields that the standard itself names are removed with the other forbidden headers, when the
+/// guest's copy is made.
 fn remove_named_by_connection(headers: &mut HeaderMap) {
     // Nearly all requests name no field here, and need no list. There may be several lines.
     let names_none = |value: &HeaderValue| {

@@ -82,7 +82,7 @@ impl Shared {
         })
     }
 
-    /// Returns the scheme of all requests. It is the listener's scheme, and the client's claim does not count.
+    /// Returns the scheme of all requests. The listener's scheme counts, not the client's claim.
     pub(super) fn scheme(&self) -> Scheme {
         if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }
     }

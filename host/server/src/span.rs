@@ -12,7 +12,7 @@ use wasi_http_host_telemetry::trace::{
     bounded_method,
 };
 
-/// The span of a client's request. It has an id even if it is not sampled.
+/// The span of a client's request. A span that is not sampled has an id too.
 pub(super) struct ServerSpan {
     tracer: Arc<Tracer>,
     origin: Arc<Origin>,

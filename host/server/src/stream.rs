@@ -12,8 +12,8 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-/// One type for both kinds of streams, so that the protocols above are compiled only once. It costs one branch for
-/// each call.
+/// One type for both kinds of streams, so that the protocols above are compiled only once. Each call costs one
+/// branch.
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),

@@ -145,7 +145,7 @@ async fn connections_are_bounded_in_all_those_that_are_kept_included() {
     let (client, stats) =
         Setup::open().limits(|limits| (limits.max_open, limits.connect) = (1, SHORT)).client();
     assert_eq!(read(get(&client, &uri(&one)).await.unwrap()).await.unwrap(), "ok");
-    // The open connection is kept for the next request to the same server. It holds the only permit.
+    // The open connection is kept for the next request to the same server, and holds the only permit.
     assert!(matches!(get(&client, &uri(&other)).await, Err(Error::ConnectionTimeout)));
     assert_eq!(other.connections(), 0);
     assert_eq!(outcomes(&stats), [("2xx", 1), ("timeout", 1)]);

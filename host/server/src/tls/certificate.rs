@@ -1,5 +1,5 @@
-//! The certificate for new connections. It is replaced when its files change, and kept when the new files are
-//! invalid.
+//! The certificate for new connections. When the files change, valid contents replace the certificate, and invalid
+//! contents leave it in use.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},

@@ -27,7 +27,7 @@ pub(super) struct Exporter {
     resource: Resource,
     /// Timeout of one batch, with all attempts and pauses.
     limit: Duration,
-    /// Buffer for the next batch. It is empty between batches and keeps its capacity.
+    /// Buffer for the next batch. Between batches the buffer is empty and keeps its capacity.
     batch: Vec<Span>,
     closing: watch::Receiver<bool>,
     reported: Option<Instant>,

@@ -1,5 +1,5 @@
-//! The settings of tracing. They are OpenTelemetry's own environment variables, so an operator can configure this
-//! host like any other service.
+//! The settings of tracing: OpenTelemetry's own environment variables. An operator can thus configure this host
+//! like any other service.
 //!
 //! Source: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/> and
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>. Unlike the specification, an invalid value is an
@@ -27,7 +27,7 @@ const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Ex
 pub struct Settings {
     pub(super) endpoint: Uri,
     pub(super) protocol: Protocol,
-    /// Headers of each export request. They may hold secrets and are never logged.
+    /// Headers of each export request. The headers may hold secrets and are never logged.
     pub(super) headers: HeaderMap,
     /// Timeout of one attempt to send a batch.
     pub(super) timeout: Duration,

@@ -35,7 +35,7 @@ pub(super) struct Transport {
 /// The failure of one attempt to send a batch.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// The reason for the log. It contains no secrets.
+    /// The reason for the log, without secrets.
     pub(super) reason: String,
     /// Whether a retry may succeed.
     pub(super) is_temporary: bool,
