@@ -1,4 +1,5 @@
-//! What bounds a component: the host's flags, and its manifest where that is stricter.
+//! The limits of a component: the host's flags, or the manifest's values where they are stricter
+//! (`docs/decisions/0036-a-manifest-cannot-widen-a-limit.md`).
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -6,24 +7,28 @@ use wasi_http_host_core::{ByteSize, InvalidSetting, Period};
 use wasi_http_host_manifest::{Manifest, OwnLimits};
 use wasi_http_host_runtime::{self as runtime, InstanceConfig, Kind, RequestConfig, engine::Room};
 
-/// Requests that an instance of a service serves before it is replaced.
+/// Requests that an instance of a service serves before it is replaced, unless a flag says otherwise.
 const SERVICE_REQUESTS: usize = 10_000;
 
-/// The bounds of one component in the whole process.
+/// The limits of one component in the whole process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
+    /// Bytes of linear memory of an instance.
     pub max_memory: ByteSize,
+    /// The longest time from a request to the head of its response.
     pub request_timeout: Period,
     response_timeout: Period,
+    /// Requests in flight in the whole process.
     pub places: usize,
+    /// Requests that may wait for admission.
     pub queue: usize,
     instances: usize,
     concurrency: usize,
 }
 
 impl Bounds {
-    /// The flags' values, or those of the manifest where they are less: a manifest comes with the component, and
-    /// cannot widen what whoever runs the host allows. What it asks for beyond that is logged.
+    /// Takes the lesser of the flag and the manifest's value for each limit. The manifest comes with the component
+    /// and cannot raise a limit of the host's operator. If the manifest asks for more, a warning is logged.
     pub fn new(instances: &InstanceConfig, requests: &RequestConfig, name: &str, own: &OwnLimits) -> Self {
         Self {
             max_memory: stricter(name, "max-memory", instances.max_memory, own.max_memory),
@@ -56,12 +61,14 @@ impl Bounds {
         }
     }
 
-    /// Instances in the whole process: one a thread at least, as a thread without any could not serve.
+    /// The most instances in the whole process. At least one for each thread, because a thread without an instance
+    /// could not serve.
     pub fn instances(&self, threads: usize) -> usize {
         self.instances.max(threads)
     }
 
-    /// The bounds on the thread number `at` of so many, `waiting` where a key-value store is remote.
+    /// The limits on thread number `at` of `threads`. Set `waiting` if an instance may block on a remote key-value
+    /// store.
     pub fn on(
         &self,
         config: &InstanceConfig,
@@ -69,13 +76,14 @@ impl Bounds {
         kind: Kind,
         waiting: bool,
     ) -> runtime::Limits {
-        // Shared out evenly, the remainder to the first.
+        // Instances are divided evenly; the first threads get the remainder.
         let instances = self.instances(threads) / threads.max(1);
         let remainder = self.instances(threads) % threads.max(1);
         let (concurrency, requests) = match kind {
             Kind::Service => (self.concurrency, SERVICE_REQUESTS),
-            // A call of `wasi:http@0.2` occupies its instance until it returns, and its tool chains count on a fresh one
-            // for each: StarlingMonkey answers once in its life, others keep what a request left behind.
+            // A call of `wasi:http@0.2` occupies its instance until the call returns, and tool chains of that version
+            // expect a fresh instance for each request
+            // (`docs/decisions/0038-a-fresh-instance-for-each-request-of-wasi-02.md`).
             Kind::Proxy => (1, 1),
         };
         let max_calls = config.instance_max_requests.map_or(requests, NonZeroUsize::get);
@@ -91,21 +99,22 @@ impl Bounds {
         }
     }
 
-    /// From a request to the head of its response.
+    /// The longest time from a request to the head of its response.
     pub fn request(&self) -> Duration {
         self.request_timeout.get()
     }
 
-    /// From there to the end of its body.
+    /// The longest time from the head of a response to the end of its body.
     pub fn response(&self) -> Duration {
         self.response_timeout.get()
     }
 }
 
-/// The room that instances of `manifest` are to have: each component may fill its own without taking another's.
+/// The pool's size for the instances of `manifest`. Each component may have its own maximum without taking space from
+/// another.
 ///
 /// # Errors
-/// When that is more than a process has room for.
+/// The sum is larger than [`Room::MAX`].
 pub fn room(config: &InstanceConfig, manifest: &Manifest) -> Result<Room, InvalidSetting> {
     let flag = config.max_instances.get();
     let threads = u32::try_from(config.thread_count()).unwrap_or(u32::MAX);
@@ -123,7 +132,7 @@ pub fn room(config: &InstanceConfig, manifest: &Manifest) -> Result<Room, Invali
             ),
         });
     }
-    // By the flag: a manifest that is loaded later may have other bounds.
+    // The wanted size depends only on the flag, because a manifest that is loaded later may have other limits.
     let wanted = flag.saturating_mul(components);
     Ok(Room { least, wanted: wanted.clamp(least, Room::MAX) })
 }
@@ -197,7 +206,7 @@ mod tests {
             )
         };
         assert_eq!(room(256, manifest(1, &[])), Ok(Room { least: 256, wanted: 256 }));
-        // One a thread at least, and not beyond the flag.
+        // At least one instance for each thread, and never more than the flag.
         assert_eq!(room(10, manifest(3, &[1, 5, 50])), Ok(Room { least: 17, wanted: 30 }));
         assert_eq!(room(256, manifest(31, &[])).unwrap().least, 31 * 256);
         let error = room(256, manifest(64, &[])).unwrap_err();

@@ -1,10 +1,13 @@
-//! Service chaining: a component's request to `http://{id}.spin.internal` is answered by the component of that name, on
-//! the same thread, without a socket.
+//! Service chaining: a component's request to `http://{id}.spin.internal` is answered by the component with that ID,
+//! on the same thread and without a socket.
 //!
-//! The request passes the other component's admission and limits as any other does. It has nine tenths of the time that
-//! is left to the one that caused it, so that the caller can still answer when the called does not; and a chain is at
-//! most [`MAX_DEPTH`] long, so that a loop ends. A body is the caller's for as long as the called may take to write it.
-//! Which request causes which is known by the task that asks.
+//! - The request passes the called component's admission and limits like any other request.
+//! - The request has nine tenths of the time that is left to the calling request, so that the caller can still
+//!   respond when the called component does not.
+//! - A chain has at most [`MAX_DEPTH`] requests, so that a loop ends.
+//! - The caller may read the response body for at most the response timeout of the called component.
+//! - The calling task identifies the calling request
+//!   (`docs/decisions/0037-the-engine-knows-the-request-of-a-chained-call.md`).
 
 mod exchange;
 
@@ -19,7 +22,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use self::exchange::{ChainedExchange, warn};
 use super::Current;
 
-/// A component's way to the other components of its application.
+/// Sends a component's requests to the other components of its application.
 pub(super) struct Chain {
     current: Arc<Current>,
     policy: Arc<Policy>,
@@ -62,15 +65,15 @@ async fn send(
         return Err(Failure::new(Error::DnsError { rcode, info_code: None }, Outcome::Dns));
     };
     let now = Instant::now();
-    let mut patience = served.deployment.bounds.request();
+    let mut time_limit = served.deployment.bounds.request();
     if let Some(cause) = &cause {
-        patience = patience.min(cause.deadline.saturating_duration_since(now) / 10 * 9);
+        time_limit = time_limit.min(cause.deadline.saturating_duration_since(now) / 10 * 9);
         for (name, value) in &cause.passed_on {
             request.headers_mut().entry(name).or_insert_with(|| value.clone());
         }
     }
-    patience = options.first_byte_timeout.map_or(patience, |asked| patience.min(asked));
-    let deadline = now + patience;
+    time_limit = options.first_byte_timeout.map_or(time_limit, |first_byte| time_limit.min(first_byte));
+    let deadline = now + time_limit;
     if let Ok(host) = HeaderValue::try_from(format!("{id}{COMPONENTS}")) {
         request.headers_mut().insert(header::HOST, host);
     }

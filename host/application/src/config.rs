@@ -1,4 +1,4 @@
-//! The flags of the application: what it is, its settings, and what bounds it.
+//! The flags of the application: its manifest, its settings and its limits.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use wasi_http_host_manifest::settings::Assignments;
 use wasi_http_host_outbound::OutboundConfig;
 use wasi_http_host_runtime::{CodeConfig, InstanceConfig, RequestConfig};
 
-/// What is served, with which settings, and within which bounds.
+/// The application to serve, its settings and its limits.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Settings of the component")]
 pub struct ApplicationConfig {
@@ -16,8 +16,8 @@ pub struct ApplicationConfig {
     #[arg(value_name = "spin.toml|app.wasm", default_value = "spin.toml", env = "WASI_HTTP_HOST_APP")]
     pub app: PathBuf,
 
-    /// A setting for the component (wasi:config); may be repeated. For a bare .wasm it declares the key: NAME alone, or
-    /// names with commas between them, leave the value to the environment and the settings directory
+    /// A setting for the component (wasi:config); may be repeated. For a bare .wasm this flag declares the setting:
+    /// NAME alone, or names with commas between them, leave the value to the environment and the settings directory
     #[arg(
         long = "var",
         value_name = "NAME[=VALUE]",
@@ -26,23 +26,23 @@ pub struct ApplicationConfig {
         value_parser = Redacted::<Assignments>::but(assigned_name)
     )]
     pub vars: Vec<Assignments>,
-    /// A directory with a setting a file, such as a mounted ConfigMap or Secret
+    /// A directory with one file for each setting, such as a mounted ConfigMap or Secret
     #[arg(long, value_name = "DIR", env = "WASI_HTTP_HOST_SETTINGS_DIR")]
     pub settings_dir: Option<PathBuf>,
-    /// How often that directory is looked at: what has changed in it is taken up without a restart; 0 for never
+    /// How often the settings directory is checked; changed settings are used without a restart; 0 turns this off
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_SETTINGS_POLL", default_value_t = ApplicationConfig::default().settings_poll)]
     pub settings_poll: Period,
 
-    /// Compiled code.
+    /// The cache of compiled code.
     #[command(flatten)]
     pub code: CodeConfig,
-    /// Instances.
+    /// The limits of instances.
     #[command(flatten)]
     pub instances: InstanceConfig,
-    /// Requests.
+    /// The limits of requests.
     #[command(flatten)]
     pub requests: RequestConfig,
-    /// Outbound requests.
+    /// The limits of outbound requests.
     #[command(flatten)]
     pub outbound: OutboundConfig,
 }
@@ -63,10 +63,10 @@ impl Default for ApplicationConfig {
 }
 
 impl ApplicationConfig {
-    /// What no single value shows.
+    /// Checks the combinations of values that clap cannot check.
     ///
     /// # Errors
-    /// Names the first setting that cannot be.
+    /// Names the first setting that is not valid.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         self.instances.validate()?;
         self.requests.validate()?;

@@ -1,3 +1,5 @@
+//! Why an application cannot be served.
+
 use wasi_http_host_core::InvalidSetting;
 use wasi_http_host_keyvalue::UnknownStore;
 use wasi_http_host_manifest::{
@@ -11,30 +13,30 @@ use super::AppError;
 /// Why an application cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// A setting's value cannot be.
+    /// A setting's value is not valid.
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
-    /// The application cannot be read.
+    /// The manifest or a component's file cannot be read.
     #[error(transparent)]
     App(#[from] AppError),
-    /// It asks for a store that is not there.
+    /// A component is granted a store that does not exist.
     #[error(transparent)]
     Store(#[from] UnknownStore),
-    /// Its component is none that can be served.
+    /// A component cannot be served.
     #[error("component {name:?}: {cause}")]
     Component {
-        /// Its name.
+        /// The component's ID.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         cause: ComponentError,
     },
-    /// The engine.
+    /// The engine cannot be set up.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
 
 impl LoadError {
-    /// Whether a setting's value is at fault, be it a flag's or one that the manifest has for this host.
+    /// Whether a setting's value is wrong: a flag's value, or a setting of this host in the manifest.
     #[must_use]
     pub fn is_setting(&self) -> bool {
         match self {
@@ -44,7 +46,7 @@ impl LoadError {
         }
     }
 
-    /// Whether another try may do better although nothing changes: the system failed to read something.
+    /// Whether a retry may succeed although nothing changes, because the system failed to read something.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {

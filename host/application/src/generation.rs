@@ -9,28 +9,29 @@ use wasi_http_host_runtime::{Admission, ComponentMetrics, GuestOutput, Linked};
 
 use super::bounds::Bounds;
 
-/// One state of the application: it is served whole, or replaced.
+/// One state of the application. The host replaces a generation as a whole
+/// (`docs/decisions/0034-an-application-is-replaced-whole.md`).
 #[derive(Default)]
 pub struct Generation {
     pub(super) manifest: Manifest,
-    /// In the manifest's order, which its routes count in.
+    /// In the manifest's order. The routes refer to components by this order.
     pub(super) deployments: Vec<Arc<Deployment>>,
 }
 
-/// A component with all that its instances are to have, on whatever thread.
+/// A component with everything that its instances share on all threads.
 pub struct Deployment {
     /// The component's ID.
     pub name: Arc<str>,
-    /// What is counted of it, over all generations.
+    /// The component's metrics, over all generations.
     pub metrics: Arc<ComponentMetrics>,
-    /// The places that its requests have in the process.
+    /// The component's admission, for the whole process.
     pub admission: Arc<Admission>,
-    /// The host's flags, and its manifest where that is stricter.
+    /// The component's limits: the host's flags, or the manifest's values where they are stricter.
     pub bounds: Bounds,
-    /// What is counted of its outbound requests.
+    /// Counts the component's outbound requests.
     pub outbound_stats: Arc<outbound::Stats>,
     pub(super) code: Code,
-    /// As the manifest has it.
+    /// The component's section of the manifest.
     pub(super) component: Component,
     pub(super) resolved: Resolved,
     pub(super) stores: Vec<String>,
@@ -40,24 +41,24 @@ pub struct Deployment {
     pub(super) output: Arc<GuestOutput>,
 }
 
-/// A component's code, ready to be instantiated.
+/// A component's code, linked and ready for instantiation.
 #[derive(Clone)]
 pub(super) struct Code {
-    /// Of the binary.
+    /// The SHA-256 of the binary.
     pub(super) digest: [u8; 32],
-    /// It is linked for stores of which one is remote.
+    /// Whether the code is linked for stores of which at least one is remote.
     pub(super) remote: bool,
     pub(super) linked: Arc<Linked>,
 }
 
 impl Generation {
-    /// Its components, in the manifest's order.
+    /// The components, in the manifest's order.
     #[must_use]
     pub fn deployments(&self) -> &[Arc<Deployment>] {
         &self.deployments
     }
 
-    /// The component of this name.
+    /// The component with this ID.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Arc<Deployment>> {
         self.deployments.iter().find(|deployment| *deployment.name == *name)
@@ -65,7 +66,7 @@ impl Generation {
 }
 
 impl Deployment {
-    /// Whether instances of `self` are what those of the other would be.
+    /// Whether instances of both deployments would be the same.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.code.digest == other.code.digest
             && self.component == other.component

@@ -1,11 +1,11 @@
-//! What is served: made of a manifest and its components as a whole, and replaced as a whole.
+//! The application: loaded as a whole from a manifest and its components, and replaced as a whole.
 //!
 //! ```text
 //! source (files) ─▶ Loader (compile, link, grant) ─▶ Generation ─▶ ThreadContext::assemble ─▶ ThreadApplication (a thread each)
 //! ```
 //!
-//! A [`Generation`] is one state of the application: it is served whole, or replaced. A changed file or setting makes another
-//! one, which shares with the one before what has not changed.
+//! A [`Generation`] is one state of the application. A changed file or setting leads to a new generation, which
+//! shares with its predecessor everything that has not changed.
 
 mod bounds;
 mod chain;

@@ -1,4 +1,4 @@
-//! Makes generations.
+//! Loads generations.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -21,36 +21,36 @@ use wasi_http_host_runtime::{
 
 use super::{ApplicationConfig, LoadError};
 
-/// What a loader has of the process.
+/// The parts of the process that a loader uses.
 pub struct Resources {
-    /// What is to be served, and within which bounds.
+    /// The application, its settings and its limits.
     pub config: Arc<ApplicationConfig>,
-    /// What compiles it.
+    /// Compiles the components.
     pub engine: Engine,
-    /// The stores that components can be granted.
+    /// All stores that components can be granted.
     pub stores: Stores,
-    /// Stores that every component is given, whatever the manifest says: flags name them.
+    /// Names of stores that every component is granted, whatever the manifest says. Flags name these stores.
     pub granted: Vec<String>,
-    /// What is counted of components, over all generations.
+    /// The metrics of all components, over all generations.
     pub metrics: Arc<MetricsRegistry>,
 }
 
-/// Makes generations.
+/// Loads generations.
 pub struct Loader {
     resources: Resources,
     cache: Cache,
 }
 
 impl Loader {
-    /// With the cache of compiled code that the configuration names.
+    /// Uses the cache of compiled code that the configuration names.
     #[must_use]
     pub fn new(resources: Resources) -> Self {
         let cache = cache(&resources.config.code);
         Self { resources, cache }
     }
 
-    /// Compiles and links all that `manifest` names, whose components are `binaries`. What has not changed since `previous`
-    /// is taken from it; before something is compiled, `compiles` is told.
+    /// Compiles and links the components of `manifest`, whose code is `binaries`. Everything that has not changed
+    /// since `previous` is reused. `compiles` is called before each compilation.
     ///
     /// # Errors
     /// Names the file, component, store or variable.
@@ -69,17 +69,17 @@ impl Loader {
         self.generation(manifest, codes, resolved, previous)
     }
 
-    /// The same as [`Self::load`] with the manifest and its components as they are now.
+    /// Like [`Self::load`], with the manifest and the components that are in the files now.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Self::load`], or a file cannot be read.
     pub fn reload(&self, previous: &Generation) -> Result<Arc<Generation>, LoadError> {
         let manifest = source::manifest(&self.resources.config)?;
         let binaries = source::binaries(&manifest)?;
         self.load(manifest, &binaries, Some(previous), &|| {})
     }
 
-    /// The settings of the same components as they are now; `None` where nothing has changed.
+    /// Reads the settings of the same components again. `None` if no setting has changed.
     ///
     /// # Errors
     /// Names the variable or file.
@@ -90,10 +90,10 @@ impl Loader {
         Ok(if before.eq(&resolved) { None } else { Some(resolved) })
     }
 
-    /// The same components with these settings.
+    /// A generation with the same components and these settings.
     ///
     /// # Errors
-    /// When a store that is granted is not there.
+    /// A component is granted a store that does not exist.
     pub fn resettle(
         &self,
         previous: &Generation,
@@ -103,7 +103,7 @@ impl Loader {
         self.generation(previous.manifest.clone(), codes, settings, Some(previous))
     }
 
-    /// The files that a generation is made of, as far as they can be told now.
+    /// The files of the current generation, and those that the manifest names now if it can be read.
     pub fn files(&self, current: &Generation) -> Vec<PathBuf> {
         let config = &self.resources.config;
         let named = Manifest::load(&config.app).map(|manifest| manifest.components).unwrap_or_default();
@@ -116,7 +116,7 @@ impl Loader {
         files
     }
 
-    /// The configuration that it loads by.
+    /// The configuration of the loader.
     #[must_use]
     pub fn config(&self) -> &ApplicationConfig {
         &self.resources.config

@@ -1,4 +1,4 @@
-//! What `compile` and `inspect` do: they load what a configuration names, and serve nothing.
+//! The commands `compile` and `inspect`, which load the components of a configuration and do not serve.
 
 use std::{
     path::PathBuf,
@@ -15,23 +15,23 @@ use super::{
     source,
 };
 
-/// What `compile` did with a component.
+/// The result of `compile` for one component.
 #[derive(Debug)]
 pub struct CompileReport {
-    /// Its name.
+    /// The component's ID.
     pub component: String,
-    /// The file that holds the code; none without a cache.
+    /// The file with the compiled code. `None` if there is no cache.
     pub file: Option<PathBuf>,
-    /// It was there already.
+    /// Whether the code was in the cache already.
     pub from_cache: bool,
-    /// How long it took.
+    /// How long compiling or reading from the cache took.
     pub duration: Duration,
 }
 
-/// Compiles each component that `config` names, so that a later start finds the code in the cache.
+/// Compiles each component of `config`, so that a later start finds the code in the cache.
 ///
 /// # Errors
-/// As [`Loader::load`](super::Loader::load).
+/// Those of [`Loader::load`](super::Loader::load).
 pub fn compile(config: &ApplicationConfig) -> Result<Vec<CompileReport>, LoadError> {
     let manifest = source::manifest(config)?;
     let engine = engine::new(config.instances.max_memory.as_usize(), room(&config.instances, &manifest)?)?;
@@ -51,19 +51,19 @@ pub fn compile(config: &ApplicationConfig) -> Result<Vec<CompileReport>, LoadErr
     manifest.components.iter().map(compile).collect()
 }
 
-/// A component's name, and what it imports and exports.
+/// A component's ID, and its imports and exports.
 #[derive(Debug)]
 pub struct Inspected {
-    /// Its name.
+    /// The component's ID.
     pub component: String,
-    /// What was found.
+    /// The component's imports and exports.
     pub inspection: Inspection,
 }
 
-/// What each component that `config` names imports and exports.
+/// Reads the imports and exports of each component of `config`.
 ///
 /// # Errors
-/// As [`compile`], but for what a component lacks or needs, which the inspection itself tells.
+/// Those of [`compile`], except unsatisfied imports and missing exports, which the inspection reports.
 pub fn inspect(config: &ApplicationConfig) -> Result<Vec<Inspected>, LoadError> {
     let manifest = source::manifest(config)?;
     let engine = engine::new(config.instances.max_memory.as_usize(), room(&config.instances, &manifest)?)?;

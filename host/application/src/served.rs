@@ -8,31 +8,31 @@ use wasi_http_host_runtime::{Dispatch, WorkerMetrics};
 
 use super::{Deployment, Generation};
 
-/// What a thread serves now.
+/// The application that a thread serves now. A reload replaces it.
 #[derive(Default)]
 pub struct Current(Mutex<Arc<ThreadApplication>>);
 
 impl Current {
-    /// What is served at this moment.
+    /// The application at this moment.
     #[must_use]
     pub fn get(&self) -> Arc<ThreadApplication> {
         lock(&self.0).clone()
     }
 
-    /// The component that a request for `path` is for.
+    /// The component for a request to `path`. `None` if no route matches.
     pub fn find(&self, path: &str) -> Option<Arc<Served>> {
         lock(&self.0).find(path).cloned()
     }
 
-    /// Serves `application` from the next request on.
+    /// Replaces the application. The next request uses `application`.
     pub fn set(&self, application: Arc<ThreadApplication>) {
         let before = std::mem::replace(&mut *lock(&self.0), application);
-        // Not under the lock: it may be the last of its kind.
+        // Drop outside the lock: this may be the last reference.
         drop(before);
     }
 }
 
-/// All components as one thread serves them. Requests find theirs here.
+/// All components as one thread serves them.
 #[derive(Default)]
 pub struct ThreadApplication {
     pub(super) generation: Arc<Generation>,
@@ -41,46 +41,46 @@ pub struct ThreadApplication {
 
 /// A component as one thread serves it.
 pub struct Served {
-    /// What it has on all threads.
+    /// The part of the component that all threads share.
     pub deployment: Arc<Deployment>,
-    /// Its queue and instances on this thread.
+    /// The component's queue and instances on this thread.
     pub dispatch: Arc<Dispatch>,
-    /// What is counted of its requests on this thread.
+    /// Counts the component's requests on this thread.
     pub metrics: Arc<WorkerMetrics>,
-    /// Its connections live on the thread.
+    /// The component's outbound client, whose connections belong to this thread.
     pub(super) outbound: outbound::Client,
 }
 
 impl ThreadApplication {
-    /// The component that a request for `path` is for.
+    /// The component for a request to `path`. `None` if no route matches.
     pub fn find(&self, path: &str) -> Option<&Arc<Served>> {
         let (_, component) = self.generation.manifest.routes.find(path)?;
         self.served.get(component)
     }
 
-    /// The route that it takes, as the manifest has it.
+    /// The route that `path` takes, as the manifest writes it.
     pub fn route(&self, path: &str) -> Option<String> {
         self.generation.manifest.routes.find(path).map(|(route, _)| route.to_string())
     }
 
-    /// The component of this name.
+    /// The component with this ID.
     pub fn named(&self, name: &str) -> Option<&Arc<Served>> {
         self.served.iter().find(|served| *served.deployment.name == *name)
     }
 
-    /// The state that it serves.
+    /// The generation that this thread serves.
     #[must_use]
     pub fn generation(&self) -> &Arc<Generation> {
         &self.generation
     }
 
-    /// Its components, in the manifest's order.
+    /// The components, in the manifest's order.
     #[must_use]
     pub fn served(&self) -> &[Arc<Served>] {
         &self.served
     }
 
-    /// The component that the host asks for `path` on its own behalf: the only one, or the one that is routed there.
+    /// The component for the host's own request to `path`: the only component, or the one that the routes select.
     pub fn asked(&self, path: &str) -> Option<&Arc<Served>> {
         match &*self.served {
             [only] => Some(only),
@@ -90,7 +90,7 @@ impl ThreadApplication {
 }
 
 impl Served {
-    /// Whether it may ask other components.
+    /// Whether the component may call other components.
     pub fn chains(&self) -> bool {
         self.deployment.policy.chains()
     }

@@ -1,4 +1,4 @@
-//! What is to be served, as it lies on disk: a manifest, and the components that it names.
+//! The application's files: a manifest, and the components that the manifest names.
 
 use std::{
     borrow::Cow,
@@ -15,38 +15,39 @@ use super::ApplicationConfig;
 
 /// Largest component binary, in bytes.
 pub const MAX_WASM_BYTES: u64 = 256 << 20;
-/// Bytes of it that are read at once.
-const PIECE: usize = 64 << 10;
+/// Bytes of a binary that one read asks for.
+const READ_BYTES: usize = 64 << 10;
 
-/// The application cannot be read.
+/// The application's files cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The manifest.
+    /// The manifest cannot be read or served.
     #[error(transparent)]
     Manifest(#[from] manifest::Error),
     /// A component's file is missing or unreadable.
     #[error("{path}: {cause}", path = path.display())]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// A component's file is over [`MAX_WASM_BYTES`].
+    /// A component's file is larger than [`MAX_WASM_BYTES`].
     #[error("{path}: over the limit of {MAX_WASM_BYTES} bytes", path = .0.display())]
     TooLarge(PathBuf),
-    /// A component's file is another than a moment ago.
+    /// A component's file changed between two reads.
     #[error("{path}: changed while it was read", path = .0.display())]
     Changed(PathBuf),
-    /// A variable has no value, or not a fit one.
+    /// A variable has no value, or a value that does not fit.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
 }
 
-/// Reads the manifest that `config` names, with what flags add to it. What of it has no effect is logged.
+/// Reads the manifest that `config` names, and adds the hosts that flags allow. Logs a warning for each part that has
+/// no effect.
 ///
 /// # Errors
-/// Names the file, and line and key where there is one.
+/// Names the file, and the line and key if the error is about one.
 pub fn manifest(config: &ApplicationConfig) -> Result<Manifest, AppError> {
     let mut manifest = Manifest::load(&config.app)?;
     for component in &mut manifest.components {
@@ -58,28 +59,28 @@ pub fn manifest(config: &ApplicationConfig) -> Result<Manifest, AppError> {
     Ok(manifest)
 }
 
-/// A component's file. Compiled code is found by its digest alone, so that a start reads it in pieces, and holds it only to
-/// compile it.
+/// A component's file. The cache finds compiled code by the digest alone. Therefore a start reads the file in pieces,
+/// and keeps the whole file in memory only while compiling.
 pub struct Binary {
     path: PathBuf,
-    /// SHA-256.
+    /// The SHA-256 of the file.
     pub digest: [u8; 32],
-    /// What cannot be read twice, a pipe.
+    /// The content of a file that cannot be read twice, such as a pipe.
     held: Option<Vec<u8>>,
 }
 
 impl Binary {
-    /// The file as it is now.
+    /// Reads the file and computes its digest.
     ///
     /// # Errors
-    /// Names the file.
+    /// The file is unreadable or too large. The error names the file.
     pub fn of(path: &Path) -> Result<Self, AppError> {
         let failed = |cause| AppError::Read { path: path.to_owned(), cause };
         let mut file = File::open(path).map_err(failed)?;
         let mut held = (!file.metadata().map_err(failed)?.is_file()).then(Vec::new);
-        let (mut hasher, mut piece, mut read) = (Sha256::new(), vec![0; PIECE], 0);
+        let (mut hasher, mut chunk, mut read) = (Sha256::new(), vec![0; READ_BYTES], 0);
         loop {
-            let bytes = match file.read(&mut piece) {
+            let bytes = match file.read(&mut chunk) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 bytes => bytes.map_err(failed)?,
             };
@@ -90,18 +91,18 @@ impl Binary {
             if read > MAX_WASM_BYTES {
                 return Err(AppError::TooLarge(path.to_owned()));
             }
-            let piece = piece.get(..bytes).unwrap_or_default();
-            hasher.update(piece);
+            let chunk = chunk.get(..bytes).unwrap_or_default();
+            hasher.update(chunk);
             if let Some(held) = &mut held {
-                held.extend_from_slice(piece);
+                held.extend_from_slice(chunk);
             }
         }
     }
 
-    /// The same bytes, whole.
+    /// The complete file, with the same content as in [`Self::of`].
     ///
     /// # Errors
-    /// Names the file; also when it has changed.
+    /// The file is unreadable or has changed. The error names the file.
     pub fn read(&self) -> Result<Cow<'_, [u8]>, AppError> {
         if let Some(held) = &self.held {
             return Ok(held.into());
@@ -117,15 +118,15 @@ impl Binary {
     }
 }
 
-/// The files of a manifest's components, in their order.
+/// The files of a manifest's components, in the manifest's order.
 ///
 /// # Errors
-/// Names the file.
+/// A file is unreadable or too large. The error names the file.
 pub fn binaries(manifest: &Manifest) -> Result<Vec<Binary>, AppError> {
     manifest.components.iter().map(|component| Binary::of(&component.source)).collect()
 }
 
-/// Where the values of the manifest's variables come from.
+/// The sources of the variables' values.
 pub(crate) fn sources(config: &ApplicationConfig) -> Sources {
     let assignments = config.vars.iter().flat_map(|vars| vars.0.iter().cloned()).collect();
     Sources::new(config.settings_dir.clone(), assignments)
@@ -141,11 +142,11 @@ mod tests {
     fn a_file_that_changes_between_digest_and_compilation_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.wasm");
-        fs::write(&path, vec![7; PIECE * 2 + 1]).unwrap();
+        fs::write(&path, vec![7; READ_BYTES * 2 + 1]).unwrap();
         let binary = Binary::of(&path).unwrap();
-        assert_eq!(binary.read().unwrap().len(), PIECE * 2 + 1);
-        assert_eq!(binary.digest, <[u8; 32]>::from(Sha256::digest(vec![7; PIECE * 2 + 1])));
-        fs::write(&path, vec![8; PIECE * 2 + 1]).unwrap();
+        assert_eq!(binary.read().unwrap().len(), READ_BYTES * 2 + 1);
+        assert_eq!(binary.digest, <[u8; 32]>::from(Sha256::digest(vec![7; READ_BYTES * 2 + 1])));
+        fs::write(&path, vec![8; READ_BYTES * 2 + 1]).unwrap();
         let error = binary.read().unwrap_err().to_string();
         assert!(error.ends_with("app.wasm: changed while it was read"), "{error}");
     }

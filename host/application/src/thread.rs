@@ -1,4 +1,4 @@
-//! What a thread brings along, and how it puts together what it serves.
+//! The resources of a serving thread, and how the thread assembles the application that it serves.
 
 use std::sync::Arc;
 
@@ -11,33 +11,33 @@ use wasmtime::Engine;
 
 use super::{ApplicationConfig, Current, Deployment, Generation, Served, ThreadApplication, chain::Chain};
 
-/// What a thread gives to all components that it serves.
+/// The resources that a thread gives to all components that it serves.
 pub struct ThreadContext {
-    /// Its number, and of how many.
+    /// The thread's number, counted from 0, and the number of threads.
     pub at: (usize, usize),
-    /// What bounds instances.
+    /// The limits of instances.
     pub config: Arc<ApplicationConfig>,
-    /// What runs components.
+    /// Runs the components.
     pub engine: Engine,
     /// The thread's own runtime.
     pub runtime: Handle,
-    /// With connections of this thread where they are remote.
+    /// The key-value stores. Connections to remote stores belong to this thread.
     pub stores: Stores,
-    /// What is counted of operations on stores, on this thread.
+    /// Counts operations on key-value stores, on this thread.
     pub keyvalue_stats: Arc<KeyValueStats>,
-    /// What all outbound requests of the process share.
+    /// The outbound resources that the whole process shares.
     pub outbound: Arc<Outbound>,
-    /// What the thread serves now, for components that ask one another.
+    /// The application that the thread serves now, for components that call one another.
     pub current: Arc<Current>,
-    /// None where nobody asks for traces.
+    /// `None` if tracing is off.
     pub tracer: Option<Arc<Tracer>>,
 }
 
 impl ThreadContext {
-    /// What this thread serves of `generation`. What has not changed since `previous` is the same.
+    /// Assembles `generation` for this thread. Components that have not changed since `previous` are reused.
     ///
     /// # Errors
-    /// When a component is granted a store that the thread does not have.
+    /// A component is granted a store that the thread does not have.
     pub fn assemble(
         &self,
         generation: &Arc<Generation>,
@@ -55,7 +55,7 @@ impl ThreadContext {
 
     fn serve(&self, deployment: &Arc<Deployment>, before: Option<&Served>) -> Result<Served, UnknownStore> {
         let outbound = match before.filter(|before| before.deployment.policy == deployment.policy) {
-            // What it may reach has not changed: its connections are as good as new ones.
+            // The policy has not changed, so the open connections can stay in use.
             Some(before) => before.outbound.clone(),
             None => outbound::Client::new(
                 self.outbound.clone(),

@@ -1,4 +1,4 @@
-//! The admin port: `/live`, `/ready`, `/metrics`, and nothing else.
+//! The admin port: `/live`, `/ready` and `/metrics`.
 
 use std::{
     convert::Infallible,
@@ -24,20 +24,20 @@ use wasi_http_host_telemetry::{Log, expose_process};
 
 use crate::metrics::{HostMetrics, InterfaceMetrics};
 
-/// Probes and scrapers are few.
+/// The most connections to the admin port. There are few probes and scrapers.
 const MAX_CONNECTIONS: usize = 64;
-/// For a request's head, and for what the component is asked on behalf of a probe.
+/// The longest time for a request's head, and for a request that the host sends to the component for a probe.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection serves probes for this long at most.
+/// The longest life of a connection to the admin port.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3600);
-/// A thread that has not turned for as long hangs.
+/// A thread whose event loop has not run for this long counts as hanging.
 const SILENCE: Duration = Duration::from_secs(15);
-/// Bytes of the component's own metrics.
+/// The most bytes of the component's own metrics, and of its readiness response.
 const MAX_COMPONENT_METRICS: usize = 8 << 20;
 const MAX_READY_ANSWER: usize = 64 << 10;
 
-/// What probes ask about.
+/// The state behind the admin port.
 pub(crate) struct Admin {
     pub(crate) workers: Vec<Arc<Worker>>,
     pub(crate) metrics: Arc<HostMetrics>,
@@ -46,13 +46,13 @@ pub(crate) struct Admin {
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) ready_path: Option<String>,
     pub(crate) metrics_path: Option<String>,
-    /// An instance has been made.
+    /// Whether a first instance of each component has been created.
     pub(crate) warm: AtomicBool,
     pub(crate) draining: AtomicBool,
 }
 
 impl Admin {
-    /// For as long as there are no threads that serve.
+    /// The state during the start, when no threads serve yet.
     pub(crate) fn starting(metrics: Arc<HostMetrics>, memory: Arc<MemoryStore>, log: Log) -> Self {
         Self {
             workers: Vec::new(),
@@ -70,12 +70,12 @@ impl Admin {
     /// Serves for ever.
     ///
     /// # Errors
-    /// When the listener cannot be watched.
+    /// The runtime cannot register the listener.
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener) -> std::io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
+            let Ok(permit) = permits.clone().acquire_owned().await else { return Ok(()) };
             let Ok((stream, _)) = listener.accept().await else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -90,9 +90,9 @@ impl Admin {
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_TIMEOUT)
                     .serve_connection(TokioIo::new(stream), service);
-                // A probe that breaks off is the prober's affair.
+                // A probe may close its connection at any time. That is not an error.
                 let _ = timeout(CONNECTION_TIMEOUT, connection).await;
-                drop(place);
+                drop(permit);
             });
         }
     }
@@ -111,7 +111,7 @@ impl Admin {
         }
     }
 
-    /// Each thread's loop turns.
+    /// Liveness: whether the event loop of each thread runs.
     fn live(&self) -> Result<(), String> {
         match self.workers.iter().map(|worker| worker.silent_for()).max() {
             Some(silence) if silence > SILENCE => {
@@ -121,7 +121,8 @@ impl Admin {
         }
     }
 
-    /// An instance has been made, the host is not draining, and the component itself, where it is asked, agrees.
+    /// Readiness: the first instances exist, the host is not draining, and the component itself is ready if
+    /// `--ready-path` is set.
     async fn ready(&self) -> Result<(), String> {
         if self.draining.load(Ordering::Acquire) {
             return Err("shutting down".to_owned());

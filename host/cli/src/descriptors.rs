@@ -1,22 +1,23 @@
-//! How many files the process may open, and how many of them clients may have.
+//! The limit of open files, and how clients and outbound connections share it
+//! (`docs/decisions/0029-no-more-clients-than-files.md`).
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What is open besides connections: listeners, event queues, the log, probes, stores, mounted files.
+/// Files that are open besides connections: listeners, event queues, the log, probes, stores and mounted files.
 const OTHERS: u64 = 128;
 
-/// Lets the process open as many files as the system allows it to. What is inherited is mostly a limit for programs
-/// that wait with `select`, which cannot count further than 1024.
+/// Raises the limit of open files to the maximum that the system allows. The inherited limit is usually for programs
+/// that wait with `select`, which supports only 1024 files.
 pub fn raise_open_files() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
-        // Where that is refused, connections are bounded by what there is.
+        // If the system refuses, the current limit bounds the connections.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
 }
 
-/// `--max-connections`, or as many as leave files for all else: a process that has none left can neither answer its
-/// probes nor ask for anything, where clients would only have waited to be accepted.
+/// `--max-connections`, or a lower number that leaves files for everything else. A process without free files can
+/// neither answer probes nor send requests; clients beyond the limit only wait to be accepted.
 pub(crate) fn bounded(max_connections: usize, max_outbound: usize) -> usize {
     let wanted = max_connections;
     let Some(limit) = getrlimit(Resource::Nofile).current else { return wanted };
@@ -32,7 +33,7 @@ pub(crate) fn bounded(max_connections: usize, max_outbound: usize) -> usize {
     wanted.min(left)
 }
 
-/// Connections that all components together may have open: what clients and all else leave.
+/// The most outbound connections of all components together: the files that clients and everything else leave.
 pub(crate) fn for_outbound(max_connections: usize, max_outbound: usize) -> usize {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return usize::MAX };
     let clients = u64::try_from(max_connections).unwrap_or(u64::MAX);
@@ -40,12 +41,12 @@ pub(crate) fn for_outbound(max_connections: usize, max_outbound: usize) -> usize
     usize::try_from(left_for_outbound(limit, clients, outbound)).unwrap_or(usize::MAX)
 }
 
-/// At least half.
+/// At least half of the limit.
 fn left_for_clients(limit: u64, outbound: u64) -> u64 {
     limit - outbound.saturating_add(OTHERS).min(limit / 2)
 }
 
-/// At least half of what is not the clients'.
+/// At least half of the files that clients leave.
 fn left_for_outbound(limit: u64, clients: u64, outbound: u64) -> u64 {
     let left = limit - clients.min(left_for_clients(limit, outbound));
     left - OTHERS.min(left / 2)

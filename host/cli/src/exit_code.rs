@@ -1,25 +1,25 @@
-//! How the process ends, in one table.
+//! The exit codes of the process.
 
 use std::process::ExitCode;
 
 /// Why the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// It has done what it was asked for, or was told to stop and has finished.
+    /// The command is complete, or the host was asked to stop and is drained.
     Done,
-    /// It cannot do what it was asked for.
+    /// The command failed.
     Failed,
-    /// A flag, a variable or a setting has a value that cannot be (`EX_USAGE` of `sysexits.h`).
+    /// A flag, a variable or a setting has a value that is not valid (`EX_USAGE` of `sysexits.h`).
     Usage,
-    /// A second signal came while it was finishing: it ends at once, as by SIGINT alone.
+    /// A second signal came during the drain, so the process ended immediately, with the same code as by SIGINT.
     Interrupted,
 }
 
 impl ExitStatus {
-    /// All of them, by their codes.
+    /// All exit codes, in the order of their numbers.
     pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Usage, Self::Interrupted];
 
-    /// The code that the process ends with.
+    /// The exit code of the process.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -30,7 +30,7 @@ impl ExitStatus {
         }
     }
 
-    /// What the code tells whoever started the process.
+    /// What the code means, for the page of exit codes.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {

@@ -1,14 +1,14 @@
-//! A server that runs WASI HTTP components, and knows nothing of what they do.
+//! A server that runs WASI HTTP components. The server is independent of what the components do.
 //!
 //! ```text
 //! client ─▶ server (listener, a thread a core) ─▶ runtime (admission, queue, instances) ─▶ component
-//!                                                                       │  wasi:http client ─▶ outbound
-//!                                                                       │  wasi:keyvalue    ─▶ keyvalue
-//!                                                                       └─ wasi:config      ─▶ settings
+//!                    │  wasi:http client ─▶ outbound
+//!                    │  wasi:keyvalue ─▶ keyvalue
+//!                    └─ wasi:config   ─▶ settings
 //! ```
 //!
-//! This crate puts the host's crates together: [`Host::new`] binds and loads, [`Host::run`] serves until it is told to stop.
-//! What an embedder needs of the crates below is exported here.
+//! This crate combines the host's crates: [`Host::new`] binds and loads, and [`Host::run`] serves until it is asked
+//! to stop. The crate re-exports what an embedder needs of the other crates.
 
 mod admin;
 mod config;

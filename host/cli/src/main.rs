@@ -1,4 +1,4 @@
-//! `wasi-http-host`: the command line over the library of the same name.
+//! `wasi-http-host`: the command line of the library `wasi_http_host`.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use wasi_http_host::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The settings that are no flags.
+/// Help about settings that have no flag.
 const TRACES: &str = "Traces: by the variables of OpenTelemetry, off until OTEL_EXPORTER_OTLP_ENDPOINT (or \
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) says where they go: OTEL_EXPORTER_OTLP_PROTOCOL (http/protobuf, grpc), _HEADERS, \
     _TIMEOUT, _CERTIFICATE, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER and _ARG, OTEL_PROPAGATORS \
@@ -31,13 +31,13 @@ enum Cli {
     /// Serve a component until SIGTERM or SIGINT
     #[command(after_help = TRACES)]
     Serve(Box<Config>),
-    /// Compile a component into the cache, so that serve starts at once
+    /// Compile a component into the cache, so that serve starts without compiling
     Compile(Box<Config>),
-    /// Show what a component imports and exports, and whether this host satisfies it
+    /// Show what a component imports and exports, and whether this host provides each import
     Inspect {
         #[command(flatten)]
         config: Box<Config>,
-        /// For programs
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be done about a terminal that takes no text.
+            // The error is ignored: without a working output, nothing more can be printed.
             let _ = error.print();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     };
     if !matches!(cli, Cli::Serve(_)) {
         end_by_signals();
-        // What there is to say while it takes its time, beside the result.
+        // Log lines go to stderr, because the result goes to stdout.
         tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).without_time().init();
     }
     let done = match cli {
@@ -76,36 +76,37 @@ fn main() -> ExitCode {
     }
 }
 
-/// The allocator asks for huge pages, and gets whole ones for the first bytes that each of its regions holds: of an
-/// idle process's memory they were a third. Nothing else here asks for them.
+/// Disables transparent huge pages, which the allocator would get for the first bytes of each of its regions. They
+/// made up one third of an idle process's memory. Nothing else here asks for them.
 #[cfg(target_os = "linux")]
 fn save_memory() {
-    // Where the kernel knows none there is nothing to save.
+    // A kernel without huge pages returns an error, and there is nothing to save.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 #[cfg(not(target_os = "linux"))]
 fn save_memory() {}
 
-/// A file that may not grow (`ulimit -f`) is an error of that write, as on a full disk: not the process's end, which is
-/// what the signal alone would mean.
+/// Ignores SIGXFSZ, so that a write beyond the file size limit (`ulimit -f`) is an error of that write, as on a full
+/// disk. By default, the signal ends the process.
 fn ignore_file_size_signal() {
-    // Where that is refused, it ends as it would have.
+    // If the handler cannot be registered, the signal ends the process as before.
     let _ = flag::register(SIGXFSZ, Arc::<AtomicBool>::default());
 }
 
-/// What ends without ado does so as process 1 too, where the kernel ignores what has no handler.
+/// Installs handlers for commands that end immediately on a signal. For process 1, the kernel ignores signals without
+/// a handler.
 fn end_by_signals() {
     for signal in [SIGTERM, SIGINT] {
         let always = Arc::new(AtomicBool::new(true));
-        // Where that is refused, the kernel's default is what there is.
+        // If the handler cannot be registered, the kernel's default applies.
         let _ = flag::register_conditional_shutdown(signal, 128 + signal, always);
     }
 }
 
 fn serve(config: Config) -> Result<ExitCode, StartError> {
     raise_open_files();
-    // Before anything is compiled, which takes seconds.
+    // Register before compiling, which takes seconds.
     let shutdown = Shutdown::on_signals()?;
     Host::new(config)?.run(shutdown)?;
     Ok(ExitCode::SUCCESS)
@@ -120,11 +121,11 @@ fn report_compile(config: &Config) -> Result<ExitCode, StartError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fails when this host cannot serve one of the components, so that scripts may ask.
+/// Fails if this host cannot serve one of the components, so that scripts can test for this.
 fn report_inspect(config: &Config, json: bool) -> Result<ExitCode, StartError> {
     let all = inspect(&config.application)?;
     if json {
-        // One component is shown as itself, several by their names.
+        // One component is printed alone; several are printed by their IDs.
         let text = match &*all {
             [only] => serde_json::to_string_pretty(&only.inspection),
             all => {

@@ -1,4 +1,4 @@
-//! The host's metrics as a whole: what each of its parts counted, in the order in which it is written.
+//! The host's metrics: those of all subsystems, in the order of the exposition.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use wasi_http_host_server::ConnectionMetrics;
 use wasi_http_host_telemetry::trace::Tracer;
 
 labelled_counters! {
-    /// What became of a change of the application or its settings.
+    /// The result of a reload of the application or its settings.
     Reload, ReloadCounters {
-        /// It is served.
+        /// The new state is served.
         Done = "done",
-        /// It cannot be served, and what was served before still is.
+        /// The new state cannot be served. The previous state is still served.
         Failed = "failed",
     }
 }
 
-/// What the whole process counts.
+/// The metrics of the whole process.
 #[derive(Debug, Default)]
 pub(crate) struct HostMetrics {
     pub(crate) components: Arc<MetricsRegistry>,
@@ -29,7 +29,7 @@ pub(crate) struct HostMetrics {
 }
 
 impl HostMetrics {
-    /// Writes all of it.
+    /// Writes all metrics.
     pub(crate) fn expose(&self, to: &mut Exposition) {
         self.components.expose(to);
         self.connections.expose(to);
@@ -44,19 +44,19 @@ impl HostMetrics {
     }
 }
 
-/// The statistics of the interfaces that a component imports.
+/// The metrics of the interfaces that components import.
 pub(crate) struct InterfaceMetrics {
-    /// One a thread.
+    /// One set for each thread.
     pub(crate) keyvalue: Vec<Arc<keyvalue::Stats>>,
     /// One a store.
     pub(crate) remote: Vec<Arc<RemoteStats>>,
     pub(crate) memory: Arc<MemoryStore>,
-    /// None where nobody asks for traces.
+    /// `None` if tracing is off.
     pub(crate) tracer: Option<Arc<Tracer>>,
 }
 
 impl InterfaceMetrics {
-    /// Writes all of them.
+    /// Writes all metrics.
     pub(crate) fn expose(&self, to: &mut Exposition, components: &[Arc<Deployment>]) {
         keyvalue::expose_operations(to, &self.keyvalue);
         keyvalue::expose_remote(to, &self.remote);
@@ -70,7 +70,7 @@ impl InterfaceMetrics {
 
 #[cfg(test)]
 impl InterfaceMetrics {
-    /// Every family that there can be, with nothing counted.
+    /// All metrics that can occur, each with nothing counted.
     pub(crate) fn example(memory: Arc<MemoryStore>, tracer: Arc<Tracer>) -> Self {
         Self {
             keyvalue: Vec::new(),

@@ -1,4 +1,4 @@
-//! When to stop: signals for a process, a handle for what embeds the host.
+//! When to stop: on a signal, or when an embedder asks.
 
 use std::{
     io::{self, Write as _},
@@ -23,44 +23,46 @@ use crate::ExitStatus;
 #[derive(Clone, Debug)]
 pub struct Trigger(watch::Sender<bool>);
 
-/// Tells a host when it is asked to stop.
+/// Receives the request to stop.
 #[derive(Debug)]
 pub struct Shutdown {
-    asked: watch::Receiver<bool>,
-    /// Somebody listens.
-    heard: Arc<AtomicBool>,
+    requested: watch::Receiver<bool>,
+    /// Whether a host waits for the request.
+    has_host: Arc<AtomicBool>,
 }
 
 impl Trigger {
-    /// Asks. More than once is the same as once.
+    /// Asks the host to stop. Further calls have no effect.
     pub fn stop(&self) {
         self.0.send_replace(true);
     }
 }
 
 impl Shutdown {
-    /// On SIGTERM or SIGINT, from now on. Before a host runs there is nothing to finish: the process ends at once, with
-    /// code 0. Then the first asks, and the second ends the process at once.
+    /// Stops on SIGTERM or SIGINT, from now on.
     ///
-    /// The signals have handlers and a thread of their own, so that they work as process 1 too, where the kernel has no
-    /// defaults, and whatever the other threads are at.
+    /// - Before a host runs, there is nothing to drain. The process ends immediately with code 0.
+    /// - While a host runs, the first signal starts the drain, and a second signal ends the process immediately.
+    ///
+    /// The signals have handlers and their own thread. Therefore they also work for process 1, for which the kernel
+    /// has no default actions, and whatever the other threads do.
     ///
     /// # Errors
-    /// When the system refuses handlers or a thread.
+    /// The system refuses the handlers or the thread.
     pub fn on_signals() -> io::Result<Self> {
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         let (trigger, shutdown) = Self::on_trigger();
-        let heard = shutdown.heard.clone();
+        let has_host = shutdown.has_host.clone();
         let listen = move || {
-            let mut asked = false;
+            let mut requested = false;
             for signal in signals.forever() {
                 let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
-                if !heard.load(Ordering::Acquire) {
-                    // The log's thread would not get to it.
+                if !has_host.load(Ordering::Acquire) {
+                    // Not through the log, whose thread would not write the line before the process ends.
                     let _ = writeln!(io::stderr(), "wasi-http-host: {name} before the start was over");
                     end(ExitStatus::Done);
                 }
-                if std::mem::replace(&mut asked, true) {
+                if std::mem::replace(&mut requested, true) {
                     tracing::warn!(signal = name, "ending at once");
                     end(ExitStatus::Interrupted);
                 }
@@ -72,26 +74,26 @@ impl Shutdown {
         Ok(shutdown)
     }
 
-    /// When the trigger says so.
+    /// Stops when the trigger's owner asks.
     pub fn on_trigger() -> (Trigger, Self) {
-        let (sender, asked) = watch::channel(false);
-        (Trigger(sender), Self { asked, heard: Arc::default() })
+        let (sender, requested) = watch::channel(false);
+        (Trigger(sender), Self { requested, has_host: Arc::default() })
     }
 
-    /// Resolves when the host is to stop.
+    /// Waits until the host is asked to stop.
     pub(crate) fn requested(self) -> impl Future<Output = ()> + Send + 'static {
-        let Self { mut asked, heard } = self;
-        heard.store(true, Ordering::Release);
+        let Self { mut requested, has_host } = self;
+        has_host.store(true, Ordering::Release);
         async move {
-            // A trigger that is gone can ask no more, and leaves the host running.
-            if asked.wait_for(|stop| *stop).await.is_err() {
+            // If the trigger was dropped, nobody can ask, and the host continues to run.
+            if requested.wait_for(|stop| *stop).await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
     }
 }
 
-/// Ends the process, and leaves nothing half written.
+/// Ends the process after removing unfinished temporary files.
 fn end(status: ExitStatus) -> ! {
     let _abandoned = engine::abandon();
     std::process::exit(status.code().into());

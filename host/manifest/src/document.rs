@@ -1,4 +1,4 @@
-//! TOML with positions: each value knows its path and line, so that whatever is wrong with it can be found.
+//! TOML with positions. Each value knows its path and its line, so that an error can name both.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,26 +6,26 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A manifest that cannot be read or served.
+/// A manifest that the host cannot read or cannot serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// The file.
+    /// The manifest's file.
     pub file: PathBuf,
-    /// The line, from 1, where it is about one.
+    /// The line, counted from 1. `None` if the problem is with the whole file.
     pub line: Option<usize>,
-    /// The path of the key (`component.gists.source`), where it is about one.
+    /// The key's path, such as `component.gists.source`. `None` if the problem is not with one key.
     pub key: Option<String>,
-    /// What is wrong.
+    /// The problem, as text for a person.
     pub problem: String,
 }
 
 impl Error {
-    /// A problem with the file as a whole.
+    /// An error about the file as a whole, without line and key.
     pub(super) fn whole(file: &Path, problem: impl Into<String>) -> Self {
         Self { file: file.into(), line: None, key: None, problem: problem.into() }
     }
 
-    /// Whether the file cannot even be read as text.
+    /// Whether the error is about the file as a whole: the file is unreadable, too large, or not text.
     pub fn is_whole(&self) -> bool {
         self.line.is_none()
     }
@@ -51,9 +51,10 @@ pub(super) fn line_breaks(text: &str) -> Vec<usize> {
     text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(offset, _)| offset).collect()
 }
 
-/// A file's path, its text and its line breaks. Messages name the line of a key.
+/// A file's path, its text and its line breaks.
 ///
-/// The line breaks are found once: counting them for each key would take minutes for a manifest of many keys.
+/// The parser finds the line breaks once. Counting them again for each key would take minutes for a manifest with
+/// many keys.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
     file: &'a Path,
@@ -66,7 +67,10 @@ impl<'a> Source<'a> {
         Self { file, text, line_breaks }
     }
 
-    /// The document as one section.
+    /// Parses the whole document into one section.
+    ///
+    /// # Errors
+    /// The text is not valid TOML.
     pub(super) fn root(self) -> Result<Section<'a>, Error> {
         let document = DeTable::parse(self.text).map_err(|e| Error {
             file: self.file.into(),
@@ -92,7 +96,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// A table whose keys are taken one by one; what is left at the end nobody has asked for.
+/// A table. The reader takes the keys that it knows one by one; the keys that are left at the end are unknown.
 #[derive(Debug)]
 pub(super) struct Section<'a> {
     source: Source<'a>,
@@ -110,7 +114,7 @@ impl<'a> Section<'a> {
         self.take(key).ok_or_else(|| self.error(format!("{key} is missing")))
     }
 
-    /// A sub-table that may be absent.
+    /// Takes a sub-table, which may be absent.
     pub(super) fn section(&mut self, key: &str) -> Result<Option<Section<'a>>, Error> {
         self.take(key).map(Node::section).transpose()
     }
@@ -127,23 +131,23 @@ impl<'a> Section<'a> {
         self.take(key).map_or(Ok(Vec::new()), Node::list)
     }
 
-    /// All entries, for a table with keys of the author's choice.
+    /// All entries, for a table whose keys the author chooses.
     pub(super) fn into_entries(self) -> impl Iterator<Item = (String, Node<'a>)> {
         self.entries.into_iter()
     }
 
-    /// Takes keys that Spin knows and that have no effect on serving.
+    /// Takes and drops keys that Spin knows and that do not change how requests are served.
     pub(super) fn ignore(&mut self, keys: &[&str]) {
         keys.iter().for_each(|key| drop(self.take(key)));
     }
 
-    /// Takes keys that Spin knows, with a warning for each that is there.
+    /// Takes keys that Spin knows and this host does not support, and adds a warning for each key that is present.
     pub(super) fn unsupported(&mut self, keys: &[&str], warnings: &mut Vec<String>) {
         let present = keys.iter().filter_map(|key| self.take(key));
         warnings.extend(present.map(|node| node.warning("not supported by this host")));
     }
 
-    /// Warns of what is left.
+    /// Adds a warning for each key that nobody has taken.
     pub(super) fn finish(self, warnings: &mut Vec<String>) {
         warnings.extend(self.entries.into_values().map(|node| node.warning("unknown key")));
     }
@@ -158,7 +162,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// A value and where it stands.
+/// A value with its path and line.
 #[derive(Debug)]
 pub(super) struct Node<'a> {
     source: Source<'a>,
@@ -172,7 +176,7 @@ impl<'a> Node<'a> {
         self.value.as_str().map(str::to_owned).ok_or_else(|| self.want("a string"))
     }
 
-    /// A string, or an integer as it is written.
+    /// A string as it is, or an integer as it is written in the file.
     pub(super) fn text(&self) -> Result<String, Error> {
         match self.value.as_integer() {
             Some(integer) => Ok(integer.as_str().to_owned()),
@@ -224,7 +228,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Where it stands, for what is said of another.
+    /// Path and line, for a message about another value that conflicts with this one.
     pub(super) fn place(&self) -> String {
         format!("{} (line {})", self.path, self.line)
     }

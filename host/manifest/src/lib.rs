@@ -1,8 +1,8 @@
-//! `spin.toml`: the same manifest that `spin up` reads, version 2, and what this host makes of it.
+//! Reads `spin.toml`, version 2: the same manifest that `spin up` reads.
 //!
-//! A key that Spin knows and this host has no use for, or that nobody knows, is a [warning](Manifest::warnings)
-//! with its path; a manifest that cannot be served is an [`Error`] with file, line and key. A bare `.wasm` file is
-//! served as if a manifest had named it.
+//! A key that this host does not support, or that nobody knows, becomes a [warning](Manifest::warnings) with its
+//! path. A manifest that the host cannot serve is an [`Error`] with file, line and key. A bare `.wasm` file is served
+//! as if a manifest named that file.
 
 mod document;
 mod least;

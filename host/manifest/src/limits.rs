@@ -1,3 +1,5 @@
+//! A component's own limits, from its `tool` table in the manifest.
+
 use super::document::{Error, Node, Section};
 use super::least::{LEAST_MEMORY, LEAST_REQUEST_TIMEOUT};
 use std::fmt::Display;
@@ -5,26 +7,30 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use wasi_http_host_core::{ByteSize, Period};
 
-/// `[component.ID.tool.wasi-http-host]`: bounds of one component, by the names of the flags that bound each. Those of
-/// the flags hold all the same: a manifest cannot widen what the operator allows.
+/// `[component.ID.tool.wasi-http-host]`: limits of one component. Each key has the name of the flag that sets the
+/// same limit. A manifest can lower a flag's limit and cannot raise it
+/// (`docs/decisions/0036-a-manifest-cannot-widen-a-limit.md`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnLimits {
-    /// `max-instances`.
+    /// `max-instances`: instances in the whole process.
     pub max_instances: Option<NonZeroU32>,
-    /// `max-memory`.
+    /// `max-memory`: bytes of linear memory for each instance.
     pub max_memory: Option<ByteSize>,
-    /// `instance-max-concurrency`.
+    /// `instance-max-concurrency`: requests that one instance serves at the same time.
     pub instance_max_concurrency: Option<NonZeroUsize>,
-    /// `max-concurrent-requests`.
+    /// `max-concurrent-requests`: requests in flight in the whole process.
     pub max_concurrent_requests: Option<NonZeroUsize>,
-    /// `max-queued-requests`.
+    /// `max-queued-requests`: requests that wait for admission.
     pub max_queued_requests: Option<usize>,
-    /// `request-timeout`.
+    /// `request-timeout`: from the request's head to the response's head.
     pub request_timeout: Option<Period>,
 }
 
 impl OwnLimits {
-    /// Reads the component's `tool` table; what others keep there is theirs.
+    /// Reads the component's `tool` table. Tables of other tools are ignored without a warning.
+    ///
+    /// # Errors
+    /// A value is not valid, or is below its lower bound.
     pub(super) fn read(tool: Option<Node<'_>>, warnings: &mut Vec<String>) -> Result<Self, Error> {
         let Some(own) = tool.map(Node::section).transpose()?.and_then(|mut tools| tools.take(TABLE)) else {
             return Ok(Self::default());
@@ -46,7 +52,7 @@ impl OwnLimits {
 const TABLE: &str = "wasi-http-host";
 
 impl Error {
-    /// Whether it is about a setting of this host, rather than one of Spin's.
+    /// Whether the error is about a setting of this host rather than about one of Spin's keys.
     #[must_use]
     pub fn is_setting(&self) -> bool {
         self.key.as_ref().is_some_and(|key| key.contains(&format!(".tool.{TABLE}")))
@@ -57,7 +63,7 @@ fn value<T: FromStr<Err: Display>>(section: &mut Section<'_>, key: &str) -> Resu
     section.take(key).map(|node| parse(&node)).transpose()
 }
 
-/// The same where less than `least` could never work: it holds for the flag of that name too.
+/// Like [`value`], and refuses a value below `least`. The flag of the same name has the same lower bound.
 fn at_least<T: FromStr<Err: Display> + PartialOrd + Display + Copy>(
     section: &mut Section<'_>,
     key: &str,

@@ -1,4 +1,4 @@
-//! A manifest's way from its file.
+//! Reads a manifest from its file.
 
 use std::{
     fs::File,
@@ -11,10 +11,10 @@ use super::{Error, Manifest, read};
 /// Largest manifest, in bytes.
 pub const MAX_BYTES: u64 = 1 << 20;
 
-/// The manifest's name within a directory.
+/// The manifest's file name in a directory.
 const FILE_NAME: &str = "spin.toml";
 
-/// How each WebAssembly file begins.
+/// The first four bytes of every WebAssembly file.
 const WASM_MAGIC: &[u8] = b"\0asm";
 
 impl Manifest {
@@ -24,10 +24,12 @@ impl Manifest {
         if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() }
     }
 
-    /// Reads a manifest, the manifest in a directory, or a bare WebAssembly file: the content tells, not the name.
+    /// Reads a manifest, the manifest in a directory, or a bare WebAssembly file. The file's content decides which of
+    /// them it is; the file's name does not matter.
     ///
     /// # Errors
-    /// When it cannot be read, or cannot be served.
+    /// The file is unreadable, is larger than [`MAX_BYTES`], is not UTF-8, or is a manifest that the host cannot
+    /// serve.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let file = Self::file(path);
         let unreadable = |e: std::io::Error| Error::whole(&file, e.to_string());
@@ -45,10 +47,11 @@ impl Manifest {
         Self::parse(&text.map_err(|_| Error::whole(&file, "neither UTF-8 nor WebAssembly"))?, &file)
     }
 
-    /// Reads the text of a manifest that lies, or would lie, at `path`.
+    /// Reads the text of a manifest. Relative paths in `text` start at the directory of `path`; no file needs to
+    /// exist at `path`.
     ///
     /// # Errors
-    /// When it cannot be served.
+    /// The host cannot serve the manifest.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
         read::manifest(text, path)
     }

@@ -1,4 +1,4 @@
-//! What a manifest says, read.
+//! The content of a manifest as Rust types.
 
 use std::{
     collections::BTreeMap,
@@ -12,10 +12,10 @@ use super::{
     settings::{Name, Template, Variable},
 };
 
-/// An application: its components, the routes that lead to them, and what each is given.
+/// An application: its components, their routes, and what each component is granted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Manifest {
-    /// `application.name`; of a bare component, its file's name.
+    /// `application.name`. For a bare component, the name of its file.
     pub name: String,
     /// `application.version`.
     pub version: Option<String>,
@@ -23,45 +23,45 @@ pub struct Manifest {
     pub variables: BTreeMap<Name, Variable>,
     /// The components that HTTP triggers name, each once, in the order of their triggers.
     pub components: Vec<Component>,
-    /// Which paths lead to which of them.
+    /// The routes, each with an index into `components`.
     pub routes: Routes,
-    /// What of the manifest has no effect here, each with the path of its key.
+    /// Parts of the manifest that have no effect in this host, each with the path of its key.
     pub warnings: Vec<String>,
 }
 
 /// `[component.ID]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Component {
-    /// Its ID: a label value in logs and metrics.
+    /// The component's ID. Logs and metrics use it as a label value.
     pub id: String,
-    /// Its code; a relative path has been joined to the manifest's directory.
+    /// The file with the component's code. A relative path has been joined to the manifest's directory.
     pub source: PathBuf,
-    /// Templates of `allowed_outbound_hosts`; none of them has a secret variable in it.
+    /// Templates of `allowed_outbound_hosts`. None of them uses a secret variable, because metrics show the entries.
     pub allowed_outbound_hosts: Vec<Template>,
-    /// Names of the stores that it may open.
+    /// Names of the key-value stores that the component may open.
     pub key_value_stores: Vec<String>,
-    /// The keys of its `wasi:config`.
+    /// The keys of the component's `wasi:config`.
     pub variables: BTreeMap<Name, Template>,
-    /// Directories that it sees.
+    /// Directories that the component can read.
     pub files: Vec<Mount>,
-    /// Its environment variables.
+    /// The component's environment variables.
     pub environment: BTreeMap<String, String>,
-    /// What bounds it more closely than the host's flags do.
+    /// The component's own limits, which can be stricter than the host's flags.
     pub limits: OwnLimits,
 }
 
 /// `{ source = "…", destination = "…" }` in `files`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// A directory here; a relative path has been joined to the manifest's directory.
+    /// A directory of the host. A relative path has been joined to the manifest's directory.
     pub source: PathBuf,
-    /// Where the component sees it: an absolute path.
+    /// The absolute path at which the component sees the directory.
     pub destination: String,
 }
 
 impl Manifest {
-    /// The manifest that a component file without one is served by: all paths, the process's own store, and no more
-    /// outbound hosts and settings than the flags `--allowed-outbound-host` and `--var` name.
+    /// The manifest for a component file that has none: the component serves all paths and may open the process's own
+    /// store. Its outbound hosts and settings are only those of the flags `--allowed-outbound-host` and `--var`.
     #[must_use]
     pub fn bare(wasm: &Path) -> Self {
         let name = wasm.file_stem().map_or("component".into(), |name| name.to_string_lossy());

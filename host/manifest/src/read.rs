@@ -1,3 +1,5 @@
+//! Reads a manifest's tables into a [`Manifest`], with warnings for what has no effect.
+
 use super::document::{Error, Node, Section, Source, line_breaks};
 use super::route::{Route, Routes};
 use super::{Component, Manifest, Mount, OwnLimits};
@@ -65,11 +67,11 @@ fn name(key: &str, node: &Node<'_>) -> Result<Name, Error> {
     key.parse().map_err(|e: crate::settings::InvalidName| node.error(e.to_string()))
 }
 
-/// What is needed to read a component at the place where a trigger names it.
+/// Reads the components that triggers name. A trigger may also define its component in place.
 struct Reader<'a> {
     directory: &'a Path,
     variables: &'a BTreeMap<Name, Variable>,
-    /// Those that no trigger has named yet.
+    /// The components that no trigger has named yet.
     components: BTreeMap<String, Node<'a>>,
     warnings: Vec<String>,
 }
@@ -78,7 +80,8 @@ impl<'a> Reader<'a> {
     fn triggers(&mut self, node: Node<'a>) -> Result<(Vec<Component>, Routes), Error> {
         let mut section = node.section()?;
         let mut served: Vec<Component> = Vec::new();
-        // With where each stands.
+        // Each route with its component's index and its position in the file, for the message about a duplicate
+        // route.
         let mut routes: Vec<(Route, usize, String)> = Vec::new();
         for (n, trigger) in section.list("http")?.into_iter().enumerate() {
             let mut trigger = trigger.section()?;
@@ -115,7 +118,7 @@ impl<'a> Reader<'a> {
         ))
     }
 
-    /// The index among those `served` of the component that the `n`th trigger names, or defines in its place.
+    /// The index in `served` of the component that the `n`th trigger names or defines in place.
     fn named(&mut self, served: &mut Vec<Component>, n: usize, named: Node<'a>) -> Result<usize, Error> {
         let (id, definition) = if named.is_string() {
             let id = named.string()?;
@@ -227,10 +230,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Components of a manifest: each has instances, queues and metrics of its own on every thread.
+/// Most components of a manifest. Each component has instances, queues and metrics on every thread.
 const MAX_COMPONENTS: usize = 64;
 
-/// `None`: a private route.
+/// `None` for a private route, which no HTTP request can reach.
 fn route(node: Node<'_>) -> Result<Option<Route>, Error> {
     if node.is_string() {
         let invalid = |e: super::InvalidRoute| node.error(e.to_string());

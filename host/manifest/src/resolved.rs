@@ -1,18 +1,20 @@
+//! Renders a manifest's templates with the values of its variables.
+
 use super::{Component, Manifest};
 use crate::settings::{Name, Snapshot, SourceError, Sources, UnknownVariable, Variables};
 use std::sync::Arc;
 use wasi_http_host_egress::{AllowList, InvalidEntry};
 
-/// What becomes of a component's templates once the variables have their values.
+/// One component's templates, rendered with the values of the variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// The component's `wasi:config`.
     pub settings: Arc<Snapshot>,
-    /// Where it may send requests.
+    /// The hosts that the component may send requests to.
     pub allowed_outbound_hosts: AllowList,
 }
 
-/// A manifest whose variables have no fit values.
+/// A variable of the manifest has no value, or a value that does not fit.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each says itself what it is")]
 pub enum ResolveError {
@@ -25,12 +27,13 @@ pub enum ResolveError {
 }
 
 impl Manifest {
-    /// Reads the variables and fills them in, for each component in their order.
+    /// Reads the variables and renders the templates of each component, in the components' order.
     ///
-    /// A name that an assignment gives a value is a key of every component also where the manifest has none for it.
+    /// A name that an assignment gives a value becomes a key of every component, even if the manifest does not list
+    /// the key.
     ///
     /// # Errors
-    /// When a variable has no value, or an outbound host with its variables filled in is not valid.
+    /// A variable has no value, or an outbound host is not valid after its variables are filled in.
     pub fn resolve(&self, sources: &Sources) -> Result<Vec<Resolved>, ResolveError> {
         let variables = sources.read(&self.variables)?;
         self.components.iter().map(|component| self.fill(component, sources, &variables)).collect()

@@ -1,13 +1,15 @@
+//! Path patterns of HTTP triggers, and how a path finds its route.
+
 use std::fmt;
 use std::str::FromStr;
 
-/// The path pattern of an HTTP trigger: literal segments, `:name` for any one segment, and `/...` at the end for
-/// any number of segments, none included. A trailing slash makes no difference.
+/// The path pattern of an HTTP trigger. A pattern has literal segments, `:name` for any one segment, and `/...` at
+/// the end for any number of segments, including none. A trailing slash makes no difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     text: Box<str>,
     segments: Vec<Segment>,
-    /// Whether it ends in `/...`.
+    /// Whether the pattern ends in `/...`.
     open: bool,
 }
 
@@ -17,17 +19,17 @@ enum Segment {
     Any,
 }
 
-/// Not a route.
+/// The text is not a route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{route:?} is no route: {reason}")]
 pub struct InvalidRoute {
-    /// As the manifest has it.
+    /// The text of the manifest.
     pub route: String,
-    /// What is wrong with it.
+    /// The reason, for the error message.
     pub reason: &'static str,
 }
 
-/// How closely one element of a pattern describes the path: the less, the better.
+/// How precisely one element of a pattern describes the path. A lesser value is more precise.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Fit {
     Exact,
@@ -36,7 +38,7 @@ enum Fit {
 }
 
 impl Route {
-    /// Whether it leads the same paths as `other`, whatever the names of their segments.
+    /// Whether both patterns match the same paths. The names of `:name` segments do not matter.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.open == other.open && self.segments == other.segments
     }
@@ -60,7 +62,7 @@ impl Route {
     }
 }
 
-/// The segments of a path, without the empty one that a trailing slash leaves.
+/// The segments of a path, without the empty segment after a trailing slash.
 fn segments(path: &str) -> impl Iterator<Item = &str> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
@@ -94,16 +96,16 @@ impl fmt::Display for Route {
     }
 }
 
-/// The routes of an application, each with the index of its component, with Spin's precedence: segment by segment
-/// a literal goes before `:name`, and that before `/...`.
+/// The routes of an application, each with the index of its component. Routes have Spin's precedence, segment by
+/// segment: a literal comes before `:name`, and `:name` comes before `/...`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Routes(Vec<(Route, usize)>);
 
 impl Routes {
-    /// These routes, in any order.
+    /// Sorts `routes`, which may come in any order.
     #[must_use]
     pub fn new(mut routes: Vec<(Route, usize)>) -> Self {
-        // Stable, and the first that matches wins. The end of a pattern is an exact fit of nothing.
+        // The sort is stable, and the first route that matches wins. The end of a pattern is an exact fit of nothing.
         routes.sort_by(|(a, _), (b, _)| {
             let end = || std::iter::repeat_with(|| Fit::Exact);
             let length = a.segments.len().max(b.segments.len()) + 1;
@@ -112,13 +114,14 @@ impl Routes {
         Self(routes)
     }
 
-    /// Every path, to the first component.
+    /// One route that leads every path to the first component.
     #[must_use]
     pub fn all() -> Self {
         Self(vec![(Route { text: "/...".into(), segments: Vec::new(), open: true }, 0)])
     }
 
-    /// The route that `path` (as in the request line, without query) takes, and where it leads.
+    /// The route that matches `path` and the index of the route's component. `path` is as in the request line,
+    /// without the query.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<(&Route, usize)> {
         self.0.iter().find(|(route, _)| route.matches(path)).map(|(route, component)| (route, *component))

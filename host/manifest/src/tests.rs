@@ -1,3 +1,5 @@
+//! Tests of reading and resolving manifests.
+
 use super::*;
 use crate::settings::{Assignment, Sources};
 use proptest::prelude::*;
@@ -273,7 +275,8 @@ proptest! {
         let _ = parse(&text);
     }
 
-    /// Whatever stands in the place of one value, the answer is a manifest or an error.
+    /// Replaces one value of a valid manifest by another kind of value. The result is a manifest or an error, never a
+    /// panic.
     #[test]
     fn no_value_panics(n in 0..8usize, value in r#"(""|1|true|\[\]|\[1\]|\{\}|\{ a = 1 \}|"\{\{ x \}\}")"#) {
         let mut lines: Vec<String> = MINIMAL.lines().map(str::to_owned).collect();

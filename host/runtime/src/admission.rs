@@ -1,4 +1,4 @@
-//! How many requests are served at once, how many may wait, and for how long.
+//! Admission of requests: how many are in flight at the same time, how many may wait, and for how long.
 
 use std::{
     sync::{
@@ -15,52 +15,53 @@ use tokio::{
 
 use super::{ComponentMetrics, Rejection};
 
-/// The places of a process.
+/// The permits of one component in the whole process, and the queue for them.
 pub struct Admission {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     waiting: AtomicUsize,
     max_waiting: usize,
-    patience: Duration,
+    queue_timeout: Duration,
     metrics: Arc<ComponentMetrics>,
 }
 
-/// A place; given back when dropped.
+/// Lets one request be in flight. Dropping it returns the permit.
 pub struct Permit(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 impl Admission {
-    /// `places` requests at once, and `max_waiting` others that wait for `patience` at most.
+    /// Admits `permits` requests at the same time. At most `max_waiting` others may wait, each for at most
+    /// `queue_timeout`.
     #[must_use]
     pub fn new(
-        places: usize,
+        permits: usize,
         max_waiting: usize,
-        patience: Duration,
+        queue_timeout: Duration,
         metrics: Arc<ComponentMetrics>,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
-        Self { places, waiting: AtomicUsize::new(0), max_waiting, patience, metrics }
+        let permits = Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        Self { permits, waiting: AtomicUsize::new(0), max_waiting, queue_timeout, metrics }
     }
 
-    /// Takes a place at once, or waits for one in the order of arrival.
+    /// Takes a permit immediately, or waits for one. Requests that wait are admitted in their order of arrival.
     ///
     /// # Errors
-    /// When too many wait already, or none becomes free in time.
+    /// The queue is full, or no permit became free within the queue timeout.
     pub async fn admit(&self) -> Result<Permit, Rejection> {
-        // Whoever waits was here before: a free place is theirs.
+        // Requests that wait arrived earlier, so a free permit belongs to the first of them.
         if self.waiting.load(Ordering::Acquire) == 0
-            && let Ok(permit) = self.places.clone().try_acquire_owned()
+            && let Ok(permit) = self.permits.clone().try_acquire_owned()
         {
             return Ok(Permit(permit));
         }
         let _waiting = Waiting::new(self).ok_or(Rejection::QueueFull)?;
-        match timeout(self.patience, self.places.clone().acquire_owned()).await {
+        match timeout(self.queue_timeout, self.permits.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Permit(permit)),
-            // The semaphore is never closed; were it, nobody would be admitted any more.
+            // Nobody closes the semaphore. If it were closed, no request could be admitted any more.
             Ok(Err(_)) | Err(_) => Err(Rejection::QueueTimeout),
         }
     }
 }
 
-/// A place in the queue; left when dropped, by whatever way.
+/// A slot in the queue. Dropping it frees the slot, also when the client cancels the request.
 struct Waiting<'a>(&'a Admission);
 
 impl<'a> Waiting<'a> {
@@ -86,8 +87,8 @@ mod tests {
     use super::*;
     use futures::FutureExt as _;
 
-    fn admission(places: usize, waiting: usize) -> Admission {
-        Admission::new(places, waiting, Duration::from_secs(5), ComponentMetrics::new("test"))
+    fn admission(permits: usize, waiting: usize) -> Admission {
+        Admission::new(permits, waiting, Duration::from_secs(5), ComponentMetrics::new("test"))
     }
 
     #[tokio::test(start_paused = true)]

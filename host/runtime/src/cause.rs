@@ -1,4 +1,4 @@
-//! Which request causes which: a component that serves a request may ask other components of its application.
+//! Which request causes which: a component that serves a request may call other components of its application.
 
 use std::{sync::Arc, time::Instant};
 
@@ -6,23 +6,23 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::tasks::Tasks;
 
-/// How long a chain may be: requests that wait for one another.
+/// The most requests in one chain, each of which waits for the next.
 pub const MAX_DEPTH: usize = 16;
-/// What is passed on from one request to those that it causes, unless the component sets it itself.
+/// Headers that a chained request inherits, unless the component sets them itself.
 const PASSED_ON: [HeaderName; 3] = [
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
 ];
 
-/// A request that may cause others.
+/// A request that may cause chained requests.
 #[derive(Debug)]
 pub struct Cause {
-    /// How many requests wait for it already: 0 of a client's.
+    /// The number of requests that wait for this request. 0 for a client's request.
     pub depth: usize,
-    /// When the head of its response must be there.
+    /// The time by which the head of this request's response must be complete.
     pub deadline: Instant,
-    /// Headers that are passed on to those that it causes.
+    /// Headers for chained requests.
     pub passed_on: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -33,7 +33,7 @@ impl Cause {
         Self::new(0, headers, deadline)
     }
 
-    /// A request with these headers that `depth` others wait for.
+    /// A request with these headers, for which `depth` other requests wait.
     #[must_use]
     pub fn new(depth: usize, headers: &HeaderMap, deadline: Instant) -> Arc<Self> {
         let value = |name: HeaderName| headers.get(&name).map(|value| (name, value.clone()));
@@ -41,5 +41,5 @@ impl Cause {
     }
 }
 
-/// The requests that one instance serves, by its tasks.
+/// The requests that one instance serves, by the guest's tasks.
 pub(crate) type Causes = Tasks<Cause>;

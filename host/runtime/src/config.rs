@@ -1,4 +1,4 @@
-//! The flags of instances, of requests on their way to one, and of compiled code.
+//! The flags of instances, of requests and their admission, and of compiled code.
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -9,63 +9,64 @@ use clap::Args;
 use wasi_http_host_core::{ByteSize, InvalidSetting, Period};
 use wasi_http_host_manifest::{LEAST_MEMORY, LEAST_REQUEST_TIMEOUT};
 
-/// Where compiled code is kept.
+/// Where the host keeps compiled code.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Compiled code")]
 pub struct CodeConfig {
-    /// Where compiled code is kept [default: wasi-http-host under the user's cache directory]
+    /// Directory for compiled code [default: wasi-http-host in the user's cache directory]
     #[arg(long, value_name = "DIR", env = "WASI_HTTP_HOST_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// Compile at each start, and keep nothing
+    /// Compile at each start, and do not keep the compiled code
     #[arg(long, env = "WASI_HTTP_HOST_NO_CACHE")]
     pub no_cache: bool,
 }
 
-/// How many instances there may be, and within which bounds each lives.
+/// The number of instances, and the limits of each.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Instances")]
 pub struct InstanceConfig {
-    /// Threads that serve requests [default: one a core]
+    /// Threads that serve requests [default: one for each core]
     #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_THREADS")]
     pub threads: Option<NonZeroUsize>,
-    /// Instances that may live at once, shared out evenly among the threads
+    /// The most instances at the same time, divided evenly among the threads
     #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_MAX_INSTANCES", default_value_t = InstanceConfig::default().max_instances)]
     pub max_instances: NonZeroU32,
-    /// Linear memory that an instance may use, all its memories together
+    /// The most linear memory of an instance, all its memories together
     #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_MAX_MEMORY", default_value_t = InstanceConfig::default().max_memory)]
     pub max_memory: ByteSize,
-    /// Requests that an instance serves before it is replaced [default: 10000; 1, which is a fresh instance for each,
-    /// where the component is a wasi:http@0.2 proxy: tool chains of that generation build on it]
+    /// Requests that an instance serves before it is replaced [default: 10000, or 1 for a proxy of wasi:http 0.2, whose
+    /// tool chains expect a fresh instance for each request]
     #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_INSTANCE_MAX_REQUESTS")]
     pub instance_max_requests: Option<NonZeroUsize>,
-    /// Requests that an instance serves at once
+    /// The most requests that an instance serves at the same time
     #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_INSTANCE_MAX_CONCURRENCY", default_value_t = InstanceConfig::default().instance_max_concurrency)]
     pub instance_max_concurrency: NonZeroUsize,
     /// How long an instance without work is kept
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_INSTANCE_IDLE_TIMEOUT", default_value_t = InstanceConfig::default().instance_idle_timeout)]
     pub instance_idle_timeout: Period,
-    /// How long a component's tasks may run on after its last response is out
+    /// How long a component's background tasks may run after its last response is complete
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_BACKGROUND_TIMEOUT", default_value_t = InstanceConfig::default().background_timeout)]
     pub background_timeout: Period,
 }
 
-/// How long requests may take, and how many there may be.
+/// How long a request may take, and how many requests there may be.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Requests")]
 pub struct RequestConfig {
-    /// From a request's head to its response's head, waiting included: 503 or 504 after it
+    /// The longest time from a request's head to its response's head, including time in the queue; then the answer is
+    /// 503 or 504
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_REQUEST_TIMEOUT", default_value_t = RequestConfig::default().request_timeout)]
     pub request_timeout: Period,
-    /// For the whole of a response's body
+    /// The longest time for a complete response body
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_RESPONSE_TIMEOUT", default_value_t = RequestConfig::default().response_timeout)]
     pub response_timeout: Period,
-    /// Requests that are served at once
+    /// The most requests in flight at the same time
     #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_MAX_CONCURRENT_REQUESTS", default_value_t = RequestConfig::default().max_concurrent_requests)]
     pub max_concurrent_requests: NonZeroUsize,
-    /// Requests that may wait for one of these places: 503 beyond them
+    /// The most requests that may wait for admission; more are answered with 503
     #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_MAX_QUEUED_REQUESTS", default_value_t = RequestConfig::default().max_queued_requests)]
     pub max_queued_requests: usize,
-    /// How long they may wait: 503 after it
+    /// How long a request may wait for admission; then the answer is 503
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_QUEUE_TIMEOUT", default_value_t = RequestConfig::default().queue_timeout)]
     pub queue_timeout: Period,
 }
@@ -97,7 +98,8 @@ impl Default for RequestConfig {
 }
 
 impl InstanceConfig {
-    /// Threads that serve: `--threads`, else one a core, and none without an instance, for it could serve nothing.
+    /// The number of threads that serve: `--threads`, or one for each core. Never more than `--max-instances`,
+    /// because a thread without an instance could not serve.
     #[must_use]
     pub fn thread_count(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -105,10 +107,10 @@ impl InstanceConfig {
         self.threads.map_or(cores, usize::from).min(instances)
     }
 
-    /// What clap cannot check.
+    /// Checks the combinations of values that clap cannot check.
     ///
     /// # Errors
-    /// Names the setting that cannot be.
+    /// Names the setting that is not valid.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         if self.max_memory < LEAST_MEMORY {
             return Err(InvalidSetting {
@@ -121,10 +123,10 @@ impl InstanceConfig {
 }
 
 impl RequestConfig {
-    /// What clap cannot check.
+    /// Checks the combinations of values that clap cannot check.
     ///
     /// # Errors
-    /// Names the first setting that cannot be.
+    /// Names the first setting that is not valid.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         InvalidSetting::check_period("--request-timeout", self.request_timeout, LEAST_REQUEST_TIMEOUT)?;
         InvalidSetting::check_period("--response-timeout", self.response_timeout, Period::millis(10))

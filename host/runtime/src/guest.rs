@@ -1,4 +1,4 @@
-//! What belongs to one instance: its WASI, its limits, and its view of the host.
+//! The data of one instance: its WASI context, its limits, and its access to the host.
 
 use std::sync::Arc;
 
@@ -20,46 +20,47 @@ use super::{
     traced::TracedTasks,
 };
 
-/// Core instances that a component may consist of, and tables and memories that they may have.
+/// The most core instances of a component, and the most tables and memories that they may have.
 const MAX_CORE_INSTANCES: usize = 64;
 const MAX_TABLES: usize = 64;
 const MAX_MEMORIES: usize = 16;
-/// Elements of all tables together.
+/// The most elements of all tables together.
 const MAX_TABLE_ELEMENTS: usize = 1 << 20;
-/// Handles (fields, requests, responses, …) that a guest may hold at once: what stands behind them is the host's memory,
-/// of which the guest's ceiling knows nothing. With the next, a quarter of a GiB an instance.
+/// The most handles (fields, requests, responses, …) that a guest may hold at the same time. The objects behind the
+/// handles use the host's memory, which the guest's memory limit does not include. Together with [`MAX_FIELDS_BYTES`]
+/// this allows a quarter of a GiB for each instance.
 const MAX_RESOURCES: usize = 1 << 12;
-/// Bytes of a set of header fields that a guest builds.
+/// The most bytes of one set of header fields that a guest builds.
 const MAX_FIELDS_BYTES: usize = 64 << 10;
-/// Bytes that a guest gets of one question for random ones: making them holds the thread up.
+/// The most random bytes that one call returns. Generating them blocks the thread.
 const MAX_RANDOM_BYTES: u64 = 1 << 20;
 
 /// What every instance of a component starts with, on one thread.
 #[derive(Clone)]
 pub struct Template {
-    /// Bytes that all its linear memories may have together.
+    /// The most bytes of all linear memories together.
     pub max_memory: usize,
-    /// Its environment variables.
+    /// The component's environment variables.
     pub environment: Arc<[(String, String)]>,
-    /// Directories that it sees, read-only.
+    /// Directories that the component can read.
     pub mounts: Arc<[Mount]>,
-    /// What `wasi:config` answers.
+    /// The values that `wasi:config` returns.
     pub settings: Arc<Snapshot>,
-    /// The stores that it may open.
+    /// The stores that the component may open.
     pub keyvalue: Access,
-    /// What is counted of its operations on stores, on this thread.
+    /// Counts the component's operations on stores, on this thread.
     pub keyvalue_stats: Arc<KeyValueStats>,
-    /// Its connections live on the thread.
+    /// The outbound client. Its connections belong to the thread.
     pub outbound: outbound::Client,
-    /// Where it prints to.
+    /// Receives what the component prints.
     pub output: Arc<GuestOutput>,
-    /// What is counted of it.
+    /// The component's metrics.
     pub metrics: Arc<ComponentMetrics>,
-    /// Where the component may ask others of its application.
+    /// Sends requests to other components of the application. `None` if the component may not.
     pub siblings: Option<Arc<dyn Siblings>>,
-    /// In traces.
+    /// The component's name in traces.
     pub component: Arc<str>,
-    /// None where nobody asks for traces.
+    /// `None` if tracing is off.
     pub tracer: Option<Arc<Tracer>>,
 }
 
@@ -77,7 +78,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// A store for a new instance, which says through `on_wait` when it stands still.
+    /// A store for a new instance. `on_wait` is called when the instance begins or stops blocking on a remote store.
     pub(crate) fn store(engine: &Engine, template: &Template, on_wait: keyvalue::OnWait) -> Store<Self> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
@@ -93,7 +94,7 @@ impl Guest {
             .stdout(template.output.stream(GuestStream::Stdout))
             .stderr(template.output.stream(GuestStream::Stderr));
         for Mount { source, destination } in &*template.mounts {
-            // Gone since the start: the guest finds no directory there, and says what it lacks.
+            // If the directory is gone since the start, the guest finds no directory and reports the error itself.
             if let Err(error) = wasi.preopened_dir(source, destination, FsPerms::ReadOnly) {
                 tracing::error!(directory = %source.display(), %error, "a directory cannot be mounted");
             }
@@ -122,26 +123,26 @@ impl Guest {
         };
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.limits);
-        // Each tick of the epoch is a yield: others of the thread get their turn, and limits are looked at.
+        // Each epoch tick is a yield, so that other tasks of the thread run and the watchdog checks its limits.
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         store
     }
 
-    /// Which requests the instance serves, where they may cause others.
+    /// The requests that the instance serves. `None` if the component may not call other components.
     pub(crate) fn causes(&self) -> Option<&Arc<Causes>> {
         self.causes.as_ref()
     }
 
-    /// Which requests the instance is serving; none where nobody asks for traces.
+    /// The spans of the requests that the instance serves. `None` if tracing is off.
     pub(crate) fn traced(&self) -> Option<&Arc<TracedTasks>> {
         self.traced.as_ref()
     }
 
-    /// Adds what this host provides beyond WASI itself. `waiting` where a key-value store is remote.
+    /// Links what this host provides beyond WASI itself. Set `waiting` if a key-value store is remote.
     ///
     /// # Errors
-    /// When an interface is linked twice, which is a defect.
+    /// An interface is linked twice, which is a defect.
     pub(crate) fn link(linker: &mut Linker<Self>, waiting: bool) -> wasmtime::Result<()> {
         settings::add_to_linker(linker, |guest| &guest.settings)?;
         keyvalue::add_to_linker(linker, waiting, |guest| &guest.keyvalue)
@@ -160,7 +161,7 @@ impl WasiHttpView for Guest {
     }
 }
 
-/// A ceiling on what an instance takes, all its memories and tables together.
+/// The limits of an instance, for all its memories and tables together.
 struct Limits {
     max_memory: usize,
     memory: usize,

@@ -1,4 +1,4 @@
-//! What guests print: each line becomes a log line, within a budget of bytes a second.
+//! What guests print. Each line becomes a log line, up to a budget in bytes per second.
 
 use std::{
     io,
@@ -17,13 +17,13 @@ use super::ComponentMetrics;
 
 /// A longer line is cut into pieces of this length.
 const LINE_BYTES: usize = 8 << 10;
-/// What all guests together may print a second, and at once after a silence.
+/// The budget of a component's instances: bytes per second, and bytes at once after a silence.
 const BYTES_PER_SECOND: usize = 256 << 10;
 const BURST: usize = 1 << 20;
-/// How often it is said that something was dropped.
+/// Time between two warnings about dropped output.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
-/// Which of a guest's streams.
+/// One of a guest's two output streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GuestStream {
     /// Logged at level info.
@@ -32,7 +32,7 @@ pub enum GuestStream {
     Stderr,
 }
 
-/// Where the guests of a component print to.
+/// Receives what the instances of one component print.
 pub struct GuestOutput {
     component: String,
     metrics: Arc<ComponentMetrics>,
@@ -47,7 +47,7 @@ struct Budget {
 }
 
 impl GuestOutput {
-    /// For the component of this name, with a budget of its own.
+    /// The output of the component `component`, with its own budget.
     #[must_use]
     pub fn new(component: &str, metrics: Arc<ComponentMetrics>) -> Arc<Self> {
         let budget = Budget { left: BURST, filled: Instant::now(), dropped: 0, reported: None };
@@ -60,7 +60,7 @@ impl GuestOutput {
     }
 
     fn log(&self, stream: GuestStream, line: &[u8]) {
-        if !self.afford(line.len().max(1), Instant::now()) {
+        if !self.fits_budget(line.len().max(1), Instant::now()) {
             return;
         }
         let line = String::from_utf8_lossy(line);
@@ -71,12 +71,12 @@ impl GuestOutput {
         }
     }
 
-    /// Whether `bytes` are within the budget; if not they are counted, and now and then reported.
-    fn afford(&self, bytes: usize, now: Instant) -> bool {
+    /// Whether `bytes` fit into the budget. If not, this counts the bytes and sometimes logs a warning.
+    fn fits_budget(&self, bytes: usize, now: Instant) -> bool {
         let mut budget = lock(&self.budget);
-        let (affordable, report) = budget.spend(bytes, now);
+        let (fits, report) = budget.spend(bytes, now);
         drop(budget);
-        if !affordable {
+        if !fits {
             self.metrics.guest_bytes_dropped.inc_by(bytes as u64);
         }
         if let Some(dropped) = report {
@@ -86,7 +86,7 @@ impl GuestOutput {
                 "a guest prints more than is logged"
             );
         }
-        affordable
+        fits
     }
 }
 
@@ -112,7 +112,7 @@ impl Budget {
     }
 }
 
-/// One stream of an instance; clones share the unfinished line, as WASI's handles to one stream do.
+/// One stream of an instance. Clones share the unfinished line, as WASI's handles to one stream do.
 #[derive(Clone)]
 struct Lines(Arc<Mutex<Pending>>);
 
@@ -169,7 +169,7 @@ impl StdoutStream for Lines {
     }
 }
 
-/// Always ready: what is too much is dropped, so that printing cannot hold up a guest, nor a guest the log.
+/// Always ready. Output beyond the budget is dropped, so that printing blocks neither the guest nor the log.
 impl AsyncWrite for Lines {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         lock(&self.0).push(bytes);

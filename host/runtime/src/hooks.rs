@@ -1,5 +1,5 @@
-//! The way of a guest's outbound requests, for the instance's store data: to other components of the application, or through
-//! the outbound client. There is no third.
+//! Sends a guest's outbound requests, either to other components of the application or through the outbound client.
+//! There is no third path (`docs/decisions/0008-no-default-send-request.md`).
 
 use std::{
     future::Future,
@@ -20,33 +20,33 @@ use super::{
 
 type SentRequest =
     Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
-/// A response of another component, once it is there.
+/// The pending response of another component.
 type Answering = Pin<Box<dyn Future<Output = Result<http::Response<WasiBody>, Failure>> + Send>>;
 
-/// A request from one component to another of its application.
+/// A request from one component to another component of the same application.
 pub struct ChainedRequest {
-    /// The component's name, from `http://NAME.spin.internal`.
+    /// The name of the called component, from `http://NAME.spin.internal`.
     pub component: String,
-    /// What is asked.
+    /// The request.
     pub request: http::Request<WasiBody>,
-    /// The caller's time limits.
+    /// The caller's timeouts.
     pub options: RequestOptions,
-    /// The request that causes it, where that is known.
+    /// The request that causes this request. `None` if the host cannot tell.
     pub cause: Option<Arc<Cause>>,
-    /// Its place in a trace; none where nobody asks for traces.
+    /// The request's parent in a trace. `None` if tracing is off.
     pub origin: Option<Arc<Origin>>,
 }
 
-/// The other components of an application, as one of them may ask them.
+/// The other components of an application, as one component can call them.
 pub trait Siblings: Send + Sync {
-    /// Sends one request. Called on the thread that serves the caller.
+    /// Sends one request. The caller runs on the thread that serves the calling component.
     fn send(&self, request: ChainedRequest) -> Answering;
 }
 
-/// What an instance's outbound requests go through.
+/// The state behind an instance's outbound requests.
 pub(crate) struct Hooks {
     pub(crate) client: Client,
-    /// Where the component may ask others of its application, and for which of its requests.
+    /// Sends requests to other components, and finds the request that causes each. `None` if the component may not.
     pub(crate) siblings: Option<(Arc<dyn Siblings>, Arc<Causes>)>,
     pub(crate) traced: Option<Arc<TracedTasks>>,
 }
@@ -90,14 +90,14 @@ impl WasiHttpHooks for Hooks {
         let client = self.client.clone();
         Box::new(async move {
             let response = client.send_traced(request, options, span).await?;
-            // A request body that fails shows in the response, which is all that there is to report.
+            // If sending the request body fails, the response shows the error. There is nothing more to report.
             let sent: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
             Ok((response, sent))
         })
     }
 }
 
-/// The component that `uri` names, if it names one and not a host elsewhere.
+/// The component that `uri` names. `None` if `uri` names another host.
 fn component(uri: &Uri) -> Option<&str> {
     let host = uri.host()?;
     let at = host.len().checked_sub(COMPONENTS.len())?;

@@ -1,11 +1,11 @@
-//! Runs components: the engine and what it compiles, instances and the queue before them, and the interfaces that a
+//! Runs components: the engine and its compiled code, the queue and the instances, and the interfaces that a
 //! component imports.
 //!
 //! ```text
-//! request ─▶ Admission (a place, or a bounded wait) ─▶ Dispatch (queue, instances) ─▶ component
-//!                                                                 │  wasi:http client ─▶ hooks ─▶ outbound | Siblings
-//!                                                                 │  wasi:keyvalue    ─▶ keyvalue
-//!                                                                 └─ wasi:config      ─▶ settings
+//! request ─▶ Admission (a permit, or a bounded wait) ─▶ Dispatch (queue, instances) ─▶ component
+//!                 │  wasi:http client ─▶ hooks ─▶ outbound | Siblings
+//!                 │  wasi:keyvalue ─▶ keyvalue
+//!                 └─ wasi:config   ─▶ settings
 //! ```
 
 mod admission;

@@ -1,4 +1,4 @@
-//! What is counted of components. It outlives reloads: a new version of a component goes on counting.
+//! Metrics of components. They outlive a reload: a new version of a component continues the same counters.
 
 use std::{
     collections::BTreeMap,
@@ -8,26 +8,26 @@ use std::{
 
 use wasi_http_host_core::{Counter, Exposition, Gauge, MetricKind, labelled_counters, lock};
 
-/// Upper bounds of the latency histogram, in microseconds: from a cached answer to the longest time limits.
+/// Upper bounds of the latency histogram, in microseconds: from a cached response to the longest timeouts.
 const BOUNDS_US: [u64; 18] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 5_000_000, 10_000_000, 30_000_000,
 ];
-/// Kinds of traps that are told apart: wasmtime has fewer, and a label set must be bounded all the same.
+/// The most kinds of traps with a label of their own. wasmtime has fewer kinds, and a set of labels must be bounded.
 const MAX_TRAP_KINDS: usize = 64;
 
 labelled_counters! {
     /// Why an instance ended.
     EndReason, EndCounters {
-        /// It had served as many requests as it may, or the host shuts down.
+        /// The instance served its maximum number of requests, or the host shuts down.
         Finished = "finished",
-        /// It had no work for a while.
+        /// The instance had no work for the idle timeout.
         Idle = "idle",
-        /// Its background tasks took too long.
+        /// The instance's background tasks took too long.
         Abandoned = "background_timeout",
-        /// A request in it took too long.
+        /// A request in the instance took too long.
         TimedOut = "request_timeout",
-        /// It trapped.
+        /// The instance trapped.
         Trapped = "trap",
     }
 }
@@ -35,15 +35,15 @@ labelled_counters! {
 labelled_counters! {
     /// Why a request was not given to the component.
     Rejection, RejectionCounters {
-        /// As many wait already as may.
+        /// The queue is full.
         QueueFull = "queue_full",
-        /// It waited too long for a place.
+        /// The request waited too long for admission.
         QueueTimeout = "queue_timeout",
-        /// No instance became free, or could be made, in time.
+        /// No instance became free, and none could be created, in time.
         NoInstance = "no_instance",
-        /// Its head was not acceptable.
+        /// The request's head is not valid.
         BadRequest = "bad_request",
-        /// Its body is larger than allowed.
+        /// The request's body is larger than allowed.
         BodyTooLarge = "body_too_large",
     }
 }
@@ -56,14 +56,14 @@ pub struct WorkerMetrics {
     aborted: Counter,
     buckets: [Counter; BOUNDS_US.len()],
     duration_us: Counter,
-    /// Requests that are being served.
+    /// Requests in flight.
     pub active: Gauge,
-    /// Requests that an instance served after its first.
+    /// Requests that were not the first of their instance.
     pub reused: Counter,
 }
 
 impl WorkerMetrics {
-    /// A request is over. Without a status, nothing could be answered.
+    /// Counts a request that is complete. `status` is `None` if no response could be sent.
     pub fn request(&self, status: Option<http::StatusCode>, duration: Duration) {
         let class =
             status.and_then(|status| self.by_class.get(usize::from(status.as_u16() / 100).wrapping_sub(1)));
@@ -76,35 +76,35 @@ impl WorkerMetrics {
     }
 }
 
-/// What is counted of a component.
+/// The metrics of one component.
 #[derive(Debug, Default)]
 pub struct ComponentMetrics {
     component: String,
-    /// By thread.
+    /// The counters of each thread, by the thread's number.
     workers: Mutex<Vec<Arc<WorkerMetrics>>>,
     traps: Mutex<BTreeMap<String, u64>>,
-    /// Requests that wait for a place.
+    /// Requests that wait for admission.
     pub queued: Gauge,
     /// Requests that never reached the component.
     pub rejected: RejectionCounters,
-    /// Instances that live.
+    /// Instances that are alive.
     pub instances_live: Gauge,
-    /// Instances that were made.
+    /// Instances that were created.
     pub instances_created: Counter,
     /// Instances that ended.
     pub instances_ended: EndCounters,
-    /// Requests that ended because another one in their instance did.
+    /// Requests that failed because another request in their instance failed.
     pub siblings: Counter,
     /// Bytes of linear memory of all instances.
     pub guest_memory: Gauge,
-    /// Requests for memory beyond an instance's ceiling.
+    /// Times that an instance asked for memory beyond its limit.
     pub memory_refused: Counter,
     /// Bytes that guests printed beyond the budget.
     pub guest_bytes_dropped: Counter,
 }
 
 impl ComponentMetrics {
-    /// For the component of this name.
+    /// Metrics for the component of this name.
     pub fn new(component: &str) -> Arc<Self> {
         Arc::new(Self { component: component.to_owned(), ..Self::default() })
     }
@@ -114,7 +114,7 @@ impl ComponentMetrics {
         &self.component
     }
 
-    /// What the thread of this number counts in.
+    /// The counters of the thread with this number.
     pub fn worker(&self, thread: usize) -> Arc<WorkerMetrics> {
         let mut workers = lock(&self.workers);
         while workers.len() <= thread {
@@ -123,7 +123,7 @@ impl ComponentMetrics {
         workers.get(thread).cloned().unwrap_or_default()
     }
 
-    /// Counts a trap. `kind` is wasmtime's name of it; beyond 64 kinds, others count as `other`.
+    /// Counts a trap. `kind` is wasmtime's name of the trap. After 64 kinds, further kinds count as `other`.
     pub fn count_trap(&self, kind: &str) {
         let mut traps = lock(&self.traps);
         let kind = if traps.len() < MAX_TRAP_KINDS || traps.contains_key(kind) { kind } else { "other" };
@@ -142,14 +142,15 @@ impl ComponentMetrics {
 /// The metrics of all components of the process.
 #[derive(Debug, Default)]
 pub struct MetricsRegistry {
-    /// By the order in which they were first served.
+    /// In the order in which the components were first served.
     components: Mutex<Vec<Weak<ComponentMetrics>>>,
-    /// Requests for paths that no route leads from.
+    /// Requests for paths that match no route.
     unrouted: Arc<ComponentMetrics>,
 }
 
 impl MetricsRegistry {
-    /// What is counted of the component of this name: the same as before, as long as anything of it still runs.
+    /// The metrics of the component of this name. They are the same object for as long as any part of the component
+    /// still runs.
     pub fn component(&self, name: &str) -> Arc<ComponentMetrics> {
         let mut components = lock(&self.components);
         components.retain(|component| component.strong_count() > 0);
@@ -162,13 +163,13 @@ impl MetricsRegistry {
         metrics
     }
 
-    /// What is counted of requests without a component.
+    /// The metrics of requests that match no component.
     #[must_use]
     pub fn unrouted(&self) -> Arc<ComponentMetrics> {
         self.unrouted.clone()
     }
 
-    /// Writes what was counted of each component, and of requests without one where there were any.
+    /// Writes the metrics of each component, and those of unrouted requests if there were any.
     pub fn expose(&self, to: &mut Exposition) {
         let mut components: Vec<_> = lock(&self.components).iter().filter_map(Weak::upgrade).collect();
         components.push(self.unrouted.clone());
@@ -179,7 +180,7 @@ impl MetricsRegistry {
     }
 }
 
-/// A component's metrics with its threads at hand.
+/// A component's metrics with the counters of its threads.
 struct Seen<'a> {
     metrics: &'a ComponentMetrics,
     workers: Vec<Arc<WorkerMetrics>>,
@@ -203,7 +204,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// One sample a component.
+/// One sample for each component.
 fn each<V: std::fmt::Display>(
     to: &mut Exposition,
     (name, kind, help): (&str, MetricKind, &str),

@@ -1,20 +1,20 @@
-//! Why a request was not served by its component, as a client, a trace and the metrics are told.
+//! Why a component did not serve a request, for the client, the trace and the metrics.
 
 use http::StatusCode;
 
 use super::{CallError, Rejection};
 
-/// A request that has no response of its component's.
+/// A request that gets no response from its component.
 #[derive(Debug)]
 pub enum Unserved {
-    /// It was not admitted.
+    /// The request was not admitted.
     Overloaded(Rejection),
-    /// The component gave no answer that can be sent.
+    /// The component returned no response that can be sent.
     Call(CallError),
 }
 
 impl Unserved {
-    /// The status that a client is answered with.
+    /// The status code of the host's response to the client.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -30,7 +30,7 @@ impl Unserved {
         }
     }
 
-    /// What a trace says of it beyond the status: its `error.type`.
+    /// The span's `error.type`. `None` if the request was not admitted, because the status code says enough.
     #[must_use]
     pub fn kind(&self) -> Option<&'static str> {
         let Self::Call(error) = self else { return None };
@@ -44,7 +44,7 @@ impl Unserved {
         })
     }
 
-    /// What is counted of it.
+    /// The counter of rejected requests to increment. `None` if the request reached the component.
     #[must_use]
     pub fn rejection(&self) -> Option<Rejection> {
         match self {

@@ -1,4 +1,4 @@
-//! `wasi:config@0.2.0-draft-2024-09-27`: how a guest reads its settings.
+//! `wasi:config@0.2.0-draft-2024-09-27`: a guest reads its settings.
 
 use std::sync::Arc;
 use wasi_http_host_manifest::settings::Snapshot;
@@ -7,19 +7,20 @@ use wasmtime::component::{ComponentType, Linker, Lower, WasmStr};
 
 const STORE: &str = "wasi:config/store@0.2.0-draft-2024-09-27";
 
-/// What an instance holds of `wasi:config`. It lives in the store data.
+/// An instance's settings. They live in the store data.
 #[derive(Debug, Clone)]
 pub(crate) struct Client(Arc<Snapshot>);
 
 impl Client {
-    /// The settings that the instance will see as long as it lives.
+    /// The settings that the instance sees for its whole life.
     #[must_use]
     pub(crate) fn new(settings: Arc<Snapshot>) -> Self {
         Self(settings)
     }
 }
 
-/// `wasi:config/store.error`. A snapshot is read before an instance is made, so no guest ever gets one.
+/// `wasi:config/store.error`. The host reads the snapshot before it creates an instance, so a guest never gets this
+/// error.
 #[derive(Debug, ComponentType, Lower)]
 #[component(variant)]
 #[expect(dead_code, reason = "the interface has them")]
@@ -33,7 +34,7 @@ enum Error {
 /// Links `wasi:config/store` at `0.2.0-draft-2024-09-27`, Spin's version. `get` finds the instance's [`Client`].
 ///
 /// # Errors
-/// When the linker has the interface already.
+/// The linker has the interface already.
 pub(crate) fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
     get: fn(&T) -> &Client,

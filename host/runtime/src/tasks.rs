@@ -1,5 +1,6 @@
-//! Which request a component's call belongs to. An instance serves many at once, and what it asks of the host names none of
-//! them; but the engine knows the task that asks, and the task is one that a request began.
+//! Finds the request that a component's call belongs to. An instance serves many requests at the same time, and a
+//! guest's call to the host does not name its request. The engine knows the calling task, and each task was started
+//! for one request (`docs/decisions/0037-the-engine-knows-the-request-of-a-chained-call.md`).
 
 use std::{
     collections::BTreeMap,
@@ -10,19 +11,19 @@ use wasmtime::{StoreContextMut, component::GuestTaskId};
 
 use wasi_http_host_core::lock;
 
-/// What is known of the requests of one instance, by their tasks.
+/// What the host knows about the requests of one instance, by task.
 pub(crate) struct Tasks<T> {
-    /// A task may outlive its response, and nobody is told of its end; but the engine uses its number again, so there are
-    /// never more of them than the instance had tasks at once.
+    /// A task may outlive its response, and the engine does not report the task's end. The engine reuses task
+    /// numbers, so the map never has more entries than the instance had tasks at the same time.
     known: Mutex<BTreeMap<GuestTaskId, Arc<T>>>,
     sender: Mutex<Sender<T>>,
 }
 
-/// Whose the next outbound request is.
+/// The request that the next outbound request belongs to.
 struct Sender<T> {
-    /// Of a service: noted just before it is sent.
+    /// For a service: noted just before the outbound request is sent.
     next: Option<Arc<T>>,
-    /// Of a proxy, which serves one request after the other.
+    /// For a proxy, which serves one request at a time.
     only: Option<Arc<T>>,
 }
 
@@ -33,7 +34,7 @@ impl<T> Default for Tasks<T> {
 }
 
 impl<T> Tasks<T> {
-    /// A task begins a request, or something that is none.
+    /// A task begins. `request` is `None` if the task serves no request that is tracked.
     pub(crate) fn enter(&self, task: GuestTaskId, request: Option<Arc<T>>) {
         let mut known = lock(&self.known);
         match request {
@@ -42,26 +43,26 @@ impl<T> Tasks<T> {
         }
     }
 
-    /// The same where no other request is served meanwhile.
+    /// Like [`Self::enter`], for an instance that serves no other request meanwhile.
     pub(crate) fn enter_only(&self, task: GuestTaskId, request: Option<Arc<T>>) {
         lock(&self.sender).only.clone_from(&request);
         self.enter(task, request);
     }
 
-    /// Whose task is calling the host.
+    /// The request of the task that calls the host.
     pub(crate) fn caller<S>(&self, mut store: StoreContextMut<'_, S>) -> Option<Arc<T>> {
-        // Components within components have tasks of their own, below the one that the request began.
+        // A component inside a component has its own tasks, below the task that the request started.
         let task = store.async_call_stack().ok()?.last()?;
         lock(&self.known).get(&task).cloned()
     }
 
-    /// Notes whose outbound request comes next.
+    /// Notes the request that the next outbound request belongs to.
     pub(crate) fn note_sender<S>(&self, store: StoreContextMut<'_, S>) {
         let caller = self.caller(store);
         lock(&self.sender).next = caller;
     }
 
-    /// Whose outbound request this is, if that is known.
+    /// The request that this outbound request belongs to. `None` if the host cannot tell.
     pub(crate) fn sender(&self) -> Option<Arc<T>> {
         let mut sender = lock(&self.sender);
         sender.next.take().or_else(|| sender.only.clone())

@@ -1,4 +1,4 @@
-//! The requests of one instance, as its spans see them.
+//! The spans of the requests of one instance.
 
 use std::{ops::Deref, sync::Arc};
 
@@ -6,7 +6,7 @@ use wasi_http_host_telemetry::trace::{Origin, Tracer};
 
 use super::tasks::Tasks;
 
-/// Whose task is whose request, and who is told of what it asks.
+/// The span of each task's request, and the tracer that receives the spans of the guest's calls.
 pub(crate) struct TracedTasks {
     pub(crate) tracer: Arc<Tracer>,
     pub(crate) component: Arc<str>,

@@ -21,11 +21,11 @@ use wasi_http_host_telemetry::trace::Origin;
 
 use crate::Served;
 
-/// Counted as the asked component's when this is dropped, by the status that a client would have been answered with.
+/// Counts the request for the called component when this is dropped. The status is what a client would have received.
 pub(super) struct ChainedExchange {
     served: Arc<Served>,
     started: Instant,
-    /// None where nobody waits for it any more.
+    /// `None` if the caller no longer waits for the response.
     status: Option<http::StatusCode>,
     permit: Option<Permit>,
 }
@@ -43,14 +43,14 @@ impl ChainedExchange {
         deadline: Instant,
         origin: Option<Arc<Origin>>,
     ) -> Result<http::Response<WasiBody>, Failure> {
-        let asked = timeout_at(deadline.into(), self.ask(request, cause, deadline, origin)).await;
-        match asked.unwrap_or(Err(Unserved::Call(CallError::TimedOut))) {
+        let result = timeout_at(deadline.into(), self.call(request, cause, deadline, origin)).await;
+        match result.unwrap_or(Err(Unserved::Call(CallError::TimedOut))) {
             Ok(reply) => Ok(self.answered(reply)),
             Err(unserved) => Err(self.refused(&unserved)),
         }
     }
 
-    async fn ask(
+    async fn call(
         &mut self,
         request: http::Request<WasiBody>,
         cause: Arc<Cause>,
@@ -69,7 +69,7 @@ impl ChainedExchange {
         let Reply { head, content } = reply;
         self.status = Some(head.status);
         let body = match content {
-            // All there: the other has done its part.
+            // The body is complete, so the called component has finished.
             Content::Whole(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
             Content::Stream(body) => {
                 let deadline = tokio::time::Instant::now() + self.served.deployment.bounds.response();
@@ -89,12 +89,12 @@ impl ChainedExchange {
         if let Unserved::Call(error) = unserved {
             warn(&deployment.name, &format!("a request from another component failed: {error}"));
         }
-        told(unserved)
+        failure(unserved)
     }
 }
 
-/// What the calling component is told, and its traces.
-fn told(unserved: &Unserved) -> Failure {
+/// Translates a failed call for the calling component and its traces.
+fn failure(unserved: &Unserved) -> Failure {
     let (error, outcome) = match unserved {
         Unserved::Call(CallError::TimedOut) => (Error::HttpResponseTimeout, Outcome::Timeout),
         Unserved::Overloaded(_) | Unserved::Call(CallError::NoInstance) => {
@@ -118,12 +118,12 @@ impl Drop for ChainedExchange {
     }
 }
 
-/// A response's body that is still being written; its end is the request's.
+/// A response body that is still being written. The request ends with its body.
 struct ChainedBody {
     held: Held<(GuestBody, ChainedExchange)>,
-    /// When it is no longer held.
+    /// The end of the response timeout, when the body is dropped.
     deadline: tokio::time::Instant,
-    /// Set while more is waited for.
+    /// Set while the body waits for more bytes.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -155,7 +155,7 @@ impl Body for ChainedBody {
     }
 }
 
-/// Says of a request to `component` what was wrong with it; of many, not of each.
+/// Logs a warning about a request to `component`. Frequent warnings are throttled.
 pub(super) fn warn(component: &str, message: &str) {
     static THROTTLE: LogThrottle = LogThrottle::new();
     if let Some(left_out) = THROTTLE.admit() {

@@ -1,4 +1,4 @@
-//! Every flag of `serve`: those of the host as a whole, and those of each of its parts, which stand beside the part.
+//! The flags of `serve`: those of the whole host, and those of each subsystem, which each subsystem's crate defines.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -12,24 +12,24 @@ use wasi_http_host_keyvalue::KeyValueConfig;
 use wasi_http_host_server::ServerConfig;
 use wasi_http_host_telemetry::LogConfig;
 
-/// What `serve` needs to know, read from flags and the environment by the command line, built in code by tests.
-/// [`Config::default`] has every default; the flags take theirs from there.
+/// The configuration of `serve`. The command line reads it from flags and the environment; tests construct it.
+/// [`Config::default`] has all defaults, and the flags take their defaults from there.
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = true)]
 pub struct Config {
-    /// Where requests are answered [default: 127.0.0.1:8080; the variable PORT replaces the default's port]
+    /// Address for requests [default: 127.0.0.1:8080; the variable PORT replaces the default's port]
     #[arg(long, value_name = "ADDR", env = "WASI_HTTP_HOST_LISTEN", help_heading = "Listeners")]
     pub listen: Option<SocketAddr>,
-    /// Where /live, /ready and /metrics are answered
+    /// Address for /live, /ready and /metrics
     #[arg(long, value_name = "ADDR", env = "WASI_HTTP_HOST_ADMIN_LISTEN", default_value_t = Config::default().admin_listen, help_heading = "Listeners")]
     pub admin_listen: SocketAddr,
-    /// The component's own readiness: /ready asks it for this path too
+    /// Path of the component's own readiness check; /ready sends a request to this path too
     #[arg(long, value_name = "PATH", env = "WASI_HTTP_HOST_READY_PATH", value_parser = absolute_path, help_heading = "Listeners")]
     pub ready_path: Option<String>,
-    /// The component's own metrics: /metrics appends what it answers at this path
+    /// Path of the component's own metrics; /metrics appends the response of this path
     #[arg(long, value_name = "PATH", env = "WASI_HTTP_HOST_COMPONENT_METRICS", value_parser = absolute_path, help_heading = "Listeners")]
     pub component_metrics: Option<String>,
-    /// Serve what the manifest and the components' files become, as soon as they change
+    /// Watch the manifest and the components' files, and reload the application when they change
     #[arg(long, env = "WASI_HTTP_HOST_WATCH", help_heading = "Compiled code")]
     pub watch: bool,
 
@@ -43,10 +43,10 @@ pub struct Config {
     #[command(flatten)]
     pub keyvalue: KeyValueConfig,
 
-    /// After SIGTERM: how long connections are still accepted, while /ready already fails
+    /// After SIGTERM: how long the host still accepts connections while /ready already fails
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_SHUTDOWN_GRACE", default_value_t = Config::default().shutdown_grace, help_heading = "Shutdown")]
     pub shutdown_grace: Period,
-    /// Then: how long running requests and background tasks may take
+    /// After the grace period: how long requests in flight and background tasks may take
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_DRAIN_TIMEOUT", default_value_t = Config::default().drain_timeout, help_heading = "Shutdown")]
     pub drain_timeout: Period,
 
@@ -74,10 +74,10 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Where requests are answered: `--listen`, else the default with the port that `port` (the variable `PORT`) names.
+    /// The address for requests: `--listen`, or the default address with the port in `port` (the variable `PORT`).
     ///
     /// # Errors
-    /// When `port` is no port number and `--listen` does not make it irrelevant.
+    /// `port` is not a port number, and `--listen` is not set.
     pub fn main_listener(&self, port: Option<&str>) -> Result<SocketAddr, InvalidSetting> {
         let default = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         match (self.listen, port) {
@@ -90,17 +90,17 @@ impl Config {
         }
     }
 
-    /// A host's configuration that serves `app`, with every other setting at its default.
+    /// A configuration that serves `app`, with every other setting at its default.
     #[must_use]
     pub fn serving(app: PathBuf) -> Self {
         let application = ApplicationConfig { app, ..ApplicationConfig::default() };
         Self { application, ..Self::default() }
     }
 
-    /// What no single value shows.
+    /// Checks the combinations of values that clap cannot check.
     ///
     /// # Errors
-    /// Names the first setting that cannot be.
+    /// Names the first setting that is not valid.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         self.application.validate()?;
         self.server.validate()?;

@@ -1,4 +1,4 @@
-//! Flags, their variables, and what they become.
+//! Tests of flags, their variables, and the configuration that they become.
 
 use clap::{Command, CommandFactory as _, FromArgMatches as _};
 

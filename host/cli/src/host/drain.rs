@@ -1,4 +1,4 @@
-//! The end: no further requests, and what is running finishes.
+//! The drain: the host accepts no further requests, and completes those in flight.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,13 +9,13 @@ use wasi_http_host_telemetry::trace::Exporting;
 
 use crate::config::Config;
 
-/// How long clients with an idle connection get to send a request that is on its way, before it is closed.
+/// How long an idle connection stays open for a request that the client has already sent.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// How long the last spans get when all of the time is over.
+/// The least time for exporting the last spans, even after the drain timeout.
 const LAST_SPANS: Duration = Duration::from_secs(1);
 
-/// Stops accepting, and waits for requests, connections and background tasks, each within its limit.
+/// Stops accepting, and waits for requests, connections and background tasks until the drain timeout.
 pub(super) async fn drain(
     config: &Config,
     listener: Listener,
@@ -24,7 +24,7 @@ pub(super) async fn drain(
     exporting: Option<Exporting>,
 ) {
     let grace = config.shutdown_grace.get();
-    // Others still send here until they have seen that this host is not ready.
+    // Load balancers still send requests until they have seen that this host is not ready.
     let _ = timeout(grace, listener.accept()).await;
     shared.close();
     listener.sweep();
@@ -32,8 +32,8 @@ pub(super) async fn drain(
     tracing::info!("no longer accepting");
 
     let deadline = tokio::time::Instant::now() + config.drain_timeout.get();
-    // Each response is its connection's last now. A request that crossed with one, or that an idle client is just
-    // sending, is answered: nobody's connection is closed on the first occasion.
+    // From now on each response closes its connection. Requests that clients have already sent are still answered
+    // before idle connections are closed.
     let lingered = timeout_at(deadline.min(tokio::time::Instant::now() + LINGER), shared.all_closed()).await;
     shared.hang_up();
     if lingered.is_err() && timeout_at(deadline, shared.all_closed()).await.is_err() {
@@ -51,10 +51,10 @@ pub(super) async fn drain(
         tracing::warn!("--drain-timeout is over: background tasks are cut off");
     }
     if let Some(exporting) = exporting {
-        // Of requests that took all of the time there are spans too.
+        // Requests that took until the timeout have spans too.
         exporting.finish(deadline.max(tokio::time::Instant::now() + LAST_SPANS)).await;
     }
     tracing::info!("stopped");
-    // The log's last lines are on their way while the runtime unwinds.
+    // Lets the log's last lines be queued before the runtime ends.
     sleep(Duration::ZERO).await;
 }

@@ -11,30 +11,30 @@ use wasi_http_host_server::WorkerError;
 /// Why a host does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting's value cannot be.
+    /// A setting's value is not valid.
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
     /// The application cannot be served.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The proxy.
+    /// A proxy variable is not valid.
     #[error(transparent)]
     Proxy(#[from] InvalidProxy),
-    /// The certificates to trust.
+    /// The trusted certificates cannot be read.
     #[error(transparent)]
     Roots(#[from] RootsError),
-    /// A listener.
+    /// A listener cannot be bound.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The operating system's error.
         cause: io::Error,
     },
-    /// A thread that serves.
+    /// A serving thread cannot start.
     #[error(transparent)]
     Worker(#[from] WorkerError),
-    /// The operating system.
+    /// The operating system refused a thread or an event queue.
     #[error("the system refused a thread or an event queue: {0}")]
     System(#[from] io::Error),
 }
@@ -52,7 +52,7 @@ impl From<EngineError> for StartError {
 }
 
 impl StartError {
-    /// Whether a setting's value is at fault, be it a flag's or one that the manifest has for this host.
+    /// Whether a setting's value is wrong: a flag's value, or a setting of this host in the manifest.
     #[must_use]
     pub fn is_setting(&self) -> bool {
         match self {

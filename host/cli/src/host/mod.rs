@@ -1,4 +1,4 @@
-//! The host as a whole: put together, run, and taken down in order.
+//! Builds the host from its subsystems, runs it, and stops the subsystems in order.
 
 mod drain;
 mod error;
@@ -42,18 +42,19 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// How long first instances may take before they are tried for again; then twice as long, up to half a minute.
+/// How long the host waits for the first instances before it tries again. Each attempt waits twice as long, up to
+/// half a minute.
 const FIRST_INSTANCE_PAUSE: Duration = Duration::from_secs(1);
-/// How long the last log lines may take.
+/// How long writing the last log lines may take.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// A host in the making: stores may be added before it is built.
+/// Builds a host. An embedder can add key-value stores first.
 pub struct Builder {
     config: Config,
     stores: Vec<(String, Arc<dyn Store>)>,
 }
 
-/// A host that is bound and loaded.
+/// A host that has bound its addresses and loaded its application.
 pub struct Host {
     config: Arc<Config>,
     control: Runtime,
@@ -71,17 +72,17 @@ pub struct Host {
 }
 
 impl Builder {
-    /// Adds a key-value store, or puts one in the place of the one of that name; the manifest grants it by name.
+    /// Adds a key-value store, or replaces the store with this name. The manifest grants stores by name.
     #[must_use]
     pub fn store(mut self, name: &str, store: Arc<dyn Store>) -> Self {
         self.stores.push((name.to_owned(), store));
         self
     }
 
-    /// Reads, compiles, links and binds all that the configuration names.
+    /// Reads, compiles, links and binds everything that the configuration names.
     ///
     /// # Errors
-    /// Says which part failed, and names the setting, file or address.
+    /// Names the subsystem that failed, with the setting, file or address.
     pub fn build(self) -> Result<Host, StartError> {
         let Self { config, stores } = self;
         config.validate()?;
@@ -90,7 +91,7 @@ impl Builder {
         log.install();
         let address = config.main_listener(std::env::var("PORT").ok().as_deref())?;
         let tls = Tls::new(&config.server.tls)?;
-        // Bound first: a taken address is told before anything is compiled.
+        // Bind first, so that an address in use is reported before anything is compiled.
         let listener = bind(address)?;
         let admin_listener = bind(config.admin_listen)?;
 
@@ -100,7 +101,7 @@ impl Builder {
         if let Some(watch) = &mut watch {
             watch.components(&manifest);
         }
-        // The pool of instances is a quarter of a start: it is made beside what does not need it.
+        // Creating the pool of instances takes a quarter of a start, so it runs at the same time as other work.
         let engine = thread::Builder::new().name("engine".to_owned()).spawn({
             let instances = &config.application.instances;
             let (max_memory, room) =
@@ -147,7 +148,8 @@ impl Builder {
         });
         let loader = Arc::new(loader);
         let generation = {
-            // Begun by the first component that has to be compiled, and over when all are there.
+            // The first component that must be compiled starts the temporary admin server. It ends when all
+            // components are ready.
             let starting = OnceLock::new();
             let begin = || {
                 starting.get_or_init(|| {
@@ -157,7 +159,7 @@ impl Builder {
             };
             loader.load(manifest, &binaries, None, &begin)?
         };
-        // A set a thread, added up when they are read.
+        // One set for each thread. Reading the metrics adds the sets up.
         let mut keyvalue_stats = Vec::new();
         let workers = (0..threads).map(|at| {
             let stats = Arc::new(keyvalue::Stats::default());
@@ -201,12 +203,12 @@ fn bind(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
 }
 
 fn outbound_settings(config: &Config) -> Result<OutboundSettings, StartError> {
-    // As curl does: the lower-case names count first.
+    // Lower-case names take precedence, as in curl.
     let variable =
         |lower: &str, upper: &str| std::env::var(lower).or_else(|_| std::env::var(upper)).unwrap_or_default();
     let proxies = Proxies::new(
         &variable("https_proxy", "HTTPS_PROXY"),
-        // `HTTP_PROXY` could come from a client's `Proxy` header where CGI is at play; here it cannot.
+        // With CGI, a client's `Proxy` header could set `HTTP_PROXY`. This host does not use CGI.
         &variable("http_proxy", "HTTP_PROXY"),
         &variable("no_proxy", "NO_PROXY"),
     )?;
@@ -219,7 +221,7 @@ fn outbound_settings(config: &Config) -> Result<OutboundSettings, StartError> {
     Ok(OutboundSettings { limits, proxies, extra_ca_file: outbound.outbound_ca_file.clone() })
 }
 
-/// Where spans go, if anywhere: by the same proxies and roots as requests of guests.
+/// The exporter of spans, if tracing is on. It uses the same proxies and trusted certificates as guests' requests.
 fn traces(
     config: &Config,
     manifest: &Manifest,
@@ -235,7 +237,7 @@ fn traces(
 }
 
 impl Host {
-    /// A host with these settings, not yet built.
+    /// A builder for a host with these settings.
     pub fn builder(config: Config) -> Builder {
         Builder { config, stores: Vec::new() }
     }
@@ -243,25 +245,25 @@ impl Host {
     /// A host with these settings.
     ///
     /// # Errors
-    /// As [`Builder::build`].
+    /// Those of [`Builder::build`].
     pub fn new(config: Config) -> Result<Self, StartError> {
         Self::builder(config).build()
     }
 
-    /// Where requests are answered: with port 0 asked for, the port that was given.
+    /// The address for requests. If the configured port is 0, this has the port that the system chose.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where probes are answered.
+    /// The address of the admin port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
     }
 
-    /// Serves until `shutdown`, then finishes what is running.
+    /// Serves until `shutdown`, then drains.
     ///
     /// # Errors
-    /// When the system refuses to watch the listeners.
+    /// The runtime cannot register the listeners.
     pub fn run(self, shutdown: Shutdown) -> io::Result<()> {
         let Self {
             config,
@@ -303,7 +305,7 @@ impl Host {
             let exporting = traces.map(Traces::export);
             let warm = tokio::spawn(warm_up(workers.clone(), admin.clone()));
             let reloading = tokio::spawn(reloader.run());
-            // Until the runtime goes: a drained host still makes handshakes.
+            // Runs until the runtime ends, because a draining host still makes TLS handshakes.
             if let Some(tls) = shared.tls.clone() {
                 tokio::spawn(tls.watch());
             }
@@ -320,14 +322,14 @@ impl Host {
             Ok(())
         });
         log.sink.flush(FLUSH);
-        // Not waited for: what still compiles for a reload that nobody wants any more.
+        // Do not wait for compilations of a reload that is no longer needed.
         control.shutdown_background();
         result
     }
 }
 
-/// Makes a first instance of each component on each thread, so that no request waits for one, and says so. What cannot
-/// be made is tried again, for it may be mended meanwhile: a host that is not ready is sent nothing that would try.
+/// Creates a first instance of each component on each thread, so that no request waits for one. Then marks the host
+/// as ready. Failed attempts are repeated, because nothing else would: a host that is not ready gets no requests.
 async fn warm_up(workers: Vec<Arc<Worker>>, admin: Arc<Admin>) {
     let Some(first) = workers.first() else { return };
     for attempt in 0u32.. {

@@ -1,4 +1,4 @@
-//! The admin port while code is compiled: the process lives, and is not ready, and says why.
+//! The admin port during compilation: the process is live and not ready, and `/ready` gives the reason.
 
 use std::{
     net::TcpListener,
@@ -10,14 +10,15 @@ use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::admin::Admin;
 
-/// Answers until it is dropped, and not a connection longer: those after it are the host's.
+/// Answers probes until it is dropped. Connections that arrive later belong to the host.
 pub(super) struct Starting {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Starting {
-    /// On a thread of its own. Without one, probes wait until the start is over, which is no reason to give it up.
+    /// Starts a thread that answers probes. If the thread cannot start, probes wait until the host has started; the
+    /// start continues.
     pub(super) fn answer(listener: TcpListener, admin: Arc<Admin>) -> Option<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
         let runtime = Builder::new_current_thread().enable_all().build().ok()?;
@@ -37,7 +38,7 @@ impl Starting {
 impl Drop for Starting {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // It waits for nothing but its clients and this.
+        // The thread ends as soon as it receives this signal.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }

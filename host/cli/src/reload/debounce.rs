@@ -1,6 +1,6 @@
-//! Values that change while somebody writes them.
+//! Debounces values that somebody may still be writing.
 
-/// What changes while somebody writes it, and counts once two looks in a row have found the same.
+/// A value that counts as settled when two checks in a row have found the same.
 pub(super) struct Debounce<T>(Option<T>);
 
 impl<T: PartialEq> Debounce<T> {
@@ -8,7 +8,7 @@ impl<T: PartialEq> Debounce<T> {
         Self(None)
     }
 
-    /// Whether the look before found this too.
+    /// Whether the previous check found the same value.
     pub(super) fn has_settled(&mut self, found: T) -> bool {
         let found = Some(found);
         let settled = self.0 == found;
@@ -16,7 +16,7 @@ impl<T: PartialEq> Debounce<T> {
         settled
     }
 
-    /// All is as it was.
+    /// Forgets the previous check, because nothing differs from what is served.
     pub(super) fn forget(&mut self) {
         self.0 = None;
     }
@@ -29,8 +29,8 @@ mod tests {
     #[test]
     fn what_is_found_half_written_does_not_count() {
         let mut debounce = Debounce::new();
-        let looks = ["", "htt", "http://a", "http://a", "http://a"];
-        assert_eq!(looks.map(|found| debounce.has_settled(found)), [false, false, false, true, true]);
+        let checks = ["", "htt", "http://a", "http://a", "http://a"];
+        assert_eq!(checks.map(|found| debounce.has_settled(found)), [false, false, false, true, true]);
         debounce.forget();
         assert!(!debounce.has_settled("http://a"), "it has changed back meanwhile");
     }

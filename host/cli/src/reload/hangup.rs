@@ -1,4 +1,4 @@
-//! SIGHUP, which asks for a reload.
+//! SIGHUP asks for a reload.
 
 use std::{
     io::IsTerminal as _,
@@ -10,44 +10,45 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGHUP asks for a reload, as with other servers; where there is a terminal, it ends the process together with that.
+/// SIGHUP asks for a reload, as in other servers. If stdin is a terminal, SIGHUP ends the process, because it means
+/// that the terminal was closed.
 pub(crate) struct Hangup {
-    /// It has come, if anybody heard; none where nobody listens.
-    heard: Option<Arc<AtomicBool>>,
+    /// Whether SIGHUP has come. `None` if the host does not listen for SIGHUP.
+    received: Option<Arc<AtomicBool>>,
 }
 
-/// Those that come while the host runs, and the one before.
+/// The SIGHUP signals while the host runs, and one that came before.
 pub(super) struct Hangups {
     before: bool,
     signal: Option<Signal>,
 }
 
 impl Hangup {
-    /// Hears it from now on: before there is a host, it would be the process's end.
+    /// Listens from now on. Without a handler, a SIGHUP during the start would end the process.
     pub(crate) fn listen() -> Self {
         if std::io::stdin().is_terminal() {
-            return Self { heard: None };
+            return Self { received: None };
         }
-        let heard = Arc::<AtomicBool>::default();
-        let registered = signal_hook::flag::register(signal_hook::consts::SIGHUP, heard.clone());
-        Self { heard: registered.map(|_| heard).inspect_err(unheard).ok() }
+        let received = Arc::<AtomicBool>::default();
+        let registered = signal_hook::flag::register(signal_hook::consts::SIGHUP, received.clone());
+        Self { received: registered.map(|_| received).inspect_err(not_received).ok() }
     }
 
-    /// To be called within a runtime.
+    /// Must be called within a runtime.
     pub(super) fn signals(&self) -> Hangups {
-        let Some(heard) = &self.heard else { return Hangups { before: false, signal: None } };
-        let signal = signal(SignalKind::hangup()).inspect_err(unheard).ok();
-        // After the other is in place, so that none falls between the two.
-        Hangups { before: heard.load(Ordering::Acquire), signal }
+        let Some(received) = &self.received else { return Hangups { before: false, signal: None } };
+        let signal = signal(SignalKind::hangup()).inspect_err(not_received).ok();
+        // Read the flag after the new handler is registered, so that no signal is lost between the two handlers.
+        Hangups { before: received.load(Ordering::Acquire), signal }
     }
 }
 
-fn unheard(error: &std::io::Error) {
+fn not_received(error: &std::io::Error) {
     tracing::warn!(%error, "SIGHUP is not heard");
 }
 
 impl Hangups {
-    /// Resolves when the next has come.
+    /// Waits for the next SIGHUP.
     pub(super) async fn next(&mut self) {
         if std::mem::take(&mut self.before) {
             return;
@@ -57,7 +58,7 @@ impl Hangups {
         {
             return;
         }
-        // Nothing is heard, or nothing more.
+        // There is no handler, or no further signal can come.
         std::future::pending::<()>().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Changes while requests run: what is served now is replaced by what the files have become.
+//! Reloads the application when its files or settings change, while requests are served.
 
 mod debounce;
 mod hangup;
@@ -27,25 +27,26 @@ use wasi_http_host_server::Worker;
 use self::{debounce::Debounce, retry::Retry};
 use crate::metrics::{HostMetrics, Reload};
 
-/// How often files are looked at; what has changed is loaded when it has stood still for as long. All looks are on other
-/// threads, one after the other: a file system that hangs holds up reloads, and neither probes nor the end.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often watched files are checked. A change is loaded when two checks in a row find the same state. All checks
+/// run on other threads, one after another, so that a hanging file system blocks only reloads
+/// (`docs/decisions/0035-files-are-polled.md`).
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Looks for changes, and brings them to the threads.
+/// Detects changes, and brings new generations to the serving threads.
 pub(crate) struct Reloader {
     loader: Arc<Loader>,
     workers: Vec<Arc<Worker>>,
     metrics: Arc<HostMetrics>,
     current: Arc<Generation>,
-    /// None where files are not watched.
+    /// `None` if files are not watched.
     watch: Option<Arc<Mutex<FileWatch>>>,
     hangup: Hangup,
-    /// Why the application could not be served at the last try, so that it is told once.
+    /// The error of the last attempt, so that the same error is logged only once.
     failed: Option<String>,
     retry: Retry,
-    /// The settings where they are not those that are served, or what is wrong with them.
+    /// The new settings, or the error of reading them, while they differ from the settings that are served.
     settings: Debounce<Result<Vec<Resolved>, String>>,
-    /// Their last failure, so that it is told once.
+    /// The last error of the settings, so that the same error is logged only once.
     unfit: Option<String>,
 }
 
@@ -61,11 +62,11 @@ enum ReloadError {
 }
 
 impl ReloadError {
-    /// Whether another try may do better although nothing changes.
+    /// Whether a retry may succeed although nothing changes.
     fn may_pass(&self) -> bool {
         match self {
             Self::Load(error) => error.may_pass(),
-            // A full pool, until requests of before are over.
+            // The pool is full until requests of the previous generation are complete.
             Self::Instance { cause, .. } => matches!(cause, CallError::NoInstance),
             Self::Panic(_) => false,
         }
@@ -75,13 +76,13 @@ impl ReloadError {
 /// What may have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
-    /// A file that is watched.
+    /// A watched file.
     File,
     /// A setting.
     Setting,
-    /// Whatever it is: somebody asks.
+    /// SIGHUP asks for a reload, whatever has changed.
     Signal,
-    /// What was in the way of the last change.
+    /// The reason why the last attempt failed may be gone.
     Obstacle,
 }
 
@@ -109,17 +110,17 @@ impl Reloader {
         }
     }
 
-    /// Looks for ever. To be called within a runtime.
+    /// Runs for ever. Must be called within a runtime.
     pub(crate) async fn run(mut self) {
         let config = self.loader.config();
         let poll = config.settings_poll.get();
-        let mut look = self.watch.is_some().then(|| ticks(LOOK_EVERY));
+        let mut files = self.watch.is_some().then(|| ticks(POLL_INTERVAL));
         let polls = config.settings_dir.is_some() && !poll.is_zero();
         let mut settings = polls.then(|| ticks(poll));
         let mut hangups = self.hangup.signals();
         loop {
             let change = tokio::select! {
-                () = tick(&mut look) => Change::File,
+                () = tick(&mut files) => Change::File,
                 () = tick(&mut settings) => Change::Setting,
                 () = hangups.next() => Change::Signal,
                 () = self.retry.due() => Change::Obstacle,
@@ -132,7 +133,7 @@ impl Reloader {
                     if self.resettle().await
                         && let Some(settings) = &mut settings
                     {
-                        settings.reset_after(LOOK_EVERY.min(poll));
+                        settings.reset_after(POLL_INTERVAL.min(poll));
                     }
                 }
                 Change::File | Change::Signal => {
@@ -145,7 +146,7 @@ impl Reloader {
         }
     }
 
-    /// Whether a file that is watched has changed, and no longer changes.
+    /// Whether a watched file has changed, and no longer changes.
     async fn has_settled(&self) -> bool {
         let Some(watch) = self.watch.clone() else { return false };
         spawn_blocking(move || lock(&watch).has_settled()).await.unwrap_or_default()
@@ -155,7 +156,8 @@ impl Reloader {
         let (loader, current, watch) = (self.loader.clone(), self.current.clone(), self.watch.clone());
         let load = move || {
             if let Some(watch) = watch {
-                // Their state before they are read: what changes meanwhile is another change.
+                // Record the files' state before they are read, so that a change during the reading counts as another
+                // change.
                 let files = loader.files(&current);
                 let mut watch = lock(&watch);
                 watch.extend(files);
@@ -173,18 +175,19 @@ impl Reloader {
         } else {
             self.retry.never();
         }
-        let told = done.as_ref().err().map(ToString::to_string);
-        if told.is_none() || told != self.failed {
-            self.failed = told;
+        let message = done.as_ref().err().map(ToString::to_string);
+        if message.is_none() || message != self.failed {
+            self.failed = message;
             self.report(done, "the application");
         }
     }
 
-    /// Takes settings up that have settled. Says whether they are to be looked at again soon, as they have not.
+    /// Applies new settings when they have settled. Returns whether to check again soon, because they have not
+    /// settled.
     async fn resettle(&mut self) -> bool {
         let (loader, current) = (self.loader.clone(), self.current.clone());
-        let look = spawn_blocking(move || loader.settings(&current)).await;
-        let found = match look.map_err(ReloadError::from).and_then(|found| Ok(found?)) {
+        let read = spawn_blocking(move || loader.settings(&current)).await;
+        let found = match read.map_err(ReloadError::from).and_then(|found| Ok(found?)) {
             Ok(None) => {
                 self.settings.forget();
                 self.unfit = None;
@@ -200,9 +203,9 @@ impl Reloader {
             Ok(generation) => self.swap(generation).await,
             Err(error) => Err(error),
         };
-        let told = done.as_ref().err().map(ToString::to_string);
-        if told.is_none() || told != self.unfit {
-            self.unfit = told;
+        let message = done.as_ref().err().map(ToString::to_string);
+        if message.is_none() || message != self.unfit {
+            self.unfit = message;
             self.report(done, "the settings");
         }
         false
@@ -221,8 +224,8 @@ impl Reloader {
         }
     }
 
-    /// Serves `generation`, once each of its components has shown on each thread that it can be instantiated. Returns
-    /// the names of those that changed.
+    /// Serves `generation` after an instance of each new component has started on each thread. Returns the IDs of the
+    /// components that changed.
     async fn swap(&mut self, generation: Arc<Generation>) -> Result<Vec<String>, ReloadError> {
         let mut next = Vec::with_capacity(self.workers.len());
         for worker in &self.workers {

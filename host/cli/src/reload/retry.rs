@@ -1,14 +1,14 @@
-//! When a change that could not be served is tried again.
+//! Decides when to retry a change that could not be served.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The first pause, and the longest.
+/// The first and the longest pause between two attempts.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// When a change that could not be served, for a reason that may pass, is tried again.
+/// The retry of a change that could not be served for a temporary reason. The pause doubles with each attempt.
 #[derive(Default)]
 pub(super) struct Retry {
     pause: Duration,
@@ -16,18 +16,18 @@ pub(super) struct Retry {
 }
 
 impl Retry {
-    /// It failed: once more after a while, each time a longer one.
+    /// Schedules the next attempt after a failure.
     pub(super) fn later(&mut self) {
         self.pause = (self.pause * 2).clamp(FIRST, LONGEST);
         self.at = Some(Instant::now() + self.pause);
     }
 
-    /// There is nothing to try again.
+    /// Cancels the retry and resets the pause.
     pub(super) fn never(&mut self) {
         *self = Self::default();
     }
 
-    /// Resolves when the time has come, if it comes at all.
+    /// Waits until the next attempt is due. Never returns if no attempt is scheduled.
     pub(super) async fn due(&self) {
         match self.at {
             Some(at) => tokio::time::sleep_until(at).await,

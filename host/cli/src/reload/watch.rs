@@ -1,4 +1,4 @@
-//! Files that are looked at for changes.
+//! Watches files for changes by polling.
 
 use std::{
     fs,
@@ -8,37 +8,39 @@ use std::{
 
 use wasi_http_host_manifest::Manifest;
 
-/// What tells one state of a file from another without reading it; none where there is no such file.
+/// Identifies a state of a file without reading the file. `None` if the file does not exist.
 type Mark = Option<[u64; 7]>;
 
-/// Files that are looked at for changes. Their metadata is asked for, as notifications do not reach through all that a
-/// file may lie in: bind mounts, network file systems, links that are swapped.
+/// Files that are checked for changes by their metadata. Notifications do not cover everything that a path may lead
+/// through, such as bind mounts, network file systems, and links that are replaced
+/// (`docs/decisions/0035-files-are-polled.md`).
 pub(crate) struct FileWatch {
     files: Vec<PathBuf>,
-    /// What has been dealt with.
+    /// The states that have been loaded.
     known: Vec<Mark>,
-    /// What was there at the last look.
+    /// The states of the last check.
     seen: Vec<Mark>,
 }
 
 impl FileWatch {
-    /// The manifest that `app` names, before it is read.
+    /// Watches the manifest that `app` names. Must be called before the manifest is read.
     pub(crate) fn manifest(app: &Path) -> Self {
         Self::new(vec![Manifest::file(app)])
     }
 
-    /// The components that it names, too, before they are read.
+    /// Also watches the components of `manifest`. Must be called before the components are read.
     pub(crate) fn components(&mut self, manifest: &Manifest) {
         self.extend(manifest.components.iter().map(|component| component.source.clone()).collect());
     }
 
-    /// Takes the files' present state for known.
+    /// Takes the files' present states as loaded.
     fn new(files: Vec<PathBuf>) -> Self {
         let known = marks(&files);
         Self { files, seen: known.clone(), known }
     }
 
-    /// Whether something has changed, and no longer changes: what is being written is left alone until the look after.
+    /// Whether a file has changed since it was loaded, and has not changed since the last check. A file that is being
+    /// written waits for the next check.
     pub(super) fn has_settled(&mut self) -> bool {
         let now = marks(&self.files);
         let still = now == self.seen;
@@ -46,12 +48,12 @@ impl FileWatch {
         still && self.seen != self.known
     }
 
-    /// What was seen last is dealt with.
+    /// Takes the states of the last check as loaded.
     pub(super) fn settle(&mut self) {
         self.known.clone_from(&self.seen);
     }
 
-    /// Looks at these files too, whose present state is known.
+    /// Also watches `files`, and takes the present states of new files as loaded.
     pub(super) fn extend(&mut self, files: Vec<PathBuf>) {
         for file in files {
             if !self.files.contains(&file) {

@@ -1,3 +1,5 @@
+//! Reads variables from a settings directory, such as a mounted ConfigMap or Secret.
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -6,38 +8,38 @@ use std::path::{Path, PathBuf};
 /// Largest settings file, in bytes.
 pub const MAX_FILE_BYTES: u64 = 64 << 10;
 
-/// Most entries that a settings directory is read for.
+/// Most entries of a settings directory, including hidden entries and entries that are not used.
 pub const MAX_FILES: usize = 4096;
 
-/// A settings directory or a file in it cannot be used.
+/// A settings directory, or a file in it, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// Reading it failed.
+    /// The operating system failed to read a directory or file.
     #[error("{}: {source}", path.display())]
     Io {
         /// The directory or file.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Over [`MAX_FILE_BYTES`].
+    /// The file is larger than [`MAX_FILE_BYTES`].
     #[error("{}: over the limit of {MAX_FILE_BYTES} bytes", .0.display())]
     TooLarge(PathBuf),
-    /// Over [`MAX_FILES`].
+    /// The directory has more than [`MAX_FILES`] entries.
     #[error("{}: over the limit of {MAX_FILES} entries", .0.display())]
     TooMany(PathBuf),
-    /// Not text.
+    /// The file is not UTF-8.
     #[error("{}: not UTF-8", .0.display())]
     NotText(PathBuf),
-    /// Two files for one name.
+    /// Two files set the same variable, for example `token` and `TOKEN`.
     #[error("{} and {} set the same variable", .0.display(), .1.display())]
     Twice(PathBuf, PathBuf),
 }
 
-/// The contents of those files in `directory` whose name, in lower case, is `wanted`. One trailing line break goes.
+/// Reads each file in `directory` whose name in lower case is `wanted`, and removes one trailing line break.
 ///
-/// Kubernetes mounts a ConfigMap or Secret as symbolic links into a hidden directory that it swaps at once
-/// (`token → ..data/token`, `..data → ..2026_…`): links are followed, hidden names are not looked at.
+/// Kubernetes mounts a ConfigMap or Secret as symbolic links into a hidden directory (`token → ..data/token`, `..data
+/// → ..2026_…`), and replaces the directory atomically. Therefore this function follows links and skips hidden names.
 pub(super) fn read(
     directory: &Path,
     wanted: impl Fn(&str) -> bool,
@@ -58,7 +60,7 @@ pub(super) fn read(
             continue;
         }
         let path = entry.path();
-        // Asked for before it is opened: opening a pipe that nobody writes to would wait for ever.
+        // Check the type before opening: opening a pipe without a writer would block for ever.
         if !fs::metadata(&path).map_err(failed(&path))?.is_file() {
             continue;
         }

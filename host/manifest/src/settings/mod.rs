@@ -1,15 +1,16 @@
-//! `wasi:config@0.2.0-draft-2024-09-27`: a component's settings, where their values come from, and how a guest
-//! reads them.
+//! A component's settings, which the guest reads through `wasi:config@0.2.0-draft-2024-09-27`, and the sources of
+//! their values.
 //!
-//! The manifest declares variables; only declared names are read from anywhere else, so that the host's own
-//! environment does not leak into guests. Later sources win:
+//! The manifest declares variables. The host reads only declared names from the other sources, so that the host's own
+//! environment does not leak into guests. A later source overrides an earlier one:
 //!
 //! 1. the manifest's `default`
 //! 2. the environment variable `NAME`, then `SPIN_VARIABLE_NAME`
 //! 3. the file `name` or `NAME` in the settings directory (a mounted ConfigMap or Secret)
 //! 4. `--var name=value`
 //!
-//! A component sees the keys of its `[component.ID.variables]`, each a [`Template`] over those variables.
+//! A component sees the keys of its `[component.ID.variables]`. The value of each key is a [`Template`] over the
+//! variables.
 
 mod files;
 mod name;

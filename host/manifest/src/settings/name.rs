@@ -1,3 +1,5 @@
+//! Names of variables.
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
@@ -5,11 +7,12 @@ use std::str::FromStr;
 /// Longest name, in bytes.
 const MAX_BYTES: usize = 64;
 
-/// A variable's name: lower-case words of letters and digits, joined by single underscores, a letter first. Spin's rule.
+/// A variable's name by Spin's rule: lower-case words of letters and digits, joined by single underscores. The first
+/// character is a letter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Box<str>);
 
-/// Not a variable's name.
+/// The text is not a variable's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no variable name: want lower_snake_case, at most {MAX_BYTES} bytes")]
 pub struct InvalidName(pub String);
@@ -21,7 +24,7 @@ impl Name {
         &self.0
     }
 
-    /// The environment variables that set it, the one that wins first.
+    /// The two environment variables that set this variable. The first of them takes precedence.
     #[must_use]
     pub fn environment(&self) -> [String; 2] {
         let upper = self.0.to_ascii_uppercase();

@@ -1,3 +1,5 @@
+//! The sources of variables' values and their order of precedence.
+
 use super::files::{self, FileError};
 use super::{InvalidName, Name, Value};
 use std::collections::BTreeMap;
@@ -9,9 +11,9 @@ use std::str::FromStr;
 /// A variable that the manifest declares.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Variable {
-    /// Its value where no other source has one. `None`: it is required.
+    /// The value that is used when no other source has one. `None` for a required variable.
     pub default: Option<String>,
-    /// Whether its value must not appear in a log.
+    /// Whether the value must not appear in a log.
     pub secret: bool,
 }
 
@@ -20,7 +22,7 @@ pub struct Variable {
 pub struct Variables(BTreeMap<Name, Value>);
 
 impl Variables {
-    /// The value of a declared variable.
+    /// The value of a declared variable. `None` if no source sets the variable.
     #[must_use]
     pub fn get(&self, name: &Name) -> Option<&Value> {
         self.0.get(name)
@@ -33,20 +35,21 @@ impl FromIterator<(Name, Value)> for Variables {
     }
 }
 
-/// `--var NAME=VALUE` or `--var NAME`: declares a setting, and gives it a value or leaves that to the other sources.
+/// `--var NAME=VALUE` or `--var NAME`. Both declare a setting. The short form leaves the value to the other sources.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Assignment {
-    /// Lower case, whatever the case it was given in.
+    /// The name in lower case; the flag accepts any case.
     pub name: Name,
-    /// `None`: declared only.
+    /// `None` if the assignment only declares the name.
     pub value: Option<String>,
 }
 
-/// What one `--var`, or its environment variable, says: one [`Assignment`], or names with commas between them.
+/// The value of one `--var` or of its environment variable: one [`Assignment`], or several names with commas between
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Assignments(pub Vec<Assignment>);
 
-/// Not an [`Assignment`].
+/// The text is not an [`Assignment`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("want NAME=VALUE, NAME, or NAME,NAME…: {0}")]
 pub struct InvalidAssignment(#[from] InvalidName);
@@ -67,7 +70,7 @@ impl FromStr for Assignments {
     type Err = InvalidAssignment;
 
     fn from_str(text: &str) -> Result<Self, InvalidAssignment> {
-        // A value is taken as it stands, commas and all.
+        // A value may contain commas, so only a list of names is split.
         let names = if text.contains('=') { vec![text] } else { text.split(',').map(str::trim).collect() };
         names.into_iter().map(str::parse).collect::<Result<_, _>>().map(Self)
     }
@@ -81,7 +84,7 @@ impl fmt::Debug for Assignment {
 
 type Environment = Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
 
-/// Where values come from beside the manifest.
+/// All sources of values except the manifest.
 pub struct Sources {
     environment: Environment,
     directory: Option<PathBuf>,
@@ -91,32 +94,32 @@ pub struct Sources {
 /// A variable has no usable value.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// Required, and set nowhere.
+    /// A required variable is not set in any source.
     #[error(
         "variable {name} is required: set {}, a file {name} in the settings directory, or --var {name}=VALUE",
         name.environment()[1]
     )]
     Missing {
-        /// Which.
+        /// The variable.
         name: Name,
     },
-    /// Not text.
+    /// The environment variable is not UTF-8.
     #[error("environment variable {0} is not UTF-8")]
     Environment(String),
-    /// The settings directory or a file in it.
+    /// The settings directory or a file in it cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
 impl Sources {
-    /// The process's environment, a settings directory if there is one, and assignments from the command line,
-    /// the last of which counts where two are for the same name.
+    /// The process's environment, a settings directory (if any), and the assignments of the command line. If two
+    /// assignments have the same name, the last one is used.
     #[must_use]
     pub fn new(directory: Option<PathBuf>, assignments: Vec<Assignment>) -> Self {
         Self { environment: Box::new(|name| std::env::var_os(name)), directory, assignments }
     }
 
-    /// The same with another environment.
+    /// Replaces the process's environment by a function, for tests.
     #[must_use]
     pub fn with_environment(
         self,
@@ -125,16 +128,17 @@ impl Sources {
         Self { environment: Box::new(environment), ..self }
     }
 
-    /// The names that assignments declare.
+    /// The names that assignments declare, with or without a value.
     pub fn assigned(&self) -> impl Iterator<Item = &Name> {
         self.assignments.iter().map(|assignment| &assignment.name)
     }
 
-    /// Reads all declared variables, and those that assignments declare (taken for secret: nobody said otherwise).
-    /// A name that only an assignment without a value declares, and that no source sets, stays unset.
+    /// Reads all variables that the manifest or an assignment declares. A variable that only an assignment declares
+    /// counts as secret, because nothing says otherwise. Such a variable stays unset if the assignment has no value
+    /// and no source sets the variable.
     ///
     /// # Errors
-    /// When a required variable is missing or a value cannot be read; never with the value in the message.
+    /// A required variable is missing, or a value cannot be read. The message never contains a value.
     pub fn read(&self, declared: &BTreeMap<Name, Variable>) -> Result<Variables, SourceError> {
         let undeclared = self.assigned().filter(|name| !declared.contains_key(*name));
         let names = declared.keys().chain(undeclared);

@@ -1,7 +1,9 @@
+//! Templates: text with `{{ variable }}` in it.
+
 use super::{InvalidName, Name, Value, Variables};
 use std::str::FromStr;
 
-/// Text with `{{ variable }}` in it, as Spin's manifests have it.
+/// Text that may contain `{{ variable }}`, with the syntax of Spin's manifests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
@@ -11,30 +13,31 @@ enum Part {
     Variable(Name),
 }
 
-/// Not a template.
+/// The text is not a template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTemplate {
-    /// `{{` without `}}`.
+    /// A `{{` has no `}}`.
     #[error("a `{{{{` is not closed by `}}}}`")]
     Unclosed,
-    /// What stands between the braces is no variable's name.
+    /// The text between the braces is not a variable's name.
     #[error(transparent)]
     Name(#[from] InvalidName),
 }
 
-/// A template names a variable that has no value: neither `[variables]` nor `--var` declares it, or nothing sets it.
+/// A template uses a variable that has no value. Either neither `[variables]` nor `--var` declares the variable, or
+/// no source sets it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("variable {0} is used, but not declared in [variables] or by --var, or not set")]
 pub struct UnknownVariable(pub Name);
 
 impl Template {
-    /// The template that is just `{{ name }}`.
+    /// The template `{{ name }}`.
     #[must_use]
     pub fn variable(name: Name) -> Self {
         Self(vec![Part::Variable(name)])
     }
 
-    /// The variables that it needs.
+    /// The variables that the template uses.
     pub fn variables(&self) -> impl Iterator<Item = &Name> {
         self.0.iter().filter_map(|part| match part {
             Part::Variable(name) => Some(name),
@@ -42,10 +45,10 @@ impl Template {
         })
     }
 
-    /// Its text with the variables' values in place; secret if one of them is.
+    /// Renders the template with the variables' values. The result is secret if one of the values is secret.
     ///
     /// # Errors
-    /// When a variable has no value.
+    /// A variable has no value.
     pub fn render(&self, variables: &Variables) -> Result<Value, UnknownVariable> {
         let mut text = String::new();
         let mut secret = false;

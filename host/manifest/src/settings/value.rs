@@ -1,7 +1,9 @@
+//! Values of settings, which may be secret.
+
 use std::fmt;
 use std::sync::Arc;
 
-/// A setting's value. A secret one shows itself to nobody but who asks with [`Value::expose`].
+/// A setting's value. `Debug` hides a secret value; only [`Value::expose`] returns it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Value {
     text: Arc<str>,
@@ -9,18 +11,18 @@ pub struct Value {
 }
 
 impl Value {
-    /// A value; `secret` if it must not appear in a log.
+    /// A value. Set `secret` if the text must not appear in a log.
     pub fn new(text: impl Into<Arc<str>>, secret: bool) -> Self {
         Self { text: text.into(), secret }
     }
 
-    /// The text, secret or not. Never log it, except behind [`Value::is_secret`].
+    /// The text, secret or not. Before you log it, check [`Value::is_secret`].
     #[must_use]
     pub fn expose(&self) -> &Arc<str> {
         &self.text
     }
 
-    /// Whether it must not appear in a log.
+    /// Whether the text must not appear in a log.
     #[must_use]
     pub fn is_secret(&self) -> bool {
         self.secret

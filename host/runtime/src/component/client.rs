@@ -1,4 +1,6 @@
-//! `wasi:http`'s clients: wasmtime's, and before each a note whose request is sent, which the hook that sends it cannot see.
+//! `wasi:http`'s clients. Both are wasmtime's. Before each call, the host notes which request causes the call,
+//! because the hook that sends the outbound request cannot see the calling task
+//! (`docs/decisions/0037-the-engine-knows-the-request-of-a-chained-call.md`).
 
 use wasmtime::{
     AsContextMut as _, StoreContextMut,
@@ -22,10 +24,11 @@ use wasmtime_wasi_http::{
 
 use crate::guest::Guest;
 
-/// As wasmtime has it; components that ask for another 0.2 are given it too.
+/// The version that wasmtime links. wasmtime also gives this version to components that import an earlier 0.2
+/// release.
 const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
-/// As [`WasiHttp`].
+/// Like [`WasiHttp`], and notes the sender before each request.
 struct Noted;
 
 impl HasData for Noted {
@@ -38,7 +41,8 @@ impl HostWithStore<Guest> for Noted {
         request: Resource<Request>,
     ) -> Result<Resource<Response>, TrappableError<ErrorCode>> {
         store.with(|mut store| note_sender(store.as_context_mut()));
-        // Hands the request over before anything else gets a turn.
+        // wasmtime sends the request in this same poll, so no other task can replace the note before the hook reads
+        // it.
         WasiHttp::send(&store.with_getter::<WasiHttp>(Guest::http), request).await
     }
 }
@@ -59,7 +63,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     add_outgoing_handler(linker)
 }
 
-/// The client of 0.2, which services of 0.3 may use too. Its generated trait has no sight of the store.
+/// Links the client of 0.2, which services of 0.3 may use too. wasmtime's generated trait for this interface has no
+/// access to the store, so the function is linked by hand.
 fn add_outgoing_handler(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     type Arguments = (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>);
     type Answer = Result<Resource<HostFutureIncomingResponse>, p2_types::ErrorCode>;

@@ -1,32 +1,32 @@
-//! What is wrong with a component.
+//! Why this host cannot run a component.
 
-/// What is wrong with a component.
+/// Why this host cannot run a component.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
-    /// The bytes are a module of WebAssembly's core.
+    /// The bytes are a core WebAssembly module.
     #[error(
         "it is a core module, not a component: build it for the target wasm32-wasip2, or wrap it with `wasm-tools component new`"
     )]
     CoreModule,
-    /// The bytes are nothing that WebAssembly knows.
+    /// The bytes are not WebAssembly.
     #[error("it is not WebAssembly: {0}")]
     NotWasm(&'static str),
-    /// It serves no HTTP.
+    /// The component does not serve HTTP.
     #[error(
         "it exports neither wasi:http/handler@0.3 (a service) nor wasi:http/incoming-handler@0.2 (a proxy), but {}",
         list(exports)
     )]
     NoHandler {
-        /// What it exports instead.
+        /// The component's exports.
         exports: Vec<String>,
     },
-    /// It needs what this host does not have.
+    /// The component imports what this host does not provide.
     #[error("it imports what this host does not provide: {}", list(missing))]
     Unsatisfied {
-        /// The imports, with their versions and what is wrong with each.
+        /// The imports with their versions, each with the reason.
         missing: Vec<String>,
     },
-    /// It is not valid, or does not link for another reason.
+    /// The component is not valid, or linking failed for another reason.
     #[error("it is invalid: {0:#}")]
     Invalid(wasmtime::Error),
 }

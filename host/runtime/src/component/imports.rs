@@ -13,36 +13,36 @@ use super::{
 };
 use crate::guest::Guest;
 
-/// What `inspect` shows of a component.
+/// The output of `inspect` for one component.
 #[derive(Debug, Serialize)]
 pub struct Inspection {
-    /// `service` (`wasi:http@0.3`), `proxy` (`wasi:http@0.2`), or nothing for a component that serves no HTTP.
+    /// `service` (`wasi:http@0.3`) or `proxy` (`wasi:http@0.2`). `None` for a component that does not serve HTTP.
     pub kind: Option<&'static str>,
-    /// Everything that it imports.
+    /// All imports.
     pub imports: Vec<Import>,
-    /// Everything that it exports, by name.
+    /// The names of all exports.
     pub exports: Vec<String>,
 }
 
 /// One import of a component.
 #[derive(Debug, Serialize)]
 pub struct Import {
-    /// As in `wasi:http/types@0.3.0`.
+    /// The full name, such as `wasi:http/types@0.3.0`.
     pub name: String,
-    /// The functions that it uses of it, for an interface.
+    /// For an interface, the functions that the component uses.
     pub functions: Vec<String>,
-    /// Whether this host provides it.
+    /// Whether this host provides the import.
     pub satisfied: bool,
-    /// Why not.
+    /// The reason, for an import that this host does not provide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 impl Inspection {
-    /// Looks at a compiled component.
+    /// Inspects a compiled component.
     ///
     /// # Errors
-    /// When the host's own interfaces do not link, which is a defect of the host.
+    /// The host's own interfaces do not link, which is a defect of the host.
     pub fn new(engine: &Engine, component: &Component) -> Result<Self, ComponentError> {
         let linker = linker(engine, false).map_err(ComponentError::Invalid)?;
         let mut unsatisfied = unsatisfied(engine, component, &linker);
@@ -70,13 +70,13 @@ impl Inspection {
         Ok(Self { kind, imports, exports: ty.exports(engine).map(|(name, _)| name.to_owned()).collect() })
     }
 
-    /// Whether this host can serve it.
+    /// Whether this host can serve the component.
     pub fn runs(&self) -> bool {
         self.kind.is_some() && self.imports.iter().all(|import| import.satisfied)
     }
 }
 
-/// The imports that `linker` does not satisfy, each with the reason, as one line a person can act on.
+/// One line for each import that `linker` does not satisfy, with the reason.
 pub(super) fn missing(engine: &Engine, component: &Component, linker: &Linker<Guest>) -> Vec<String> {
     unsatisfied(engine, component, linker)
         .into_iter()
@@ -86,14 +86,15 @@ pub(super) fn missing(engine: &Engine, component: &Component, linker: &Linker<Gu
 
 /// Name and reason of each unsatisfied import.
 ///
-/// The linker reports the first one only. So each that it reports is replaced by functions that trap, until
-/// nothing is left to report; types stay those of the real linker, as one interface uses another's resources.
+/// The linker reports only the first one. This function replaces each reported import by functions that trap, until
+/// the linker reports nothing more. Types stay those of the real linker, because one interface uses another's
+/// resources.
 fn unsatisfied(engine: &Engine, component: &Component, linker: &Linker<Guest>) -> Vec<(String, String)> {
     let ty = component.component_type();
     let mut linker = linker.clone();
     linker.allow_shadowing(true);
     let mut found: Vec<(String, String)> = Vec::new();
-    // Each round names one more import, so there are no more rounds than imports.
+    // Each round finds one more import, so the number of imports bounds the rounds.
     for _ in 0..ty.imports(engine).count() {
         let Err(error) = linker.instantiate_pre(component) else { break };
         let text = format!("{error:#}");
@@ -109,8 +110,8 @@ fn unsatisfied(engine: &Engine, component: &Component, linker: &Linker<Guest>) -
     found
 }
 
-/// The innermost cause says it best: "a matching implementation was not found", or which function differs. An interface
-/// that is not there at all is reported as one that lacks the first of its functions.
+/// The innermost cause is the most precise: "a matching implementation was not found", or the function that differs.
+/// For a missing interface, wasmtime reports that the interface lacks the first of its functions.
 fn reason(error: &wasmtime::Error) -> String {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     let innermost = causes.last().cloned().unwrap_or_default();
@@ -164,5 +165,5 @@ fn stub(
     }
 }
 
-/// The type of resources that nobody provides.
+/// Stands for the type of resources that nobody provides.
 struct Stub;

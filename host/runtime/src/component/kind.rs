@@ -1,19 +1,19 @@
-//! Which generation of `wasi:http` a component serves.
+//! Which version of `wasi:http` a component serves.
 
 use wasmtime::{Engine, component::Component};
 
 use super::error::ComponentError;
 
-/// Which generation of `wasi:http` a component serves.
+/// Which version of `wasi:http` a component serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Exports `wasi:http/handler@0.3.x`: serves many requests at once.
+    /// The component exports `wasi:http/handler@0.3.x`. An instance can serve many requests at the same time.
     Service,
-    /// Exports `wasi:http/incoming-handler@0.2.x`: serves one after the other.
+    /// The component exports `wasi:http/incoming-handler@0.2.x`. An instance serves one request at a time.
     Proxy,
 }
 
-/// Tells what a component serves by its exports.
+/// Reads the kind from the component's exports.
 pub(super) fn kind(engine: &Engine, component: &Component) -> Result<Kind, ComponentError> {
     let ty = component.component_type();
     let exports: Vec<String> = ty.exports(engine).map(|(name, _)| name.to_owned()).collect();

@@ -1,4 +1,4 @@
-//! A component, linked once, so that each instance is only an allocation.
+//! A component that is linked once, so that creating an instance only allocates.
 
 use wasmtime::{Engine, Store, component::Component};
 use wasmtime_wasi_http::{
@@ -14,13 +14,13 @@ use super::{
 };
 use crate::guest::Guest;
 
-/// Refuses what is not a component before a compiler sees it.
+/// Rejects bytes that are not a component, before the compiler sees them.
 ///
 /// # Errors
-/// Says what the bytes are instead.
+/// Names what the bytes are instead.
 pub fn check_binary(bytes: &[u8]) -> Result<(), ComponentError> {
-    // The eight bytes after https://webassembly.github.io/spec/core/binary/modules.html and the component
-    // model's Binary.md: magic, version, and the layer, which is 0 for a module and 1 for a component.
+    // The first eight bytes: magic, version, and the layer, which is 0 for a module and 1 for a component. See
+    // <https://webassembly.github.io/spec/core/binary/modules.html> and the component model's Binary.md.
     match bytes {
         [0, b'a', b's', b'm', _, _, 0, 0, ..] => Err(ComponentError::CoreModule),
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
@@ -35,7 +35,7 @@ pub fn check_binary(bytes: &[u8]) -> Result<(), ComponentError> {
     }
 }
 
-/// Links and type-checks once, so that each instance is only an allocation.
+/// A component, linked and type-checked once, so that creating an instance only allocates.
 pub struct Linked {
     pre: ProxyPre<Guest>,
     kind: Kind,
@@ -43,10 +43,11 @@ pub struct Linked {
 }
 
 impl Linked {
-    /// Links `component` against everything that the host provides, `remote` where one of its key-value stores is.
+    /// Links `component` to all interfaces of the host. Set `remote` if one of the component's key-value stores is
+    /// remote.
     ///
     /// # Errors
-    /// When it exports no handler, or imports what the host lacks: all of it is named.
+    /// The component exports no handler, or imports what the host does not provide. The error names all such imports.
     pub fn new(engine: &Engine, component: &Component, remote: bool) -> Result<Self, ComponentError> {
         let kind = kind(engine, component)?;
         let waits = remote && opens_stores(engine, component);
@@ -68,18 +69,18 @@ impl Linked {
         Ok(Self { pre: pre.map_err(ComponentError::Invalid)?, kind, waits })
     }
 
-    /// Makes an instance in `store`.
+    /// Creates an instance in `store`.
     pub(crate) async fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Proxy> {
         self.pre.instantiate_async(store).await
     }
 
-    /// Which generation of `wasi:http` it serves.
+    /// Which version of `wasi:http` the component serves.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Whether its instances may stand still for a remote store: where one is granted, and it asks for any.
+    /// Whether an instance may block on a remote store: the component is granted one and imports a store interface.
     pub fn waits(&self) -> bool {
         self.waits
     }
@@ -97,7 +98,7 @@ mod tests {
     fn importing(name: &str) -> Vec<u8> {
         let length = u8::try_from(name.len()).unwrap();
         let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
-        // A type: an instance without exports. Then an import of that type.
+        // A type section with an instance type without exports, then an import of that type.
         bytes.extend([7, 3, 1, 0x42, 0]);
         bytes.extend([10, length + 5, 1, 0, length]);
         bytes.extend(name.as_bytes());

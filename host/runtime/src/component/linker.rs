@@ -1,4 +1,4 @@
-//! Everything that a component may import.
+//! The linker with everything that a component may import.
 
 use wasmtime::{Engine, component::Linker};
 use wasmtime_wasi_http::{WasiHttp, WasiHttpView as _, p2, p3};
@@ -6,7 +6,7 @@ use wasmtime_wasi_http::{WasiHttp, WasiHttpView as _, p2, p3};
 use super::client;
 use crate::guest::Guest;
 
-/// Everything that a component may import.
+/// Everything that a component may import. Set `waiting` if one of the key-value stores is remote.
 pub(super) fn linker(engine: &Engine, waiting: bool) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;

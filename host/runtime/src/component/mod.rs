@@ -1,4 +1,4 @@
-//! A component, loaded: told by its exports, linked, and ready to be instantiated.
+//! Loads a component: finds its kind, links it, and makes it ready for instantiation.
 
 mod client;
 mod error;

@@ -1,8 +1,9 @@
-//! Compiled code on disk, so that only a component's first start pays for its compilation.
+//! A cache of compiled code on disk, so that only a component's first start compiles.
 //!
-//! A file is named by the hash of the component and the hash of all that wasmtime's code depends on (version,
-//! target, settings), ends in a checksum of its own content, and is written under another name first. What does
-//! not match in any of these is compiled again. Files are trusted only where nobody but us and root can write.
+//! The file's name contains the hash of the component and the hash of everything that wasmtime's code depends on:
+//! version, target and settings. The file ends with a checksum of its content. The host writes a file under a
+//! temporary name and then renames it. If a name, a hash or a checksum does not match, the host compiles again. The
+//! host trusts only files that nobody except its own user and root can write.
 
 use std::{
     fs::{self, File},
@@ -24,58 +25,59 @@ use wasmtime::{Engine, component::Component};
 use super::checksum;
 use wasi_http_host_core::lock;
 
-/// Ends every file, after the checksum: another layout needs another mark.
+/// The last bytes of every file, after the checksum. A new layout needs a new mark.
 const MARK: &[u8; 16] = b"wasi-http-host/3";
-/// Ends the name of a file that is not whole yet.
+/// The suffix of a temporary file that is still being written.
 const UNFINISHED: &str = ".tmp";
-/// Nobody writes for as long: what is still unfinished then is left over from a crash.
+/// No write takes this long. A temporary file that is older is left over from a crash.
 const LEFT_OVER: Duration = Duration::from_secs(3600);
-/// Most entries of the directory that are looked at for what is left over.
+/// The most directory entries that are searched for left-over files.
 const MAX_ENTRIES: usize = 4096;
-/// How often it is said that a compilation goes on.
-const TELL_EVERY: Duration = Duration::from_secs(2);
+/// Time between two log lines of a compilation that is still running.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
-/// The files that this process has not finished.
+/// The temporary files that this process is writing.
 static WRITING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Removes what this process has not finished writing. Nothing is begun until the result is dropped, which is meant to
-/// be the process's end.
+/// Removes the temporary files that this process is writing. No new file can be started until the result is dropped;
+/// callers hold the result until the process ends.
 pub fn abandon() -> MutexGuard<'static, Vec<PathBuf>> {
     let writing = lock(&WRITING);
     for unfinished in &*writing {
-        // Best effort: what stays is removed when it is old.
+        // Best effort: a later start removes the file when it is old.
         let _ = fs::remove_file(unfinished);
     }
     writing
 }
 
-/// A directory of compiled components; or none, where every start compiles.
+/// A directory of compiled components. Without a directory, every start compiles.
 pub struct Cache {
     dir: Option<PathBuf>,
 }
 
-/// A component's code, and where it is from.
+/// A component's code and its origin.
 pub struct Compiled {
-    /// The code, ready to be linked.
+    /// The code, ready for linking.
     pub component: Component,
-    /// Not compiled just now.
+    /// Whether the code came from the cache rather than from a compilation.
     pub from_cache: bool,
-    /// The file that holds it, if any does.
+    /// The file with the code. `None` if the code is in no file.
     pub file: Option<PathBuf>,
 }
 
 impl Cache {
-    /// Keeps nothing.
+    /// A cache that keeps nothing.
     pub fn none() -> Self {
         Self { dir: None }
     }
 
-    /// Keeps files in `dir`, which is made on the first write.
+    /// A cache in `dir`. The first write creates the directory.
     pub fn at(dir: PathBuf) -> Self {
         Self { dir: Some(dir) }
     }
 
-    /// The user's cache directory, after the XDG specification.
+    /// The user's cache directory, by the XDG specification
+    /// (<https://specifications.freedesktop.org/basedir-spec/latest/>).
     pub fn default_dir(xdg_cache_home: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
         let base = xdg_cache_home
             .filter(|dir| dir.is_absolute())
@@ -83,10 +85,11 @@ impl Cache {
         Some(base.join("wasi-http-host"))
     }
 
-    /// The component whose binary has this SHA-256, from the cache, or as `make` makes it, and then kept.
+    /// Loads the component whose binary has the SHA-256 `digest`. If the cache does not have the component, this
+    /// calls `make` and keeps the result.
     ///
     /// # Errors
-    /// As `make`. A cache that cannot be used is only a warning.
+    /// Only those of `make`. A cache that cannot be used causes a warning.
     pub fn load<E>(
         &self,
         engine: &Engine,
@@ -118,7 +121,7 @@ impl Cache {
 }
 
 fn file_name(engine: &Engine, digest: &[u8; 32]) -> String {
-    /// wasmtime offers what its code depends on as a `Hash` only: collect the bytes.
+    /// Collects the hashed bytes, because wasmtime exposes what its code depends on only as a `Hash`.
     struct Bytes(Sha256);
     impl Hasher for Bytes {
         fn finish(&self) -> u64 {
@@ -141,10 +144,10 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The component in the file; `None` when there is no file.
+/// The component in the file. `None` if the file does not exist.
 fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
     match fs::symlink_metadata(path) {
-        // That the directory is none is told when the file cannot be written.
+        // If the cache directory is another kind of file, the later write reports the error.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
@@ -159,32 +162,31 @@ fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
     if !is_whole(&file).map_err(|error| error.to_string())? {
         return Err("it is damaged".to_owned());
     }
-    // The file that was verified, whatever the name leads to by now; where there is no /proc, the name.
+    // Map the file that was verified, even if its name now leads to another file. Without /proc, use the name.
     let verified = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let mapped = if verified.exists() { &verified } else { path };
     #[expect(unsafe_code, reason = "compiled code can only be loaded on trust")]
-    // SAFETY: the file must hold what `Component::serialize` made, for as long as it is mapped. It lies in a directory
-    // and a file that only this user or root could have written, under the name of this very component and of this
-    // engine's settings, and carries a checksum of itself, which rules out truncated and decayed files. This program
-    // never writes into such a file: it renames a whole one over it. wasmtime checks its own version and settings
-    // besides, and does not mind what follows the code. It is mapped rather than read so that all processes of a node
-    // that run the component share its memory.
+    // SAFETY: the file must hold what `Component::serialize` made, for as long as the file is mapped. Only this user
+    // or root can have written the file and its directory, the name matches this component and this engine's
+    // settings, and the checksum rules out truncation and decay. The host never writes into such a file: it renames a
+    // complete file over it. wasmtime checks its version and settings too, and ignores the bytes after the code.
+    // Mapping shares the code among processes (`docs/decisions/0017-compiled-code-is-mapped.md`).
     let component = unsafe { Component::deserialize_file(engine, mapped) };
     component.map(Some).map_err(|error| format!("{error:#}"))
 }
 
-/// Whether the file's checksum and mark are right.
+/// Whether the file's checksum and mark are correct.
 fn is_whole(mut file: &File) -> io::Result<bool> {
     const TRAILER: usize = checksum::BYTES + MARK.len();
     let Some(length) = file.metadata()?.len().checked_sub(TRAILER as u64) else { return Ok(false) };
     let checksum = checksum::of(file, length)?;
     let mut trailer = [0; TRAILER];
     file.read_exact(&mut trailer)?;
-    let (told, mark) = trailer.split_at(checksum::BYTES);
-    Ok(checksum == told && mark == MARK)
+    let (stored, mark) = trailer.split_at(checksum::BYTES);
+    Ok(checksum == stored && mark == MARK)
 }
 
-/// Owned by this user or root, and writable by nobody else.
+/// Checks that this user or root owns the file, and that nobody else can write it.
 fn ours_alone(metadata: &fs::Metadata) -> Result<(), String> {
     let user = rustix::process::geteuid().as_raw();
     if metadata.uid() != 0 && metadata.uid() != user {
@@ -196,22 +198,23 @@ fn ours_alone(metadata: &fs::Metadata) -> Result<(), String> {
     Ok(())
 }
 
-/// Compiles `wasm`. Says that it begins, now and then that it goes on, and how long it took: nobody is to take it for a hang.
+/// Compiles `wasm`. Logs the start, the end with the duration, and a line every two seconds in between, so that a
+/// long compilation does not look like a hang.
 ///
 /// # Errors
-/// When it is no valid component.
+/// The binary is not a valid component.
 pub fn compile(engine: &Engine, name: &str, wasm: &[u8]) -> wasmtime::Result<Component> {
     let started = Instant::now();
     tracing::info!(component = name, bytes = wasm.len(), "compiling");
     let (done, waiting) = std::sync::mpsc::channel::<()>();
     thread::scope(|scope| {
-        let telling = move || {
-            while waiting.recv_timeout(TELL_EVERY) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+        let progress = move || {
+            while waiting.recv_timeout(PROGRESS_EVERY) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 tracing::info!(component = name, seconds = started.elapsed().as_secs(), "still compiling");
             }
         };
-        // Without a thread nobody tells, which is no reason not to compile.
-        let _ = thread::Builder::new().name("telling".to_owned()).spawn_scoped(scope, telling);
+        // If the thread cannot start, the compilation runs without progress lines.
+        let _ = thread::Builder::new().name("telling".to_owned()).spawn_scoped(scope, progress);
         let component = Component::from_binary(engine, wasm);
         drop(done);
         if component.is_ok() {
@@ -221,13 +224,13 @@ pub fn compile(engine: &Engine, name: &str, wasm: &[u8]) -> wasmtime::Result<Com
     })
 }
 
-/// Writes beside `path` and renames, so that a reader sees the whole file or none.
+/// Writes a temporary file beside `path` and renames it, so that a reader sees the complete file or none.
 fn write(path: &Path, component: &Component) -> io::Result<()> {
     let code = component.serialize().map_err(io::Error::other)?;
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     remove_left_over(dir);
-    // Not by the process's number, which each has in common with those of other pods.
+    // Not the process's number: processes in different pods may have the same number.
     let temporary = path.with_extension(format!("{:032x}{UNFINISHED}", fastrand::u128(..)));
     let written = (|| {
         let mut file = begin(&temporary)?;
@@ -240,22 +243,22 @@ fn write(path: &Path, component: &Component) -> io::Result<()> {
     let mut writing = lock(&WRITING);
     writing.retain(|unfinished| *unfinished != temporary);
     if written.is_err() {
-        // Best effort: the error that counts is the one that is returned.
+        // Best effort: the function returns the error that matters.
         let _ = fs::remove_file(&temporary);
     }
     written
 }
 
-/// A new file, which is either seen by [`abandon`] or not made.
+/// Creates a file. The lock makes sure that [`abandon`] either sees the file or prevents its creation.
 fn begin(path: &Path) -> io::Result<File> {
     let mut writing = lock(&WRITING);
-    // Whatever the umask: one that others could write would not be trusted.
+    // The mode does not depend on the umask: the host would not trust a file that others can write.
     let file = File::options().write(true).create_new(true).mode(0o644).open(path)?;
     writing.push(path.to_owned());
     Ok(file)
 }
 
-/// Removes what crashed processes have not finished. Of other files in the directory, nothing.
+/// Removes temporary files that crashed processes left, and no other files of the directory.
 fn remove_left_over(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     let now = SystemTime::now();
@@ -263,13 +266,13 @@ fn remove_left_over(dir: &Path) {
         let is_ours = entry.file_name().to_str().is_some_and(is_unfinished);
         let age = || now.duration_since(entry.metadata().ok()?.modified().ok()?).ok();
         if is_ours && age().is_some_and(|age| age > LEFT_OVER) {
-            // Best effort: the next to write tries again.
+            // Best effort: the next write tries again.
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
-/// Whether a file of this name is one of [`file_name`]'s that was not finished.
+/// Whether `name` is the temporary name of one of [`file_name`]'s files.
 fn is_unfinished(name: &str) -> bool {
     let Some(name) = name.strip_suffix(UNFINISHED) else { return false };
     let is_hex = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());

@@ -1,6 +1,6 @@
-//! Whether bytes are those that were written: against truncation and decay, not against anybody.
+//! A checksum against truncation and decay. It does not protect against an attacker.
 //!
-//! A cryptographic digest of compiled code took a sixth of a start. XXH3 reads memory about as fast as it comes
+//! A cryptographic digest of compiled code took one sixth of a start. XXH3 is about as fast as memory
 //! (<https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md>).
 
 use std::io::{self, Read};
@@ -9,13 +9,13 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// Bytes of a checksum.
 pub(super) const BYTES: usize = 16;
-/// Bytes that are read at once.
+/// Bytes that one read asks for.
 const PIECE: usize = 64 << 10;
 
 /// The checksum of the next `length` bytes.
 ///
 /// # Errors
-/// As the reader, also when there are fewer.
+/// Reading fails, or `bytes` ends before `length` bytes.
 pub(super) fn of(mut bytes: impl Read, length: u64) -> io::Result<[u8; BYTES]> {
     let mut hasher = Xxh3::new();
     let mut buffer = vec![0; PIECE];

@@ -1,4 +1,4 @@
-//! The WebAssembly engine: how code is compiled, where instances live, and what stops them.
+//! The WebAssembly engine: how code is compiled, where instances live, and what interrupts a guest.
 
 mod cache;
 mod checksum;
@@ -9,58 +9,62 @@ use std::{io, thread, time::Duration};
 
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-/// How often running guest code looks up: the longest that a spinning guest keeps others of its thread waiting.
+/// Time between two epoch ticks: the longest time that a spinning guest blocks the other tasks of its thread.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Core instances and tables that one component instance may take on average: a component that
-/// `wasm32-wasip2` makes has three core instances and two tables; composed ones have a multiple of that.
+/// Core instances and tables that one component instance may take on average. A component that `wasm32-wasip2` makes
+/// has three core instances and two tables. Composed components have several times as many.
 const CORE_INSTANCES_EACH: u32 = 8;
 const TABLES_EACH: u32 = 8;
 const MEMORIES_EACH: u32 = 2;
-/// Stacks: one for the call that runs, and on average another for one that stands still meanwhile, as few guests let any. Each
-/// costs a start the two microseconds of its guard page.
+/// Stacks for each instance: one for the call that runs, and on average one for a call that is suspended meanwhile.
+/// Few guests suspend a call. Each stack adds two microseconds to a start, for its guard page.
 const STACKS_EACH: u32 = 2;
-/// With the memories of as many, of 4 GiB and a guard each, three quarters of the 128 TiB that a process has.
+/// The memories of this many instances, each 4 GiB plus a guard region, take three quarters of the 128 TiB address
+/// space of a process.
 const MAX_INSTANCES: u32 = 12_000;
-/// Each is two mappings from the start, of which Linux allows a process 65,530; memories and code need some too.
+/// Each stack is two mappings from the start. Linux allows a process 65,530 mappings, and memories and code need some
+/// of them.
 const MAX_STACKS: u32 = 24_000;
 
-/// Bytes of a pool slot that are cleared rather than given back to the kernel when an instance ends, which is
-/// faster for the small instances that most are, and costs as much resident memory a free slot.
+/// Bytes of a pool slot that wasmtime clears when an instance ends, rather than returning the pages to the kernel.
+/// Clearing is faster for small instances, which are the most frequent. Each free slot keeps this much resident
+/// memory.
 const KEEP_RESIDENT: usize = 1 << 20;
 const KEEP_RESIDENT_TABLE: usize = 64 << 10;
-/// Free slots that keep these bytes.
+/// Free slots that keep the resident bytes.
 const WARM_SLOTS: u32 = 64;
 
-/// The engine could not be set up.
+/// The engine cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The operating system refused the address space.
+    /// The operating system refused to reserve the address space.
     #[error(
         "no room in the address space for {instances} instances ({cause}): lower --max-instances or --max-memory, or raise the limit (ulimit -v)"
     )]
     AddressSpace {
-        /// Of all components together.
+        /// The instances of all components together.
         instances: u32,
-        /// What it said.
+        /// The operating system's message.
         cause: String,
     },
-    /// Without its thread nothing would stop a spinning guest.
+    /// The thread that interrupts spinning guests cannot start.
     #[error("no thread to interrupt guests with: {0}")]
     Ticker(io::Error),
 }
 
-/// For how many instances there is to be room, those left out that come in the place of others.
+/// The number of instances that the pool reserves space for. Instances that replace others during a reload are extra.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Without which there is no start.
+    /// The start fails if there is no space for this many instances.
     pub least: u32,
-    /// Where the system allows it, and for as many again.
+    /// The number that is reserved twice if the system allows it: during a reload, new instances start before the old
+    /// ones stop.
     pub wanted: u32,
 }
 
 impl Room {
-    /// The most for which there is, whatever is asked for.
+    /// The largest number of instances, whatever the flags ask for.
     pub const MAX: u32 = 8_000;
 
     fn ample(self) -> Pool {
@@ -72,7 +76,7 @@ impl Room {
     }
 }
 
-/// The engine's places.
+/// The size of the engine's pool.
 #[derive(Clone, Copy)]
 struct Pool {
     instances: u32,
@@ -85,10 +89,10 @@ impl Pool {
     }
 }
 
-/// Sets up the engine for instances of `max_memory` bytes at most, and the thread that interrupts guests.
+/// Sets up the engine for instances with at most `max_memory` bytes, and starts the thread that interrupts guests.
 ///
 /// # Errors
-/// When the pool of instances does not fit the address space.
+/// The pool does not fit into the address space, or the thread cannot start.
 pub fn new(max_memory: usize, room: Room) -> Result<Engine, EngineError> {
     let engine = Engine::new(&settings(max_memory, room.ample())).or_else(|_| {
         let instances = room.least;
@@ -110,7 +114,7 @@ fn settings(max_memory: usize, Pool { instances, stacks }: Pool) -> wasmtime::Co
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT_TABLE)
         .max_unused_warm_slots(WARM_SLOTS.min(instances))
-        // Where the kernel can tell (6.7 and later), only pages that a guest has written are put back.
+        // If the kernel can report written pages (6.7 and later), only those are reset.
         .pagemap_scan(Enabled::Auto);
 
     let mut settings = wasmtime::Config::new();
@@ -122,8 +126,8 @@ fn settings(max_memory: usize, Pool { instances, stacks }: Pool) -> wasmtime::Co
     settings
 }
 
-/// Moves the engine's epoch on as long as the engine lives: a thread of its own, since a runtime's timers stand
-/// still exactly when a guest spins.
+/// Advances the engine's epoch for as long as the engine lives. This is a thread of its own, because a runtime's
+/// timers stop exactly when a guest spins.
 fn tick(engine: &Engine) -> io::Result<()> {
     let engine = engine.weak();
     thread::Builder::new()

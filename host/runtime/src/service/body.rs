@@ -1,4 +1,4 @@
-//! The body of a response that an instance is still writing.
+//! A response body that an instance is still writing.
 
 use std::{
     pin::Pin,
@@ -15,26 +15,26 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use wasi_http_host_core::lock;
 
-/// What an instance and the bodies that it writes know of each other.
+/// State that an instance shares with the response bodies that it writes.
 #[derive(Default)]
 pub(crate) struct BodyTracker {
     failed: AtomicBool,
-    /// The guest will not run again: what it has not written by now never comes.
+    /// The guest will not run again, so a body that is incomplete now stays incomplete.
     silent: AtomicBool,
     open: AtomicUsize,
     instance: Mutex<Option<Waker>>,
-    /// Who waits for what a proxy writes.
+    /// Wakes the reader of a proxy's body.
     reader: Mutex<Option<Waker>>,
 }
 
 impl BodyTracker {
-    /// The instance is about to go, and its bodies end in the middle.
+    /// The instance is about to be dropped, and its open bodies are incomplete.
     pub(super) fn fail(&self) {
         self.failed.store(true, Ordering::Release);
     }
 
-    /// A proxy has returned from its last call. A body that it has not finished is incomplete, and whoever reads it
-    /// would wait for nothing.
+    /// A proxy has returned from its last call. A body that is incomplete now never completes, so its reader must not
+    /// wait for more.
     pub(super) fn fall_silent(&self) {
         if !self.silent.swap(true, Ordering::AcqRel)
             && let Some(waker) = lock(&self.reader).take()
@@ -43,37 +43,37 @@ impl BodyTracker {
         }
     }
 
-    /// Whether there is nothing left to wait for; if there is, `waker` is woken when that changes.
+    /// Whether the guest will not run again. If the guest may still run, `waker` is woken when that changes.
     fn is_silent(&self, waker: &Waker) -> bool {
         if !self.silent.load(Ordering::Acquire) {
             *lock(&self.reader) = Some(waker.clone());
         }
-        // Looked at again: it may have fallen silent before the waker was in place.
+        // Check again: the guest may have fallen silent before the waker was stored.
         self.silent.load(Ordering::Acquire)
     }
 
-    /// Whether somebody still reads a body.
+    /// Whether anybody still reads a body.
     pub(super) fn has_readers(&self) -> bool {
         self.open.load(Ordering::Acquire) != 0
     }
 
-    /// Whether somebody still reads a body; if so, `waker` is woken when the last one is closed.
+    /// Whether anybody still reads a body. If so, `waker` is woken when the last body is closed.
     pub(super) fn is_open(&self, waker: &Waker) -> bool {
         if !self.has_readers() {
             return false;
         }
         *lock(&self.instance) = Some(waker.clone());
-        // Looked at again: it may have been closed before the waker was in place.
+        // Check again: the last body may have been closed before the waker was stored.
         self.has_readers()
     }
 }
 
-/// A body on its way from an instance. As long as it exists, the instance is kept.
+/// A response body from an instance. The instance stays alive for as long as the body exists.
 pub struct GuestBody {
     first: Option<Bytes>,
     rest: WasiBody,
     bodies: Arc<BodyTracker>,
-    /// Written by a proxy, within its call.
+    /// A proxy writes the body within its call.
     within_call: bool,
 }
 
@@ -113,12 +113,12 @@ impl Body for GuestBody {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
-        // Before the look at the body: what was written before the guest fell silent is seen then.
+        // Check before polling the body, so that the poll sees everything that the guest wrote before it fell silent.
         let silent = self.within_call && self.bodies.is_silent(cx.waker());
         match Pin::new(&mut self.rest).poll_frame(cx) {
             Poll::Pending if silent => Poll::Ready(Some(Err(Error::HttpResponseIncomplete))),
-            // When an instance is dropped its streams just end. Without a length to compare with, a body that is
-            // cut off would look complete.
+            // When an instance is dropped, its streams end without an error. A body without a content length would
+            // look complete.
             Poll::Ready(None) if self.bodies.failed.load(Ordering::Acquire) => {
                 Poll::Ready(Some(Err(Error::HttpResponseIncomplete)))
             }

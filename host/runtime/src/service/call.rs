@@ -1,4 +1,4 @@
-//! A call: one request on its way to an instance, and what comes back.
+//! A call: one request for an instance, and its reply.
 
 use std::{sync::Arc, time::Instant};
 
@@ -11,30 +11,30 @@ use wasi_http_host_telemetry::trace::Origin;
 use super::body::GuestBody;
 use crate::cause::Cause;
 
-/// One request that waits for an instance to take it.
+/// One request that waits in the queue for an instance.
 pub struct Call {
-    /// What is asked.
+    /// The request.
     pub request: http::Request<WasiBody>,
-    /// Where the answer goes. Dropped without one when the instance broke down.
+    /// Receives the reply. Dropped without a reply when the instance failed.
     pub reply: oneshot::Sender<Result<Reply, CallError>>,
-    /// When it was put into the queue.
+    /// When the call entered the queue.
     pub queued: Instant,
-    /// When the head of its response must be there.
+    /// The time by which the head of the response must be complete.
     pub deadline: Instant,
-    /// Set where the component may ask others of its application.
+    /// `None` if the component may not call other components of its application.
     pub cause: Option<Arc<Cause>>,
-    /// Its place in a trace; none where nobody asks for traces.
+    /// The request's parent in a trace. `None` if tracing is off.
     pub origin: Option<Arc<Origin>>,
 }
 
 impl Call {
-    /// Nobody waits for the answer any more.
+    /// Whether nobody waits for the reply any more.
     pub fn is_abandoned(&self) -> bool {
         self.reply.is_canceled()
     }
 }
 
-/// What an instance answered.
+/// An instance's response.
 pub struct Reply {
     /// Status and headers.
     pub head: http::response::Parts,
@@ -42,38 +42,38 @@ pub struct Reply {
     pub content: Content,
 }
 
-/// A response's body.
+/// A response body.
 pub enum Content {
-    /// All of it was there with the head.
+    /// The complete body, which was there with the head.
     Whole(Bytes),
-    /// It is still being made.
+    /// A body that the instance is still writing.
     Stream(GuestBody),
 }
 
-/// Why there is no answer.
+/// Why a call has no response.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
-    /// The instance trapped, by this call or another.
+    /// The instance trapped, in this call or in another.
     #[error("the component's instance trapped")]
     Trapped,
-    /// There was no answer by the deadline.
+    /// The deadline passed before the response's head was complete.
     #[error("the component did not answer in time")]
     TimedOut,
-    /// No instance could be made, or none became free, by the deadline.
+    /// No instance could be created, or none became free, before the deadline.
     #[error("no instance became free in time")]
     NoInstance,
-    /// The component's start failed.
+    /// Instantiating the component failed.
     #[error("the component cannot be instantiated: {0}")]
     Instantiation(String),
-    /// The component returned an error in place of a response.
+    /// The component returned an error instead of a response.
     #[error("the component answered with the error {code}")]
     ErrorCode {
-        /// As `wasi:http` names it.
+        /// The name of the error in `wasi:http`.
         code: String,
-        /// It blames the component itself, not what it asked.
+        /// Whether the error blames the component itself rather than something that the component called.
         internal: bool,
     },
-    /// The component's response is none that can be sent.
+    /// The component's response is not valid HTTP.
     #[error("the component's response is invalid: {0}")]
     InvalidResponse(String),
 }

@@ -1,5 +1,5 @@
-//! What an instance's two halves share: its event loop, which stands still while a guest computes or blocks, and
-//! the watchdog around it, which does not, and sees to the limits of time.
+//! State that an instance's event loop shares with its watchdog. The event loop stops while a guest computes or
+//! blocks. The watchdog runs outside the event loop and enforces the timeouts.
 
 use std::{
     sync::{
@@ -15,16 +15,16 @@ use super::{
 };
 use wasi_http_host_core::lock;
 
-/// The calls in an instance, and what it is doing.
+/// The calls in an instance, and the instance's phase.
 pub(super) struct CallTable {
     state: Mutex<State>,
-    /// The event loop has turned since the watchdog last looked.
+    /// Whether the event loop has run since the watchdog's last check.
     turned: AtomicBool,
-    /// No further calls are to be taken.
+    /// Whether the instance must not take further calls.
     retiring: AtomicBool,
-    /// So many heads wait for the first bytes of their bodies.
+    /// The number of response heads that wait for the first bytes of their bodies.
     pub(super) heads_waiting: AtomicUsize,
-    /// They are to go without.
+    /// Whether the waiting heads must be sent without their bodies.
     pub(super) flush_heads: AtomicBool,
 }
 
@@ -37,33 +37,33 @@ struct State {
 /// What an instance is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It has calls, or bodies are being read from it.
+    /// The instance has calls, or a client still reads a response body.
     Serving,
-    /// Only tasks that it spawned run on.
+    /// Only background tasks are running.
     Background,
-    /// Nothing.
+    /// No task is running.
     Idle,
 }
 
-/// Who waits for a call's answer.
+/// Who sends a call's reply.
 pub(super) enum Reply {
-    /// The event loop sends it.
+    /// The event loop sends the reply.
     Own(ReplySender),
-    /// The guest may send it through its out-parameter at any time.
+    /// The guest may send the reply through its out-parameter at any time.
     Shared(SharedSender),
-    /// It has been sent.
+    /// The reply has been sent.
     Sent,
 }
 
 struct Slot {
     deadline: Instant,
     reply: Reply,
-    /// It was answered for, with a timeout: nothing that the guest still does for it counts.
+    /// The watchdog answered the call with a timeout. Whatever the guest still does for the call has no effect.
     late: bool,
 }
 
 impl Slot {
-    /// Takes the sender, if the call has not been answered.
+    /// Takes the sender if the call has no reply yet.
     fn take(&mut self) -> Option<ReplySender> {
         match std::mem::replace(&mut self.reply, Reply::Sent) {
             Reply::Own(reply) => Some(reply),
@@ -81,15 +81,15 @@ impl Slot {
     }
 }
 
-/// What the watchdog finds.
+/// What the watchdog found in one check.
 pub(super) struct Survey {
-    /// Calls that have just been answered with a timeout.
+    /// Calls that this check answered with a timeout.
     pub(super) timed_out: usize,
-    /// Calls that still wait for an answer.
+    /// Calls that have no reply yet.
     pub(super) unanswered: usize,
-    /// Calls that the guest is at although they need it no more.
+    /// Calls past their deadline in which the guest is still running.
     pub(super) overrun: usize,
-    /// When the next of them is due.
+    /// The earliest deadline of the other calls.
     pub(super) next: Option<Instant>,
     pub(super) phase: Phase,
     pub(super) since: Instant,
@@ -106,15 +106,15 @@ impl CallTable {
         }
     }
 
-    /// A call begins; what is returned names it.
+    /// Adds a call. Returns the call's slot.
     pub(super) fn enter(&self, deadline: Instant, reply: Reply) -> usize {
         let mut state = lock(&self.state);
         state.phase = Phase::Serving;
         let slot = Some(Slot { deadline, reply, late: false });
         match state.slots.iter().position(Option::is_none) {
             Some(free) => {
-                if let Some(place) = state.slots.get_mut(free) {
-                    *place = slot;
+                if let Some(entry) = state.slots.get_mut(free) {
+                    *entry = slot;
                 }
                 free
             }
@@ -125,12 +125,12 @@ impl CallTable {
         }
     }
 
-    /// A call is over: who waits for its answer, if anybody still does.
+    /// Removes a call. Returns the sender if the call has no reply yet.
     pub(super) fn leave(&self, slot: usize) -> Option<ReplySender> {
         lock(&self.state).slots.get_mut(slot).and_then(Option::take).and_then(|mut slot| slot.take())
     }
 
-    /// What the instance is doing from `now` on.
+    /// Sets the instance's phase from `now` on.
     pub(super) fn set_phase(&self, phase: Phase, now: Instant) {
         let mut state = lock(&self.state);
         if state.phase != phase {
@@ -139,12 +139,12 @@ impl CallTable {
         }
     }
 
-    /// To be called on each turn of the event loop.
+    /// Must be called whenever the event loop runs.
     pub(super) fn turn(&self) {
         self.turned.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has turned since this was asked last.
+    /// Whether the event loop has run since the last time that this function was called.
     pub(super) fn has_turned(&self) -> bool {
         self.turned.swap(false, Ordering::Relaxed)
     }
@@ -157,8 +157,8 @@ impl CallTable {
         self.retiring.load(Ordering::Relaxed)
     }
 
-    /// Answers overdue calls, and looks at the others. `response` is what a call may take longer once it has
-    /// answered, for a body that is written within it.
+    /// Answers overdue calls with a timeout, and counts the others. `response` is the additional time of a call that
+    /// has its reply, for a body that the guest writes within the call.
     pub(super) fn survey(&self, now: Instant, response: Duration) -> Survey {
         let mut late = Vec::new();
         let mut state = lock(&self.state);
@@ -192,7 +192,7 @@ impl CallTable {
         survey
     }
 
-    /// Answers all that are left.
+    /// Answers all calls that have no reply with `error`. Returns the number of these calls.
     pub(super) fn fail_all(&self, error: &CallError) -> usize {
         let mut state = lock(&self.state);
         let left: Vec<_> = state.slots.iter_mut().flatten().filter_map(Slot::take).collect();
@@ -205,7 +205,7 @@ impl CallTable {
     }
 }
 
-/// A place for an answer that a guest may send at any time.
+/// A sender that a guest may use at any time.
 pub(super) fn shared(reply: ReplySender) -> SharedSender {
     Arc::new(Mutex::new(Some(reply)))
 }

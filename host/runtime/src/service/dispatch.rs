@@ -1,4 +1,4 @@
-//! The queue between a thread's connections and its instances, and the decision when to make another instance.
+//! The queue between a thread's connections and its instances, which also decides when to create another instance.
 
 use std::{
     collections::VecDeque,
@@ -19,40 +19,41 @@ use wasi_http_host_core::lock;
 
 use crate::{ComponentMetrics, Template, WorkerMetrics, component::Linked, keyvalue::OnWait};
 
-/// How often waiting calls are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// A call that waits longer, while nothing moves, gets another instance.
+/// How often the supervisor checks the calls that wait.
+const CHECK_EVERY: Duration = Duration::from_millis(5);
+/// If the oldest call waits longer and no call is taken meanwhile, the supervisor creates another instance.
 const SCALE_UP_AFTER: Duration = Duration::from_millis(3);
-/// Instances that may be in the making at once for waiting calls.
+/// The most instances that are created at the same time for waiting calls.
 const MAX_STARTING: usize = 8;
-/// A component whose start fails again and again is reported no more often.
+/// The shortest time between two log lines about instances that cannot be created.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// What bounds the instances of one thread.
+/// The limits of the instances of one thread.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Instances that may live at once.
+    /// The most instances that are alive.
     pub instances: usize,
-    /// Calls that an instance serves at once.
+    /// The most calls that an instance serves at the same time.
     pub concurrency: usize,
-    /// Calls that a new instance can be counted on to take at once: one where it may stand still in any of them.
+    /// The number of calls that a new instance is expected to take at the same time: 1 if any call may block on a
+    /// remote store.
     pub at_once: usize,
-    /// Calls that it serves in its life.
+    /// The most calls that an instance serves in its life.
     pub max_calls: usize,
-    /// How long it is kept without work.
+    /// How long an instance without work is kept.
     pub idle: Duration,
-    /// How long its tasks may run on without a call.
+    /// How long background tasks may run without a call.
     pub background: Duration,
-    /// From a call to its head; also for the start of an instance.
+    /// From a call to its response's head. Also the limit of an instance's start.
     pub request: Duration,
-    /// For a body that is written within the call, as `wasi:http@0.2` does.
+    /// For a body that is written within the call, as in `wasi:http@0.2`.
     pub response: Duration,
 }
 
-/// What an instance does from its making to its end, in a task of its own.
+/// Runs an instance from its creation to its end, in a task of its own.
 pub(super) type RunInstance = fn(InstanceLease) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The calls and instances of one thread.
+/// The calls and instances of one component on one thread.
 pub struct Dispatch {
     pub(super) engine: wasmtime::Engine,
     pub(super) linked: Arc<Linked>,
@@ -63,14 +64,14 @@ pub struct Dispatch {
     runtime: Handle,
     run_instance: RunInstance,
     state: Mutex<State>,
-    /// The queue's length, to be read without the lock.
+    /// The queue's length, which can be read without the lock.
     waiting: AtomicUsize,
     draining: AtomicBool,
-    /// The thread had nothing to do although calls waited: all instances are blocked or full.
+    /// The thread had nothing to do although calls were waiting: all instances are blocked or full.
     starved: AtomicBool,
-    /// Notified when calls begin to wait, and at the end.
+    /// Notified when the first call starts waiting, and when the dispatch is dropped.
     work_arrived: Arc<Notify>,
-    /// An instance has been made, or has ended.
+    /// Notified when an instance has been created or has ended.
     changed: Notify,
 }
 
@@ -78,38 +79,38 @@ pub struct Dispatch {
 struct State {
     queue: VecDeque<Call>,
     handles: Vec<InstanceHandle>,
-    /// Instances that live or are being made.
+    /// Instances that are alive or are being created.
     live: usize,
-    /// Those of them that are being made.
+    /// The part of `live` that is being created.
     starting: usize,
     next_id: u64,
-    /// Calls that instances have taken so far.
+    /// Calls that instances have taken since the start.
     taken: u64,
-    /// Somebody looks at the queue regularly.
+    /// Whether the supervisor is checking the queue.
     watched: bool,
     reported: Option<Instant>,
-    /// Why the last attempt to make an instance came to nothing.
+    /// Why the last attempt to create an instance failed.
     failed: Option<CallError>,
 }
 
-/// An instance, seen from the queue.
+/// An instance, from the queue's point of view.
 struct InstanceHandle {
     id: u64,
     waker: Waker,
-    /// It would take a call now.
+    /// Whether the instance would take a call now.
     taking: bool,
-    /// It stands still in a call of a remote store, and nobody in it gets a turn.
-    standing: Arc<AtomicBool>,
+    /// Whether the instance is blocked by a call to a remote store. None of its tasks run meanwhile.
+    blocked: Arc<AtomicBool>,
 }
 
 impl InstanceHandle {
     fn is_free(&self) -> bool {
-        self.taking && !self.standing.load(Ordering::Relaxed)
+        self.taking && !self.blocked.load(Ordering::Relaxed)
     }
 }
 
 impl Dispatch {
-    /// For the thread that `runtime` runs on. Each instance is made and driven by `run_instance`.
+    /// For the thread of `runtime`. `run_instance` creates and runs each instance.
     #[expect(clippy::too_many_arguments, reason = "each is another part of the whole")]
     pub(super) fn new(
         run_instance: RunInstance,
@@ -142,12 +143,12 @@ impl Dispatch {
         dispatch
     }
 
-    /// Queues a call. The queue is bounded by the admission before it.
+    /// Queues a call. The admission before this queue bounds its length.
     pub fn submit(self: &Arc<Self>, call: Call) {
         let mut state = lock(&self.state);
         state.queue.push_back(call);
         self.waiting.store(state.queue.len(), Ordering::Release);
-        // The oldest instance first, so that spares fall idle and go.
+        // Prefer the oldest instance, so that spare instances become idle and end.
         let waker = state.handles.iter().find(|handle| handle.is_free()).map(|handle| handle.waker.clone());
         if waker.is_none() && state.starting.saturating_mul(self.limits.at_once) < state.queue.len() {
             self.start_instance(&mut state);
@@ -162,7 +163,7 @@ impl Dispatch {
         }
     }
 
-    /// Makes an instance although no call waits, so that the first does not wait for it.
+    /// Creates an instance although no call waits, so that the first call does not wait for the instance.
     pub fn warm_up(self: &Arc<Self>) {
         let mut state = lock(&self.state);
         if state.live == 0 {
@@ -182,11 +183,11 @@ impl Dispatch {
             id: state.next_id,
             registered: false,
             taking: false,
-            standing: Arc::default(),
+            blocked: Arc::default(),
         }));
     }
 
-    /// An instance has begun to stand still: what it would have taken is another's now.
+    /// An instance has begun to block, so another instance must take the waiting calls.
     fn hand_over(self: &Arc<Self>) {
         if self.waiting() == 0 {
             return;
@@ -204,37 +205,38 @@ impl Dispatch {
         }
     }
 
-    /// To be called when the thread is about to sleep.
+    /// Must be called before the thread sleeps.
     pub fn on_park(&self) {
         if self.waiting.load(Ordering::Relaxed) != 0 {
             self.starved.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Looks after waiting calls, as long as there can be any.
+    /// Checks the waiting calls every [`CHECK_EVERY`] for as long as there are any.
     async fn supervise(this: Weak<Self>, work_arrived: Arc<Notify>) {
         loop {
             work_arrived.notified().await;
             let mut taken_before = None;
             loop {
                 let Some(dispatch) = this.upgrade() else { return };
-                let Some(taken) = dispatch.look(taken_before, Instant::now()) else { break };
+                let Some(taken) = dispatch.check_waiting(taken_before, Instant::now()) else { break };
                 taken_before = Some(taken);
                 drop(dispatch);
-                time::sleep(LOOK_EVERY).await;
+                time::sleep(CHECK_EVERY).await;
             }
         }
     }
 
-    /// Answers calls that have waited too long, and makes a spare instance when nothing moves. `None` when no
-    /// call waits, else how many calls have been taken so far.
-    fn look(self: &Arc<Self>, taken_before: Option<u64>, now: Instant) -> Option<u64> {
+    /// Answers calls that are past their deadline, and creates an instance when no call is being taken. Returns the
+    /// number of calls taken so far, or `None` if no call waits.
+    fn check_waiting(self: &Arc<Self>, taken_before: Option<u64>, now: Instant) -> Option<u64> {
         let mut state = lock(&self.state);
         let mut late = Vec::new();
         while let Some(call) = state.queue.pop_front_if(|call| call.deadline <= now) {
             late.push(call);
         }
-        // Behind one that waits, too: a client that takes its requests back has given up their places, and may make others.
+        // Also in the middle of the queue: a client that cancels requests has returned their permits, and may send
+        // others.
         state.queue.retain(|call| !call.is_abandoned());
         self.waiting.store(state.queue.len(), Ordering::Release);
         let starved = self.starved.swap(false, Ordering::Relaxed);
@@ -264,14 +266,14 @@ impl Dispatch {
         };
         drop(state);
         for call in late {
-            // One that was abandoned just now has nobody who minds.
+            // Nobody receives the reply of a call that was abandoned just now.
             let _ = call.reply.send(Err(CallError::NoInstance));
         }
         wakers.into_iter().for_each(Waker::wake);
         taken
     }
 
-    /// No further work will come: instances go when they have nothing to do.
+    /// No further calls will come. Instances end when they have nothing to do.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         let wakers: Vec<_> = lock(&self.state).handles.iter().map(|handle| handle.waker.clone()).collect();
@@ -292,10 +294,10 @@ impl Dispatch {
         self.until(|state| !state.handles.is_empty()).await;
     }
 
-    /// Makes an instance, and waits until it is there, or cannot be made.
+    /// Creates an instance if there is none, and waits until an instance is there or the creation failed.
     ///
     /// # Errors
-    /// Why it cannot.
+    /// Why no instance could be created.
     pub async fn proven(self: &Arc<Self>) -> Result<(), CallError> {
         self.warm_up();
         self.until(|state| !state.handles.is_empty() || state.live == 0).await;
@@ -306,7 +308,7 @@ impl Dispatch {
         loop {
             let changed = self.changed.notified();
             let mut changed = std::pin::pin!(changed);
-            // In place before the look, so that no change goes by between the two.
+            // Enable before the check, so that no change between check and wait is lost.
             changed.as_mut().enable();
             if condition(&lock(&self.state)) {
                 return;
@@ -315,7 +317,7 @@ impl Dispatch {
         }
     }
 
-    /// Calls that wait for an instance.
+    /// The number of calls that wait for an instance.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
     }
@@ -323,33 +325,34 @@ impl Dispatch {
 
 impl Drop for Dispatch {
     fn drop(&mut self) {
-        // Nothing is left to look after.
+        // Wake the supervisor, so that it ends.
         self.work_arrived.notify_one();
     }
 }
 
-/// An instance's side of the queue; it leaves when dropped, which must be after its store, whose slot it counts.
+/// An instance's side of the queue. The lease must be dropped after the instance's store, because the lease counts
+/// the store's pool slot.
 pub(super) struct InstanceLease {
     pub(super) dispatch: Arc<Dispatch>,
     id: u64,
     registered: bool,
     taking: bool,
-    standing: Arc<AtomicBool>,
+    blocked: Arc<AtomicBool>,
 }
 
 impl InstanceLease {
-    /// To be told when the instance begins and ends to stand still.
+    /// The callback for when the instance begins and stops blocking on a remote store.
     pub(super) fn on_wait(&self) -> OnWait {
-        let (dispatch, standing) = (self.dispatch.clone(), self.standing.clone());
+        let (dispatch, blocked) = (self.dispatch.clone(), self.blocked.clone());
         Arc::new(move |begins| {
-            standing.store(begins, Ordering::Relaxed);
+            blocked.store(begins, Ordering::Relaxed);
             if begins {
                 dispatch.hand_over();
             }
         })
     }
 
-    /// The instance is made, and lives in the task of `waker`.
+    /// The instance has been created, and runs in the task of `waker`.
     pub(super) fn register(&mut self, waker: &Waker) {
         let mut state = lock(&self.dispatch.state);
         state.starting -= 1;
@@ -358,14 +361,14 @@ impl InstanceLease {
             id: self.id,
             waker: waker.clone(),
             taking: false,
-            standing: self.standing.clone(),
+            blocked: self.blocked.clone(),
         });
         self.registered = true;
         drop(state);
         self.dispatch.changed.notify_waiters();
     }
 
-    /// The instance could not be made. Its waiting calls are answered when no other instance could.
+    /// The instance could not be created. If no other instance is there either, the waiting calls get `error`.
     pub(super) fn give_up(&mut self, error: &CallError) {
         let mut state = lock(&self.dispatch.state);
         state.failed = Some(error.clone());
@@ -374,7 +377,7 @@ impl InstanceLease {
             state.reported = Some(now);
             tracing::error!(component = self.dispatch.metrics.component(), %error, "no instance could be made");
         }
-        // A full pool is a matter of time, and calls have theirs; anything else will not get better.
+        // A full pool is temporary, and calls have their own deadlines. Any other error is permanent.
         if matches!(error, CallError::NoInstance) || !state.handles.is_empty() {
             return;
         }
@@ -386,7 +389,7 @@ impl InstanceLease {
         }
     }
 
-    /// The next call. Without one, the task is woken when there is.
+    /// The next call. If there is none, the task is woken when there is one.
     pub(super) fn take(&mut self, cx: &mut Context<'_>) -> Option<Call> {
         if self.taking && self.dispatch.waiting() == 0 {
             return None;
@@ -412,7 +415,7 @@ impl InstanceLease {
         call
     }
 
-    /// No further call now.
+    /// The instance takes no further calls now.
     pub(super) fn withdraw(&mut self) {
         if std::mem::take(&mut self.taking)
             && let Some(handle) =
@@ -432,7 +435,7 @@ impl Drop for InstanceLease {
         } else {
             state.starting -= 1;
         }
-        // A place is free: calls that waited for one get it now.
+        // A slot is free now. Use it for the calls that waited for a slot.
         let free = state.handles.iter().any(|handle| handle.taking);
         if !state.queue.is_empty() && !free && state.starting == 0 && self.registered {
             self.dispatch.start_instance(&mut state);

@@ -1,4 +1,4 @@
-//! A call inside an instance: from the request's handing over to the response's head, for both generations of
+//! A call inside an instance, from passing the request to the guest until the response's head, for both versions of
 //! `wasi:http`.
 
 use std::sync::{Arc, Mutex};
@@ -24,15 +24,15 @@ use wasi_http_host_telemetry::trace::Origin;
 use crate::{cause::Cause, guest::Guest};
 
 pub(super) type ReplySender = oneshot::Sender<Result<Reply, CallError>>;
-/// Where a proxy's answer goes: to be taken once, by whoever answers first.
+/// The sender of a proxy's reply. Either the guest or the watchdog takes the sender, and only the first of them can.
 pub(super) type SharedSender = Arc<Mutex<Option<ReplySender>>>;
 
-/// A call that has been handed over to the guest.
+/// A call that the guest has received.
 pub(super) enum InFlightCall<'a> {
     Service {
         guest: &'a p3::bindings::Service,
         call: ServiceCall,
-        /// What becomes of the request's body.
+        /// Sends the request's body to the guest.
         request_io: std::pin::Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
     },
     Proxy {
@@ -52,17 +52,17 @@ type ProxyCall = TypedFuncCallConcurrent<
     (),
 >;
 
-/// How a call went.
+/// The result of a call.
 pub(super) enum CallEnd {
-    /// A service answered.
+    /// A service returned a response.
     Response(http::Response<WasiBody>),
-    /// A service answered with an error, or with what is no response.
+    /// A service returned an error, or a response that is not valid.
     Failure(CallError),
-    /// A proxy returned; if it answered, it did so through its out-parameter.
+    /// A proxy returned. If it responded, it did so through its out-parameter.
     Returned,
 }
 
-/// Hands `request` to a service.
+/// Passes `request` to a service.
 pub(super) fn start_service<'a>(
     mut store: StoreContextMut<'_, Guest>,
     guest: &'a p3::bindings::Service,
@@ -84,7 +84,7 @@ pub(super) fn start_service<'a>(
     Ok(InFlightCall::Service { guest, call, request_io: Box::pin(request_io) })
 }
 
-/// Hands `request` to a proxy, whose answer goes to `reply`.
+/// Passes `request` to a proxy, which responds through `reply`.
 pub(super) fn start_proxy<'a>(
     mut store: StoreContextMut<'_, Guest>,
     guest: &'a p2::bindings::Proxy,
@@ -112,7 +112,7 @@ pub(super) fn start_proxy<'a>(
                 code: format!("{code:?}"),
             }),
         };
-        // Nobody waiting is nobody's fault.
+        // The client may have gone. That is not an error.
         let _ = reply.send(answer);
     })?;
     let handler = guest.wasi_http_incoming_handler();
@@ -127,7 +127,7 @@ pub(super) fn start_proxy<'a>(
 }
 
 impl InFlightCall<'_> {
-    /// Waits for the guest.
+    /// Waits until the guest returns.
     ///
     /// # Errors
     /// The guest trapped.

@@ -1,4 +1,4 @@
-//! The life of an instance: made, serving many calls at once, ended by age, idleness, a trap or a limit of time.
+//! The life of an instance: created, serving many calls, and ended by its age, an idle timeout, a trap or a timeout.
 
 use std::{
     future::poll_fn,
@@ -30,19 +30,19 @@ use crate::{
     ComponentMetrics, EndReason, Template, WorkerMetrics, component::Linked, guest::Guest, keyvalue::OnWait,
 };
 
-/// After a timeout, how long the event loop may take to turn before the guest counts as spinning or blocked.
+/// After a timeout, how long the event loop may take to run before the guest counts as spinning or blocked.
 const TURN_GRACE: Duration = Duration::from_millis(100);
 /// After a timeout, how long the other tasks of the instance may take to end.
 const RETIRE_GRACE: Duration = Duration::from_secs(2);
-/// Limits of time are looked at no more often.
-const LOOK_AFTER: Duration = Duration::from_millis(5);
+/// The shortest time between two checks of the watchdog.
+const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 /// Bytes of a trap's backtrace that are logged.
 const BACKTRACE_BYTES: usize = 16 << 10;
-/// The process's traps, of which not each is told with its backtrace.
+/// Limits how many of the process's traps are logged with a backtrace.
 static BACKTRACES: LogThrottle = LogThrottle::new();
 
 impl Dispatch {
-    /// The queue and the instances of `linked` on the thread that `runtime` runs on.
+    /// Starts the queue for instances of `linked`, on the thread of `runtime`.
     pub fn start(
         engine: wasmtime::Engine,
         linked: Arc<Linked>,
@@ -56,7 +56,7 @@ impl Dispatch {
     }
 }
 
-/// Lives in a task of its own until the instance has ended.
+/// Runs one instance until its end, in a task of its own.
 async fn run(mut lease: InstanceLease) {
     let dispatch = lease.dispatch.clone();
     let (mut store, proxy) = match make(&dispatch, lease.on_wait()).await {
@@ -91,7 +91,7 @@ async fn make(dispatch: &Dispatch, on_wait: OnWait) -> Result<(Store<Guest>, Pro
     }
 }
 
-/// Serves until the instance's end, and says why it came.
+/// Serves calls until the instance ends. Returns the reason.
 async fn serve(
     lease: &mut InstanceLease,
     dispatch: &Arc<Dispatch>,
@@ -114,7 +114,7 @@ async fn serve(
                         Err(error) => End::Trap(error),
                     });
                 }
-                // Nothing more comes without an event from outside: heads need not wait for their bodies.
+                // Without an event from outside, no more body bytes come, so waiting heads are sent now.
                 if call_table.heads_waiting.load(Relaxed) == 0 || call_table.flush_heads.swap(true, Relaxed) {
                     break;
                 }
@@ -123,7 +123,7 @@ async fn serve(
         })
         .await
     };
-    // Before the store goes and with it the streams: what reads from them must know that they were cut off.
+    // This must precede dropping the store and its streams, so that readers of open bodies see the failure.
     if !matches!(ended, End::Quiet(EndReason::Finished | EndReason::Idle)) {
         bodies.fail();
     }
@@ -148,12 +148,12 @@ async fn serve(
             EndReason::TimedOut
         }
         End::Trap(error) => {
-            // Those whose head waited for its body are answered by the loss of their sender, the same way.
+            // Calls whose head waits for its body fail in the same way, because their sender is dropped.
             let calls = call_table.fail_all(&CallError::Trapped) + call_table.heads_waiting.load(Relaxed);
             dispatch.metrics.siblings.inc_by((calls as u64).saturating_sub(1));
             let kind = trap_kind(&error);
             dispatch.metrics.count_trap(&kind);
-            // A client who knows how may cause one a request.
+            // A malicious client may cause one trap with each request.
             let left_out = BACKTRACES.admit();
             let backtrace = left_out.map(|_| format!("{error:?}"));
             tracing::error!(
@@ -175,7 +175,7 @@ enum End {
     Trap(wasmtime::Error),
 }
 
-/// A trap's kind as a label: wasmtime's own names, of which there are some dozens.
+/// A trap's kind as a label. wasmtime has a few dozen names of traps.
 fn trap_kind(error: &wasmtime::Error) -> String {
     match error.downcast_ref::<wasmtime::Trap>() {
         Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
@@ -183,7 +183,7 @@ fn trap_kind(error: &wasmtime::Error) -> String {
     }
 }
 
-/// The event loop's inner side: takes calls, hands them to the guest, sends what it answers.
+/// The inner part of the event loop: takes calls, passes them to the guest, and sends the replies.
 async fn turn(
     lease: &mut InstanceLease,
     dispatch: &Dispatch,
@@ -198,7 +198,8 @@ async fn turn(
         Proxy::P2(guest) => *guest.wasi_http_incoming_handler().func_handle().func(),
     };
     let is_proxy = matches!(proxy, Proxy::P2(_));
-    // Where requests are kept apart, so is the end of a response from the next. (A proxy writes it within its call.)
+    // With a concurrency of 1, an instance accepts its next request only after the current response body is complete.
+    // A proxy writes its body within the call, so for a proxy the end of the call is enough.
     let alone = limits.concurrency == 1 && !is_proxy;
     let mut in_flight_calls = FuturesUnordered::new();
     let mut heads = PendingHeads::new(bodies.clone());
@@ -223,7 +224,7 @@ async fn turn(
 
             let ready = taken < limits.max_calls
                 && !call_table.is_retiring()
-                // A response that is being written is still a request that is served.
+                // A response whose head still waits counts as a call in progress.
                 && in_flight_calls.len() + heads.len() < limits.concurrency
                 && !(alone && bodies.is_open(cx.waker()))
                 && accessor.poll_ready_for_concurrent_call(handle, cx).is_ready();
@@ -231,8 +232,8 @@ async fn turn(
                 lease.withdraw();
                 break;
             }
-            // One call a turn: the guest gets to run between, and if it spins or blocks on this call, the others
-            // are still in the queue for another instance.
+            // Take one call each time. The guest runs in between, and if it spins or blocks on this call, the other
+            // calls are still in the queue for another instance.
             if !may_take {
                 if dispatch.waiting() != 0 {
                     cx.waker().wake_by_ref();
@@ -277,7 +278,7 @@ async fn turn(
     .await
 }
 
-/// Hands a call to the guest.
+/// Passes a call to the guest.
 fn begin<'a>(
     call: Call,
     accessor: &Accessor<Guest>,
@@ -313,9 +314,9 @@ fn begin<'a>(
     }
 }
 
-/// Sends what a call came to.
+/// Sends a call's reply.
 fn finish(slot: usize, end: CallEnd, call_table: &CallTable, heads: &mut PendingHeads) {
-    // Without a sender the call has been answered, by a timeout or by the guest itself.
+    // Without a sender, the call has its reply already: from a timeout or from the guest itself.
     let Some(reply) = call_table.leave(slot) else { return };
     match end {
         CallEnd::Response(response) => heads.push(response, reply),
@@ -326,24 +327,24 @@ fn finish(slot: usize, end: CallEnd, call_table: &CallTable, heads: &mut Pending
     }
 }
 
-/// Sees to an instance's limits of time from outside its event loop.
+/// Enforces an instance's timeouts from outside its event loop.
 ///
-/// One timer an instance, not one a call: it is set to the shortest period that any event could start, so an event
-/// after that is never due before it fires.
+/// There is one timer for each instance, not one for each call. It fires at the latest after the shortest of all
+/// timeouts, so no deadline that begins later can pass before the timer fires.
 struct Watchdog {
     limits: Limits,
     timer: Option<Pin<Box<Sleep>>>,
     watch: WatchdogState,
 }
 
-/// What the watchdog remembers from one look to the next.
+/// What the watchdog remembers between two checks.
 #[derive(Default)]
 struct WatchdogState {
-    /// When the first call was late: the instance takes no others.
+    /// When the first call missed its deadline. From then on the instance takes no calls.
     retired: Option<Instant>,
-    /// The last look: after it, the event loop was made to turn if it could.
-    looked: Option<Instant>,
-    /// Since when it has not.
+    /// The time of the last check. After each check, the watchdog wakes the event loop.
+    checked: Option<Instant>,
+    /// Since when the event loop has not run. `None` if it has run since the last check.
     blocked: Option<Instant>,
 }
 
@@ -358,17 +359,18 @@ impl Watchdog {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, call_table: &CallTable, bodies: &BodyTracker) -> Poll<End> {
-        let shortest = self.limits.request.min(self.limits.idle).min(self.limits.background).max(LOOK_AFTER);
+        let shortest =
+            self.limits.request.min(self.limits.idle).min(self.limits.background).max(MIN_CHECK_INTERVAL);
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(shortest)));
         loop {
             ready!(timer.as_mut().poll(cx));
             let now = Instant::now();
-            match self.watch.look(&self.limits, call_table, bodies, now) {
+            match self.watch.check(&self.limits, call_table, bodies, now) {
                 Verdict::End(end) => return Poll::Ready(end),
                 Verdict::Keep(next) => {
                     let next = next.unwrap_or(now + shortest).min(now + shortest);
                     timer.as_mut().reset(next.into());
-                    // A turn of the event loop, to see that it retires, and to show that it can.
+                    // Wake the event loop, so that it sees that it must retire, and shows that it is not blocked.
                     cx.waker().wake_by_ref();
                 }
             }
@@ -377,20 +379,20 @@ impl Watchdog {
 }
 
 impl WatchdogState {
-    fn look(
+    fn check(
         &mut self,
         limits: &Limits,
         call_table: &CallTable,
         bodies: &BodyTracker,
         now: Instant,
     ) -> Verdict {
-        let looked = self.looked.replace(now);
-        self.blocked = if call_table.has_turned() { None } else { self.blocked.or(looked) };
+        let checked = self.checked.replace(now);
+        self.blocked = if call_table.has_turned() { None } else { self.blocked.or(checked) };
         let survey = call_table.survey(now, limits.response);
         if survey.overrun > 0 {
-            // Soft: those that are late have been answered, and no others are taken.
+            // Soft limit: overdue calls have their timeout reply, and the instance takes no more calls.
             call_table.retire();
-            // Hard: a guest that does not even let its event loop turn holds up the others in it, and the thread.
+            // Hard limit: the guest blocks the event loop, and with it the other calls and the thread.
             if self.retired.is_some() && self.blocked.is_some() {
                 return Verdict::End(End::Stuck);
             }
@@ -404,7 +406,7 @@ impl WatchdogState {
                 false => Verdict::Keep(Some(now + TURN_GRACE)),
             };
         }
-        // Without a call there is no deadline: a task that spins is known by the loop that stands still.
+        // Without a call there is no deadline. A background task that spins shows as an event loop that does not run.
         if survey.next.is_none() && self.blocked.is_some_and(|since| now >= since + limits.background) {
             return Verdict::End(End::Stuck);
         }

@@ -1,7 +1,7 @@
-//! A request through an instance.
+//! Runs a request in an instance.
 //!
-//! Each thread has a [`Dispatch`]: a queue of [`Call`]s and the instances that take from it. An instance lives in
-//! a task of its own ([`instance::run`]), serves many calls at once, and is replaced after a number of them.
+//! Each thread has a [`Dispatch`]: a queue of [`Call`]s, and the instances that take calls from the queue. An
+//! instance runs in its own task (`instance::run`), serves many calls, and is replaced after a number of them.
 
 mod body;
 mod call;

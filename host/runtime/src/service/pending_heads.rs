@@ -1,7 +1,7 @@
-//! Responses whose head is there and whose first bytes are about to be.
+//! Response heads that wait for the first bytes of their bodies.
 //!
-//! A guest returns the head, then writes the body in the next turns of its event loop. Head and body leave the
-//! host in one piece when the head waits for these turns, and no longer.
+//! A guest returns the head, and then writes the body in the next polls of its event loop. The head waits only for
+//! these polls, so that head and body leave the host in one piece.
 
 use std::{
     pin::Pin,
@@ -19,7 +19,7 @@ use super::{
     in_flight::ReplySender,
 };
 
-/// A body that is longer is sent in pieces anyway.
+/// The largest body, in bytes, that a head waits for. A larger body is sent in several pieces anyway.
 const LARGEST_WHOLE: u64 = 1 << 20;
 
 pub(super) struct PendingHeads {
@@ -47,7 +47,7 @@ impl PendingHeads {
         self.waiting.is_empty()
     }
 
-    /// A response to send as soon as it is worth it.
+    /// Adds a response. The response is sent immediately if waiting for the body's first bytes cannot help.
     pub(super) fn push(&mut self, response: http::Response<WasiBody>, reply: ReplySender) {
         let (parts, body) = response.into_parts();
         match body.size_hint().exact() {
@@ -56,7 +56,7 @@ impl PendingHeads {
         }
     }
 
-    /// Sends those whose first bytes are there; with `flush`, all.
+    /// Sends the heads whose first body bytes are there. With `flush`, sends all heads.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, flush: bool) {
         let mut at = 0;
         while let Some(head) = self.waiting.get_mut(at) {
@@ -88,7 +88,7 @@ impl Head {
 }
 
 fn send(reply: ReplySender, head: http::response::Parts, content: Content) {
-    // A client that has gone is not the instance's concern.
+    // The client may have gone. That is not the instance's error.
     let _ = reply.send(Ok(Reply { head, content }));
 }
 

@@ -1,3 +1,5 @@
+//! Tests of settings directories: links, trailing line breaks, duplicates and limits.
+
 use super::*;
 use std::os::unix::fs::symlink;
 
