@@ -127,6 +127,11 @@ async fn serve(
     if !matches!(ended, End::Quiet(EndReason::Finished | EndReason::Idle)) {
         bodies.fail();
     }
+    report(ended, dispatch, &call_table)
+}
+
+/// Logs and counts an instance's end, and fails the calls that it leaves without a reply.
+fn report(ended: End, dispatch: &Dispatch, call_table: &CallTable) -> EndReason {
     match ended {
         End::Quiet(reason) => {
             if reason == EndReason::Abandoned {
@@ -257,14 +262,14 @@ async fn turn(
         if is_proxy && taken >= limits.max_calls {
             bodies.fall_silent();
         }
+        let finished = taken >= limits.max_calls
+            || call_table.is_retiring()
+            || dispatch.is_draining() && dispatch.waiting() == 0;
         let next = if bodies.is_open(cx.waker()) {
             Phase::Serving
         } else if accessor.poll_no_interesting_tasks(cx).is_pending() {
             Phase::Background
-        } else if taken >= limits.max_calls
-            || call_table.is_retiring()
-            || dispatch.is_draining() && dispatch.waiting() == 0
-        {
+        } else if finished {
             return Poll::Ready(Ok(()));
         } else {
             Phase::Idle
