@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use cluster_e2e::http::Request;
 use cluster_e2e::{Deployment, eventually, figure};
 use serde_json::json;
+use testkit::http::Request;
 
 use crate::support::Site;
 

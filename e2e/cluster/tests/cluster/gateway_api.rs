@@ -4,9 +4,11 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use cluster_e2e::http::{Client, Request, Trust};
 use cluster_e2e::{Deployment, Fake, Namespace, eventually, pods};
 use serde_json::json;
+use testkit::http::Request;
+use testkit::http::blocking::Client;
+use testkit::tls::Trust;
 
 use crate::support::Site;
 

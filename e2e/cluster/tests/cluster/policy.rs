@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use cluster_e2e::http::{Request, Response};
 use cluster_e2e::{Fake, burst, eventually, figure, kubectl, pods};
 use serde_json::{Value, json};
+use testkit::http::{Request, Response};
 
 use crate::support::{Issuer, Site};
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use cluster_e2e::{
-    Answer, Deployment, Fake, LONG, Namespace, eventually, eventually_within, fail, figure, image, workspace,
+    Deployment, Fake, LONG, Namespace, ScriptedResponse, eventually, eventually_within, fail, figure, image,
 };
 use serde_json::Value;
 
@@ -23,7 +23,8 @@ struct Reads(Value);
 
 impl Reads {
     fn new() -> Self {
-        let text = std::fs::read_to_string(workspace().join("k8s/monitoring/series.json")).unwrap();
+        let text =
+            std::fs::read_to_string(testkit::paths::workspace().join("k8s/monitoring/series.json")).unwrap();
         Self(serde_json::from_str(&text).unwrap())
     }
 
@@ -56,7 +57,7 @@ fn prometheus_finds_every_pod_and_series_and_an_alert_goes_off() {
 
     let fake = Fake::get();
     let (user, failing) = (fake.user(3), fake.user(3));
-    fake.always(&failing, &Answer::status(503));
+    fake.always(&failing, &ScriptedResponse::status(503));
     for site in [&direct, &meshed] {
         some_of_everything(site, &user, &failing);
     }
@@ -185,7 +186,9 @@ fn every_panel_is_answered(prometheus: &Prometheus, reads: &Reads) {
 
 /// What prometheus-adapter would ask for `http_requests_per_second`, by the chart's values: a figure for each pod.
 fn the_autoscaler_has_its_figure(prometheus: &Prometheus, site: &Site) {
-    let values = std::fs::read_to_string(workspace().join("k8s/monitoring/adapter/values.yaml")).unwrap();
+    let values =
+        std::fs::read_to_string(testkit::paths::workspace().join("k8s/monitoring/adapter/values.yaml"))
+            .unwrap();
     let value = |key: &str| {
         let line = values.lines().find_map(|line| line.trim_start_matches([' ', '-']).strip_prefix(key));
         line.unwrap_or_else(|| fail(format!("adapter/values.yaml has no {key}"))).trim().to_owned()

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use cluster_e2e::http::Request;
 use cluster_e2e::{
-    Answer, Cluster, Deployment, Fake, Gateway, Kustomization, Namespace, burst, eventually, figure, scrape,
+    Cluster, Deployment, Fake, Gateway, Kustomization, Namespace, ScriptedResponse, burst, eventually,
+    figure, scrape,
 };
 use serde_json::json;
+use testkit::http::Request;
 
 const CROWD: usize = 300;
 
@@ -34,7 +35,7 @@ fn asked(namespace: &Namespace, host: &str, fake: &Fake) -> usize {
     let served = |pod| scrape(pod, 8080).map(|samples| samples.sum("http_requests_total", &[]));
     let login = fake.user(5);
     // So long that all have come before the first answer is there.
-    fake.always(&login, &Answer::truth().after(Duration::from_secs(5)));
+    fake.always(&login, &ScriptedResponse::genuine().after(Duration::from_secs(5)));
     let before: Vec<f64> = pods.iter().map(|pod| served(pod).unwrap()).collect();
     let answers = burst(&client, CROWD, &Request::get(&format!("/{login}")));
     for answer in &answers {

@@ -1,6 +1,8 @@
 //! A pod of the service's that misbehaves as it is told.
 
-use cluster_e2e::{Answer, Call, Kubectl, LONG, Namespace, eventually_within, image, kubectl, pods};
+use cluster_e2e::{
+    Call, Kubectl, LONG, Namespace, ScriptedResponse, eventually_within, image, kubectl, pods,
+};
 use serde_json::{Value, json};
 
 /// A pod that carries the service's label, so that requests reach it, and is the fake GitHub, so that it fails on demand: it answers
@@ -59,7 +61,7 @@ impl<'a> FaultPod<'a> {
     }
 
     /// Answers all further requests for this login with this.
-    pub(crate) fn always(&self, login: &str, answer: &Answer) {
+    pub(crate) fn always(&self, login: &str, answer: &ScriptedResponse) {
         self.at("replace", &format!("always/{login}"), Some(&json!(answer))).must();
     }
 

@@ -2,12 +2,13 @@
 
 use std::process::Command;
 
-use cluster_e2e::http::{Client, Request, Response, Trust};
 use cluster_e2e::{
     Cluster, Deployment, Fake, Gateway, Kustomization, Namespace, Pod, eventually, fail, image, kubectl,
-    workspace,
 };
 use serde_json::json;
+use testkit::http::blocking::Client;
+use testkit::http::{Request, Response};
+use testkit::tls::Trust;
 
 /// The API, deployed for one test. What stands beside the gateway, in `istio-system`, goes with it.
 pub(crate) struct Site {
@@ -218,7 +219,10 @@ fn adapt(all: Kustomization, replicas: u32) -> Kustomization {
 /// What `scripts/tls-secret` says to these arguments.
 #[track_caller]
 pub(crate) fn tls_secret(arguments: &[&str]) -> String {
-    let output = Command::new(workspace().join("scripts/tls-secret")).args(arguments).output().unwrap();
+    let output = Command::new(testkit::paths::workspace().join("scripts/tls-secret"))
+        .args(arguments)
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "tls-secret {arguments:?}: {}: {said}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
