@@ -1,4 +1,4 @@
-//! The harness itself: the fake GitHub answers from within the cluster, and remembers.
+//! The harness: the fake GitHub in the cluster, and the reader of the node.
 
 use cluster_e2e::{Fake, Node, ScriptedResponse, kubectl, pods};
 

@@ -117,7 +117,7 @@ pub(super) async fn steps() -> Outcome {
     clock.set(0).await?;
     let (tally, recovered_after) = testbed.end(load, &counted, asked).await?;
     Ok(Observed {
-        done: "+1 h, −2 h, +2 h, −1 h; time limits, entries and the rate-limit gate are right".to_owned(),
+        done: "+1 h, −2 h, +2 h, −1 h; limits, entries and the rate-limit gate are right".to_owned(),
         tally,
         recovered_after,
     })

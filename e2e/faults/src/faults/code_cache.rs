@@ -80,7 +80,7 @@ pub(super) async fn damaged() -> Outcome {
     // The file that was written again is used.
     let testbed = Testbed::alone(|options| at(options, dir.path())).await?;
     said(&testbed, "compiled code not", 0)?;
-    let done = "cut, a bit flipped, lengthened, emptied, replaced: compiled again each time".to_owned();
+    let done = "cut, a bit flipped, lengthened, emptied, replaced: recompiled each time".to_owned();
     Ok(Observed { done, tally: all, recovered_after: std::time::Duration::ZERO })
 }
 
