@@ -56,7 +56,7 @@ test-host: setup ## the host, with small guests of its own; and the links betwee
 
 test-e2e: build ## the real component in the real host against a fake GitHub
 	@echo "==> end to end"
-	@$(CARGO) test --release --locked --package e2e
+	@$(CARGO) test --release --locked --package testkit --package e2e
 
 test-bench: setup ## the benchmark's own load generator
 	@echo "==> benchmark"

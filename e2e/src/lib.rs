@@ -1,7 +1,6 @@
-//! A fake GitHub that can be told how to misbehave, and a harness that starts the real host with the real component.
+//! What the tests of the gists API share: a fake GitHub that can be told how to misbehave, and the real component in the real host.
 
-mod dice;
 pub mod fake;
-pub mod harness;
+mod service;
 
-pub use dice::Dice;
+pub use service::{Instances, PATIENCE, Service, component, fake, manifest, options};

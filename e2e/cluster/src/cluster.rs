@@ -1,37 +1,26 @@
-//! The cluster that `KUBECONFIG` names, and what the tests need of it.
+//! The cluster that `KUBECONFIG` names, and the check of what the tests need.
 
 use std::sync::OnceLock;
 
-use crate::{Kustomization, Namespace, fail, kubectl};
+use crate::{fail, kubectl};
 
-/// `plain` runs the suite with the plain-container component, where the node has no shim.
+/// With the value `plain`, the suite runs ordinary containers, for nodes without the shim.
 const VARIANT: &str = "CLUSTER_TEST_VARIANT";
 
-/// What the names of the tests' namespaces begin with, so that two runs may share a cluster.
+/// The prefix of the names of the tests' namespaces, so that two runs may share a cluster.
 const PREFIX: &str = "CLUSTER_TEST_PREFIX";
 
-/// The cluster, once it is known to have what the tests need.
+/// A cluster that has what the tests need.
 #[derive(Debug)]
 pub struct Cluster {
     plain: bool,
 }
 
-/// A local image with the tag that `IMAGE_TAG` names, or `dev`: `image("fake-github")`.
-#[must_use]
-pub fn image(name: &str) -> String {
-    format!("localhost/{name}:{}", tag())
-}
-
-/// The tag of the local images.
-pub(crate) fn tag() -> String {
-    std::env::var("IMAGE_TAG").unwrap_or_else(|_| "dev".to_owned())
-}
-
 impl Cluster {
-    /// The cluster; looked at once.
+    /// The cluster; checked once.
     ///
     /// # Panics
-    /// When it lacks something, with all that it lacks.
+    /// If the cluster lacks something, with a list.
     pub fn get() -> &'static Self {
         static CLUSTER: OnceLock<Cluster> = OnceLock::new();
         CLUSTER.get_or_init(|| {
@@ -50,51 +39,16 @@ impl Cluster {
         self.plain
     }
 
-    /// The overlay `dev` with the node's images, in the variant that the suite runs.
-    #[must_use]
-    pub fn dev(&self) -> Kustomization {
-        if self.plain { self.dev_plain() } else { local(Kustomization::on("k8s/overlays/dev")) }
-    }
-
-    /// The overlay `dev` with the plain-container component, whatever the suite runs.
-    #[must_use]
-    pub fn dev_plain(&self) -> Kustomization {
-        local(Kustomization::on("k8s/overlays/dev")).component("k8s/components/plain-container")
-    }
-
     /// A namespace's name with the prefix of this run.
     #[must_use]
     pub fn namespace(name: &str) -> String {
         format!("{}-{name}", Self::prefix())
     }
 
-    /// What the names of this run's namespaces begin with.
+    /// The prefix of the names of this run's namespaces.
     pub(crate) fn prefix() -> String {
         std::env::var(PREFIX).unwrap_or_else(|_| "e2e".to_owned())
     }
-
-    /// A namespace that outlives the test, for what several share; made unless it is there.
-    ///
-    /// # Panics
-    /// When it cannot be made.
-    pub(crate) fn shared(name: &str, level: &str) -> String {
-        Self::get();
-        let name = Self::namespace(name);
-        let namespace = serde_json::json!({
-            "apiVersion": "v1", "kind": "Namespace",
-            "metadata": { "name": name, "labels": {
-                Namespace::MARK: Self::prefix(), "pod-security.kubernetes.io/enforce": level,
-            } }
-        });
-        kubectl(["apply", "-f", "-"]).input(namespace.to_string()).must();
-        name
-    }
-}
-
-/// Without the overlay's own namespace, and with the images that lie on the node.
-fn local(overlay: Kustomization) -> Kustomization {
-    let images = ["github-gists-api", "github-gists-api-plain", "github-gists-api-artifact", "redis"];
-    images.into_iter().fold(overlay.without("Namespace", "dev"), Kustomization::local)
 }
 
 /// What the cluster lacks.
@@ -117,7 +71,7 @@ fn missing(plain: bool) -> Vec<String> {
         );
     }
     need("Istio", &["get", "crd", "virtualservices.networking.istio.io"]);
-    // Its ports answer only once there is a Gateway for them.
+    // The ports of the ingress gateway answer only once there is a Gateway for them.
     let gateway = ["get", "pods", "--all-namespaces", "-l", "istio=ingressgateway", "-o", "name"];
     need("Istio's ingress gateway", &gateway);
     need("metrics-server", &["get", "--raw", "/apis/metrics.k8s.io/v1beta1"]);

@@ -1,41 +1,30 @@
-//! Waiting for what one wants to see, never for a time.
+//! Bounded waiting on a cluster.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::fail;
-
-/// For what takes seconds: a request that must get through, a series that must appear.
+/// The limit for what takes seconds: a route of the gateway, a time series.
 pub const SHORT: Duration = Duration::from_secs(60);
 
-/// For what takes a rollout, an autoscaler or an image: generous, because two cores serve a whole cluster.
+/// The limit for a rollout, an autoscaler or an image. It is long, because two cores may serve the whole cluster.
 pub const LONG: Duration = Duration::from_secs(240);
 
-/// Between two looks.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Asks until there is an answer, at most for [`SHORT`].
+/// Calls `ask` until it returns `Ok`, at most for [`SHORT`].
 ///
 /// # Panics
-/// When there is none in time, with the last reason.
+/// If it does not in time, with the last error.
 #[track_caller]
 pub fn eventually<T>(what: &str, ask: impl FnMut() -> Result<T, String>) -> T {
     eventually_within(SHORT, what, ask)
 }
 
-/// Asks until there is an answer, at most for `limit`.
+/// Calls `ask` until it returns `Ok`, at most for `limit`.
 ///
 /// # Panics
-/// When there is none in time, with the last reason.
+/// If it does not in time, with the last error.
 #[track_caller]
-pub fn eventually_within<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
-    let started = Instant::now();
-    loop {
-        match ask() {
-            Ok(found) => return found,
-            Err(reason) if started.elapsed() > limit => {
-                fail(format!("not within {} s: {what}: {reason}", limit.as_secs()))
-            }
-            Err(_) => std::thread::sleep(PAUSE),
-        }
-    }
+pub fn eventually_within<T>(limit: Duration, what: &str, ask: impl FnMut() -> Result<T, String>) -> T {
+    testkit::wait::eventually_within(limit, PAUSE, what, ask)
 }

@@ -7,32 +7,33 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::kubectl::Kubectl;
-use crate::{Answer, Call, Cluster, Kustomization, LONG, eventually_within, fail, image, kubectl, pods};
+use crate::{
+    Call, Kustomization, LONG, Namespace, ScriptedResponse, eventually_within, fail, image, kubectl, pods,
+};
 
 const PORT: u16 = 8099;
 
-/// A GitHub that answers as it is told, and tells what it was asked. Tests tell each other's calls apart by the user that was
-/// asked for: see [`Fake::user`].
+/// A fake GitHub with scripted responses and a journal. Each test uses users of its own: see [`Fake::user`].
 #[derive(Debug)]
 pub struct Fake {
     namespace: String,
 }
 
-/// What the control endpoint says of its calls.
+/// The journal as the control endpoint sends it.
 #[derive(Deserialize)]
 struct Journal {
     calls: Vec<Call>,
 }
 
 impl Fake {
-    /// The fake; started by the first test that wants it.
+    /// The fake. The first call starts it.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn get() -> &'static Self {
         static FAKE: OnceLock<Fake> = OnceLock::new();
         FAKE.get_or_init(|| {
-            let namespace = Cluster::shared("github", "restricted");
+            let namespace = Namespace::shared("github", "restricted");
             let objects = Kustomization::on("e2e/cluster/manifests/fake-github")
                 .patch(
                     "Deployment",
@@ -55,22 +56,22 @@ impl Fake {
         })
     }
 
-    /// Its namespace.
+    /// The namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// Its address in the cluster, for `GITHUB_API_URL`.
+    /// The URL in the cluster, for `GITHUB_API_URL`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://fake-github.{}.svc.cluster.local:{PORT}", self.namespace)
     }
 
-    /// A user that no other test knows, with so many gists.
+    /// Creates a user for one test, with this number of gists.
     ///
     /// # Panics
-    /// When the fake cannot be reached.
+    /// If the fake cannot be reached.
     #[track_caller]
     #[must_use]
     pub fn user(&self, gists: usize) -> String {
@@ -80,37 +81,37 @@ impl Fake {
         login
     }
 
-    /// Answers the user's next requests with these, one each.
+    /// Scripts the responses to the user's next requests, one each.
     ///
     /// # Panics
-    /// When the fake cannot be reached.
+    /// If the fake cannot be reached.
     #[track_caller]
-    pub fn next(&self, login: &str, answers: &[Answer]) {
+    pub fn next(&self, login: &str, answers: &[ScriptedResponse]) {
         self.at("replace", &format!("next/{login}"), Some(&json!(answers))).must();
     }
 
-    /// Answers all of the user's further requests with this one. The user `""` stands for every path that is no user's.
+    /// Scripts the response to all further requests for the user. The user `""` stands for all paths without a user.
     ///
     /// # Panics
-    /// When the fake cannot be reached.
+    /// If the fake cannot be reached.
     #[track_caller]
-    pub fn always(&self, login: &str, answer: &Answer) {
+    pub fn always(&self, login: &str, answer: &ScriptedResponse) {
         self.at("replace", &format!("always/{login}"), Some(&json!(answer))).must();
     }
 
-    /// The truth again.
+    /// Forgets the script of the user: the fake responds as GitHub does again.
     ///
     /// # Panics
-    /// When the fake cannot be reached.
+    /// If the fake cannot be reached.
     #[track_caller]
-    pub fn truth(&self, login: &str) {
+    pub fn restore(&self, login: &str) {
         self.at("delete", &format!("always/{login}"), None).must();
     }
 
-    /// What it was asked about this user since it began, or was told to forget.
+    /// The recorded requests for this user.
     ///
     /// # Panics
-    /// When the fake cannot be reached.
+    /// If the fake cannot be reached.
     #[track_caller]
     #[must_use]
     pub fn calls(&self, login: &str) -> Vec<Call> {

@@ -1,4 +1,4 @@
-//! What was measured: printed, and kept in `target/cluster/figures.json`. Figures are never asserted.
+//! Measured figures: printed, and written to `target/cluster/figures.json`. No test asserts one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::{fail, output};
 /// Records a figure under `group` and `name`, with its unit in the name (`first_ready_ms`).
 ///
 /// # Panics
-/// When it cannot be written.
+/// If the file cannot be written.
 pub fn figure(group: &str, name: &str, value: impl Into<Value>) {
     let value = value.into();
     println!("figure: {group}: {name} = {value}");
@@ -23,13 +23,13 @@ pub fn figure(group: &str, name: &str, value: impl Into<Value>) {
     fs::write(&path, all).unwrap_or_else(|error| fail(format!("{}: {error}", path.display())));
 }
 
-/// A time as figures have it.
+/// A duration in milliseconds.
 #[must_use]
 pub fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The value that this share of `values` stays at or below (0.5 is the median); `None` of nothing.
+/// A quantile of `values` (0.5 is the median); `None` if there are no values.
 #[must_use]
 pub fn percentile<T: Copy + PartialOrd>(values: &[T], share: f64) -> Option<T> {
     let mut sorted = values.to_vec();

@@ -1,47 +1,48 @@
-//! The ingress gateway, as it is reached from here.
+//! The ingress gateway, as this machine reaches it.
 
 use std::net::SocketAddr;
 
-use crate::http::{Client, Trust};
 use crate::{fail, kubectl};
+use testkit::http::blocking::Client;
+use testkit::tls::Trust;
 
-/// Where the test cluster and the Kind configuration offer it.
+/// The variables, and the addresses in the test cluster and in the Kind configuration.
 const HTTP: (&str, &str) = ("GATEWAY_HTTP", "127.0.0.1:30080");
 const HTTPS: (&str, &str) = ("GATEWAY_HTTPS", "127.0.0.1:30443");
 
-/// The gateway's two ports: `GATEWAY_HTTP` and `GATEWAY_HTTPS`, or the node ports that Istio's gateway has in our clusters.
+/// The two addresses of the gateway.
 #[derive(Debug, Clone, Copy)]
 pub struct Gateway {
-    /// In the clear.
+    /// The address without TLS.
     pub http: SocketAddr,
-    /// TLS.
+    /// The address with TLS.
     pub https: SocketAddr,
 }
 
 impl Gateway {
-    /// Reads where it is.
+    /// Reads the addresses from the environment.
     ///
     /// # Panics
-    /// When a variable holds no address.
+    /// If a variable holds no address.
     #[must_use]
     pub fn get() -> Self {
         Self { http: address(HTTP), https: address(HTTPS) }
     }
 
-    /// A client of this host name, in the clear.
+    /// A client of this host name, without TLS.
     #[must_use]
     pub fn http(self, host: &str) -> Client {
         Client::http(self.http, host)
     }
 
-    /// A client of this host name, over TLS, that trusts what `gists-tls-secret` in `istio-system` was signed by.
+    /// A client of this host name, with TLS. It trusts the authority that signed `gists-tls-secret` in `istio-system`.
     ///
     /// # Panics
-    /// When there is no such secret.
+    /// If there is no such secret.
     #[track_caller]
     #[must_use]
     pub fn https(self, host: &str) -> Client {
-        // The authority where the secret names one; a certificate that signed itself is its own.
+        // The authority if the secret has one. A self-signed certificate is its own authority.
         let authority =
             "go-template={{or (index .data \"ca.crt\") (index .data \"tls.crt\") | base64decode}}";
         let trust =

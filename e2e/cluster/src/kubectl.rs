@@ -1,4 +1,4 @@
-//! kubectl, whose answers are read as JSON and whose refusals name the command.
+//! kubectl. Its output is read as JSON, and errors name the command.
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::fail;
 
-/// No single request may take longer, in seconds; waiting is done by asking again.
+/// The time limit of one request to the API server.
 const REQUEST_TIMEOUT: &str = "--request-timeout=60s";
 
-/// A kubectl command that is being put together.
+/// A kubectl command.
 #[derive(Debug, Clone)]
 pub struct Kubectl {
     arguments: Vec<String>,
@@ -25,26 +25,26 @@ pub fn kubectl<I: IntoIterator<Item: Into<String>>>(arguments: I) -> Kubectl {
 }
 
 impl Kubectl {
-    /// Gives it this on its standard input.
+    /// Sets the standard input.
     #[must_use]
     pub fn input(mut self, input: impl Into<String>) -> Self {
         self.input = Some(input.into());
         self
     }
 
-    /// What it printed.
+    /// Runs the command; returns its standard output.
     ///
     /// # Errors
-    /// The command and what it complained of.
+    /// The command, its exit status and its standard error.
     pub fn run(&self) -> Result<String, String> {
-        // First, for what follows `--` is another program's.
+        // This flag comes first: words behind `--` belong to another program.
         let mut command = Self::command(&[REQUEST_TIMEOUT]);
         command.args(&self.arguments);
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         let named = || format!("kubectl {}", self.arguments.join(" "));
         let mut child = command.spawn().map_err(|error| format!("{}: {error}", named()))?;
         if let (Some(input), Some(mut pipe)) = (&self.input, child.stdin.take()) {
-            // A command that ends before it has read all says why on its standard error.
+            // If the command ends before it has read everything, its standard error tells why.
             let _ = pipe.write_all(input.as_bytes());
         }
         let output = child.wait_with_output().map_err(|error| format!("{}: {error}", named()))?;
@@ -56,19 +56,19 @@ impl Kubectl {
         }
     }
 
-    /// What it printed, where it must succeed.
+    /// As [`Kubectl::run`], for a command that must succeed.
     ///
     /// # Panics
-    /// When it does not.
+    /// If it fails.
     #[track_caller]
     pub fn must(&self) -> String {
         self.run().unwrap_or_else(|refusal| fail(refusal))
     }
 
-    /// What it printed with `-o json`.
+    /// Runs the command with `-o json`.
     ///
     /// # Errors
-    /// Its refusal, or that it printed no JSON.
+    /// As [`Kubectl::run`], or if the output is no JSON.
     pub fn json(&self) -> Result<Value, String> {
         let mut asked = self.clone();
         asked.arguments.extend(["-o".to_owned(), "json".to_owned()]);
@@ -76,7 +76,7 @@ impl Kubectl {
         serde_json::from_str(&text).map_err(|error| format!("kubectl {}: {error}", asked.arguments.join(" ")))
     }
 
-    /// A command that was not yet started, for what is read while it runs.
+    /// A command that is not started, for output that is read while it runs.
     pub(crate) fn command<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
         let mut command = Command::new("kubectl");
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,13 +1,15 @@
-//! An overlay of a test's own on top of the repository's manifests.
+//! Overlays of tests on top of the repository's manifests.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::{Namespace, fail, kubectl, made, output, workspace};
+use testkit::paths::workspace;
 
-/// A kustomization that is being put together; paths are the repository's.
+use crate::{Namespace, fail, kubectl, made, output};
+
+/// A kustomization. Paths are relative to the repository.
 #[derive(Debug, Clone, Default)]
 pub struct Kustomization {
     resources: Vec<String>,
@@ -18,13 +20,13 @@ pub struct Kustomization {
 }
 
 impl Kustomization {
-    /// On top of this directory, such as `k8s/overlays/dev`.
+    /// Starts from this directory, such as `k8s/overlays/dev`.
     #[must_use]
     pub fn on(base: &str) -> Self {
         Self::default().resource(base)
     }
 
-    /// Adds a directory's objects.
+    /// Adds the objects of a directory.
     #[must_use]
     pub fn resource(mut self, path: &str) -> Self {
         self.resources.push(path.to_owned());
@@ -38,7 +40,7 @@ impl Kustomization {
         self
     }
 
-    /// Patches the objects of this kind and name: a strategic merge, or a JSON patch where it is a list.
+    /// Patches the objects of this kind and name: by a strategic merge, or by a JSON patch if `patch` is a list.
     #[must_use]
     pub fn patch(mut self, kind: &str, name: &str, patch: &Value) -> Self {
         self.patches.push(entry(kind, name, patch));
@@ -65,7 +67,7 @@ impl Kustomization {
         self.patch("Deployment", deployment, &patch)
     }
 
-    /// Puts the API at the gateway under this host name alone, in the clear, so that namespaces do not contend for one name.
+    /// Exposes the API at the gateway under this host name only, without TLS, so that namespaces do not compete for one name.
     #[must_use]
     pub fn at_host(self, host: &str) -> Self {
         let server = json!({ "port": { "number": 80, "name": "http", "protocol": "HTTP" }, "hosts": [format!("./{host}")] });
@@ -78,7 +80,7 @@ impl Kustomization {
             )
     }
 
-    /// Makes the API take this for GitHub, which in a cluster has a private address.
+    /// Sets the URL of GitHub, and allows its private address in the cluster.
     #[must_use]
     pub fn upstream(self, url: &str) -> Self {
         let name = "github-gists-api";
@@ -86,7 +88,7 @@ impl Kustomization {
         self.env(name, name, &variables)
     }
 
-    /// So many replicas of the API, and no autoscaler that would change them.
+    /// Sets the number of replicas of the API, and removes the autoscaler.
     #[must_use]
     pub fn replicas(self, count: u32) -> Self {
         let replicas = json!([{ "op": "add", "path": "/spec/replicas", "value": count }]);
@@ -94,7 +96,7 @@ impl Kustomization {
         self.without("HorizontalPodAutoscaler", name).patch("Deployment", name, &replicas)
     }
 
-    /// Ready as soon as it is: without the seconds before the first look and after the last, which a test has no use for.
+    /// Probes readiness each second, and removes the minimum time of readiness, to save time.
     #[must_use]
     pub fn eager(self) -> Self {
         let probe = json!({ "httpGet": { "path": "/ready", "port": "admin" }, "periodSeconds": 1 });
@@ -105,10 +107,10 @@ impl Kustomization {
         self.patch("Deployment", "github-gists-api", &patch)
     }
 
-    /// Takes the image of this name from the node, under the tag that the suite was told.
+    /// Takes the image with this name from the node, with the tag of the suite.
     #[must_use]
     pub fn local(mut self, name: &str) -> Self {
-        // Under both names: an overlay may have given it the second already.
+        // Under both names: an overlay may already use the second.
         for known in [name.to_owned(), format!("localhost/{name}")] {
             let new = format!("localhost/{name}");
             self.images.push(json!({ "name": known, "newName": new, "newTag": crate::tag() }));
@@ -116,7 +118,7 @@ impl Kustomization {
         self
     }
 
-    /// Exchanges an image for another: `localhost/name:tag`.
+    /// Replaces an image by another: `localhost/name:tag`.
     #[must_use]
     pub fn image(mut self, image: &str, other: &str) -> Self {
         let (name, tag) = other.rsplit_once(':').unwrap_or((other, "latest"));
@@ -124,17 +126,17 @@ impl Kustomization {
         self
     }
 
-    /// Moves only what names no namespace: what belongs beside the gateway stays there.
+    /// Moves only objects without a namespace: objects beside the gateway stay there.
     #[must_use]
     pub fn keeping_namespaces(mut self) -> Self {
         self.keeping = true;
         self
     }
 
-    /// The objects, with the namespace where one is given, as YAML.
+    /// The objects as YAML, moved to the namespace if one is given.
     ///
     /// # Panics
-    /// When kustomize refuses it.
+    /// If kustomize fails.
     #[track_caller]
     #[must_use]
     pub fn render(&self, name: &str, namespace: Option<&str>) -> String {
@@ -164,10 +166,10 @@ impl Kustomization {
         kubectl(["kustomize", &directory.to_string_lossy()]).must()
     }
 
-    /// Applies it to the namespace, all objects moved there.
+    /// Applies all objects to the namespace.
     ///
     /// # Panics
-    /// When kustomize or the cluster refuses it.
+    /// If kustomize fails or the cluster refuses an object.
     #[track_caller]
     pub fn apply(&self, namespace: &Namespace) {
         let objects = self.render(namespace.name(), Some(namespace.name()));
@@ -179,7 +181,7 @@ fn entry(kind: &str, name: &str, patch: &Value) -> Value {
     json!({ "target": { "kind": kind, "name": name }, "patch": patch.to_string() })
 }
 
-/// The way from one directory to another: kustomize takes no absolute path.
+/// The relative path from one directory to another: kustomize accepts no absolute path.
 fn relative(from: &Path, to: &Path) -> String {
     let to = to.canonicalize().unwrap_or_else(|error| fail(format!("{}: {error}", to.display())));
     let (here, there): (Vec<Component<'_>>, Vec<_>) =

@@ -1,20 +1,21 @@
-//! What the cluster tests stand on: kubectl, namespaces that clean up after themselves, HTTP through the gateway, load, a fake
-//! GitHub in the cluster, figures. Any cluster that `KUBECONFIG` names will do; `make test-cluster` runs the tests.
+//! What the cluster tests share: kubectl, namespaces that delete themselves, the gateway, load, a fake GitHub in the cluster, figures.
+//! The tests run on each cluster that `KUBECONFIG` names: `make test-cluster`.
 //!
-//! It serves tests alone: what cannot go on panics, and says what it was about.
+//! A function that cannot go on panics and says why.
 
 mod cluster;
 mod eventually;
 mod fake;
 mod figures;
 mod gateway;
-pub mod http;
+mod images;
 mod kubectl;
 mod kustomize;
 mod load;
 mod metrics;
 mod namespace;
 mod node;
+mod overlay;
 mod pods;
 mod watch;
 mod workload;
@@ -22,14 +23,16 @@ mod workload;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-pub(crate) use cluster::tag;
-pub use cluster::{Cluster, image};
-pub use e2e::fake::{Answer, Call, Delivery};
-pub use e2e::harness::{Sample, Samples};
+use testkit::paths;
+
+pub use cluster::Cluster;
+pub use e2e::fake::{Call, Delivery, ScriptedResponse};
 pub use eventually::{LONG, SHORT, eventually, eventually_within};
 pub use fake::Fake;
 pub use figures::{figure, milliseconds, percentile};
 pub use gateway::Gateway;
+pub use images::image;
+pub(crate) use images::tag;
 pub use kubectl::{Kubectl, kubectl};
 pub use kustomize::Kustomization;
 pub use load::{Load, Tally, burst};
@@ -40,33 +43,25 @@ pub use pods::{Container, Pod, pods};
 pub use watch::{Milestones, PodWatch};
 pub use workload::Deployment;
 
-/// The repository.
-#[must_use]
-pub fn workspace() -> PathBuf {
-    e2e::harness::workspace()
-}
-
-/// Where the tests put what they write: rendered manifests, figures, what a failure left.
+/// The directory for rendered manifests, figures, and the state behind a failure.
 ///
 /// # Panics
-/// When it cannot be made.
+/// If it cannot be created.
 #[must_use]
 pub fn output() -> PathBuf {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-    made(&workspace().join(target).join("cluster"))
+    made(&paths::target().join("cluster"))
 }
 
-/// The directory, made where it lacks, without symbolic links in its path.
+/// Creates the directory if it does not exist; returns its path without symbolic links.
 pub(crate) fn made(directory: &Path) -> PathBuf {
     let made = std::fs::create_dir_all(directory).and_then(|()| directory.canonicalize());
     made.unwrap_or_else(|error| fail(format!("{}: {error}", directory.display())))
 }
 
-/// Ends the test.
+/// Fails the test with this message.
 ///
 /// # Panics
-/// Always: that is how a test fails.
+/// Always.
 #[track_caller]
 #[expect(clippy::panic, reason = "how a test fails")]
 pub fn fail(message: impl Display) -> ! {

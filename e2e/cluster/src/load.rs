@@ -1,4 +1,4 @@
-//! Load on a loopback port, bounded in requests and time, that counts what failed.
+//! Load on a loopback address, bounded in rate and time; failures are counted.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,12 +7,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::fail;
-use crate::http::{Client, Request, Response};
+use testkit::http::blocking::Client;
+use testkit::http::{Request, Response};
 
-/// No load goes on longer, whatever a test forgets.
+/// The maximum duration of a load, if a test does not stop it.
 const MAX_TIME: Duration = Duration::from_secs(420);
 
-/// Failures whose reason is kept.
+/// The number of reasons that are kept.
 const MAX_REASONS: usize = 20;
 
 /// A load that runs in the background.
@@ -21,26 +22,26 @@ pub struct Load {
     workers: Vec<JoinHandle<Tally>>,
 }
 
-/// What came of it.
+/// The results of a load.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     /// Requests that were sent.
     pub sent: u64,
-    /// Answers, by status.
+    /// Responses, by status.
     pub statuses: BTreeMap<u16, u64>,
-    /// Requests without a whole answer.
+    /// Requests without a whole response.
     pub broken: u64,
-    /// Why, of the first few failures of either kind.
+    /// The reasons of the first failures.
     pub reasons: Vec<String>,
-    /// From a request's first byte to its answer's last, of each that was answered.
+    /// The time from a request's first byte to the last byte of its response.
     pub latencies: Vec<Duration>,
 }
 
 impl Load {
-    /// Asks for `requests` in turn, on so many connections, so many a second in all, until it is stopped.
+    /// Sends `requests` in turn until [`Load::stop`]: on this number of connections, at this total rate.
     ///
     /// # Panics
-    /// When the address is not this machine's own: nothing else is ever put under load.
+    /// If the address is not on loopback: no other machine is ever put under load.
     #[track_caller]
     #[must_use]
     pub fn start(client: &Client, connections: usize, per_second: f64, requests: &[Request]) -> Self {
@@ -52,7 +53,7 @@ impl Load {
         let workers = (0..connections)
             .map(|index| {
                 let (client, requests, stop) = (client.clone(), requests.to_vec(), Arc::clone(&stop));
-                // Spread over the interval, so that they do not ask in step.
+                // Spread over the interval, so that the connections do not send at the same time.
                 let offset = every.mul_f64(index as f64 / connections as f64);
                 std::thread::spawn(move || work(&client, &requests, index, offset, every, &stop))
             })
@@ -60,7 +61,7 @@ impl Load {
         Self { stop, workers }
     }
 
-    /// Ends it.
+    /// Stops the load.
     #[must_use]
     pub fn stop(self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
@@ -82,7 +83,7 @@ fn work(
     let mut connection = None;
     for request in requests.iter().cycle().skip(first) {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        // A slow answer delays the next request; what was missed meanwhile is not caught up on.
+        // A slow response delays the next request. Missed requests are not sent later.
         due = (due + every).max(Instant::now());
         if stop.load(Ordering::Relaxed) || started.elapsed() > MAX_TIME {
             break;
@@ -92,36 +93,36 @@ fn work(
         let mut open = match connection.take().map_or_else(|| client.connect(), Ok) {
             Ok(open) => open,
             Err(error) => {
-                tally.broke(&format!("{}: connect: {error}", request.target));
+                tally.broke(&format!("{}: connect: {error}", request.target()));
                 continue;
             }
         };
         match open.send(request) {
             Ok(response) => {
                 tally.latencies.push(asked.elapsed());
-                tally.answered(&request.target, &response);
+                tally.answered(request.target(), &response);
                 connection = Some(open).filter(|open| !open.over());
             }
-            Err(error) => tally.broke(&format!("{}: {error}", request.target)),
+            Err(error) => tally.broke(&format!("{}: {error}", request.target())),
         }
     }
     tally
 }
 
 impl Tally {
-    /// Requests that got no answer, or one of the server's errors.
+    /// Requests without a response, or with a status of 500 or above.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.broken + self.statuses.range(500..).map(|(_, count)| count).sum::<u64>()
     }
 
-    /// Answers with this status.
+    /// The number of responses with this status.
     #[must_use]
     pub fn status(&self, status: u16) -> u64 {
         self.statuses.get(&status).copied().unwrap_or_default()
     }
 
-    /// In short.
+    /// A summary in one line.
     #[must_use]
     pub fn summary(&self) -> String {
         let (median, late) = (self.latency(0.5), self.latency(0.99));
@@ -133,7 +134,7 @@ impl Tally {
         )
     }
 
-    /// The latency that this share of the answers stayed below; zero where there was none.
+    /// A quantile of the latencies; zero if there is none.
     #[must_use]
     pub fn latency(&self, share: f64) -> Duration {
         crate::percentile(&self.latencies, share).unwrap_or_default()
@@ -170,10 +171,10 @@ impl Tally {
     }
 }
 
-/// So many requests at once, each on a connection of its own that was opened before.
+/// Sends this number of requests at once, each on a connection that is open already.
 ///
 /// # Panics
-/// When the address is not this machine's own, or one gets no answer.
+/// If the address is not on loopback, or a request gets no response.
 #[track_caller]
 #[must_use]
 pub fn burst(client: &Client, count: usize, request: &Request) -> Vec<Response> {

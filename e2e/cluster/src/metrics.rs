@@ -1,13 +1,13 @@
-//! A pod's metrics, read through the API server: any cluster lets one, whatever its network.
+//! The metrics of a pod, read through the API server, which works on each cluster whatever its network.
 
-use e2e::harness::Samples;
+use testkit::Samples;
 
 use crate::{Pod, kubectl};
 
-/// What `/metrics` of this port of the pod says; 9090 has the host's series and the component's, 8080 the component's.
+/// The samples of `/metrics` at this port of the pod. Port 9090 has the series of host and component, port 8080 those of the component.
 ///
 /// # Errors
-/// kubectl's refusal.
+/// kubectl's error.
 pub fn scrape(pod: &Pod, port: u16) -> Result<Samples, String> {
     let path = format!("/api/v1/namespaces/{}/pods/{}:{port}/proxy/metrics", pod.namespace, pod.name);
     kubectl(["get", "--raw", &path]).run().map(|text| Samples::parse(&text))

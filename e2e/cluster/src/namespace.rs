@@ -1,4 +1,4 @@
-//! A namespace for one test, removed with everything in it when the test is over.
+//! A namespace for one test, deleted at the end of the test.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,10 +7,10 @@ use serde_json::json;
 
 use crate::{Cluster, LONG, eventually_within, kubectl, output};
 
-/// Set to keep what the tests made, to look at it.
+/// If this variable is set, namespaces are not deleted, for inspection.
 const KEEP: &str = "CLUSTER_TEST_KEEP";
 
-/// A namespace that lives as long as this value does. When the test fails, what was in it is written to
+/// A namespace that is deleted when this value is dropped. If the test fails, the state of the namespace is written to
 /// `target/cluster/failed/`.
 #[derive(Debug)]
 pub struct Namespace {
@@ -18,44 +18,61 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A label of every namespace that the tests made; its value is the run's prefix.
+    /// A label of each namespace that the tests create. Its value is the run's prefix.
     pub const MARK: &str = "gists.test/run";
 
-    /// Makes `e2e-{name}`, empty, under Pod Security `restricted`.
+    /// Creates `e2e-{name}` with Pod Security `restricted`.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// If it cannot be created.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self::with_labels(name, &[("pod-security.kubernetes.io/enforce", "restricted")])
     }
 
-    /// Makes `e2e-{name}`, empty, with these labels alone.
+    /// Creates `e2e-{name}` with these labels.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// If it cannot be created.
     #[must_use]
     pub fn with_labels(name: &str, labels: &[(&str, &str)]) -> Self {
         Self::exactly(&Cluster::namespace(name), labels)
     }
 
-    /// Makes a namespace of exactly this name, as manifests that name theirs want it.
+    /// Creates a namespace with exactly this name, for manifests that name their namespace.
     ///
     /// # Panics
-    /// When it cannot be made, or is there and somebody else's: these tests remove only what they made.
+    /// If it cannot be created, or exists and does not belong to the tests: the tests delete only what they created.
     #[must_use]
     pub fn exactly(name: &str, labels: &[(&str, &str)]) -> Self {
         Cluster::get();
         gone(name);
         let prefix = Cluster::prefix();
         let labels: BTreeMap<_, _> = labels.iter().copied().chain([(Self::MARK, prefix.as_str())]).collect();
-        // With its mark from its first moment: what a run that is cut short leaves is known to the next.
+        // With its mark from the start: the next run recognises what an aborted run left.
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
         kubectl(["create", "-f", "-"]).input(namespace.to_string()).must();
         Self { name: name.to_owned() }
     }
 
-    /// Its name.
+    /// A namespace that several tests share, and that is not deleted. Created if it does not exist.
+    ///
+    /// # Panics
+    /// If it cannot be created.
+    pub(crate) fn shared(name: &str, level: &str) -> String {
+        Cluster::get();
+        let name = Cluster::namespace(name);
+        let namespace = serde_json::json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": { "name": name, "labels": {
+                Self::MARK: Cluster::prefix(), "pod-security.kubernetes.io/enforce": level,
+            } }
+        });
+        kubectl(["apply", "-f", "-"]).input(namespace.to_string()).must();
+        name
+    }
+
+    /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -70,13 +87,13 @@ impl Namespace {
     /// Applies manifests, YAML or JSON.
     ///
     /// # Panics
-    /// When the cluster refuses one.
+    /// If the cluster refuses one.
     #[track_caller]
     pub fn apply(&self, manifests: &str) {
         self.kubectl(["apply", "-f", "-"]).input(manifests).must();
     }
 
-    /// Pods, events and the last lines of every container.
+    /// Objects, events, pods and the last log lines of each container, as text.
     #[must_use]
     pub fn state(&self) -> String {
         let mut state = String::new();
@@ -103,20 +120,20 @@ impl Drop for Namespace {
             }
         }
         if std::env::var_os(KEEP).is_none() {
-            // The next test need not wait for it; one that wants the same name does.
+            // Only a test that needs the same name waits for the end of the deletion.
             let _ = kubectl(["delete", "namespace", &self.name, "--wait=false", "--ignore-not-found"]).run();
         }
     }
 }
 
-/// Returns once there is no namespace of this name, left by a run that was cut short.
+/// Deletes a namespace that an aborted run left, and waits until it is gone.
 fn gone(name: &str) {
     if let Ok(found) = kubectl(["get", "namespace", name]).json() {
         let labels = found.pointer("/metadata/labels");
         let ours = labels.is_some_and(|labels| labels.get(Namespace::MARK).is_some());
         assert!(
             ours,
-            "namespace {name} is in use: these tests need it for themselves, on a cluster that may lose it"
+            "namespace {name} is in use: these tests need the namespace exclusively, on a cluster for tests"
         );
     }
     let _ = kubectl(["delete", "namespace", name, "--wait=false", "--ignore-not-found"]).run();

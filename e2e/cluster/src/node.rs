@@ -1,45 +1,45 @@
-//! What the node itself knows of a pod: its cgroup, and the shim above it. Read by a pod of the test's own, so that it works
-//! wherever the node is.
+//! What only the node knows about a pod: its cgroup and its shim. A privileged pod of the tests reads them, so that the node need not be
+//! this machine.
 
 use std::sync::OnceLock;
 
 use serde_json::json;
 
-use crate::{Cluster, LONG, Pod, eventually_within, fail, image, kubectl, pods};
+use crate::{LONG, Namespace, Pod, eventually_within, fail, image, kubectl, pods};
 
 const READER: &str = "node-reader";
 
 /// Where the shim keeps compiled code on the node.
 const COMPILED: &str = "/var/lib/wasi-http/cache";
 
-/// The node, for a cluster of one.
+/// The node of a cluster with one node.
 #[derive(Debug)]
 pub struct Node {
     namespace: String,
 }
 
-/// What a cgroup used.
+/// The resource usage of a cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
-    /// When it was read, in seconds since 1970.
+    /// The time of the sample, in seconds since 1970.
     pub seconds: u64,
-    /// The same as the API writes it: such texts sort as their times do.
+    /// The time as the API writes it. Such texts sort by time.
     pub time: String,
-    /// Processor time since it was made, in nanoseconds.
+    /// Processor time since the cgroup was created, in nanoseconds.
     pub cpu_ns: u64,
-    /// Memory without file pages that may be dropped, in bytes: what the kubelet calls the working set.
+    /// The working set as the kubelet defines it, in bytes: memory without inactive file pages.
     pub working_set: u64,
 }
 
 impl Node {
-    /// The node; its reader is started by the first test that wants it.
+    /// The node. The first call starts the privileged pod.
     ///
     /// # Panics
-    /// When the reader does not start.
+    /// If the pod does not start.
     pub fn get() -> &'static Self {
         static NODE: OnceLock<Node> = OnceLock::new();
         NODE.get_or_init(|| {
-            let namespace = Cluster::shared("node", "privileged");
+            let namespace = Namespace::shared("node", "privileged");
             let reader = json!({
                 "apiVersion": "v1", "kind": "Pod",
                 "metadata": { "name": READER, "namespace": namespace, "labels": { "app": READER } },
@@ -74,48 +74,48 @@ impl Node {
         })
     }
 
-    /// What a shell script prints on the node, which has its processes, and its cgroups under `/cgroup`.
+    /// Runs a shell script with the processes of the node and its cgroups under `/cgroup`. Returns the output.
     ///
     /// # Errors
-    /// kubectl's refusal.
+    /// kubectl's error.
     pub fn script(&self, script: &str) -> Result<String, String> {
         kubectl(["-n", &self.namespace, "exec", READER, "--", "sh", "-c", script]).run()
     }
 
-    /// Removes the code that the shim has compiled: the next pod is the node's first. Pods that run keep theirs.
+    /// Removes the shim's cache of compiled code, so that the next pod starts as on a new node. Running pods keep their code.
     ///
     /// # Panics
-    /// When it cannot.
+    /// If that fails.
     #[track_caller]
     pub fn forget_compiled(&self) {
         self.script("find /compiled -mindepth 1 -maxdepth 1 -exec rm -r {} +")
             .unwrap_or_else(|refusal| fail(refusal));
     }
 
-    /// What the pod used, the pause container included.
+    /// The usage of the pod, including the pause container.
     ///
     /// # Panics
-    /// When the node knows no cgroup of the pod.
+    /// If the node has no cgroup of the pod.
     #[track_caller]
     #[must_use]
     pub fn usage(&self, pod: &Pod) -> Usage {
         self.one(&format!("*pod{}*", either(pod.uid())), pod)
     }
 
-    /// What one container of the pod used.
+    /// The usage of one container of the pod.
     ///
     /// # Panics
-    /// When the node knows no cgroup of it.
+    /// If the node has no cgroup of the container.
     #[track_caller]
     #[must_use]
     pub fn container_usage(&self, pod: &Pod, container: &str) -> Usage {
         self.one(&format!("*{}*", container_id(pod, container)), pod)
     }
 
-    /// What one container of the pod used, once a second for so many seconds.
+    /// The usage of one container of the pod, once a second for this number of seconds.
     ///
     /// # Errors
-    /// kubectl's refusal, or that the node knows no cgroup of it.
+    /// kubectl's refusal, or if the node has no cgroup of the container.
     pub fn record(&self, pod: &Pod, container: &str, seconds: u32) -> Result<Vec<Usage>, String> {
         self.usages(&format!("*{}*", container_id(pod, container)), seconds)
     }
@@ -124,7 +124,7 @@ impl Node {
     /// with the effective capabilities in hexadecimal and seccomp's mode, where 2 is a filter.
     ///
     /// # Panics
-    /// When the node knows none.
+    /// If the node has none.
     #[track_caller]
     #[must_use]
     pub fn processes(&self, pod: &Pod, container: &str) -> Vec<String> {
@@ -151,7 +151,7 @@ impl Node {
         usage.unwrap_or_else(|| fail(format!("pod {}: its cgroup tells nothing", pod.name)))
     }
 
-    /// Reads the cgroup whose directory has such a name, of either version, so many times.
+    /// Samples the cgroup (v1 or v2) whose directory matches the pattern.
     fn usages(&self, name: &str, times: u32) -> Result<Vec<Usage>, String> {
         let read = self.script(&format!(
             "at() {{ find /cgroup/$1 -maxdepth 6 -type d -name '{name}' 2>/dev/null | head -n 1; }}\n\
@@ -171,14 +171,14 @@ impl Node {
         read.lines().map(|line| usage(line).ok_or_else(|| format!("not a usage: {line:?}"))).collect()
     }
 
-    /// The memory, in bytes, of the shims that serve the pod's sandbox; what they share with others is shared out.
+    /// The proportional set size of the shims of the pod's sandbox, in bytes.
     ///
     /// # Panics
-    /// When the node has none.
+    /// If the node has none.
     #[track_caller]
     #[must_use]
     pub fn shims(&self, pod: &Pod) -> u64 {
-        // A shim is told its sandbox's id, which only the runtime knows: the parent of a process in the pod's cgroup is the shim.
+        // Only the runtime knows the id of the sandbox. The parent of a process in the pod's cgroup is the shim.
         let read = self.script(&format!(
             "for p in $(grep -l 'pod{}' /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3); do\n\
                awk '$1 == \"PPid:\" {{ print $2 }}' /proc/$p/status 2>/dev/null; done | sort -u | while read s; do\n\
@@ -203,7 +203,7 @@ fn usage(line: &str) -> Option<Usage> {
     Some(Usage { seconds, time, cpu_ns, working_set: memory.saturating_sub(inactive) })
 }
 
-/// What the runtime calls the container.
+/// The runtime's id of the container.
 #[track_caller]
 fn container_id(pod: &Pod, container: &str) -> String {
     let id = pod.container(container).and_then(|container| {
@@ -213,7 +213,7 @@ fn container_id(pod: &Pod, container: &str) -> String {
     id.unwrap_or_else(|| fail(format!("pod {} runs no container {container}", pod.name)))
 }
 
-/// A pod's id as either cgroup driver writes it, as a pattern of the shell's and grep's alike.
+/// A pattern for the pod's id as either cgroup driver writes it, for the shell and for grep.
 fn either(uid: &str) -> String {
     uid.replace('-', "[-_]")
 }

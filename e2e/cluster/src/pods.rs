@@ -1,4 +1,4 @@
-//! Pods as the API tells of them.
+//! Pods and their containers, from the API.
 
 use serde_json::Value;
 
@@ -7,31 +7,31 @@ use crate::kubectl;
 /// A pod.
 #[derive(Debug, Clone)]
 pub struct Pod {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its namespace.
+    /// The namespace.
     pub namespace: String,
-    /// Everything the API says.
+    /// The object of the API.
     pub object: Value,
 }
 
 /// A container's status.
 #[derive(Debug, Clone)]
 pub struct Container {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// How often it was started again.
+    /// The number of restarts.
     pub restarts: u64,
     /// Whether its readiness probe succeeds.
     pub ready: bool,
-    /// Everything the API says.
+    /// The object of the API.
     pub status: Value,
 }
 
 /// The pods of a namespace that a selector such as `app=github-gists-api` matches, those that are being deleted included.
 ///
 /// # Errors
-/// kubectl's refusal.
+/// kubectl's error.
 pub fn pods(namespace: &str, selector: &str) -> Result<Vec<Pod>, String> {
     let mut list = kubectl(["-n", namespace, "get", "pods", "-l", selector]).json()?;
     let items = list.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
@@ -46,13 +46,13 @@ impl From<Value> for Pod {
 }
 
 impl Pod {
-    /// A text of the object, by JSON pointer; empty where there is none.
+    /// A text of the object, by JSON pointer; empty if there is none.
     #[must_use]
     pub fn text(&self, pointer: &str) -> &str {
         self.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Its id, which its cgroups carry in their names.
+    /// The UID, which is a part of the names of the pod's cgroups.
     #[must_use]
     pub fn uid(&self) -> &str {
         self.text("/metadata/uid")
@@ -77,25 +77,25 @@ impl Pod {
         conditions.is_some_and(|all| all.iter().any(|one| one["type"] == kind && one["status"] == "True"))
     }
 
-    /// Its ordinary containers' statuses.
+    /// The statuses of its containers without init containers.
     #[must_use]
     pub fn containers(&self) -> Vec<Container> {
         self.statuses("/status/containerStatuses").collect()
     }
 
-    /// The named container's status.
+    /// The status of the container with this name.
     #[must_use]
     pub fn container(&self, name: &str) -> Option<Container> {
         self.statuses("/status/containerStatuses").find(|container| container.name == name)
     }
 
-    /// Restarts of all its containers.
+    /// The restarts of all its containers.
     #[must_use]
     pub fn restarts(&self) -> u64 {
         self.containers().iter().map(|container| container.restarts).sum()
     }
 
-    /// Why it will not start without help, where that is so: no image, a refused configuration, or crash after crash.
+    /// Why the pod cannot start, if that is so: no image, a refused configuration, or repeated crashes.
     #[must_use]
     pub fn hopeless(&self) -> Option<String> {
         const REASONS: [&str; 8] = [
@@ -143,7 +143,7 @@ impl Container {
         self.status.pointer(state).is_some_and(|state| state["reason"] == reason)
     }
 
-    /// Its exit code, where it ended: now, or before it was started again.
+    /// The exit code of the ended container, or of its last run.
     #[must_use]
     pub fn exit_code(&self) -> Option<i64> {
         ["/state/terminated/exitCode", "/lastState/terminated/exitCode"]

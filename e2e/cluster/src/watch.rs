@@ -1,4 +1,4 @@
-//! When a pod got how far, to the millisecond: the API's own timestamps know seconds only.
+//! The start of pods in milliseconds: the API's timestamps have a resolution of a second.
 
 use std::collections::BTreeMap;
 use std::process::Child;
@@ -11,32 +11,32 @@ use serde_json::{Deserializer, Value};
 use crate::kubectl::Kubectl;
 use crate::{Namespace, Pod, eventually_within, fail};
 
-/// Looks at the pods of a namespace that a selector matches, from when it is made.
+/// Watches the pods of a namespace that a selector matches.
 pub struct PodWatch {
     kubectl: Child,
     reader: Option<JoinHandle<()>>,
     seen: Arc<Mutex<BTreeMap<String, Milestones>>>,
 }
 
-/// When a pod was first seen, and first seen so.
+/// When the watch first saw a pod, and first saw it in each state.
 #[derive(Debug, Clone, Copy)]
 pub struct Milestones {
-    /// It exists.
+    /// The pod exists.
     pub created: Instant,
-    /// All its containers run.
+    /// All containers run.
     pub running: Option<Instant>,
-    /// It is Ready.
+    /// The pod is Ready.
     pub ready: Option<Instant>,
 }
 
 impl Milestones {
-    /// From its making to Ready.
+    /// The time from its creation to Ready.
     #[must_use]
     pub fn to_ready(&self) -> Option<Duration> {
         self.ready.map(|ready| ready - self.created)
     }
 
-    /// From its making to all its containers running.
+    /// The time from its creation until all containers run.
     #[must_use]
     pub fn to_running(&self) -> Option<Duration> {
         self.running.map(|running| running - self.created)
@@ -44,10 +44,10 @@ impl Milestones {
 }
 
 impl PodWatch {
-    /// Begins to look.
+    /// Starts the watch.
     ///
     /// # Panics
-    /// When kubectl cannot be started.
+    /// If kubectl does not start.
     #[track_caller]
     #[must_use]
     pub fn start(namespace: &Namespace, selector: &str) -> Self {
@@ -70,10 +70,10 @@ impl PodWatch {
         Self { kubectl, reader, seen }
     }
 
-    /// Waits until so many pods were seen Ready; gives their milestones in the order of their making.
+    /// Waits until this number of pods has been Ready; returns their milestones in the order of creation.
     ///
     /// # Panics
-    /// When there are fewer within `limit`.
+    /// If there are fewer within `limit`.
     #[track_caller]
     #[must_use]
     pub fn ready(&self, count: usize, limit: Duration) -> Vec<Milestones> {
@@ -102,7 +102,7 @@ fn note(seen: &mut BTreeMap<String, Milestones>, pod: &Pod) {
 
 impl Drop for PodWatch {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // kubectl may have ended by itself.
         let _ = self.kubectl.kill();
         let _ = self.kubectl.wait();
         if let Some(reader) = self.reader.take() {

@@ -1,4 +1,4 @@
-//! A Deployment of a test.
+//! Deployments.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{LONG, Namespace, Pod, eventually_within, fail, pods};
 
-/// How often a pod may be seen without hope before it is taken at its word: a first failure passes at times.
+/// How often [`Pod::hopeless`] must hold before the test fails: a first failure may be temporary.
 const HOPELESS: u32 = 8;
 
 /// A Deployment.
@@ -18,22 +18,22 @@ pub struct Deployment<'a> {
 }
 
 impl<'a> Deployment<'a> {
-    /// The Deployment of this name, whose pods carry the label `app` with the same value.
+    /// The Deployment with this name. Its pods have the label `app` with the same value.
     #[must_use]
     pub fn new(namespace: &'a Namespace, name: &'a str) -> Self {
         Self { namespace, name }
     }
 
-    /// The API's, `github-gists-api`.
+    /// The Deployment of the API, `github-gists-api`.
     #[must_use]
     pub fn api(namespace: &'a Namespace) -> Self {
         Self::new(namespace, "github-gists-api")
     }
 
-    /// Its pods, those that are being deleted included.
+    /// Its pods, including those that are being deleted.
     ///
     /// # Panics
-    /// When kubectl refuses.
+    /// If kubectl fails.
     #[track_caller]
     #[must_use]
     pub fn pods(&self) -> Vec<Pod> {
@@ -43,35 +43,35 @@ impl<'a> Deployment<'a> {
     /// Its pods that are Ready.
     ///
     /// # Panics
-    /// When kubectl refuses.
+    /// If kubectl fails.
     #[track_caller]
     #[must_use]
     pub fn ready_pods(&self) -> Vec<Pod> {
         self.pods().into_iter().filter(Pod::ready).collect()
     }
 
-    /// The object.
+    /// The object of the API.
     ///
     /// # Errors
-    /// kubectl's refusal.
+    /// kubectl's error.
     pub fn object(&self) -> Result<Value, String> {
         self.namespace.kubectl(["get", "deployment", self.name]).json()
     }
 
-    /// Waits until all wanted replicas are of the last revision, available, and alone; gives its pods.
+    /// Waits until all replicas have the last revision and are available, and no other pod is left. Returns the pods.
     ///
     /// # Panics
-    /// When they are not in time, or a pod cannot start.
+    /// If that does not happen in time, or a pod cannot start.
     #[track_caller]
     #[must_use]
     pub fn ready(&self) -> Vec<Pod> {
         self.ready_within(LONG)
     }
 
-    /// As [`Deployment::ready`], with a limit of the test's own.
+    /// As [`Deployment::ready`], with another time limit.
     ///
     /// # Panics
-    /// When they are not in time, or a pod cannot start.
+    /// If that does not happen in time, or a pod cannot start.
     #[track_caller]
     #[must_use]
     pub fn ready_within(&self, limit: Duration) -> Vec<Pod> {
@@ -103,20 +103,20 @@ impl<'a> Deployment<'a> {
         )
     }
 
-    /// Asks for so many replicas.
+    /// Sets the number of replicas.
     ///
     /// # Panics
-    /// When kubectl refuses.
+    /// If kubectl fails.
     #[track_caller]
     pub fn scale(&self, replicas: usize) {
         let replicas = format!("--replicas={replicas}");
         self.namespace.kubectl(["scale", "deployment", self.name, &replicas]).must();
     }
 
-    /// Begins a rolling update that changes nothing but the pods.
+    /// Starts a rolling restart.
     ///
     /// # Panics
-    /// When kubectl refuses.
+    /// If kubectl fails.
     #[track_caller]
     pub fn restart(&self) {
         self.namespace.kubectl(["rollout", "restart", "deployment", self.name]).must();

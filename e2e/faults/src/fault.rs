@@ -1,4 +1,4 @@
-//! What a fault is, and how one is run.
+//! Faults and their outcomes.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -6,44 +6,44 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 
-use crate::system::NotHere;
+use crate::system::NotRunnable;
 use crate::tally::Tally;
 
-/// How a fault ended.
-pub(crate) type Outcome = Result<Shown, Failure>;
+/// The outcome of a fault.
+pub(crate) type Outcome = Result<Observed, Failure>;
 
-/// What was seen.
-pub(crate) struct Shown {
-    /// What was done, in the report's words.
+/// What the load showed.
+pub(crate) struct Observed {
+    /// What was done, for the report.
     pub(crate) done: String,
-    /// How clients fared.
+    /// The results of the load.
     pub(crate) tally: Tally,
-    /// From the fault's end until the last degraded answer.
-    pub(crate) normal_after: Duration,
+    /// The time from the fault's end to the last degraded response.
+    pub(crate) recovered_after: Duration,
 }
 
-/// Why a fault has no outcome.
+/// Why a fault failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Something that must hold does not.
-    Broken(String),
-    /// It cannot be brought about here.
-    NotHere(String),
+    /// A requirement is violated.
+    Violated(String),
+    /// The fault cannot be injected on this machine or by this user.
+    NotRunnable(String),
 }
 
 impl From<String> for Failure {
     fn from(reason: String) -> Self {
-        Self::Broken(reason)
+        Self::Violated(reason)
     }
 }
 
-impl From<NotHere> for Failure {
-    fn from(NotHere(reason): NotHere) -> Self {
-        Self::NotHere(reason)
+impl From<NotRunnable> for Failure {
+    fn from(NotRunnable(reason): NotRunnable) -> Self {
+        Self::NotRunnable(reason)
     }
 }
 
-/// Fails with the message unless the condition holds.
+/// Returns an error with this message unless the condition holds.
 macro_rules! ensure {
     ($condition:expr, $($message:tt)+) => {
         let holds: bool = $condition;
@@ -58,15 +58,15 @@ type Running = Pin<Box<dyn Future<Output = Outcome>>>;
 
 /// A fault.
 pub(crate) struct Fault {
-    /// What it is called by.
+    /// The name, for `--only`.
     pub(crate) name: &'static str,
-    /// What it is about.
+    /// What happens, in one sentence.
     pub(crate) about: &'static str,
-    /// Brings it about.
+    /// Injects the fault.
     pub(crate) run: fn() -> Running,
 }
 
-/// A fault as it went.
+/// The run of a fault.
 pub(crate) struct Run {
     pub(crate) name: &'static str,
     pub(crate) outcome: Outcome,
@@ -74,21 +74,21 @@ pub(crate) struct Run {
 }
 
 impl Fault {
-    /// Runs it; whatever it panics with is a failure of its own. Lost requests are one too.
-    pub(crate) async fn bring_about(&self) -> Run {
+    /// Injects the fault. A panic and lost requests are failures.
+    pub(crate) async fn inject(&self) -> Run {
         let begun = Instant::now();
         let outcome = AssertUnwindSafe((self.run)()).catch_unwind().await.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text =
-                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
-            Err(Failure::Broken(text.to_owned()))
+                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message");
+            Err(Failure::Violated(text.to_owned()))
         });
         let outcome = outcome.and_then(|shown| {
             if shown.tally.lost == 0 {
                 return Ok(shown);
             }
             let (lost, reasons) = (shown.tally.lost, shown.tally.reasons.join("\n    "));
-            Err(Failure::Broken(format!("{}: {lost} lost\n    {reasons}", shown.done)))
+            Err(Failure::Violated(format!("{}: {lost} lost\n    {reasons}", shown.done)))
         });
         Run { name: self.name, outcome, took: begun.elapsed() }
     }

@@ -1,113 +1,57 @@
-//! Clients that ask without end while something fails around them, and remember each answer's grade.
+//! A load: clients that send requests while a fault happens, and grade each response.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use testkit::DEADLINE;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::client::{Client, Fate};
+use crate::client::Client;
+use crate::load_state::LoadState;
+use crate::plan::Plan;
 use crate::tally::Tally;
 use crate::traffic::Traffic;
 
-/// How long any step may take before it is called a hang.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
-/// Answers that have to have come, too, before a load gives up what it waits for: a slow machine takes longer for the same.
+/// The minimum number of responses before a wait fails: a slow machine needs longer for the same number.
 const ENOUGH: u64 = 3000;
-/// So many answers in a row, none of them degraded, are normality.
-const NORMAL_RUN: u64 = 100;
+/// This number of consecutive responses without a degraded one counts as recovery.
+const RECOVERED: u64 = 100;
 
-/// Who asks.
-#[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    /// Hosts that are as good as one another.
-    pub(crate) addresses: Vec<SocketAddr>,
-    /// Clients, each with a connection that it keeps.
-    pub(crate) clients: usize,
-    /// What a client waits between two requests.
-    pub(crate) pause: Duration,
-    /// What may fail.
-    pub(crate) allows: Allows,
-}
-
-/// What a fault is a reason for. All else that clients see fail is lost.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Allows {
-    /// Documented errors.
-    pub(crate) errors: &'static [u16],
-    /// What becomes of the first host; the others stay.
-    pub(crate) first_host: Fate,
-}
-
-impl Allows {
-    /// Every request is answered, and rightly.
-    pub(crate) const NOTHING: Self = Self::errors(&[]);
-
-    /// Every request is answered, by these errors too.
-    pub(crate) const fn errors(errors: &'static [u16]) -> Self {
-        Self { errors, first_host: Fate::Stays }
-    }
-
-    /// Every request is answered rightly, by another host where the first one has gone.
-    pub(crate) const fn loss_of_first_host(first_host: Fate) -> Self {
-        Self { errors: &[], first_host }
-    }
-}
-
-/// What clients have in common.
-pub(crate) struct Shared {
-    pub(crate) plan: Plan,
-    pub(crate) traffic: Box<dyn Traffic>,
-    tally: Mutex<Tally>,
-    stop: AtomicBool,
-}
-
-/// Clients at work; dropping it stops them.
+/// Running clients. Dropping the load stops them.
 pub(crate) struct Load {
-    shared: Arc<Shared>,
+    state: Arc<LoadState>,
     clients: JoinSet<()>,
 }
 
 impl Load {
-    /// Starts them.
+    /// Starts the clients.
     pub(crate) fn start(plan: Plan, traffic: impl Traffic) -> Self {
-        let tally = Tally {
-            answers: vec![0; plan.addresses.len()],
-            begun: vec![None; plan.clients],
-            ..Tally::default()
-        };
-        let shared = Arc::new(Shared {
-            plan,
-            traffic: Box::new(traffic),
-            tally: Mutex::new(tally),
-            stop: AtomicBool::new(false),
-        });
+        let state = Arc::new(LoadState::new(plan, traffic));
         let mut clients = JoinSet::new();
-        for number in 0..shared.plan.clients {
-            clients.spawn(Client::new(Arc::clone(&shared), number).run());
+        for number in 0..state.plan.clients {
+            clients.spawn(Client::new(Arc::clone(&state), number).run());
         }
-        Self { shared, clients }
+        Self { state, clients }
     }
 
     /// The tally so far.
     pub(crate) fn tally(&self) -> Tally {
-        self.shared.tally().clone()
+        self.state.tally().clone()
     }
 
-    /// Waits until the tally is so.
+    /// Waits until `is_so` holds for the tally.
     ///
     /// # Errors
-    /// When it is not within [`DEADLINE`] and some thousand answers, or no answer comes for so long.
+    /// If it does not hold within [`DEADLINE`] and some thousand responses, or no response comes for [`DEADLINE`].
     pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&Tally) -> bool) -> Result<(), String> {
         self.within(ENOUGH, what, is_so).await
     }
 
-    /// Waits for so many more answers, however long they take, if only one comes after another.
+    /// Waits for this number of further responses, however long they take.
     ///
     /// # Errors
-    /// When no answer comes for [`DEADLINE`].
+    /// If no response comes for [`DEADLINE`].
     pub(crate) async fn more(&self, answers: u64) -> Result<(), String> {
         let enough = self.tally().total() + answers;
         let what = format!("{answers} more answers");
@@ -120,7 +64,7 @@ impl Load {
         let (enough, mut moved) = (seen + answers, begun);
         loop {
             {
-                let tally = self.shared.tally();
+                let tally = self.state.tally();
                 if is_so(&tally) {
                     return Ok(());
                 }
@@ -135,49 +79,152 @@ impl Load {
         }
     }
 
-    /// Waits until nobody waits any more for what was asked before now, and tells when that now was.
+    /// Waits for this number of further documented errors, or lost requests.
     ///
     /// # Errors
     /// As [`Load::until`].
-    pub(crate) async fn anew(&self) -> Result<Instant, String> {
+    pub(crate) async fn more_errors(&self, errors: u64) -> Result<(), String> {
+        let so_far = |tally: &Tally| tally.refused.values().sum::<u64>() + tally.lost;
+        let enough = so_far(&self.tally()) + errors;
+        self.until("the fault shows in responses", |tally| so_far(tally) >= enough).await
+    }
+
+    /// Waits until each client has begun a request after this call; returns the time of this call.
+    ///
+    /// # Errors
+    /// As [`Load::until`].
+    pub(crate) async fn next_requests(&self) -> Result<Instant, String> {
         let now = Instant::now();
-        let all_anew = |tally: &Tally| tally.begun.iter().all(|begun| begun.is_some_and(|begun| begun > now));
-        self.until("all clients ask anew", all_anew).await?;
+        let all_begun =
+            |tally: &Tally| tally.begun.iter().all(|begun| begun.is_some_and(|begun| begun > now));
+        self.until("each client begins a new request", all_begun).await?;
         Ok(now)
     }
 
-    /// Waits for normality, and tells how long ago, from now on, the last degraded answer was: zero where none came.
+    /// Waits for recovery; returns the time from this call to the last degraded response, or zero if none came.
     ///
     /// # Errors
     /// As [`Load::until`].
-    pub(crate) async fn normal_again(&self) -> Result<Duration, String> {
-        self.shared.tally().normal_run = 0;
-        let lifted = self.anew().await?;
-        self.until("answers are normal again", |tally| tally.normal_run >= NORMAL_RUN).await?;
-        let last = self.shared.tally().last_abnormal;
+    pub(crate) async fn recovered(&self) -> Result<Duration, String> {
+        self.state.tally().normal_run = 0;
+        let lifted = self.next_requests().await?;
+        self.until("the responses have recovered", |tally| tally.normal_run >= RECOVERED).await?;
+        let last = self.state.tally().last_abnormal;
         Ok(last.map_or(Duration::ZERO, |last| last.saturating_duration_since(lifted)))
     }
 
-    /// Lets each client finish what it is at.
+    /// Stops the clients; each finishes its current request.
     pub(crate) async fn finish(mut self) -> Tally {
-        self.shared.stop.store(true, Ordering::Relaxed);
+        self.state.stop();
         while let Some(ended) = self.clients.join_next().await {
             if let Err(error) = ended {
-                self.shared.tally().lose(format!("a client broke down: {error}"));
+                self.state.tally().lose(format!("a client panicked: {error}"));
             }
         }
         self.tally()
     }
 }
 
-impl Shared {
-    /// The tally, for as long as one looks at it.
-    pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use fastrand::Rng;
+    use testkit::http::{Connection, Response};
+    use testkit::ports::{Refusing, listen};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::plan::{Allows, HostFault};
+    use crate::traffic::{Grade, Traffic, TrafficRequest};
+
+    const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nwell";
+    const HALF: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nwe";
+
+    struct Same;
+
+    impl Traffic for Same {
+        fn draw(&self, _: &mut Rng) -> TrafficRequest {
+            let check = |reply: &Response| {
+                if reply.body == b"well" { Grade::Right } else { Grade::Wrong("another".to_owned()) }
+            };
+            TrafficRequest { target: "/".to_owned(), check: Box::new(check) }
+        }
     }
 
-    /// Whether more is to be asked.
-    pub(crate) fn goes_on(&self) -> bool {
-        !self.stop.load(Ordering::Relaxed)
+    /// The address of a server that reads a request, sends this, and closes the connection.
+    async fn host_that_sends(answer: &'static str) -> SocketAddr {
+        let (listener, address) = listen().await;
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let _ = stream.read(&mut [0; 4096]).await;
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                    let _ = stream.shutdown().await;
+                });
+            }
+        });
+        address
+    }
+
+    /// The tally of one request whose first host has this fault.
+    async fn first_of(first: SocketAddr, fault: HostFault) -> Tally {
+        let second = host_that_sends(WHOLE).await;
+        let plan = Plan {
+            addresses: vec![first, second],
+            clients: 1,
+            pause: Duration::from_secs(3600),
+            allows: Allows::loss_of_first_host(fault),
+        };
+        let load = Load::start(plan, Same);
+        load.until("the request is counted", |tally| tally.lost + tally.total() > 0).await.unwrap();
+        load.tally()
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_a_loss_unless_the_fault_of_the_host_explains_it() {
+        let refusing = Refusing::bind();
+        for (answer, lost_by) in [
+            (None, [HostFault::None].as_slice()),
+            (Some(""), &[HostFault::None]),
+            (Some(HALF), &[HostFault::None, HostFault::Terminated]),
+            (Some("no answer at all\r\n\r\n"), &[HostFault::None, HostFault::Terminated, HostFault::Killed]),
+        ] {
+            for fault in [HostFault::None, HostFault::Terminated, HostFault::Killed] {
+                let first = match answer {
+                    Some(answer) => host_that_sends(answer).await,
+                    None => refusing.address(),
+                };
+                let tally = first_of(first, fault).await;
+                let lost = lost_by.contains(&fault);
+                let expected = if lost { (1, 0, 0) } else { (0, 1, 1) };
+                let seen = (tally.lost, tally.retried, tally.total());
+                assert_eq!(seen, expected, "{answer:?} of a host with fault {fault:?}: {:?}", tally.reasons);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fault_of_the_first_host_explains_no_failure_of_another() {
+        let refusing = Refusing::bind();
+        let plan = Plan {
+            addresses: vec![refusing.address(), refusing.address()],
+            clients: 1,
+            pause: Duration::from_secs(3600),
+            allows: Allows::loss_of_first_host(HostFault::Killed),
+        };
+        let load = Load::start(plan, Same);
+        load.until("the request is counted", |tally| tally.lost > 0).await.unwrap();
+        assert!(load.tally().reasons.iter().all(|reason| reason.contains("host 1")), "{:?}", load.tally());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_kept_connection_is_known_before_the_next_request() {
+        let (listener, address) = listen().await;
+        let mut connection = Connection::open(address).await;
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert!(!connection.has_ended());
+        drop(accepted);
+        testkit::until("the end is known", async || connection.has_ended().then_some(())).await;
     }
 }

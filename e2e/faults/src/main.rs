@@ -1,42 +1,44 @@
-//! Brings about what goes wrong around a host, and what only time shows: `make faults`, `make soak`.
+//! Fault injection around a host (`make faults`) and a soak test (`make soak`).
 
 mod client;
 mod fault;
 mod faults;
 mod load;
+mod load_state;
+mod plan;
 mod report;
-mod site;
 mod soak;
 mod system;
 mod tally;
+mod testbed;
 mod traffic;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
-use e2e::harness::raise_open_files;
+use testkit::limits::raise_open_files;
 
 use crate::fault::{Failure, Fault};
 
-/// Brings about faults around wasi-http-host with gists.wasm, one after another, under load, and prints a line for each: what was
-/// done, how many answers were degraded in a documented way, what was lost, and how long it took until all was normal.
+/// Injects faults around wasi-http-host with gists.wasm, one after another, under load. For each fault, prints a line: what was done,
+/// how many responses were degraded in a documented way, what was lost, and how long recovery took.
 ///
-/// A request is lost when a client saw it fail and this fault is no reason for that: it got no answer, a wrong one, or an error. So is
-/// a count that the host's or the component's metrics lack. Anything lost fails the run (exit 1).
+/// A request is lost if it has no response, a wrong one, or an error, and the fault does not explain that. A count is lost if the
+/// metrics of the host or the component lack it. Anything lost fails the run (exit code 1).
 #[derive(Parser)]
 #[command(name = "faults", version, max_term_width = 110)]
 struct Arguments {
-    /// Only these, by name; may be repeated
+    /// Inject only this fault; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// List the faults
     #[arg(long)]
     list: bool,
-    /// A JSON object a line in place of the table
+    /// Print a JSON object for each fault in place of the table
     #[arg(long)]
     json: bool,
-    /// A fault that cannot be brought about on this machine fails the run too
+    /// Fail the run if a fault cannot be injected on this machine
     #[arg(long)]
     strict: bool,
     #[command(subcommand)]
@@ -45,7 +47,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Mixed load for minutes, with figures: memory, files, threads, instances, permits, connections
+    /// Run a mixed load for minutes, and watch memory, files, threads, instances, permits and connections
     Soak(soak::Arguments),
 }
 
@@ -55,15 +57,15 @@ async fn main() -> ExitCode {
     raise_open_files();
     match arguments.command {
         Some(Command::Soak(ref soak)) => soak::run(soak).await,
-        None => bring_about(&arguments).await,
+        None => inject(&arguments).await,
     }
 }
 
-async fn bring_about(arguments: &Arguments) -> ExitCode {
+async fn inject(arguments: &Arguments) -> ExitCode {
     let wanted = match chosen(&arguments.only) {
         Ok(wanted) => wanted,
         Err(unknown) => {
-            eprintln!("faults: --only {unknown}: there is no such fault; --list tells which there are");
+            eprintln!("faults: --only {unknown}: no such fault; --list lists the faults");
             return ExitCode::from(64);
         }
     };
@@ -79,11 +81,11 @@ async fn bring_about(arguments: &Arguments) -> ExitCode {
     let begun = Instant::now();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for fault in wanted {
-        let run = fault.bring_about().await;
+        let run = fault.inject().await;
         match &run.outcome {
             Ok(_) => passed += 1,
-            Err(Failure::Broken(_)) => failed += 1,
-            Err(Failure::NotHere(_)) => skipped += 1,
+            Err(Failure::Violated(_)) => failed += 1,
+            Err(Failure::NotRunnable(_)) => skipped += 1,
         }
         if arguments.json {
             println!("{}", report::json(&run));

@@ -1,4 +1,4 @@
-//! One line a fault.
+//! The report: one line for each fault.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const ANSWERS: usize = 7;
 const DEGRADED: usize = 30;
 const LOST: usize = 7;
 
-/// The heading.
+/// The heading of the table.
 pub(crate) fn heading() -> String {
     format!(
         "{:NAME$}  {:DONE$}  {:>ANSWERS$}  {:DEGRADED$}  {:LOST$}  normal after",
@@ -22,24 +22,24 @@ pub(crate) fn heading() -> String {
     )
 }
 
-/// A fault's line.
+/// The line of a fault.
 pub(crate) fn line(run: &Run) -> String {
     let name = run.name;
     match &run.outcome {
         Ok(shown) => {
             let (done, answers, degraded) = (&shown.done, shown.tally.total(), degraded(&shown.tally));
-            let after = after(shown.normal_after);
+            let after = after(shown.recovered_after);
             format!(
                 "{name:NAME$}  {done:DONE$}  {answers:>ANSWERS$}  {degraded:DEGRADED$}  {:LOST$}  {after}",
                 "nothing"
             )
         }
-        Err(Failure::Broken(reason)) => format!("{name:NAME$}  FAILED: {reason}"),
-        Err(Failure::NotHere(reason)) => format!("{name:NAME$}  NOT RUN: {reason}"),
+        Err(Failure::Violated(reason)) => format!("{name:NAME$}  FAILED: {reason}"),
+        Err(Failure::NotRunnable(reason)) => format!("{name:NAME$}  NOT RUN: {reason}"),
     }
 }
 
-/// The same for programs.
+/// The report of a fault as JSON.
 pub(crate) fn json(run: &Run) -> Value {
     let took = run.took.as_secs_f64();
     match &run.outcome {
@@ -47,12 +47,14 @@ pub(crate) fn json(run: &Run) -> Value {
             "fault": run.name, "outcome": "ok", "done": shown.done, "answers": shown.tally.total(), "lost": shown.tally.lost,
             "uncached": shown.tally.uncached, "stale": shown.tally.stale, "refused": shown.tally.refused,
             "retried": shown.tally.retried, "slowest_seconds": shown.tally.slowest.as_secs_f64(),
-            "normal_after_seconds": shown.normal_after.as_secs_f64(), "took_seconds": took,
+            "normal_after_seconds": shown.recovered_after.as_secs_f64(), "took_seconds": took,
         }),
-        Err(Failure::Broken(reason)) => {
+        Err(Failure::Violated(reason)) => {
             json!({ "fault": run.name, "outcome": "failed", "reason": reason, "took_seconds": took })
         }
-        Err(Failure::NotHere(reason)) => json!({ "fault": run.name, "outcome": "not run", "reason": reason }),
+        Err(Failure::NotRunnable(reason)) => {
+            json!({ "fault": run.name, "outcome": "not run", "reason": reason })
+        }
     }
 }
 
@@ -71,6 +73,10 @@ fn degraded(tally: &Tally) -> String {
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
 }
 
-fn after(normal_after: Duration) -> String {
-    if normal_after.is_zero() { "at once".to_owned() } else { format!("{:.2} s", normal_after.as_secs_f64()) }
+fn after(recovered_after: Duration) -> String {
+    if recovered_after.is_zero() {
+        "at once".to_owned()
+    } else {
+        format!("{:.2} s", recovered_after.as_secs_f64())
+    }
 }

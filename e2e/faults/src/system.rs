@@ -1,4 +1,4 @@
-//! What is asked of the operating system: signals, limits, namespaces, and a process's own figures.
+//! The operating system: signals, limits, namespaces, and the resources of a process.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,16 +11,16 @@ use nix::unistd::{Pid, geteuid};
 /// Sends a signal.
 ///
 /// # Errors
-/// When the process is not there.
+/// If there is no such process.
 pub(crate) fn signal(pid: u32, signal: Signal) -> Result<(), String> {
     let pid = Pid::from_raw(i32::try_from(pid).map_err(|error| error.to_string())?);
     kill(pid, signal).map_err(|error| format!("{signal} to {pid}: {error}"))
 }
 
-/// Changes how many files a running process may open.
+/// Changes the limit of open files of a running process.
 ///
 /// # Errors
-/// When `prlimit` cannot.
+/// If `prlimit` fails.
 pub(crate) fn limit_open_files(pid: u32, limit: u64) -> Result<(), String> {
     let words = [format!("--pid={pid}"), format!("--nofile={limit}:")];
     let status = Command::new("prlimit").args(words).status();
@@ -31,12 +31,12 @@ pub(crate) fn limit_open_files(pid: u32, limit: u64) -> Result<(), String> {
     }
 }
 
-/// A command that mounts what `script` says, seen by nobody else, and becomes the host: no rights are needed where users
-/// may have namespaces of their own. The script's `$1` and on are `arguments`.
+/// A command that runs `script` in a mount namespace of its own and then becomes the host. An ordinary user can do this where the
+/// kernel allows user namespaces. The parameters of the script are `arguments`.
 ///
 /// # Errors
-/// When the kernel does not let us.
-pub(crate) fn with_mounts(script: &str, arguments: &[&Path]) -> Result<Vec<OsString>, NotHere> {
+/// If the kernel refuses the namespace.
+pub(crate) fn with_mounts(script: &str, arguments: &[&Path]) -> Result<Vec<OsString>, NotRunnable> {
     let mut unshare: Vec<OsString> = vec!["unshare".into()];
     if !geteuid().is_root() {
         unshare.extend(["--user", "--map-root-user"].map(OsString::from));
@@ -47,10 +47,10 @@ pub(crate) fn with_mounts(script: &str, arguments: &[&Path]) -> Result<Vec<OsStr
     match probe {
         Some(Ok(output)) if output.status.success() => {}
         Some(Ok(output)) => {
-            return Err(NotHere(format!("unshare: {}", String::from_utf8_lossy(&output.stderr).trim())));
+            return Err(NotRunnable(format!("unshare: {}", String::from_utf8_lossy(&output.stderr).trim())));
         }
-        Some(Err(error)) => return Err(NotHere(format!("unshare: {error}: apt-get install util-linux"))),
-        None => return Err(NotHere("unshare".to_owned())),
+        Some(Err(error)) => return Err(NotRunnable(format!("unshare: {error}: apt-get install util-linux"))),
+        None => return Err(NotRunnable("unshare".to_owned())),
     }
     let count = arguments.len();
     unshare.extend(["sh", "-ec"].map(OsString::from));
@@ -60,11 +60,11 @@ pub(crate) fn with_mounts(script: &str, arguments: &[&Path]) -> Result<Vec<OsStr
     Ok(unshare)
 }
 
-/// A fault that this machine, or this user, cannot bring about, and why.
+/// Why a fault cannot be injected on this machine or by this user.
 #[derive(Debug)]
-pub(crate) struct NotHere(pub(crate) String);
+pub(crate) struct NotRunnable(pub(crate) String);
 
-/// Debian's libfaketime, which tells the programs that load it another time.
+/// The library of Debian's package `faketime`, which changes the clock of the programs that load it.
 pub(crate) fn libfaketime() -> Option<PathBuf> {
     let mut places: Vec<_> = vec![PathBuf::from("/usr/lib/faketime"), "/usr/lib64/faketime".into()];
     if let Ok(found) = fs::read_dir("/usr/lib") {
@@ -73,19 +73,19 @@ pub(crate) fn libfaketime() -> Option<PathBuf> {
     places.into_iter().map(|place| place.join("libfaketime.so.1")).find(|library| library.is_file())
 }
 
-/// What a process holds, as the kernel tells it.
+/// The resources of a process, from `/proc`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Holdings {
     /// Bytes.
     pub(crate) resident: u64,
     pub(crate) files: u64,
     pub(crate) sockets: u64,
-    /// Those of the sockets that are connected to the port asked for.
+    /// Sockets that are connected to the given port.
     pub(crate) to_port: u64,
     pub(crate) threads: u64,
 }
 
-/// Looks, at connections to `port` in particular; what cannot be read is 0.
+/// Reads the resources of a process. A value that cannot be read is 0.
 pub(crate) fn holdings(pid: u32, port: u16) -> Holdings {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let field = |name: &str| {
@@ -99,7 +99,7 @@ pub(crate) fn holdings(pid: u32, port: u16) -> Holdings {
     };
     let sockets: Vec<_> = links.iter().filter_map(inode).collect();
     let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
-    // The third column ends in the other side's port, the tenth is the socket.
+    // The third column ends in the remote port; the tenth is the socket's inode.
     let there = format!(":{port:04X}");
     let is_there = |line: &&str| {
         let columns: Vec<_> = line.split_whitespace().collect();

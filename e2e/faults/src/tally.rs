@@ -1,56 +1,56 @@
-//! What came of the requests of a load.
+//! Counts of the responses to a load.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::traffic::Grade;
 
-/// Reasons that are kept of what was lost.
+/// Reasons of losses that are kept.
 const MAX_REASONS: usize = 12;
 
-/// What came of it.
+/// Counts of responses.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
-    /// Answers of each address.
+    /// Responses of each host.
     pub(crate) answers: Vec<u64>,
-    /// Answers that should have come from the cache and did not.
+    /// Responses that should have come from the cache and did not.
     pub(crate) uncached: u64,
-    /// Answers that said to be old.
+    /// Responses that were marked as stale.
     pub(crate) stale: u64,
-    /// Documented errors that were tolerated, by status.
+    /// Documented errors that the fault explains, by status.
     pub(crate) refused: BTreeMap<u16, u64>,
-    /// What a client saw fail that the fault is no reason for: requests without an answer, or with a wrong one.
+    /// Requests without a correct response that the fault does not explain.
     pub(crate) lost: u64,
-    /// Why, of the first.
+    /// The reasons of the first losses.
     pub(crate) reasons: Vec<String>,
-    /// Requests that another host answered, for the fault was that the first one goes.
+    /// Requests that were sent to another host, because the fault ended the first one.
     pub(crate) retried: u64,
-    /// The longest that a client waited.
+    /// The longest time that a client waited.
     pub(crate) slowest: Duration,
-    /// When the last of them did.
+    /// The time of the last retry.
     pub(crate) last_retried: Option<Instant>,
-    /// When the last degraded or lost answer came.
+    /// The time of the last degraded or lost response.
     pub(crate) last_abnormal: Option<Instant>,
-    /// Answers since, none of them degraded.
+    /// Responses since then.
     pub(crate) normal_run: u64,
-    /// When each client last began.
+    /// The time at which each client began its current request.
     pub(crate) begun: Vec<Option<Instant>>,
 }
 
 impl Tally {
-    /// All answers.
+    /// The number of responses.
     pub(crate) fn total(&self) -> u64 {
         self.answers.iter().sum()
     }
 
-    /// Answers that were not as if nothing had happened.
+    /// The number of degraded responses.
     pub(crate) fn degraded(&self) -> u64 {
         self.uncached + self.stale + self.refused.values().sum::<u64>()
     }
 }
 
 impl Tally {
-    /// Counts an answer that another than a load got, or what was wrong with it.
+    /// Counts a response outside of a load, or its problem.
     pub(crate) fn add(&mut self, problem: Option<String>) {
         match problem {
             Some(reason) => self.lose(reason),
@@ -61,7 +61,7 @@ impl Tally {
         }
     }
 
-    /// Adds what came of another load.
+    /// Adds the counts of another load.
     pub(crate) fn absorb(&mut self, other: Self) {
         self.answers.extend(other.answers);
         self.uncached += other.uncached;
@@ -75,7 +75,7 @@ impl Tally {
         self.slowest = self.slowest.max(other.slowest);
     }
 
-    /// A request has no answer, or none that is documented.
+    /// Counts a lost request.
     pub(crate) fn lose(&mut self, reason: String) {
         self.lost += 1;
         self.abnormal();
@@ -89,8 +89,8 @@ impl Tally {
         self.normal_run = 0;
     }
 
-    /// Counts an answer.
-    pub(crate) fn count(&mut self, target: &str, grade: Grade, tolerates: &[u16]) {
+    /// Counts a response.
+    pub(crate) fn count(&mut self, target: &str, grade: Grade, allowed: &[u16]) {
         match grade {
             Grade::Right => self.normal_run += 1,
             Grade::Uncached => {
@@ -101,12 +101,12 @@ impl Tally {
                 self.stale += 1;
                 self.abnormal();
             }
-            Grade::Refused(status) if tolerates.contains(&status) => {
+            Grade::Refused(status) if allowed.contains(&status) => {
                 *self.refused.entry(status).or_default() += 1;
                 self.abnormal();
             }
             Grade::Refused(status) => {
-                self.lose(format!("GET {target}: {status}, which this fault is no reason for"));
+                self.lose(format!("GET {target}: {status}, which the fault does not explain"));
             }
             Grade::Wrong(answer) => self.lose(format!("GET {target}: {answer}")),
         }

@@ -1,25 +1,25 @@
-//! A fake GitHub on a port of its own: `fake-github --demo --listen 127.0.0.1:8099`.
+//! A fake GitHub as a program: `fake-github --demo --listen 127.0.0.1:8099`.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
-use e2e::fake::{FakeGitHub, People, User};
+use e2e::fake::{FakeGitHub, User, Users};
 
-/// A GitHub that knows only made-up users, for demonstrations and tests. `GET /_fake` tells how to script it.
+/// A GitHub with generated users, for demonstrations and tests. `GET /_fake` tells how to script its responses.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port
     #[arg(long, default_value = "127.0.0.1:8099")]
     listen: SocketAddr,
-    /// Know a few thousand believable gists, and print what to try.
+    /// Serve a few thousand generated gists, and print commands to try
     #[arg(long)]
     demo: bool,
-    /// Where the service on top listens, for the examples that are printed.
+    /// The URL of the service, for the printed commands
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     service: String,
-    /// Requests allowed before the fake answers as GitHub does when they are used up.
+    /// Requests allowed before the fake responds as GitHub does at its rate limit
     #[arg(long, default_value_t = 5_000)]
     rate_limit: u64,
 }
@@ -27,14 +27,14 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut people = People::demo();
+    let mut users = Users::demo();
     if !arguments.demo {
-        people = People::default();
-        people.add(User::believable("octocat", 8, 0));
+        users = Users::default();
+        users.add(User::generate("octocat", 8, 0));
     }
-    let (users, gists) =
-        (people.all().len(), people.all().iter().map(|user| user.gists.len()).sum::<usize>());
-    let fake = match FakeGitHub::bind(arguments.listen, people).await {
+    let all = users.all();
+    let (count, gists) = (all.len(), all.iter().map(|user| user.gists.len()).sum::<usize>());
+    let fake = match FakeGitHub::bind(arguments.listen, users).await {
         Ok(fake) => fake,
         Err(error) => {
             eprintln!("fake-github: cannot listen on {}: {error}", arguments.listen);
@@ -43,11 +43,11 @@ async fn main() -> ExitCode {
     };
     fake.set_rate_limit(arguments.rate_limit);
     println!(
-        "fake GitHub on {} with {users} users and {gists} gists; GET /_fake tells how to script it",
+        "fake GitHub on {} with {count} users and {gists} gists; GET /_fake tells how to script responses",
         fake.url()
     );
     if arguments.demo {
-        print!("{}", what_to_try(&arguments.service, &fake.url()));
+        print!("{}", commands_to_try(&arguments.service, &fake.url()));
     }
     let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(terminate) => terminate,
@@ -63,15 +63,15 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn what_to_try(service: &str, fake: &str) -> String {
+fn commands_to_try(service: &str, fake: &str) -> String {
     format!(
         r#"
 Try, in another terminal:
   curl -i '{service}/octocat'                            a miss, then a hit
   curl -i '{service}/donald-k?page=2&per_page=5'         pages, with a Link header
-  curl -i '{service}/users/health/gists'                 a user whose name is a route
-  curl -i '{service}/nobody'                             404, remembered for a minute
-  curl -i '{service}/octocat?page=0&per_page=x'          422, everything wrong at once
+  curl -i '{service}/users/health/gists'                 a user with the name of a route
+  curl -i '{service}/nobody'                             404, cached for a minute
+  curl -i '{service}/octocat?page=0&per_page=x'          422, with all errors at once
   curl -i -H 'Accept: application/problem+json' '{service}/nobody'
   curl '{service}/cache/stats'; curl -X DELETE '{service}/cache'; curl '{service}/metrics'
   open {service}/docs
@@ -80,7 +80,7 @@ Let GitHub fail:
   curl -X PUT '{fake}/_fake/always/hubot' -d '{{"status":503}}';   curl -i '{service}/hubot'
   curl -X PUT '{fake}/_fake/always/ken-t' -d '{{"delivery":"endless"}}'; curl -i '{service}/ken-t'
   curl -X DELETE '{fake}/_fake/always/hubot'
-  curl '{fake}/_fake/calls'                              what the service asked it
+  curl '{fake}/_fake/calls'                              requests of the service
 "#
     )
 }

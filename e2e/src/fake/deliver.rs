@@ -1,4 +1,4 @@
-//! Puts an answer's bytes on the wire, in good order or not.
+//! Writes a response's bytes, well-formed or broken.
 
 use std::fmt::Write as _;
 use std::io;
@@ -7,55 +7,55 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{Answer, Delivery};
+use super::response::{Delivery, ScriptedResponse};
 
 /// Bytes of filler written at once.
 const BLOCK: usize = 64 << 10;
 static BLANK: [u8; BLOCK] = [b' '; BLOCK];
-/// Where even an endless body stops, should a client read on.
+/// Bytes of an endless body at most, if the client reads on.
 const ENDLESS: u64 = 4 << 30;
-/// How long a silent answer stays silent, should a client stay that long.
+/// How long a silent response stays silent at most, if the client waits.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// What becomes of the connection after an answer.
-pub(crate) enum After {
+/// What becomes of the connection after an response.
+pub(super) enum After {
     KeepAlive,
     Close,
     Reset,
 }
 
-/// Sends `answer`, with `body` in place of its own.
-pub(crate) async fn deliver(
+/// Sends `response` with `body` in place of its own body.
+pub(super) async fn deliver(
     stream: &mut TcpStream,
     body: String,
-    answer: &Answer,
+    response: &ScriptedResponse,
     head_only: bool,
 ) -> io::Result<After> {
     let body = body.as_bytes();
     let length = body.len() as u64;
-    match &answer.delivery {
+    match &response.delivery {
         Delivery::Raw(bytes) => {
             stream.write_all(bytes.as_bytes()).await?;
             return Ok(After::Close);
         }
         Delivery::Close => return Ok(After::Close),
         Delivery::Silence => {
-            // Ends early when the client leaves.
+            // The wait ends early if the client closes the connection.
             let _ = tokio::time::timeout(SILENCE, stream.read(&mut [0; 1])).await;
             return Ok(After::Close);
         }
-        Delivery::Chunked | Delivery::Endless => stream.write_all(head(answer, None).as_bytes()).await?,
+        Delivery::Chunked | Delivery::Endless => stream.write_all(head(response, None).as_bytes()).await?,
         Delivery::Claim(length) | Delivery::Filler(length) => {
-            stream.write_all(head(answer, Some(*length)).as_bytes()).await?;
+            stream.write_all(head(response, Some(*length)).as_bytes()).await?;
         }
         Delivery::Sized | Delivery::Drip { .. } | Delivery::Cut(_) | Delivery::Reset(_) => {
-            stream.write_all(head(answer, Some(length)).as_bytes()).await?;
+            stream.write_all(head(response, Some(length)).as_bytes()).await?;
         }
     }
-    if head_only || matches!(answer.status, Some(204 | 304)) {
+    if head_only || matches!(response.status, Some(204 | 304)) {
         return Ok(After::KeepAlive);
     }
-    match answer.delivery {
+    match response.delivery {
         Delivery::Chunked => {
             for part in body.chunks(BLOCK) {
                 chunk(stream, part).await?;
@@ -118,10 +118,10 @@ async fn chunk(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The head, with a `Content-Length` or chunked.
-fn head(answer: &Answer, length: Option<u64>) -> String {
-    let status = answer.status.unwrap_or(200);
+fn head(response: &ScriptedResponse, length: Option<u64>) -> String {
+    let status = response.status.unwrap_or(200);
     let mut head = format!("HTTP/1.1 {status} Status {status}\r\n");
-    for (name, value) in &answer.headers {
+    for (name, value) in &response.headers {
         // Writing to a string cannot fail.
         let _ = write!(head, "{name}: {value}\r\n");
     }

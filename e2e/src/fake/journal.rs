@@ -1,16 +1,16 @@
-//! What the fake was asked.
+//! The journal of requests.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-use super::lock;
+use super::lock::lock;
 
-/// Calls kept; the oldest go first.
+/// Calls kept; the oldest are dropped first.
 const MAX_CALLS: usize = 20_000;
 
-/// One request that the fake got.
+/// One request that the fake received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     /// The method as sent.
@@ -21,7 +21,7 @@ pub struct Call {
     pub query: String,
     /// Names in lower case, in the order sent.
     pub headers: Vec<(String, String)>,
-    /// The user that it asked for, in lower case; empty where it asked for none.
+    /// The login that the request asks for, in lower case; empty if it asks for none.
     pub login: String,
 }
 
@@ -36,21 +36,21 @@ impl Call {
     }
 }
 
-/// The record of all calls, and of how many were open at once.
+/// The recorded calls, and the number of open ones.
 #[derive(Default)]
 pub struct Journal {
-    state: Arc<Mutex<State>>,
+    entries: Arc<Mutex<Entries>>,
 }
 
 #[derive(Default)]
-struct State {
+struct Entries {
     calls: VecDeque<Call>,
     total: u64,
     open: Open,
     users: HashMap<String, Open>,
 }
 
-/// Requests begun and not yet answered in full.
+/// The number of requests that are not yet answered in full.
 #[derive(Default, Clone, Copy)]
 struct Open {
     now: usize,
@@ -64,9 +64,9 @@ impl Open {
     }
 }
 
-/// A request that is being answered; dropping it ends it.
-pub(crate) struct OpenCall {
-    state: Arc<Mutex<State>>,
+/// A request that is being answered. Dropping it counts the request as answered.
+pub(super) struct OpenCall {
+    entries: Arc<Mutex<Entries>>,
     login: String,
 }
 
@@ -74,66 +74,66 @@ impl Journal {
     /// The calls kept, oldest first.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
-        lock(&self.state).calls.iter().cloned().collect()
+        lock(&self.entries).calls.iter().cloned().collect()
     }
 
     /// The calls for one user, oldest first.
     #[must_use]
     pub fn calls_for(&self, login: &str) -> Vec<Call> {
-        let state = lock(&self.state);
-        state.calls.iter().filter(|call| call.login.eq_ignore_ascii_case(login)).cloned().collect()
+        let entries = lock(&self.entries);
+        entries.calls.iter().filter(|call| call.login.eq_ignore_ascii_case(login)).cloned().collect()
     }
 
-    /// How many calls there were in all, forgotten ones included.
+    /// The number of calls since the start or the last [`Journal::clear`], dropped ones included.
     #[must_use]
     pub fn total(&self) -> u64 {
-        lock(&self.state).total
+        lock(&self.entries).total
     }
 
-    /// How many requests are open now.
+    /// The number of open requests.
     #[must_use]
     pub fn open(&self) -> usize {
-        lock(&self.state).open.now
+        lock(&self.entries).open.now
     }
 
     /// The most requests that were ever open at once.
     #[must_use]
     pub fn peak(&self) -> usize {
-        lock(&self.state).open.peak
+        lock(&self.entries).open.peak
     }
 
     /// The most requests for one user that were ever open at once.
     #[must_use]
     pub fn peak_for(&self, login: &str) -> usize {
-        lock(&self.state).users.get(&login.to_ascii_lowercase()).map_or(0, |open| open.peak)
+        lock(&self.entries).users.get(&login.to_ascii_lowercase()).map_or(0, |open| open.peak)
     }
 
-    /// Forgets all calls, not the open ones.
+    /// Forgets the calls so far; open ones stay counted as open.
     pub fn clear(&self) {
-        let mut state = lock(&self.state);
-        state.calls.clear();
-        state.total = 0;
+        let mut entries = lock(&self.entries);
+        entries.calls.clear();
+        entries.total = 0;
     }
 
-    pub(crate) fn begin(&self, call: Call) -> OpenCall {
+    pub(super) fn begin(&self, call: Call) -> OpenCall {
         let login = call.login.to_ascii_lowercase();
-        let mut state = lock(&self.state);
-        state.open.begin();
-        state.users.entry(login.clone()).or_default().begin();
-        state.total += 1;
-        if state.calls.len() == MAX_CALLS {
-            state.calls.pop_front();
+        let mut entries = lock(&self.entries);
+        entries.open.begin();
+        entries.users.entry(login.clone()).or_default().begin();
+        entries.total += 1;
+        if entries.calls.len() == MAX_CALLS {
+            entries.calls.pop_front();
         }
-        state.calls.push_back(call);
-        OpenCall { state: Arc::clone(&self.state), login }
+        entries.calls.push_back(call);
+        OpenCall { entries: Arc::clone(&self.entries), login }
     }
 }
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
-        let mut state = lock(&self.state);
-        state.open.now -= 1;
-        if let Some(open) = state.users.get_mut(&self.login) {
+        let mut entries = lock(&self.entries);
+        entries.open.now -= 1;
+        if let Some(open) = entries.users.get_mut(&self.login) {
             open.now -= 1;
         }
     }

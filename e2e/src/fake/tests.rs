@@ -1,4 +1,4 @@
-//! The fake itself, asked over plain TCP.
+//! Tests of the fake over plain TCP.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -11,7 +11,7 @@ async fn ask(fake: &FakeGitHub, method: &str, target: &str, extra: &str) -> Stri
     let head = format!("{method} {target} HTTP/1.1\r\nhost: fake\r\nconnection: close\r\n{extra}\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    // A reset is an end too.
+    // A reset ends the response, too.
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -67,7 +67,7 @@ async fn secret_gists_are_listed_to_a_credential_only() {
 #[tokio::test]
 async fn numbered_users_unknown_ones_and_the_limit() {
     let fake = FakeGitHub::start().await.unwrap();
-    let id = lock(&fake.shared.people).login("octocat").unwrap().id;
+    let id = User::generate("octocat", 8, 0).id;
     assert!(get(&fake, &format!("/user/{id}/gists")).await.contains("octocat"));
     assert!(get(&fake, "/users/nobody/gists").await.starts_with("HTTP/1.1 404 "));
     assert_eq!(fake.journal().calls_for("octocat").len(), 1);
@@ -77,14 +77,14 @@ async fn numbered_users_unknown_ones_and_the_limit() {
 }
 
 #[tokio::test]
-async fn scripted_answers_come_in_order_then_for_ever_then_the_truth() {
+async fn scripted_answers_come_in_order_then_for_ever_then_githubs_own() {
     let fake = FakeGitHub::start().await.unwrap();
-    fake.next("octocat", [Answer::status(500), Answer::truth()]);
-    fake.always("octocat", Answer::status(451));
+    fake.next("octocat", [ScriptedResponse::status(500), ScriptedResponse::genuine()]);
+    fake.always("octocat", ScriptedResponse::status(451));
     for status in ["500", "200", "451", "451"] {
         assert!(get(&fake, "/users/octocat/gists").await.starts_with(&format!("HTTP/1.1 {status} ")));
     }
-    fake.truth("octocat");
+    fake.restore("octocat");
     assert!(get(&fake, "/users/octocat/gists").await.starts_with("HTTP/1.1 200 "));
 }
 
@@ -92,7 +92,7 @@ async fn scripted_answers_come_in_order_then_for_ever_then_the_truth() {
 async fn each_delivery_is_as_broken_as_it_says() {
     let fake = FakeGitHub::start().await.unwrap();
     let broken = async |delivery| {
-        fake.next("octocat", [Answer::json("[1,2]").deliver(delivery)]);
+        fake.next("octocat", [ScriptedResponse::json("[1,2]").deliver(delivery)]);
         get(&fake, "/users/octocat/gists").await
     };
     assert!(split(&broken(Delivery::Sized).await).0.contains("content-length: 5"));

@@ -1,7 +1,8 @@
-//! The table of GitHub's answers, with and without a stored entry.
+//! The table of GitHub's responses, with and without a cached entry.
 
-use e2e::fake::{Answer, Delivery};
-use e2e::harness::{Instances, Service, until};
+use e2e::fake::{Delivery, ScriptedResponse};
+use e2e::{Instances, Service};
+use testkit::{ports::Refusing, until};
 
 use super::expect::Expect as _;
 
@@ -14,32 +15,39 @@ suite!(
     a_failure_is_shared_for_a_second_and_no_longer,
 );
 
-/// GitHub's answer, ours without an entry, and whether a stored entry survives it. Rate limits: `rate.rs`.
-fn table() -> Vec<(&'static str, Answer, u16, String, bool)> {
+/// For each case: GitHub's response, the service's response without a cached entry, and whether a cached entry is kept.
+/// `rate.rs` tests rate limits.
+fn table() -> Vec<(&'static str, ScriptedResponse, u16, String, bool)> {
     let mut table = vec![
-        ("unauthorised", Answer::status(401), 502, "GitHub error: 401".to_owned(), true),
+        ("unauthorised", ScriptedResponse::status(401), 502, "GitHub error: 401".to_owned(), true),
         (
             "forbidden",
-            Answer::status(403).body(r#"{"message":"Resource not accessible"}"#),
+            ScriptedResponse::status(403).body(r#"{"message":"Resource not accessible"}"#),
             502,
             "GitHub error: 403".to_owned(),
             true,
         ),
-        ("gone", Answer::status(410), 502, "GitHub error: 410".to_owned(), false),
-        ("legal", Answer::status(451), 502, "GitHub error: 451".to_owned(), false),
-        ("unprocessable", Answer::status(422), 422, "GitHub error: 422".to_owned(), true),
-        ("silent", Answer::truth().deliver(Delivery::Silence), 504, "GitHub API timeout".to_owned(), true),
+        ("gone", ScriptedResponse::status(410), 502, "GitHub error: 410".to_owned(), false),
+        ("legal", ScriptedResponse::status(451), 502, "GitHub error: 451".to_owned(), false),
+        ("unprocessable", ScriptedResponse::status(422), 422, "GitHub error: 422".to_owned(), true),
         (
-            "late",
-            Answer::json("[          ]").deliver(Delivery::Drip { bytes: 1, every_ms: 500 }),
+            "silent",
+            ScriptedResponse::genuine().deliver(Delivery::Silence),
             504,
             "GitHub API timeout".to_owned(),
             true,
         ),
-        ("bad-json", Answer::json("[{]"), 502, "GitHub sent an invalid response".to_owned(), true),
+        (
+            "late",
+            ScriptedResponse::json("[          ]").deliver(Delivery::Drip { bytes: 1, every_ms: 500 }),
+            504,
+            "GitHub API timeout".to_owned(),
+            true,
+        ),
+        ("bad-json", ScriptedResponse::json("[{]"), 502, "GitHub sent an invalid response".to_owned(), true),
         (
             "bad-type",
-            Answer::json("[]").header("content-type", "text/html"),
+            ScriptedResponse::json("[]").header("content-type", "text/html"),
             502,
             "GitHub sent an invalid response".to_owned(),
             true,
@@ -58,7 +66,7 @@ fn table() -> Vec<(&'static str, Answer, u16, String, bool)> {
         ("no-content", 204),
         ("choices", 300),
     ] {
-        table.push((name, Answer::status(status), 502, format!("GitHub error: {status}"), true));
+        table.push((name, ScriptedResponse::status(status), 502, format!("GitHub error: {status}"), true));
     }
     table
 }
@@ -79,7 +87,7 @@ async fn with_a_stored_entry(instances: Instances) {
         service.github.add_user(name, 2, 0);
         let stored = service.host.get(&format!("/{name}")).await.is(200);
         service.github.always(name, answer);
-        // A bypass never answers stale, so it shows what GitHub said.
+        // A bypass of the cache never returns a stale entry, and so shows GitHub's response.
         service.host.get(&format!("/{name}?use_cache=false")).await.is_error(status, &detail);
         let after = service.host.get(&format!("/{name}")).await;
         if survives {
@@ -87,10 +95,10 @@ async fn with_a_stored_entry(instances: Instances) {
             assert_eq!(after.ids(), stored.ids());
         } else {
             after.is_error(status, &detail);
-            service.github.truth(name);
+            service.github.restore(name);
             until("a dropped entry is fetched anew", async || {
                 let reply = service.host.get(&format!("/{name}")).await;
-                (reply.status == 200).then(|| assert!(!reply.hit(), "{name} was dropped"))
+                (reply.status == 200).then(|| assert!(!reply.hit(), "{name}: the entry was not dropped"))
             })
             .await;
         }
@@ -99,15 +107,15 @@ async fn with_a_stored_entry(instances: Instances) {
 
 async fn not_modified_without_an_entry_is_asked_again_once(instances: Instances) {
     let service = Service::start(instances).await;
-    service.github.next("octocat", [Answer::status(304)]);
+    service.github.next("octocat", [ScriptedResponse::status(304)]);
     let reply = service.host.get("/octocat").await.is(200);
     assert_eq!(reply.ids().len(), 8);
     assert_eq!(service.github.journal().calls_for("octocat").len(), 2);
     assert!(service.github.journal().calls().iter().all(|call| call.header("if-none-match").is_none()));
 
-    service.github.always("stubborn", Answer::status(304));
+    service.github.always("stubborn", ScriptedResponse::status(304));
     service.host.get("/stubborn").await.is(502);
-    assert_eq!(service.github.journal().calls_for("stubborn").len(), 2, "once, not for ever");
+    assert_eq!(service.github.journal().calls_for("stubborn").len(), 2, "GitHub is asked twice");
 }
 
 async fn no_such_user_is_remembered_for_all_pages(instances: Instances) {
@@ -122,27 +130,23 @@ async fn no_such_user_is_remembered_for_all_pages(instances: Instances) {
         assert_eq!(reply.cache_status().split(';').next(), Some("hit"), "{path}: {}", reply.cache_status());
     }
     assert_eq!(service.github.journal().total(), 1);
-    // A user who signs up is found as soon as somebody does not want the cache.
+    // A new user is found by the first request that bypasses the cache.
     service.github.add_user("nobody", 3, 0);
     service.host.get("/nobody?use_cache=false").await.is(200);
     assert_eq!(service.host.get("/nobody").await.is(200).ids().len(), 3);
-    // A user who leaves is gone on every page, also one that is stored.
+    // A deleted user is 404 on each page, also on a cached one.
     service.host.get("/octocat?per_page=2").await.is(200);
-    service.github.always("octocat", Answer::status(404));
+    service.github.always("octocat", ScriptedResponse::status(404));
     service.host.get("/octocat?use_cache=false").await.is_error(404, "User 'octocat' not found");
     service.host.get("/octocat").await.is_error(404, "User 'octocat' not found");
     service.host.get("/octocat?per_page=2").await.is_error(404, "User 'octocat' not found");
-    assert_eq!(service.github.journal().calls_for("octocat").len(), 2, "nobody asked about the other page");
+    assert_eq!(service.github.journal().calls_for("octocat").len(), 2, "GitHub was asked for the other page");
 }
 
 async fn an_unreachable_server_is_said_to_be(instances: Instances) {
-    // Bound and never listening: connections are refused, and nobody else gets the port.
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let closed = socket.local_addr().unwrap();
-    let service =
-        Service::with(instances, |options| options.setting("github_api_url", &format!("http://{closed}")))
-            .await;
+    let refusing = Refusing::bind();
+    let url = format!("http://{}", refusing.address());
+    let service = Service::with(instances, |options| options.setting("github_api_url", &url)).await;
     service.host.get("/octocat").await.is_error(502, "GitHub is unreachable");
     service.host.get("/health").await.is(200);
     service.host.get("/ready").await.is(200);
@@ -150,9 +154,9 @@ async fn an_unreachable_server_is_said_to_be(instances: Instances) {
 
 async fn a_failure_is_shared_for_a_second_and_no_longer(instances: Instances) {
     let service = Service::start(instances).await;
-    service.github.next("octocat", [Answer::status(500)]);
+    service.github.next("octocat", [ScriptedResponse::status(500)]);
     service.host.get("/octocat").await.is_error(502, "GitHub error: 500");
-    let reply = until("a failure is forgotten", async || {
+    let reply = until("a cached failure expires", async || {
         let reply = service.host.get("/octocat").await;
         if reply.status == 502 {
             reply.is_error(502, "GitHub error: 500");
@@ -162,5 +166,5 @@ async fn a_failure_is_shared_for_a_second_and_no_longer(instances: Instances) {
     })
     .await;
     assert!(!reply.is(200).hit());
-    assert_eq!(service.github.journal().total(), 2, "the failure was not asked for again and again");
+    assert_eq!(service.github.journal().total(), 2, "GitHub was asked more than twice");
 }

@@ -1,7 +1,7 @@
-//! The list itself, byte for byte, and what of GitHub's answer reaches it.
+//! The list of gists, byte for byte, and the parts of GitHub's response that it contains.
 
-use e2e::fake::Answer;
-use e2e::harness::{Instances, Service};
+use e2e::fake::ScriptedResponse;
+use e2e::{Instances, Service};
 use serde_json::json;
 
 use super::expect::Expect as _;
@@ -15,7 +15,7 @@ suite!(
     hundreds_of_kilobytes_pass,
 );
 
-/// A gist as GitHub lists it, with much that is not for us.
+/// Two gists as GitHub lists them, with members that the service leaves out.
 const GITHUBS: &str = r#"[{"url":"https://api.github.com/gists/aa5a315d61ae9438b18d","id":"aa5a315d61ae9438b18d","node_id":"x","html_url":"https://gist.github.com/aa5a315d61ae9438b18d",
 "files":{"z_last.rb":{"filename":"z_last.rb","type":"application/x-ruby","language":"Ruby","raw_url":"https://gist.githubusercontent.com/octocat/aa5a/raw/db9c/z_last.rb","size":167,"extra":1},
 "a_first":{"filename":"a_first","type":"text/plain","language":null,"raw_url":"https://gist.githubusercontent.com/octocat/aa5a/raw/db9c/a%20first","size":0}},
@@ -32,18 +32,18 @@ const OURS: &str = concat!(
 
 async fn the_body_is_exactly_this(instances: Instances) {
     let service = Service::start(instances).await;
-    service.github.always("octocat", Answer::json(GITHUBS));
+    service.github.always("octocat", ScriptedResponse::json(GITHUBS));
     let miss = service.host.get("/octocat").await.is(200);
     assert_eq!(miss.text(), OURS.replace("HIT", "false"));
     assert_eq!(miss.header("content-type"), Some("application/json"));
     let hit = service.host.get("/octocat").await.is(200);
     assert_eq!(hit.text(), OURS.replace("HIT", "true"));
     assert_eq!(hit.header("content-length"), Some(hit.body.len().to_string().as_str()));
-    assert_eq!(hit.header("etag"), miss.header("etag"), "the tag is of data and pagination");
+    assert_eq!(hit.header("etag"), miss.header("etag"), "the entity tag covers data and pagination only");
 
-    let empty = service.host.get("/quiet").await.is(200).text();
+    let empty = service.host.get("/quiet").await.is(200);
     assert_eq!(
-        empty,
+        empty.text(),
         r#"{"data":[],"pagination":{"page":1,"per_page":30,"count":0,"has_next":false,"has_prev":false},"cache":{"hit":false,"ttl_seconds":300}}"#
     );
 }
@@ -65,9 +65,9 @@ async fn whatever_is_not_public_is_dropped(instances: Instances) {
         gist("text", json!("true")),
         gist("one", json!(1))
     ]);
-    service.github.always("octocat", Answer::json(items.to_string()));
+    service.github.always("octocat", ScriptedResponse::json(items.to_string()));
     let reply = service.host.get("/octocat").await;
-    // An item of another shape may make the answer invalid; it must never be let through.
+    // An item of another shape may make the response invalid. It must not be in the list.
     if reply.status == 200 {
         assert_eq!(reply.ids(), ["yes"]);
         assert_eq!(reply.json()["pagination"]["count"], 1);
@@ -88,7 +88,7 @@ async fn secret_gists_do_not_show_with_a_token(instances: Instances) {
     assert_eq!(service.host.get("/owner").await.ids().len(), 5);
     let asked = service.github.journal().calls_for("owner");
     assert!(asked.iter().all(|call| call.header("authorization") == Some("Bearer ghp_example_token")));
-    assert!(!service.host.log().contains("ghp_example_token"), "the log holds the token");
+    assert!(!service.host.log().contains("ghp_example_token"), "the log contains the token");
     assert!(!service.host.get("/metrics").await.text().contains("ghp_example_token"));
     assert!(!service.host.admin("/metrics").await.text().contains("ghp_example_token"));
 }
@@ -119,7 +119,7 @@ async fn odd_items_are_survived(instances: Instances) {
     ];
     for (index, body) in bodies.iter().enumerate() {
         let name = format!("odd-{index}");
-        service.github.always(&name, Answer::json(*body));
+        service.github.always(&name, ScriptedResponse::json(*body));
         let reply = service.host.get(&format!("/{name}")).await;
         assert!(matches!(reply.status, 200 | 502), "{body}: {}", reply.status);
         if reply.status == 502 {
@@ -129,13 +129,13 @@ async fn odd_items_are_survived(instances: Instances) {
         }
     }
     for body in ["{}", "null", "[", "[]x", "\"x\"", ""] {
-        service.github.always("octocat", Answer::json(body));
+        service.github.always("octocat", ScriptedResponse::json(body));
         service.host.get("/octocat?use_cache=false").await.is_error(502, "GitHub sent an invalid response");
-        // The failure is shared for up to a second: ask until the next one is asked for.
-        service.host.ask("DELETE", "/cache").send().await.is(200);
+        // The failure is cached for a second at most. Clearing the cache forgets it at once.
+        service.host.request("DELETE", "/cache").send().await.is(200);
     }
     let deep = "[".repeat(200_000);
-    service.github.always("deep", Answer::json(deep));
+    service.github.always("deep", ScriptedResponse::json(deep));
     service.host.get("/deep").await.is_error(502, "GitHub sent an invalid response");
 }
 
@@ -154,7 +154,7 @@ async fn a_name_in_any_case_is_one_entry(instances: Instances) {
     assert_eq!(
         service.github.journal().total(),
         2,
-        "a remembered 404 is one entry too, but echoes the name as asked"
+        "a cached 404 is one entry, and its body has the name as requested"
     );
 }
 
@@ -163,7 +163,7 @@ async fn hundreds_of_kilobytes_pass(instances: Instances) {
     let items: Vec<_> = (0..100)
         .map(|n| json!({"id": format!("id{n}"), "html_url": "u", "files": {}, "created_at": "2020-01-01T00:00:00Z", "description": "d".repeat(50_000), "public": true}))
         .collect();
-    service.github.always("big", Answer::json(json!(items).to_string()));
+    service.github.always("big", ScriptedResponse::json(json!(items).to_string()));
     for _ in 0..3 {
         let reply = service.host.get("/big?per_page=100").await.is(200);
         assert_eq!(reply.ids().len(), 100);

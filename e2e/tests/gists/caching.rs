@@ -1,6 +1,7 @@
-//! Hits, misses, validators and the headers that tell caches about them.
+//! Caching: hits, misses, validators, and the headers for other caches.
 
-use e2e::harness::{Instances, Reply, Service};
+use e2e::{Instances, Service};
+use testkit::http::Response;
 
 use super::expect::Expect as _;
 
@@ -30,8 +31,8 @@ async fn a_miss_then_hits(instances: Instances) {
     assert_eq!(service.github.journal().total(), 1);
 }
 
-/// A directive's number of seconds.
-fn seconds(reply: &Reply, directive: &str) -> u64 {
+/// The seconds of a `Cache-Control` directive.
+fn seconds(reply: &Response, directive: &str) -> u64 {
     let caching = reply.header("cache-control").unwrap();
     let value = caching.split(", ").find_map(|part| part.strip_prefix(directive)?.strip_prefix('='));
     value.unwrap_or_else(|| panic!("{directive} in {caching}")).parse().unwrap()
@@ -60,7 +61,7 @@ async fn the_headers_of_a_list(instances: Instances) {
     }
     assert!(
         lifetimes.windows(2).all(|pair| pair[0] == pair[1]),
-        "an entry's lifetime is its own: {lifetimes:?}"
+        "the lifetime of an entry changes: {lifetimes:?}"
     );
     for path in ["/octocat?use_cache=false", "/octocat?page=0", "/a/b"] {
         let reply = service.host.get(path).await;
@@ -70,7 +71,7 @@ async fn the_headers_of_a_list(instances: Instances) {
             "{path}"
         );
     }
-    // Entries do not all end at once.
+    // Entries do not all expire at the same time.
     let mut spread = Vec::new();
     for page in 1..=30 {
         spread
@@ -90,8 +91,13 @@ async fn a_matching_tag_saves_the_body(instances: Instances) {
         [tag.clone(), strong, format!("\"x\", {tag} , \"y\""), "*".to_owned(), format!("W/\"a,b\",{tag}")]
     {
         for method in ["GET", "HEAD"] {
-            let reply =
-                service.host.ask(method, "/octocat").header("if-none-match", &validator).send().await.is(304);
+            let reply = service
+                .host
+                .request(method, "/octocat")
+                .header("if-none-match", &validator)
+                .send()
+                .await
+                .is(304);
             assert!(reply.body.is_empty());
             assert_eq!(reply.header("etag"), Some(tag.as_str()), "{validator}");
             assert!(
@@ -102,16 +108,16 @@ async fn a_matching_tag_saves_the_body(instances: Instances) {
         }
     }
     for validator in ["\"x\"", "W/\"\"", "", "nonsense", &tag[..tag.len() - 2]] {
-        service.host.ask("GET", "/octocat").header("if-none-match", validator).send().await.is(200);
+        service.host.request("GET", "/octocat").header("if-none-match", validator).send().await.is(200);
     }
-    // On a miss too: the tag is of the content, and the content is the same.
-    service.host.ask("DELETE", "/cache").send().await.is(200);
-    service.host.ask("GET", "/octocat").header("if-none-match", &tag).send().await.is(304);
+    // The same holds for a miss: the tag depends on the content, which is the same.
+    service.host.request("DELETE", "/cache").send().await.is(200);
+    service.host.request("GET", "/octocat").header("if-none-match", &tag).send().await.is(304);
     assert_eq!(service.github.journal().total(), 2);
     assert_ne!(service.host.get("/octocat?per_page=1").await.header("etag"), Some(tag.as_str()));
-    // Errors have no tag, so nothing matches them.
-    service.host.ask("GET", "/nobody").header("if-none-match", "*").send().await.is(404);
-    service.host.ask("GET", "/octocat?page=0").header("if-none-match", "*").send().await.is(422);
+    // Errors have no tag, so no validator matches.
+    service.host.request("GET", "/nobody").header("if-none-match", "*").send().await.is(404);
+    service.host.request("GET", "/octocat?page=0").header("if-none-match", "*").send().await.is(422);
 }
 
 async fn each_page_and_size_is_an_entry(instances: Instances) {
@@ -134,7 +140,7 @@ async fn a_bypass_asks_and_stores(instances: Instances) {
     let service = Service::start(instances).await;
     service.host.get("/octocat").await.is(200);
     service.github.add_user("octocat", 5, 0);
-    assert_eq!(service.host.get("/octocat").await.ids().len(), 8, "still the old list");
+    assert_eq!(service.host.get("/octocat").await.ids().len(), 8, "the cached list");
     let bypass = service.host.get("/octocat?use_cache=false").await.is(200);
     assert!(!bypass.hit());
     assert_eq!(bypass.cache_status(), "fwd=bypass; stored");
@@ -142,9 +148,9 @@ async fn a_bypass_asks_and_stores(instances: Instances) {
     assert_eq!(bypass.header("cache-control").map(|caching| caching.contains("no-store")), Some(true));
     let after = service.host.get("/octocat").await.is(200);
     assert!(after.hit());
-    assert_eq!(after.ids().len(), 5, "the bypass stored what it got");
+    assert_eq!(after.ids().len(), 5, "the bypass did not store the new list");
     assert_eq!(service.github.journal().total(), 2);
-    // And on a cold key.
+    // The same without a cached entry.
     assert!(!service.host.get("/quiet?use_cache=0").await.is(200).hit());
     assert!(service.host.get("/quiet").await.is(200).hit());
 }
@@ -159,7 +165,7 @@ async fn the_clients_cache_control_is_ignored(instances: Instances) {
         ("cache-control", "max-age=0"),
     ] {
         assert!(
-            service.host.ask("GET", "/octocat").header(name, value).send().await.is(200).hit(),
+            service.host.request("GET", "/octocat").header(name, value).send().await.is(200).hit(),
             "{name}: {value}"
         );
     }
@@ -178,7 +184,7 @@ async fn another_origin_policy_is_a_setting(instances: Instances) {
     }
     let none = Service::with(instances, |options| options.setting("cors_allow_origin", "")).await;
     for path in ["/octocat", "/nobody", "/health"] {
-        // An empty value means: none.
+        // An empty value turns the header off.
         assert_eq!(none.host.get(path).await.header("access-control-allow-origin"), None, "{path}");
     }
 }

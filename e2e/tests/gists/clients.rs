@@ -1,10 +1,11 @@
-//! Clients that behave badly without sending anything malformed.
+//! Clients that send well-formed requests and behave badly.
 
 use std::fmt::Write as _;
 
-use e2e::fake::Answer;
-use e2e::harness::{Instances, PATIENCE, Service, until};
+use e2e::fake::ScriptedResponse;
+use e2e::{Instances, PATIENCE, Service};
 use serde_json::json;
+use testkit::until;
 
 use super::expect::Expect as _;
 
@@ -28,13 +29,13 @@ async fn pipelined_requests_are_answered_in_order(instances: Instances) {
         bytes.extend(
             service
                 .host
-                .ask(if index % 8 == 7 { "POST" } else { "GET" }, &format!("/piped-{}", index % 10))
+                .request(if index % 8 == 7 { "POST" } else { "GET" }, &format!("/piped-{}", index % 10))
                 .bytes(),
         );
     }
     connection.write(&bytes).await.unwrap();
     for index in 0..40 {
-        let reply = connection.reply().await.unwrap();
+        let reply = connection.response().await.unwrap();
         if index % 8 == 7 {
             reply.is_error(405, "Method Not Allowed");
             continue;
@@ -58,9 +59,9 @@ async fn a_slow_head_is_cut_off_and_holds_nobody_up(instances: Instances) {
         service.host.get("/octocat").await.is(200);
     }
     for mut connection in slow {
-        // Still dripping: each byte is late, but none of them renews the time for the whole head.
+        // Another late byte does not renew the time limit of the whole head.
         let _ = connection.write(b"y").await;
-        assert!(connection.closed_within(PATIENCE).await, "a slow head keeps its connection");
+        assert!(connection.closed_within(PATIENCE).await, "the connection of a slow head stays open");
     }
     service.host.get("/octocat").await.is(200);
 }
@@ -68,11 +69,13 @@ async fn a_slow_head_is_cut_off_and_holds_nobody_up(instances: Instances) {
 async fn clients_that_leave_midway_leave_nothing_behind(instances: Instances) {
     let mut service = Service::start(instances).await;
     let item = |index: usize| json!({"id": format!("id{index}"), "html_url": "u", "files": {}, "created_at": "2020-01-01T00:00:00Z", "description": "d".repeat(20_000), "public": true});
-    service.github.always("big", Answer::json(json!((0..100).map(item).collect::<Vec<_>>()).to_string()));
+    service
+        .github
+        .always("big", ScriptedResponse::json(json!((0..100).map(item).collect::<Vec<_>>()).to_string()));
     service.host.get("/big").await.is(200);
     for round in 0..150 {
         let mut connection = service.host.connect().await;
-        connection.write(&service.host.ask("GET", "/big").bytes()).await.unwrap();
+        connection.write(&service.host.request("GET", "/big").bytes()).await.unwrap();
         match round % 3 {
             0 => {}
             1 => drop(connection.read_some(1).await),
@@ -80,8 +83,8 @@ async fn clients_that_leave_midway_leave_nothing_behind(instances: Instances) {
         }
         if round % 2 == 0 { connection.reset() } else { drop(connection) }
     }
-    let active = until("nothing is left active", async || {
-        let metrics = service.host.host_metrics().await;
+    let active = until("no request is active", async || {
+        let metrics = service.host.samples().await;
         let active: f64 = metrics
             .0
             .iter()
@@ -91,29 +94,29 @@ async fn clients_that_leave_midway_leave_nothing_behind(instances: Instances) {
         (active < 0.5).then(|| metrics.has("wasi_http_host_requests_active"))
     })
     .await;
-    assert!(active, "the host tells how many requests are active");
+    assert!(active, "the host has no metric of active requests");
     assert_eq!(service.host.get("/big").await.is(200).ids().len(), 100);
-    assert!(service.host.is_alive());
+    assert!(service.host.is_running());
     assert!(!service.host.log().contains("wasm trap"), "{}", service.host.log().tail());
 }
 
 async fn a_body_that_nobody_wants_is_no_trouble(instances: Instances) {
     let service = Service::start(instances).await;
-    service.host.ask("GET", "/octocat").body(vec![b'x'; 1_000]).send().await.is(200);
-    service.host.ask("DELETE", "/cache").body(vec![b'x'; 100_000]).send().await.is(200);
-    // Announced and never sent.
+    service.host.request("GET", "/octocat").body(vec![b'x'; 1_000]).send().await.is(200);
+    service.host.request("DELETE", "/cache").body(vec![b'x'; 100_000]).send().await.is(200);
+    // The body is announced and never sent.
     let mut connection = service.host.connect().await;
     connection
         .write(b"POST /octocat HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nabc")
         .await
         .unwrap();
-    connection.reply().await.unwrap().is_error(405, "Method Not Allowed");
+    connection.response().await.unwrap().is_error(405, "Method Not Allowed");
     let mut connection = service.host.connect().await;
     connection
         .write(b"PUT /octocat HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
         .await
         .unwrap();
-    connection.reply().await.unwrap().is_error(405, "Method Not Allowed");
+    connection.response().await.unwrap().is_error(405, "Method Not Allowed");
     let mut connection = service.host.connect().await;
     connection
         .write(
@@ -133,23 +136,22 @@ async fn an_old_client_is_served(instances: Instances) {
     let answer = String::from_utf8(connection.drain(PATIENCE).await).unwrap();
     assert!(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.ends_with(r#"{"status":"healthy","service":"github-gists-api"}"#), "{answer}");
-    // Absolute form, as through a proxy.
+    // A target in absolute form, as a proxy sends it.
     let mut connection = service.host.connect().await;
     let mut request = String::new();
     write!(request, "GET http://example.test/octocat?page=1 HTTP/1.1\r\nHost: example.test\r\n\r\n").unwrap();
     connection.write(request.as_bytes()).await.unwrap();
-    assert_eq!(connection.reply().await.unwrap().is(200).ids().len(), 8);
+    assert_eq!(connection.response().await.unwrap().is(200).ids().len(), 8);
 }
 
 async fn request_ids_are_passed_on_or_made(instances: Instances) {
     let service = Service::start(instances).await;
-    // A host-made error carries an id; a sane one of the client's is kept.
-    let reply = service.host.ask("GET", "/health").header("x-request-id", "abc-123").send().await.is(200);
+    // The host keeps a well-formed id of the client, and otherwise makes one.
+    let reply = service.host.request("GET", "/health").header("x-request-id", "abc-123").send().await.is(200);
     assert!(reply.header("x-request-id").is_none_or(|id| id == "abc-123"));
-    until("the access log has it", async || service.host.log().find(|line| line.text.contains("abc-123")))
-        .await;
+    service.host.wait_for_line(|line| line.text.contains("abc-123")).await;
     for mad in ["a\tb", "<script>", "\"}{", &"x".repeat(5_000)] {
-        let reply = service.host.ask("GET", "/health").header("x-request-id", mad).send().await.is(200);
+        let reply = service.host.request("GET", "/health").header("x-request-id", mad).send().await.is(200);
         assert!(reply.header("x-request-id").is_none_or(|id| id != mad), "{mad}");
     }
     assert!(!service.host.log().contains("<script>"));

@@ -1,9 +1,8 @@
-//! `/openapi.json` and `/docs`.
+//! The OpenAPI document at `/openapi.json` and the page at `/docs`.
 
-use e2e::harness::{Instances, Service};
+use e2e::{Instances, Service};
 use serde_json::Value;
 
-use super::expect::Expect as _;
 use super::golden;
 
 suite!(
@@ -51,7 +50,7 @@ fn resolve<'a>(api: &'a Value, value: &'a Value) -> &'a Value {
     }
 }
 
-/// Follows every reference.
+/// Resolves each `$ref` in `value`.
 fn references(api: &Value, value: &Value) {
     resolve(api, value);
     match value {

@@ -1,35 +1,27 @@
-//! What tests say about answers.
+//! Assertions on responses of the API.
 
-use e2e::harness::Reply;
 use serde_json::Value;
+use testkit::http::Response;
 
-/// Ways to look at an answer that only this API's tests need.
+/// Assertions and accessors for responses of the API.
 pub(crate) trait Expect {
-    /// Fails unless the status is this one.
-    fn is(self, status: u16) -> Self;
-    /// Fails unless the answer is this error, byte for byte, never stored, and of JSON.
+    /// Asserts that the response is this JSON error, byte for byte, and that caches may not store it (a 404 may be stored).
     fn is_error(&self, status: u16, detail: &str);
-    /// The `detail` of an error.
+    /// The member `detail` of an error.
     fn detail(&self) -> String;
     /// The `Cache-Status`, without the cache's name.
     fn cache_status(&self) -> &str;
-    /// Whether the body says that it came from the cache.
+    /// The member `cache.hit` of the body.
     fn hit(&self) -> bool;
-    /// The ids of the gists.
+    /// The ids of the gists in the list, in order.
     fn ids(&self) -> Vec<String>;
 }
 
-impl Expect for Reply {
-    #[track_caller]
-    fn is(self, status: u16) -> Self {
-        assert_eq!(self.status, status, "{:?} {}", self.headers, String::from_utf8_lossy(&self.body));
-        self
-    }
-
+impl Expect for Response {
     #[track_caller]
     fn is_error(&self, status: u16, detail: &str) {
         let expected = format!("{{\"detail\":{}}}", Value::from(detail));
-        assert_eq!((self.status, self.text()), (status, expected), "{:?}", self.headers);
+        assert_eq!((self.status, self.text()), (status, expected.as_str()), "{:?}", self.headers);
         assert_eq!(self.header("content-type"), Some("application/json"));
         let caching = self.header("cache-control").unwrap_or_default();
         assert!(

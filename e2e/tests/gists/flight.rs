@@ -1,12 +1,13 @@
-//! Single flight: of those who miss at once, one asks.
+//! Singleflight: of requests that miss the cache at once, one asks GitHub.
 
 use std::time::Duration;
 
-use e2e::fake::Answer;
-use e2e::harness::{Instances, Reply, Service, until};
+use e2e::fake::ScriptedResponse;
+use e2e::{Instances, Service};
+use futures::future::join_all;
+use testkit::{http::Response, until};
 
 use super::expect::Expect as _;
-use super::upstream::join_all;
 
 suite!(
     a_hundred_misses_are_one_call,
@@ -18,13 +19,13 @@ suite!(
 
 const CROWD: usize = 100;
 
-/// With time enough for a crowd to gather before GitHub's answer is given up.
-async fn patient(instances: Instances) -> Service {
+/// A service with a time limit for GitHub that is long enough for the crowd to arrive.
+async fn start(instances: Instances) -> Service {
     Service::with(instances, |options| options.setting("upstream_timeout", "25")).await
 }
 
-/// A crowd asks while GitHub's answer is held, until all are inside.
-async fn crowd(service: &Service, path: &str) -> Vec<Reply> {
+/// Sends [`CROWD`] requests while GitHub's response is held, until all of them are active.
+async fn crowd(service: &Service, path: &str) -> Vec<Response> {
     let hold = service.github.hold("octocat");
     let replies = std::cell::RefCell::new(Vec::new());
     let asking = join_all((0..CROWD).map(|_| async {
@@ -32,12 +33,13 @@ async fn crowd(service: &Service, path: &str) -> Vec<Reply> {
         replies.borrow_mut().push(reply);
     }));
     let releasing = async {
-        until("one call is open", async || (service.github.journal().open() > 0).then_some(())).await;
-        // As the component tells it, not the host: a request that still waits for its instance has not missed yet. It
-        // tells within half a second, and a scrape too many would itself be among those that are active.
-        until("the whole crowd is inside", async || {
+        until("GitHub has one open request", async || (service.github.journal().open() > 0).then_some(()))
+            .await;
+        // The component's own count: the host also counts requests that still wait for an instance. The component publishes its count
+        // within half a second. Scrapes are requests, too, so the test scrapes seldom.
+        until("the whole crowd is active", async || {
             tokio::time::sleep(Duration::from_millis(700)).await;
-            let active = service.host.metrics().await.sum("http_requests_active", &[]);
+            let active = service.component_metrics().await.sum("http_requests_active", &[]);
             (active >= 100.0).then_some(())
         })
         .await;
@@ -49,7 +51,7 @@ async fn crowd(service: &Service, path: &str) -> Vec<Reply> {
 }
 
 async fn a_hundred_misses_are_one_call(instances: Instances) {
-    let service = patient(instances).await;
+    let service = start(instances).await;
     let replies = crowd(&service, "/octocat").await;
     assert_eq!(replies.len(), CROWD);
     assert_eq!(service.github.journal().calls_for("octocat").len(), 1);
@@ -69,7 +71,7 @@ async fn a_hundred_misses_are_one_call(instances: Instances) {
 }
 
 async fn a_hundred_bypasses_are_one_call(instances: Instances) {
-    let service = patient(instances).await;
+    let service = start(instances).await;
     service.host.get("/octocat").await.is(200);
     let replies = crowd(&service, "/octocat?use_cache=false").await;
     assert!(replies.iter().all(|reply| reply.status == 200 && !reply.hit()));
@@ -77,8 +79,8 @@ async fn a_hundred_bypasses_are_one_call(instances: Instances) {
 }
 
 async fn a_hundred_share_a_failure(instances: Instances) {
-    let service = patient(instances).await;
-    service.github.always("octocat", Answer::status(500));
+    let service = start(instances).await;
+    service.github.always("octocat", ScriptedResponse::status(500));
     let replies = crowd(&service, "/octocat").await;
     for reply in &replies {
         reply.is_error(502, "GitHub error: 500");
@@ -90,12 +92,12 @@ async fn a_fetch_outlives_the_client_that_caused_it(instances: Instances) {
     let service = Service::start(instances).await;
     let hold = service.github.hold("octocat");
     let mut client = service.host.connect().await;
-    client.write(&service.host.ask("GET", "/octocat").bytes()).await.unwrap();
-    until("the call is open", async || (service.github.journal().open() == 1).then_some(())).await;
+    client.write(&service.host.request("GET", "/octocat").bytes()).await.unwrap();
+    until("GitHub has one open request", async || (service.github.journal().open() == 1).then_some(())).await;
     client.reset();
     tokio::time::sleep(Duration::from_millis(100)).await;
     hold.release();
-    until("the entry is stored all the same", async || {
+    until("the entry is stored although the client has gone", async || {
         let reply = service.host.get("/octocat").await.is(200);
         reply.hit().then_some(())
     })
@@ -108,7 +110,8 @@ async fn different_keys_do_not_wait_for_each_other(instances: Instances) {
     let hold = service.github.hold("octocat");
     let held = service.host.get("/octocat");
     let others = async {
-        until("the call is open", async || (service.github.journal().open() == 1).then_some(())).await;
+        until("GitHub has one open request", async || (service.github.journal().open() == 1).then_some(()))
+            .await;
         for path in ["/quiet", "/health", "/nobody", "/cache/stats"] {
             assert!(matches!(service.host.get(path).await.status, 200 | 404), "{path}");
         }

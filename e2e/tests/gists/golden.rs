@@ -1,8 +1,8 @@
-//! Bodies kept in `e2e/golden`. With `UPDATE_GOLDEN=1` those that are the service's own are written anew.
+//! Golden files in `e2e/golden`. `UPDATE_GOLDEN=1` rewrites those that hold the service's own responses.
 
 use std::path::PathBuf;
 
-/// Compares with the golden file of this name, byte for byte.
+/// Asserts that the body equals the golden file, byte for byte.
 #[track_caller]
 pub(crate) fn compare(name: &str, body: &str) {
     let path = path(name);
@@ -13,11 +13,11 @@ pub(crate) fn compare(name: &str, body: &str) {
     let golden = read(name);
     assert!(
         golden == body,
-        "{name} differs; got:\n{body}\nUPDATE_GOLDEN=1 rewrites it, once the change is meant"
+        "{name} differs; got:\n{body}\nif the change is intended, UPDATE_GOLDEN=1 rewrites the file"
     );
 }
 
-/// The golden file of this name.
+/// The content of a golden file.
 #[track_caller]
 pub(crate) fn read(name: &str) -> String {
     let path = path(name);
@@ -25,10 +25,10 @@ pub(crate) fn read(name: &str) -> String {
 }
 
 fn path(name: &str) -> PathBuf {
-    e2e::harness::workspace().join("e2e/golden").join(name)
+    testkit::paths::workspace().join("e2e/golden").join(name)
 }
 
-/// Writes out runs: `<9*3>` is `999`.
+/// Expands repetitions: `<9*3>` is `999`.
 pub(crate) fn expand(text: &str) -> String {
     let mut whole = String::new();
     let mut rest = text;

@@ -1,17 +1,18 @@
-//! What the component needs of a host, and how large it is.
+//! The component's imports and its size.
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use e2e::harness::{component, host_program};
+use e2e::component;
+use testkit::paths::host_program;
 use wasmparser::{Parser, Payload};
 
 use super::golden;
 
-/// Prototypes with the same imports had 290 to 360 kB.
+/// The upper bound of the size in bytes. Prototypes with the same imports had 290 to 360 kB.
 const LARGEST: usize = 600_000;
 
-/// What a component imports itself; its nested parts import from it.
+/// The imports of the outermost component; nested components import from it.
 fn imports(bytes: &[u8]) -> BTreeSet<String> {
     let mut depth = 0_usize;
     let mut imports = BTreeSet::new();
@@ -35,7 +36,10 @@ fn the_component_imports_only_what_spin_and_this_host_provide() {
         allowed.lines().filter(|line| line.starts_with("wasi:")).map(str::to_owned).collect();
     let imports = imports(&std::fs::read(component()).unwrap());
     let strange: Vec<_> = imports.difference(&allowed).collect();
-    assert!(strange.is_empty(), "imported, but not known to be provided by both: {strange:#?}");
+    assert!(
+        strange.is_empty(),
+        "imported, but not in golden/imports.txt, which both hosts provide: {strange:#?}"
+    );
     for needed in ["wasi:http/client@0.3.0", "wasi:keyvalue/store@0.2.0-draft2"] {
         assert!(imports.contains(needed), "{needed} is not imported: is this the component? {imports:#?}");
     }

@@ -1,12 +1,12 @@
-//! The contract, asked of the real host with the real component: one file a behaviour, each test with fresh and with
+//! The API's contract, tested with the real host and the real component. One file for each subject; each test runs with fresh and with
 //! reused instances.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
-/// Makes tests of the functions named: each runs with fresh and with reused instances.
+/// Makes two tests of each function: one with fresh and one with reused instances.
 macro_rules! suite {
     ($($test:ident),+ $(,)?) => {
-        mod fresh { $(#[tokio::test] async fn $test() { Box::pin(super::$test(e2e::harness::Instances::Fresh)).await; })+ }
-        mod reused { $(#[tokio::test] async fn $test() { Box::pin(super::$test(e2e::harness::Instances::Reused)).await; })+ }
+        mod fresh { $(#[tokio::test] async fn $test() { Box::pin(super::$test(e2e::Instances::Fresh)).await; })+ }
+        mod reused { $(#[tokio::test] async fn $test() { Box::pin(super::$test(e2e::Instances::Reused)).await; })+ }
     };
 }
 

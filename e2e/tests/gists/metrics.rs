@@ -1,7 +1,8 @@
-//! `/metrics`: what is counted, exactly, and under a bounded set of labels.
+//! `/metrics`: exact counts, and a bounded set of labels.
 
-use e2e::fake::Answer;
-use e2e::harness::{Instances, Samples, Service, until};
+use e2e::fake::ScriptedResponse;
+use e2e::{Instances, Service};
+use testkit::{Samples, until};
 
 use super::expect::Expect as _;
 
@@ -15,12 +16,12 @@ suite!(
     running_requests_are_shown
 );
 
-/// Scrapes until `right` finds nothing wrong.
-async fn settled(service: &Service, right: impl Fn(&Samples) -> Result<(), String>) -> Samples {
+/// Scrapes until `check` returns `Ok`.
+async fn settled(service: &Service, check: impl Fn(&Samples) -> Result<(), String>) -> Samples {
     let mut last = String::new();
     until("the counts are right", async || {
-        let samples = service.host.metrics().await;
-        match right(&samples) {
+        let samples = service.component_metrics().await;
+        match check(&samples) {
             Ok(()) => Some(samples),
             Err(wrong) => {
                 if wrong != last {
@@ -34,7 +35,7 @@ async fn settled(service: &Service, right: impl Fn(&Samples) -> Result<(), Strin
     .await
 }
 
-/// What must add up to what.
+/// A metric, labels, and the expected sum of the matching series.
 type Expected = (&'static str, &'static [(&'static str, &'static str)], u32);
 
 fn all(samples: &Samples, expected: &[Expected]) -> Result<(), String> {
@@ -49,9 +50,9 @@ fn all(samples: &Samples, expected: &[Expected]) -> Result<(), String> {
 
 async fn counts_are_exact_within_a_second(instances: Instances) {
     let service = Service::with(instances, |options| options.setting("upstream_timeout", "1")).await;
-    service.github.always("down", Answer::status(503));
-    service.github.always("silent", Answer::truth().deliver(e2e::fake::Delivery::Silence));
-    service.github.always("closed", Answer::truth().deliver(e2e::fake::Delivery::Close));
+    service.github.always("down", ScriptedResponse::status(503));
+    service.github.always("silent", ScriptedResponse::genuine().deliver(e2e::fake::Delivery::Silence));
+    service.github.always("closed", ScriptedResponse::genuine().deliver(e2e::fake::Delivery::Close));
     for path in [
         "/octocat",
         "/octocat",
@@ -72,9 +73,9 @@ async fn counts_are_exact_within_a_second(instances: Instances) {
     ] {
         service.host.get(path).await;
     }
-    service.host.ask("HEAD", "/octocat").send().await.is(200);
-    service.host.ask("POST", "/octocat").send().await.is(405);
-    service.host.ask("BREW", "/octocat").send().await.is(405);
+    service.host.request("HEAD", "/octocat").send().await.is(200);
+    service.host.request("POST", "/octocat").send().await.is(405);
+    service.host.request("BREW", "/octocat").send().await.is(405);
     let expected: &[Expected] = &[
         ("http_requests_total", &[("endpoint", "/{username}"), ("method", "GET"), ("status", "200")], 4),
         (
@@ -116,7 +117,7 @@ async fn labels_are_closed_sets(instances: Instances) {
         service.host.get(&format!("/user-{index}")).await;
         service.host.get(&format!("/deep/path/{index}")).await;
         service.host.get(&format!("/octocat?page={index}&q{index}=1")).await;
-        service.host.ask(&format!("METHOD{index}"), &format!("/x{index}")).send().await;
+        service.host.request(&format!("METHOD{index}"), &format!("/x{index}")).send().await;
     }
     let samples = settled(&service, |samples| {
         let others = samples.sum("http_requests_total", &[("method", "OTHER")]);
@@ -199,7 +200,7 @@ async fn the_text_is_well_formed(instances: Instances) {
 
 async fn durations_fall_into_buckets(instances: Instances) {
     let service = Service::start(instances).await;
-    service.github.always("slow", Answer::truth().after(std::time::Duration::from_millis(300)));
+    service.github.always("slow", ScriptedResponse::genuine().after(std::time::Duration::from_millis(300)));
     service.github.add_user("slow", 1, 0);
     service.host.get("/slow").await.is(200);
     for _ in 0..9 {
@@ -240,7 +241,7 @@ async fn the_rate_limit_is_shown(instances: Instances) {
     service.host.get("/octocat").await.is(200);
     service.host.get("/quiet").await.is(200);
     settled(&service, |samples| all(samples, &[("github_rate_limit_remaining", &[], 4_998)])).await;
-    service.github.always("spent", Answer::rate_limited(2_000_000_000));
+    service.github.always("spent", ScriptedResponse::rate_limited(2_000_000_000));
     service.host.get("/spent").await.is(429);
     settled(&service, |samples| {
         all(
@@ -257,7 +258,7 @@ async fn the_rate_limit_is_shown(instances: Instances) {
 async fn stale_answers_are_counted(instances: Instances) {
     let service = Service::with(instances, |options| options.setting("cache_ttl", "1")).await;
     service.host.get("/octocat").await.is(200);
-    service.github.always("octocat", Answer::status(503));
+    service.github.always("octocat", ScriptedResponse::status(503));
     let mut stale = 0;
     until("some stale answers", async || {
         let reply = service.host.get("/octocat").await.is(200);
@@ -270,18 +271,18 @@ async fn stale_answers_are_counted(instances: Instances) {
         if (counted - f64::from(stale)).abs() < 0.5 { Ok(()) } else { Err(format!("{counted} of {stale}")) }
     })
     .await;
-    let samples = service.host.metrics().await;
+    let samples = service.component_metrics().await;
     assert!(samples.values_of("reason").iter().all(|reason| ["revalidate", "error"].contains(reason)));
 }
 
 async fn running_requests_are_shown(instances: Instances) {
     let service = Service::start(instances).await;
     let hold = service.github.hold("octocat");
-    let asking = super::upstream::join_all((0..5).map(|_| async {
+    let asking = futures::future::join_all((0..5).map(|_| async {
         service.host.get("/octocat").await.is(200);
     }));
     let looking = async {
-        // The scrape may count itself.
+        // The scrape itself may be counted.
         active(&service, 5.0, 6.0).await;
         hold.release();
     };
@@ -289,12 +290,12 @@ async fn running_requests_are_shown(instances: Instances) {
     active(&service, 0.0, 1.0).await;
 }
 
-/// Scrapes until so many requests are active. Seldom: a scrape is a request too, and its instance takes half a second
-/// to write that it is over.
+/// Waits until the number of active requests is in this range. A scrape is a request, too, and its instance publishes its end half a
+/// second later, so this scrapes seldom.
 async fn active(service: &Service, least: f64, most: f64) {
-    until("so many active requests", async || {
+    until("the number of active requests is in range", async || {
         tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
-        let active = service.host.metrics().await.sum("http_requests_active", &[]);
+        let active = service.component_metrics().await.sum("http_requests_active", &[]);
         (least..=most).contains(&active).then_some(())
     })
     .await;

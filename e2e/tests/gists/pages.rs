@@ -1,8 +1,9 @@
-//! Pages, and the links between them.
+//! Pagination, and the links between pages.
 
-use e2e::fake::Answer;
-use e2e::harness::{Instances, Reply, Service};
+use e2e::fake::ScriptedResponse;
+use e2e::{Instances, Service};
 use serde_json::json;
+use testkit::http::Response;
 
 use super::expect::Expect as _;
 
@@ -34,8 +35,8 @@ async fn pages_join_up_without_gap_or_overlap(instances: Instances) {
     assert_eq!(asked[1].query, "page=1&per_page=7");
 }
 
-/// The targets of a `Link` header by rel.
-fn links(reply: &Reply) -> Vec<(String, String)> {
+/// The relations and targets of the `Link` header, sorted.
+fn links(reply: &Response) -> Vec<(String, String)> {
     let Some(header) = reply.header("link") else { return Vec::new() };
     let mut links: Vec<_> = header
         .split(", ")
@@ -79,7 +80,7 @@ async fn links_keep_route_query_and_case(instances: Instances) {
             } else {
                 format!("{route}{}", &target[target.find('?').unwrap()..])
             };
-            assert!(followed.starts_with(route), "the name stays as asked: {followed}");
+            assert!(followed.starts_with(route), "the name is not as requested: {followed}");
             let there = service.host.get(&followed).await.is(200);
             assert_eq!(there.json()["pagination"]["page"].to_string(), page);
         }
@@ -93,7 +94,7 @@ async fn links_keep_route_query_and_case(instances: Instances) {
     assert!(links(&single).iter().all(|(rel, _)| rel == "first"), "{:?}", single.header("link"));
     let hit = service.host.get("/many?page=2&per_page=7").await.is(200);
     assert!(hit.hit());
-    assert_eq!(links(&hit).len(), 3, "a hit has them too");
+    assert_eq!(links(&hit).len(), 3, "a hit has the links, too");
 }
 
 async fn nothing_lies_beyond_page_100(instances: Instances) {
@@ -122,7 +123,7 @@ async fn only_the_rels_of_githubs_links_count(instances: Instances) {
     ];
     for (index, (link, next, prev)) in cases.into_iter().enumerate() {
         let name = format!("linked-{index}");
-        service.github.always(&name, Answer::json("[]").header("link", link));
+        service.github.always(&name, ScriptedResponse::json("[]").header("link", link));
         let reply = service.host.get(&format!("/{name}?page=2")).await.is(200);
         let pagination = &reply.json()["pagination"];
         assert_eq!(
@@ -132,7 +133,7 @@ async fn only_the_rels_of_githubs_links_count(instances: Instances) {
         );
         assert!(
             !reply.header("link").unwrap_or_default().contains("example"),
-            "GitHub's targets are not ours"
+            "a target of GitHub's link is passed on"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The component on a store that behaves as Spin's default one: in-process, so that the store can count.
+//! The component with a store that behaves as Spin's default store. The host runs in this process, so that the test's store can count.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,12 +8,17 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use e2e::fake::FakeGitHub;
-use e2e::harness::{Ask, Instances, Reply, fake, manifest, until, workspace};
+use e2e::{Instances, fake, manifest};
+use futures::future::join_all;
+use testkit::{
+    http::{Request, Response},
+    paths::code_cache,
+    ports, until,
+};
 use wasi_http_host::{Config, Host, Shutdown, Trigger};
 
 use super::expect::Expect as _;
 use super::spin_store::{SpinStore, Write};
-use super::upstream::join_all;
 
 suite!(
     a_hit_writes_nothing_while_anybody_waits,
@@ -22,7 +27,7 @@ suite!(
     one_flight_where_a_swap_would_not_do,
 );
 
-/// A host in this process.
+/// A host in this process, with a store of the test's own.
 struct Embedded {
     github: FakeGitHub,
     store: SpinStore,
@@ -34,16 +39,15 @@ struct Embedded {
 impl Embedded {
     async fn start(instances: Instances) -> Self {
         let (github, store) = (fake().await, SpinStore::default());
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config =
-            Config { listen: Some(loopback), admin_listen: loopback, ..Config::serving(manifest()) };
+            Config { listen: Some(ports::ANY), admin_listen: ports::ANY, ..Config::serving(manifest()) };
         config.log.log_level = "error".parse().unwrap();
         config.application.vars = vec![format!("github_api_url={}", github.url()).parse().unwrap()];
-        config.application.code.cache_dir = Some(workspace().join("target/e2e-cache"));
+        config.application.code.cache_dir = Some(code_cache());
         let bounds = &mut config.application.instances;
         match instances {
             Instances::Fresh => bounds.instance_max_requests = Some(NonZeroUsize::MIN),
-            // One that is never replaced: what is measured is per instance.
+            // One instance that is never replaced: the test measures writes per instance.
             Instances::Reused => {
                 bounds.threads = Some(NonZeroUsize::MIN);
                 bounds.max_instances = NonZeroU32::MIN;
@@ -54,7 +58,7 @@ impl Embedded {
         let (sender, receiver) = mpsc::channel();
         let (trigger, shutdown) = Shutdown::on_trigger();
         let shared = Arc::new(store.clone());
-        // A host has its own runtimes, and blocks while it runs.
+        // A host has its own runtimes, and blocks its thread while it runs.
         let running = std::thread::spawn(move || {
             let host = Host::builder(config).store("default", shared).build().unwrap();
             sender.send(host.address()).unwrap();
@@ -64,13 +68,13 @@ impl Embedded {
         Self { github, store, address, trigger, running: Some(running) }
     }
 
-    async fn get(&self, path: &str) -> Reply {
-        Ask::new(self.address, "GET", path).send().await
+    async fn get(&self, path: &str) -> Response {
+        Request::get(path).to(self.address).send().await
     }
 
-    /// Waits until nothing has been written for longer than a flush could take to come.
+    /// Waits until there is no write for longer than the period of a flush.
     async fn quiet(&self) {
-        until("the store is quiet", async || {
+        until("there are no more writes", async || {
             self.store.take_ledger();
             tokio::time::sleep(Duration::from_millis(1_500)).await;
             self.store.take_ledger().writes.is_empty().then_some(())
@@ -83,7 +87,7 @@ impl Drop for Embedded {
     fn drop(&mut self) {
         self.trigger.stop();
         let ended = self.running.take().map(JoinHandle::join);
-        assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "the host ended badly");
+        assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "the host did not end with Ok");
     }
 }
 
@@ -102,8 +106,8 @@ async fn a_hit_writes_nothing_while_anybody_waits(instances: Instances) {
         })
         .await;
         let first = writes.iter().map(|write| write.at.duration_since(sent)).min().unwrap();
-        // A timer never fires early, however busy the machine is. An instance writes its first counts right behind
-        // the response, which is for the component's own tests to see.
+        // A timer never fires early, however busy the machine is. A fresh instance writes its counts right behind the response; the
+        // component's own tests cover that.
         if instances == Instances::Reused {
             assert!(first >= Duration::from_millis(400), "{first:?} after the request: {writes:?}");
         }
@@ -112,7 +116,7 @@ async fn a_hit_writes_nothing_while_anybody_waits(instances: Instances) {
 
 async fn a_key_is_flushed_at_most_three_times_a_second(instances: Instances) {
     if instances == Instances::Fresh {
-        // There an instance flushes once, for its one request; how often is for the next test.
+        // A fresh instance flushes once, for its one request.
         let service = Embedded::start(instances).await;
         service.get("/octocat").await.is(200);
         service.quiet().await;
@@ -184,7 +188,7 @@ async fn totals_are_exact_behind_many_hits(instances: Instances) {
     .await;
     println!("{instances:?}: exact {:?} after the last hit", ended.elapsed());
     tokio::time::sleep(Duration::from_millis(700)).await;
-    assert_eq!(service.get("/cache/stats").await.text(), wanted, "and they stay so");
+    assert_eq!(service.get("/cache/stats").await.text(), wanted, "the totals changed");
 }
 
 async fn one_flight_where_a_swap_would_not_do(instances: Instances) {
@@ -194,7 +198,8 @@ async fn one_flight_where_a_swap_would_not_do(instances: Instances) {
         assert_eq!(service.get("/octocat").await.is(200).ids().len(), 8);
     }));
     let releasing = async {
-        until("a call is open", async || (service.github.journal().open() > 0).then_some(())).await;
+        until("GitHub has an open request", async || (service.github.journal().open() > 0).then_some(()))
+            .await;
         hold.release();
     };
     tokio::join!(asking, releasing);

@@ -1,39 +1,25 @@
-//! Ten thousand requests of random bytes, and heads that are malformed on purpose.
+//! Ten thousand requests of random bytes, malformed heads, and heads over the limit.
 
 use std::time::Duration;
 
-use e2e::harness::{Instances, PATIENCE, Service};
-
-use super::expect::Expect as _;
-use super::upstream::join_all;
+use e2e::{Instances, PATIENCE, Service};
+use fastrand::Rng;
+use futures::future::join_all;
 
 suite!(ten_thousand_random_requests, malformed_heads_are_refused, oversized_heads_are_refused);
 
 const REQUESTS: u64 = 10_000;
 const LANES: u64 = 25;
 
-/// Numbers that look random and depend on the seed alone (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn bytes(&mut self, most: u64) -> Vec<u8> {
-        (0..self.below(most)).map(|_| self.next().to_le_bytes()[0]).collect()
-    }
+/// Up to `most` random bytes.
+fn noise(random: &mut Rng, most: usize) -> Vec<u8> {
+    let mut bytes = vec![0; random.usize(..most)];
+    random.fill(&mut bytes);
+    bytes
 }
 
-/// From pure noise to a request with one byte wrong.
-fn request(random: &mut Random) -> Vec<u8> {
+/// A request: from random bytes only to one wrong byte.
+fn request(random: &mut Rng) -> Vec<u8> {
     let templates: [&[u8]; 6] = [
         b"GET /octocat?page=1&per_page=30 HTTP/1.1\r\nHost: x\r\nAccept: application/problem+json;q=0.5, */*\r\n\r\n",
         b"GET /users/octocat/gists?use_cache=true HTTP/1.1\r\nHost: x\r\nIf-None-Match: W/\"abc\", \"d\"\r\n\r\n",
@@ -42,23 +28,22 @@ fn request(random: &mut Random) -> Vec<u8> {
         b"DELETE /octocat/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         b"GET /metrics HTTP/1.0\r\nHost: x\r\n\r\n",
     ];
-    match random.below(4) {
-        0 => random.bytes(300),
+    match random.u8(..4) {
+        0 => noise(random, 300),
         1 => {
-            // A target of random bytes, percent-encoded, so that it reaches the component.
-            let target: String = random.bytes(40).iter().map(|byte| format!("%{byte:02X}")).collect();
-            let query: String = random.bytes(20).iter().map(|byte| format!("%{byte:02x}")).collect();
+            // A target of random bytes. It is percent-encoded, so that it reaches the component.
+            let target: String = noise(random, 40).iter().map(|byte| format!("%{byte:02X}")).collect();
+            let query: String = noise(random, 20).iter().map(|byte| format!("%{byte:02x}")).collect();
             format!("GET /{target}?page={query} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes()
         }
         kind => {
-            let index = usize::try_from(random.below(templates.len() as u64)).unwrap();
-            let mut bytes = templates[index].to_vec();
-            for _ in 0..=random.below(if kind == 2 { 2 } else { 12 }) {
-                let at = usize::try_from(random.below(bytes.len() as u64)).unwrap();
-                match random.below(3) {
-                    0 => bytes[at] = random.next().to_le_bytes()[0],
+            let mut bytes = templates[random.usize(..templates.len())].to_vec();
+            for _ in 0..=random.u8(..if kind == 2 { 2 } else { 12 }) {
+                let at = random.usize(..bytes.len());
+                match random.u8(..3) {
+                    0 => bytes[at] = random.u8(..),
                     1 => bytes.truncate(at.max(1)),
-                    _ => bytes.insert(at, random.next().to_le_bytes()[0]),
+                    _ => bytes.insert(at, random.u8(..)),
                 }
             }
             bytes
@@ -71,11 +56,11 @@ async fn ten_thousand_random_requests(instances: Instances) {
     let answered = std::cell::Cell::new(0_u32);
     let (host, count) = (&service.host, &answered);
     join_all((0..LANES).map(|lane| async move {
-        let mut random = Random(0x9e37_79b9 + lane);
+        let mut random = Rng::with_seed(lane);
         for _ in 0..REQUESTS / LANES {
             let bytes = request(&mut random);
             let mut connection = host.connect().await;
-            // The host may have refused, and closed, before all is written.
+            // The host may refuse the request and close before everything is written.
             if connection.write(&bytes).await.is_ok() {
                 let _ = connection.finish().await;
             }
@@ -101,7 +86,7 @@ async fn ten_thousand_random_requests(instances: Instances) {
     }))
     .await;
     assert!(answered.get() > 3_000, "only {} were answered at all", answered.get());
-    assert!(service.host.is_alive());
+    assert!(service.host.is_running());
     service.host.get("/health").await.is(200);
     service.host.get("/octocat").await.is(200);
     assert!(
@@ -109,7 +94,7 @@ async fn ten_thousand_random_requests(instances: Instances) {
         "{}",
         service.host.log().tail()
     );
-    let metrics = service.host.host_metrics().await;
+    let metrics = service.host.samples().await;
     let traps: f64 =
         metrics.0.iter().filter(|sample| sample.name.contains("trap")).map(|sample| sample.value).sum();
     assert!(traps.abs() < f64::EPSILON, "{traps} traps");
@@ -166,7 +151,7 @@ async fn oversized_heads_are_refused(instances: Instances) {
             .await
             .unwrap_or_else(|_| panic!("no end"));
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        // A reset may overtake the answer, as the host does not read the rest.
+        // The host does not read the rest, so a reset may overtake the response.
         assert!(
             answer.is_empty()
                 || ["HTTP/1.1 431", "HTTP/1.1 414", "HTTP/1.1 400"]

@@ -1,12 +1,13 @@
-//! Several hosts on one cache in Redis, as the pods of a Deployment are.
+//! Several hosts that share one cache in Redis, as the pods of a Deployment do.
 
 use std::time::{Duration, Instant};
 
 use e2e::fake::FakeGitHub;
-use e2e::harness::{Host, Instances, Options, Redis, fake, raise_open_files, until};
+use e2e::{Instances, fake};
+use futures::future::join_all;
+use testkit::{Host, HostOptions, RedisServer, limits::raise_open_files, until};
 
 use super::expect::Expect as _;
-use super::upstream::join_all;
 
 suite!(
     misses_of_all_hosts_are_one_call,
@@ -24,38 +25,38 @@ const CROWD: usize = 50;
 /// The lease time minus `upstream_timeout` (`GRACE` in `component/src/singleflight/lease.rs`).
 const LEASE_GRACE: Duration = Duration::from_secs(5);
 
-async fn hosts(instances: Instances, github: &FakeGitHub, redis: &Redis) -> Vec<Host> {
-    let options = options(instances, github, redis);
-    join_all((0..HOSTS).map(|_| Host::start(options.clone()))).await
+async fn hosts(instances: Instances, github: &FakeGitHub, redis: &RedisServer) -> Vec<Host> {
+    let options = options(instances, github, redis).await;
+    join_all((0..HOSTS).map(|_| options.clone().start())).await
 }
 
-fn options(instances: Instances, github: &FakeGitHub, redis: &Redis) -> Options {
-    Options::new(instances)
+async fn options(instances: Instances, github: &FakeGitHub, redis: &RedisServer) -> HostOptions {
+    e2e::options(instances)
+        .await
         .setting("github_api_url", &github.url())
         .setting("cache_store", "shared")
         .setting("metrics_store", "shared")
         .setting("upstream_timeout", "25")
-        // A busy machine's silence is not Redis's.
+        // On a busy machine, a late response is no failure of Redis.
         .flag("--keyvalue-timeout", "30s")
         .flag("--keyvalue-connect-timeout", "30s")
         .flag("--keyvalue-store", &format!("shared=redis://{}", redis.address()))
 }
 
-/// Requests that are inside, on all of these hosts together.
-async fn inside(hosts: &[Host]) -> f64 {
-    let metrics = join_all(hosts.iter().map(Host::host_metrics)).await;
+/// The active requests of all hosts.
+async fn active(hosts: &[Host]) -> f64 {
+    let metrics = join_all(hosts.iter().map(Host::samples)).await;
     metrics.iter().map(|all| all.sum("wasi_http_host_requests_active", &[])).sum()
 }
 
 async fn misses_of_all_hosts_are_one_call(instances: Instances) {
-    let (github, redis) = (fake().await, Redis::start());
+    let (github, redis) = (fake().await, RedisServer::start());
     let hosts = hosts(instances, &github, &redis).await;
     let hold = github.hold("octocat");
     let asking = join_all((0..HOSTS * CROWD).map(|n| hosts[n % HOSTS].get("/octocat")));
     let releasing = async {
-        until("the crowd is inside", async || {
-            let active = inside(&hosts).await;
-            (github.journal().open() > 0 && active >= (HOSTS * CROWD) as f64).then_some(())
+        until("the crowd is active", async || {
+            (github.journal().open() > 0 && active(&hosts).await >= (HOSTS * CROWD) as f64).then_some(())
         })
         .await;
         hold.release();
@@ -69,20 +70,20 @@ async fn misses_of_all_hosts_are_one_call(instances: Instances) {
 }
 
 async fn what_one_stores_all_serve(instances: Instances) {
-    let (github, redis) = (fake().await, Redis::start());
+    let (github, redis) = (fake().await, RedisServer::start());
     let hosts = hosts(instances, &github, &redis).await;
     assert!(!hosts[0].get("/octocat").await.is(200).hit());
     for host in &hosts {
         assert!(host.get("/octocat").await.is(200).hit());
     }
-    // And what one clears is gone for all, as soon as Redis has told them.
-    hosts[1].ask("DELETE", "/cache").send().await.is(200);
-    until("it is gone", async || (!hosts[2].get("/octocat").await.is(200).hit()).then_some(())).await;
+    // After one host clears the cache, the others miss as soon as Redis has sent its invalidation messages.
+    hosts[1].request("DELETE", "/cache").send().await.is(200);
+    until("the entry is gone", async || (!hosts[2].get("/octocat").await.is(200).hit()).then_some(())).await;
     assert_eq!(github.journal().calls_for("octocat").len(), 2);
 }
 
 async fn statistics_are_of_all_hosts(instances: Instances) {
-    let (github, redis) = (fake().await, Redis::start());
+    let (github, redis) = (fake().await, RedisServer::start());
     let hosts = hosts(instances, &github, &redis).await;
     hosts[0].get("/octocat").await.is(200);
     join_all((0..30).map(|n| hosts[n % HOSTS].get("/octocat"))).await;
@@ -96,22 +97,22 @@ async fn statistics_are_of_all_hosts(instances: Instances) {
 }
 
 async fn without_redis_github_is_asked_until_it_is_back(instances: Instances) {
-    let (github, redis) = (fake().await, Redis::start());
+    let (github, redis) = (fake().await, RedisServer::start());
     let hosts = hosts(instances, &github, &redis).await;
     hosts[0].get("/octocat").await.is(200);
     let address = redis.address();
     drop(redis);
     for host in &hosts {
         assert!(!host.get("/octocat").await.is(200).hit(), "answered from GitHub");
-        assert_eq!(host.admin("/ready").await.status, 200, "an outage of Redis unreadies no pod");
-        until("it shows", async || {
-            let metrics = host.host_metrics().await;
+        assert_eq!(host.admin("/ready").await.status, 200, "without Redis, the pod is not ready");
+        until("the metric shows no connection", async || {
+            let metrics = host.samples().await;
             (metrics.sum("wasi_http_host_keyvalue_remote_connections", &[("store", "shared")]) == 0.0)
                 .then_some(())
         })
         .await;
     }
-    let _redis = Redis::start_at(address);
+    let _redis = RedisServer::start_at(address, &[]);
     for host in &hosts {
         until("the cache serves again", async || host.get("/octocat").await.is(200).hit().then_some(()))
             .await;
@@ -121,16 +122,18 @@ async fn without_redis_github_is_asked_until_it_is_back(instances: Instances) {
 async fn a_thousand_misses_over_two_hosts_are_one_call(instances: Instances) {
     const MISSES: usize = 1000;
     raise_open_files();
-    let (github, redis) = (fake().await, Redis::start());
-    // A request that waits for an instance waits for the whole of GitHub's answer.
-    let options =
-        options(instances, &github, &redis).flag("--queue-timeout", "60s").flag("--request-timeout", "60s");
-    let hosts = join_all((0..2).map(|_| Host::start(options.clone()))).await;
+    let (github, redis) = (fake().await, RedisServer::start());
+    // A request may wait for an instance for as long as GitHub's response takes.
+    let options = options(instances, &github, &redis)
+        .await
+        .flag("--queue-timeout", "60s")
+        .flag("--request-timeout", "60s");
+    let hosts = join_all((0..2).map(|_| options.clone().start())).await;
     let hold = github.hold("octocat");
     let asking = join_all((0..MISSES).map(|n| hosts[n % 2].get("/octocat")));
     let releasing = async {
-        until("all are inside", async || {
-            (github.journal().open() > 0 && inside(&hosts).await >= MISSES as f64).then_some(())
+        until("all requests are active", async || {
+            (github.journal().open() > 0 && active(&hosts).await >= MISSES as f64).then_some(())
         })
         .await;
         hold.release();
@@ -145,25 +148,25 @@ async fn a_thousand_misses_over_two_hosts_are_one_call(instances: Instances) {
 
 async fn who_waits_for_a_host_that_was_killed_is_answered_within_the_leases_deadline(instances: Instances) {
     const WAITING: usize = 20;
-    let (github, redis) = (fake().await, Redis::start());
+    let (github, redis) = (fake().await, RedisServer::start());
     let timeout = Duration::from_secs(5);
-    let options = options(instances, &github, &redis).setting("upstream_timeout", "5");
-    let mut hosts = join_all((0..2).map(|_| Host::start(options.clone()))).await;
+    let options = options(instances, &github, &redis).await.setting("upstream_timeout", "5");
+    let mut hosts = join_all((0..2).map(|_| options.clone().start())).await;
     let (other, holder) = (hosts.remove(1), hosts.remove(0));
     let hold = github.hold("octocat");
     let mut client = holder.connect().await;
-    client.write(&holder.ask("GET", "/octocat").bytes()).await.unwrap();
-    until("it asks GitHub", async || (github.journal().open() == 1).then_some(())).await;
+    client.write(&holder.request("GET", "/octocat").bytes()).await.unwrap();
+    until("the first host asks GitHub", async || (github.journal().open() == 1).then_some(())).await;
     let since = Instant::now();
     let waiting = join_all((0..WAITING).map(|_| other.get("/octocat")));
     let killing = async {
         until("the others wait", async || {
-            (inside(std::slice::from_ref(&other)).await >= WAITING as f64).then_some(())
+            (active(std::slice::from_ref(&other)).await >= WAITING as f64).then_some(())
         })
         .await;
-        // SIGKILL: it leaves its lease behind.
+        // SIGKILL: the host does not release its lease.
         drop(holder);
-        until("its call is gone", async || (github.journal().open() == 0).then_some(())).await;
+        until("its request to GitHub is gone", async || (github.journal().open() == 0).then_some(())).await;
         hold.release();
     };
     let (replies, ()) = tokio::join!(waiting, killing);
@@ -174,24 +177,24 @@ async fn who_waits_for_a_host_that_was_killed_is_answered_within_the_leases_dead
     assert_eq!(
         github.journal().calls_for("octocat").len(),
         2,
-        "the one that was killed, and one for all others"
+        "one request of the killed host, and one for all others"
     );
-    // Twice the lease: a machine that is busy with other tests may take its time over the answer itself.
+    // Twice the duration of the lease: on a busy machine, the response itself takes time.
     assert!(took < 2 * (timeout + LEASE_GRACE), "{took:?}");
 }
 
 async fn a_cached_answer_asks_redis_nothing(instances: Instances) {
     const HITS: u64 = 1000;
-    let (github, redis) = (fake().await, Redis::start());
-    let host = Host::start(options(instances, &github, &redis).flag("--keyvalue-cache-max-age", "1h")).await;
-    until("Redis says what changes", async || {
-        let metrics = host.host_metrics().await;
+    let (github, redis) = (fake().await, RedisServer::start());
+    let host = options(instances, &github, &redis).await.flag("--keyvalue-cache-max-age", "1h").start().await;
+    until("each connection tracks invalidations", async || {
+        let metrics = host.samples().await;
         let of = |name: &str| metrics.sum(&format!("wasi_http_host_keyvalue_remote_{name}"), &[]);
         (of("tracked") > 0.0 && of("tracked") == of("connections")).then_some(())
     })
     .await;
     host.get("/octocat").await.is(200);
-    // Each thread reads it once.
+    // Each thread reads the entry once.
     for _ in 0..50 {
         assert!(host.get("/octocat").await.is(200).hit());
     }
@@ -200,15 +203,15 @@ async fn a_cached_answer_asks_redis_nothing(instances: Instances) {
         assert!(host.get("/octocat").await.is(200).hit());
     }
     let asked = redis.calls("get") + redis.calls("mget") - before;
-    // A thread that had no request until now may have to read it yet.
+    // A thread without a request so far still has to read the entry.
     assert!(asked <= HITS / 20, "{asked} reads for {HITS} hits");
     assert_eq!(github.journal().calls_for("octocat").len(), 1);
 }
 
 async fn a_redis_that_forgot_serves_nothing_stale(instances: Instances) {
-    let (github, redis) = (fake().await, Redis::start());
-    let options = options(instances, &github, &redis).flag("--keyvalue-cache-max-age", "1h");
-    let hosts = join_all((0..2).map(|_| Host::start(options.clone()))).await;
+    let (github, redis) = (fake().await, RedisServer::start());
+    let options = options(instances, &github, &redis).await.flag("--keyvalue-cache-max-age", "1h");
+    let hosts = join_all((0..2).map(|_| options.clone().start())).await;
     for _ in 0..10 {
         for host in &hosts {
             host.get("/octocat").await.is(200);
@@ -217,11 +220,11 @@ async fn a_redis_that_forgot_serves_nothing_stale(instances: Instances) {
     let calls = github.journal().calls_for("octocat").len();
     let address = redis.address();
     drop(redis);
-    let _empty = Redis::start_at(address);
+    let _empty = RedisServer::start_at(address, &[]);
     for host in &hosts {
         until("the cache serves again", async || host.get("/octocat").await.is(200).hit().then_some(()))
             .await;
     }
-    // Nothing that was remembered of the old one was taken for the new one's.
+    // No value of the old server was served after the restart.
     assert!(github.journal().calls_for("octocat").len() > calls);
 }

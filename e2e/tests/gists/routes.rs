@@ -1,6 +1,6 @@
-//! Which path and method leads where.
+//! Routes: which path and method leads to which handler.
 
-use e2e::harness::{Instances, Service};
+use e2e::{Instances, Service};
 
 use super::expect::Expect as _;
 
@@ -48,7 +48,7 @@ async fn head_is_get_without_the_body(instances: Instances) {
         "/metrics",
     ] {
         let get = service.host.get(path).await.is(200);
-        let head = service.host.ask("HEAD", path).send().await.is(200);
+        let head = service.host.request("HEAD", path).send().await.is(200);
         assert!(head.body.is_empty());
         assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
         if path != "/metrics" && path != "/cache/stats" {
@@ -56,8 +56,8 @@ async fn head_is_get_without_the_body(instances: Instances) {
             assert_eq!(head.header("etag"), get.header("etag"), "{path}");
         }
     }
-    service.host.ask("HEAD", "/no/such/route").send().await.is(404);
-    service.host.ask("HEAD", "/octocat?page=0").send().await.is(422);
+    service.host.request("HEAD", "/no/such/route").send().await.is(404);
+    service.host.request("HEAD", "/octocat?page=0").send().await.is(422);
 }
 
 async fn other_methods_are_named_in_allow(instances: Instances) {
@@ -75,13 +75,13 @@ async fn other_methods_are_named_in_allow(instances: Instances) {
     ];
     for method in ["POST", "PUT", "PATCH", "DELETE", "BREW"] {
         for path in paths {
-            let reply = service.host.ask(method, path).send().await;
+            let reply = service.host.request(method, path).send().await;
             reply.is_error(405, "Method Not Allowed");
             assert_eq!(reply.header("allow"), Some("GET, HEAD"), "{method} {path}");
         }
     }
-    // `GET /cache` is the user of that name, so the path has all three.
-    let reply = service.host.ask("POST", "/cache").send().await;
+    // `GET /cache` is the list of the user `cache`, so the path allows three methods.
+    let reply = service.host.request("POST", "/cache").send().await;
     reply.is_error(405, "Method Not Allowed");
     let mut allowed: Vec<_> = reply.header("allow").unwrap().split(", ").collect();
     allowed.sort_unstable();
@@ -111,10 +111,10 @@ async fn unrouted_paths_are_not_found(instances: Instances) {
         "/.well-known/security.txt",
     ];
     for path in paths {
-        // Some of these could be a user that cannot exist, or redirect: what the contract fixes is 404 and no upstream call.
+        // The contract fixes the status 404 and that GitHub is not asked.
         let status = service.host.get(path).await.status;
         if path == "/users" {
-            assert_eq!(status, 404, "a user of that name, whom GitHub does not know");
+            assert_eq!(status, 404, "the user `users` does not exist");
         } else if path == "/users/octocat/" || path == "/users//gists" {
             assert_eq!(status, 404, "{path}");
         } else {
@@ -123,7 +123,7 @@ async fn unrouted_paths_are_not_found(instances: Instances) {
     }
     assert!(service.github.journal().calls().iter().all(|call| call.login == "users"));
     for method in ["POST", "DELETE"] {
-        service.host.ask(method, "/a/b").send().await.is_error(404, "Not Found");
+        service.host.request(method, "/a/b").send().await.is_error(404, "Not Found");
     }
 }
 
@@ -160,7 +160,7 @@ async fn one_trailing_slash_redirects_within_the_service(instances: Instances) {
     assert_eq!(service.github.journal().total(), 0);
 }
 
-/// A relative reference against the path that it came from, for the few forms a slash redirect can take.
+/// Resolves a relative reference against a path, for the forms that a slash redirect can have.
 fn resolve(path: &str, location: &str) -> String {
     if location.starts_with('/') {
         return location.to_owned();

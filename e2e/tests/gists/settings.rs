@@ -1,8 +1,7 @@
-//! Settings that do not parse are said to be wrong, by name, and never taken for the default.
+//! Settings: one that does not parse is an error that names it, and never replaced by the default.
 
-use e2e::harness::{Instances, Service, until};
-
-use super::expect::Expect as _;
+use e2e::{Instances, Service};
+use testkit::{paths::scratch, until};
 
 suite!(
     a_bad_setting_is_named_and_unready,
@@ -35,7 +34,7 @@ async fn a_bad_setting_is_named_and_unready(instances: Instances) {
         let list = service.host.get("/octocat").await;
         assert!(list.status >= 500, "{name}={value}: {} {}", list.status, list.text());
         assert_eq!(service.github.journal().total(), 0);
-        until("the log says why", async || service.host.log().find(|line| line.text.contains(name))).await;
+        service.host.wait_for_line(|line| line.text.contains(name)).await;
     }
 }
 
@@ -66,7 +65,8 @@ async fn readiness_tells_where_it_runs(instances: Instances) {
     })
     .await;
     assert_eq!(service.host.get("/ready").await.is(200).text(), r#"{"status":"ready"}"#);
-    let verbose = service.host.get("/ready?verbose").await.is(200).text();
+    let verbose = service.host.get("/ready?verbose").await.is(200);
+    let verbose = verbose.text();
     for shown in ["kind-a", "gists-7", "9.9.9"] {
         assert!(verbose.contains(shown), "{verbose}");
     }
@@ -74,8 +74,7 @@ async fn readiness_tells_where_it_runs(instances: Instances) {
 }
 
 async fn a_settings_directory_overrides(instances: Instances) {
-    let directory = std::env::temp_dir().join(format!("gists-e2e-{}-{instances:?}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
+    let directory = scratch(&format!("gists-settings-{instances:?}"));
     std::fs::write(directory.join("cache_ttl"), "41\n").unwrap();
     std::fs::write(directory.join("GITHUB_TOKEN"), "ghp_from_a_file\n").unwrap();
     let service = Service::with(instances, |options| {
@@ -84,14 +83,11 @@ async fn a_settings_directory_overrides(instances: Instances) {
     .await;
     assert_eq!(service.host.get("/octocat").await.is(200).json()["cache"]["ttl_seconds"], 41);
     assert_eq!(service.github.journal().calls()[0].header("authorization"), Some("Bearer ghp_from_a_file"));
-    std::fs::remove_dir_all(&directory).unwrap();
 }
 
 async fn a_rotated_token_is_used_without_a_restart_and_no_request_is_lost(instances: Instances) {
-    let directory =
-        std::env::temp_dir().join(format!("gists-e2e-rotated-{}-{instances:?}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    // A whole file takes the other's place, as a mounted Secret's does.
+    let directory = scratch(&format!("gists-settings-rotated-{instances:?}"));
+    // By rename, as in a mounted Secret: the host never reads a part of a file.
     let rotate = |token: &str| {
         std::fs::write(directory.join(".next"), token).unwrap();
         std::fs::rename(directory.join(".next"), directory.join("github_token")).unwrap();
@@ -122,6 +118,5 @@ async fn a_rotated_token_is_used_without_a_restart_and_no_request_is_lost(instan
     .await;
     let reloaded = "wasi_http_host_reloads_total{outcome=\"done\"} 1";
     assert!(service.host.admin("/metrics").await.text().contains(reloaded));
-    assert!(!service.host.log().contains("ghp_"), "no token in the log");
-    std::fs::remove_dir_all(&directory).unwrap();
+    assert!(!service.host.log().contains("ghp_"), "a token is in the log");
 }

@@ -1,12 +1,13 @@
-//! SIGTERM under load: nothing that was accepted fails, and the process ends well.
+//! SIGTERM under load: no accepted request fails, and the exit code is 0.
 
 use std::cell::Cell;
 use std::time::Duration;
 
-use e2e::harness::{Instances, PATIENCE, Service, until};
+use e2e::{Instances, PATIENCE, Service};
+use futures::future::join_all;
+use testkit::until;
 
 use super::expect::Expect as _;
-use super::upstream::join_all;
 
 suite!(
     what_is_running_is_finished,
@@ -31,9 +32,9 @@ async fn what_is_running_is_finished(instances: Instances) {
     }));
     let ending = async {
         until("all requests are running", async || (github.journal().open() == CLIENTS).then_some(())).await;
-        host.terminate().await;
-        until("no new connections", async || {
-            let refused = host.ask("GET", "/health").try_send().await.is_err();
+        host.terminate();
+        until("connections are refused", async || {
+            let refused = host.request("GET", "/health").try_send().await.is_err();
             refused.then_some(())
         })
         .await;
@@ -48,7 +49,7 @@ async fn traffic_during_the_grace_is_served(instances: Instances) {
     let mut service = Service::with(instances, |options| options.flag("--shutdown-grace", "4s")).await;
     service.host.get("/octocat").await.is(200);
     let (host, stop, served) = (&service.host, &Cell::new(false), &Cell::new(0_u32));
-    // New connections and kept ones alike, until well within the grace, as behind a load balancer that saw `/ready` fail.
+    // New and kept connections are served during the grace period, as a load balancer needs that sees `/ready` fail.
     let clients = join_all((0..8).map(|lane| async move {
         let mut kept = host.connect().await;
         while !stop.get() {
@@ -56,8 +57,8 @@ async fn traffic_during_the_grace_is_served(instances: Instances) {
             let status = if lane % 2 == 0 {
                 host.get(path).await.status
             } else {
-                kept.write(&host.ask("GET", path).bytes()).await.unwrap();
-                let reply = kept.reply().await.unwrap();
+                kept.write(&host.request("GET", path).bytes()).await.unwrap();
+                let reply = kept.response().await.unwrap();
                 if reply.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
                     kept = host.connect().await;
                 }
@@ -69,11 +70,8 @@ async fn traffic_during_the_grace_is_served(instances: Instances) {
     }));
     let ending = async {
         until("there is load", async || (served.get() > 200).then_some(())).await;
-        host.terminate().await;
-        until("the host says that it is going", async || {
-            (host.admin("/ready").await.status == 503).then_some(())
-        })
-        .await;
+        host.terminate();
+        until("/ready is 503", async || (host.admin("/ready").await.status == 503).then_some(())).await;
         assert_eq!(host.admin("/live").await.status, 200);
         let before = served.get();
         until("requests are served during the grace", async || (served.get() > before + 200).then_some(()))
@@ -89,13 +87,13 @@ async fn an_idle_host_ends_at_once(instances: Instances) {
     let mut service = Service::start(instances).await;
     service.host.get("/octocat").await.is(200);
     let _idle = service.host.connect().await;
-    service.host.terminate().await;
+    service.host.terminate();
     let begun = std::time::Instant::now();
     assert!(service.host.ended().await.success());
-    assert!(begun.elapsed() < PATIENCE, "an idle connection holds nobody up");
+    assert!(begun.elapsed() < PATIENCE, "an idle connection delays the shutdown");
 }
 
-/// Prints how long a start takes with compiled code at hand; the bound is far above what is usual, as others may use the machine.
+/// Prints how long a start takes with cached code. The bound is far above the usual time: other tests use the machine, too.
 async fn starting_takes_little(instances: Instances) {
     drop(Service::start(instances).await);
     let mut starts = Vec::new();

@@ -1,8 +1,7 @@
-//! A key-value store that behaves as Spin's default one does, and counts what it is asked.
+//! A key-value store that behaves as Spin's default store and records its operations.
 //!
-//! What Spin 4.1 showed with its SQLite store: `get-many` leaves out missing keys and keeps no order, a swap succeeds
-//! for everyone who raced on an absent key, counters read back as eight bytes, an increment of anything else fails,
-//! and every write is a committed transaction.
+//! Spin 4.1 with its SQLite store: `get-many` leaves out missing keys and returns keys in any order; if several writers swap an absent
+//! key, each swap succeeds; a counter reads back as eight bytes; an increment of another value fails; each write is a transaction.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,21 +10,21 @@ use std::time::Instant;
 use bytes::Bytes;
 use wasi_http_host::keyvalue::{Error, KeyPage, Snapshot, Store, Swap};
 
-/// One write.
+/// A write to the store.
 #[derive(Debug, Clone)]
 pub(crate) struct Write {
     pub(crate) key: String,
     pub(crate) at: Instant,
 }
 
-/// What was asked of the store.
+/// The recorded operations.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ledger {
     pub(crate) reads: usize,
     pub(crate) writes: Vec<Write>,
 }
 
-/// The store. Clones share what is in it.
+/// The store. Clones share their content.
 #[derive(Clone, Default)]
 pub(crate) struct SpinStore(Arc<Mutex<State>>);
 
@@ -36,7 +35,7 @@ struct State {
 }
 
 impl SpinStore {
-    /// What was asked since the last call.
+    /// Takes the operations since the last call.
     pub(crate) fn take_ledger(&self) -> Ledger {
         std::mem::take(&mut self.lock().ledger)
     }
@@ -74,8 +73,8 @@ impl Store for SpinStore {
     }
 
     fn list_keys(&self, _cursor: Option<&str>) -> Result<KeyPage, Error> {
-        // Spin's Redis runs `KEYS *` for this: the component must not.
-        Err(Error::Other("list-keys is no way".to_owned()))
+        // Spin's Redis store runs `KEYS *` for this, so the component must not call it.
+        Err(Error::Other("the component must not call list-keys".to_owned()))
     }
 
     fn increment(&self, key: &str, delta: i64) -> Result<i64, Error> {
@@ -84,7 +83,7 @@ impl Store for SpinStore {
             None => 0,
             Some(value) => match <[u8; 8]>::try_from(&value[..]) {
                 Ok(bytes) => i64::from_le_bytes(bytes),
-                // Spin's host may panic here.
+                // Spin's host may panic in this case.
                 Err(_) => return Err(Error::Other(format!("increment of {key}, which is no counter"))),
             },
         };

@@ -1,7 +1,8 @@
-//! Entries past their time: answered at once, refreshed behind.
+//! Stale entries: returned at once, and refreshed in the background (RFC 5861).
 
-use e2e::fake::{Answer, Delivery};
-use e2e::harness::{Instances, Reply, Service, until};
+use e2e::fake::{Delivery, ScriptedResponse};
+use e2e::{Instances, Service};
+use testkit::{http::Response, until};
 
 use super::expect::Expect as _;
 
@@ -19,8 +20,8 @@ async fn short_lived(instances: Instances) -> Service {
         .await
 }
 
-/// The first answer that is stale; until then every one is a fresh hit.
-async fn stale(service: &Service, path: &str) -> Reply {
+/// Waits for the first stale hit; each response before it must be a fresh hit.
+async fn stale(service: &Service, path: &str) -> Response {
     until("the entry is stale", async || {
         let reply = service.host.get(path).await.is(200);
         assert!(reply.hit(), "{}", reply.cache_status());
@@ -35,8 +36,8 @@ async fn a_stale_entry_is_answered_and_refreshed_behind(instances: Instances) {
     service.github.add_user("octocat", 5, 0);
     let reply = stale(&service, "/octocat").await;
     assert!(reply.cache_status().ends_with("detail=revalidating"), "{}", reply.cache_status());
-    assert_eq!(reply.ids().len(), 8, "the old list, at once");
-    until("the refresh behind", async || {
+    assert_eq!(reply.ids().len(), 8, "the stale list, at once");
+    until("the refresh in the background", async || {
         (service.host.get("/octocat").await.is(200).ids().len() == 5).then_some(())
     })
     .await;
@@ -81,14 +82,14 @@ async fn one_request_refreshes_for_all(instances: Instances) {
 async fn a_failing_github_leaves_the_stale_entry(instances: Instances) {
     let service = short_lived(instances).await;
     let failures = [
-        ("down", Answer::status(503)),
-        ("forbidden", Answer::status(403).body("{}")),
-        ("refused", Answer::status(401)),
-        ("teapot", Answer::status(418)),
-        ("closed", Answer::truth().deliver(Delivery::Close)),
-        ("silent", Answer::truth().deliver(Delivery::Silence)),
-        ("nonsense", Answer::json("{")),
-        ("cut", Answer::json(" ".repeat(100)).deliver(Delivery::Cut(50))),
+        ("down", ScriptedResponse::status(503)),
+        ("forbidden", ScriptedResponse::status(403).body("{}")),
+        ("refused", ScriptedResponse::status(401)),
+        ("teapot", ScriptedResponse::status(418)),
+        ("closed", ScriptedResponse::genuine().deliver(Delivery::Close)),
+        ("silent", ScriptedResponse::genuine().deliver(Delivery::Silence)),
+        ("nonsense", ScriptedResponse::json("{")),
+        ("cut", ScriptedResponse::json(" ".repeat(100)).deliver(Delivery::Cut(50))),
     ];
     for (name, _) in &failures {
         service.github.add_user(name, 3, 0);
@@ -99,7 +100,7 @@ async fn a_failing_github_leaves_the_stale_entry(instances: Instances) {
     }
     for (name, _) in &failures {
         let path = format!("/{name}");
-        until("a refresh that failed, then another", async || {
+        until("a failed refresh, then another", async || {
             let reply = service.host.get(&path).await.is(200);
             assert!(reply.hit() && reply.ids().len() == 3, "{name}");
             (service.github.journal().calls_for(name).len() >= 3).then_some(())
@@ -107,8 +108,8 @@ async fn a_failing_github_leaves_the_stale_entry(instances: Instances) {
         .await;
         let reply = service.host.get(&path).await.is(200);
         assert!(reply.hit() && reply.cache_status().contains("ttl=-"), "{name}: {}", reply.cache_status());
-        service.github.truth(name);
-        until("GitHub is back", async || {
+        service.github.restore(name);
+        until("the entry is fresh again", async || {
             (!service.host.get(&path).await.is(200).cache_status().contains("ttl=-")).then_some(())
         })
         .await;
@@ -125,7 +126,7 @@ async fn a_user_who_is_gone_goes(instances: Instances) {
         let path = format!("/{name}");
         service.github.add_user(name, 3, 0);
         service.host.get(&path).await.is(200);
-        service.github.always(name, Answer::status(upstream));
+        service.github.always(name, ScriptedResponse::status(upstream));
         let reply = until("the entry goes", async || {
             let reply = service.host.get(&path).await;
             (reply.status != 200).then_some(reply)
@@ -136,7 +137,7 @@ async fn a_user_who_is_gone_goes(instances: Instances) {
 }
 
 async fn a_validator_goes_only_with_its_credential(instances: Instances) {
-    // One process has one token, so what shows here is that the validator is there when the token stayed the same.
+    // A process has one token, so this test covers the case of an unchanged token only.
     let service = Service::with(instances, |options| {
         options.setting("github_token", "ghp_one").setting("cache_ttl", "1")
     })

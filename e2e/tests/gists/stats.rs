@@ -1,8 +1,9 @@
-//! `/cache/stats` and `DELETE /cache`.
+//! Cache statistics (`/cache/stats`) and clearing the cache (`DELETE /cache`).
 
 use std::time::{Duration, Instant};
 
-use e2e::harness::{Instances, Service, until};
+use e2e::{Instances, Service};
+use testkit::until;
 
 use super::expect::Expect as _;
 
@@ -21,7 +22,7 @@ async fn statistics(service: &Service, expected: &str) {
     until(expected, async || {
         let reply = service.host.get("/cache/stats").await.is(200);
         if last != reply.text() {
-            last = reply.text();
+            last = reply.text().to_owned();
             eprintln!("statistics: {last}");
         }
         (last == expected).then_some(())
@@ -45,7 +46,7 @@ async fn statistics_are_exact_within_a_second(instances: Instances) {
         r#"{"size":5,"hits":42,"misses":10,"hit_rate":0.8076923076923077,"ttl_seconds":300}"#,
     )
     .await;
-    // A bypass counts here as neither.
+    // A bypass is neither a hit nor a miss.
     service.host.get("/octocat?use_cache=false").await.is(200);
     service.host.get("/octocat").await.is(200);
     statistics(
@@ -53,7 +54,7 @@ async fn statistics_are_exact_within_a_second(instances: Instances) {
         r#"{"size":5,"hits":43,"misses":10,"hit_rate":0.8113207547169812,"ttl_seconds":300}"#,
     )
     .await;
-    // A remembered 404 is a hit.
+    // A cached 404 is a hit.
     service.host.get("/n1").await.is(404);
     statistics(
         &service,
@@ -71,7 +72,7 @@ async fn an_instance_of_one_request_does_not_stay_to_count(instances: Instances)
     for _ in 0..HITS {
         assert!(service.host.get("/octocat").await.is(200).hit());
     }
-    // There is one place for an instance. Were each to live on for a flush's 450 ms, the last would begin after 26 s.
+    // The host runs one instance at a time. If each stayed for the 450 ms of a flush, the last request would start after 26 s.
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     let expected =
         format!(r#"{{"size":1,"hits":{HITS},"misses":1,"hit_rate":{},"ttl_seconds":300}}"#, 60.0 / 61.0);
@@ -93,16 +94,16 @@ async fn clearing_forgets_entries_and_statistics(instances: Instances) {
     service.host.get("/nobody").await.is(404);
     statistics(&service, r#"{"size":1,"hits":1,"misses":2,"hit_rate":0.3333333333333333,"ttl_seconds":300}"#)
         .await;
-    let reply = service.host.ask("DELETE", "/cache").send().await.is(200);
+    let reply = service.host.request("DELETE", "/cache").send().await.is(200);
     assert_eq!(reply.text(), r#"{"message":"Cache cleared successfully"}"#);
     statistics(&service, r#"{"size":0,"hits":0,"misses":0,"hit_rate":0.0,"ttl_seconds":300}"#).await;
     assert!(!service.host.get("/octocat").await.is(200).hit());
     service.github.add_user("nobody", 1, 0);
     service.host.get("/nobody").await.is(200);
     statistics(&service, r#"{"size":2,"hits":0,"misses":2,"hit_rate":0.0,"ttl_seconds":300}"#).await;
-    // Clearing twice, and what is empty, is fine.
+    // Clearing an empty cache succeeds.
     for _ in 0..3 {
-        service.host.ask("DELETE", "/cache").send().await.is(200);
+        service.host.request("DELETE", "/cache").send().await.is(200);
     }
     statistics(&service, r#"{"size":0,"hits":0,"misses":0,"hit_rate":0.0,"ttl_seconds":300}"#).await;
 }
@@ -113,14 +114,14 @@ async fn a_fill_in_flight_does_not_bring_old_entries_back(instances: Instances) 
     let filling = service.host.get("/octocat");
     let clearing = async {
         until("the call is open", async || (service.github.journal().open() == 1).then_some(())).await;
-        service.host.ask("DELETE", "/cache").send().await.is(200);
+        service.host.request("DELETE", "/cache").send().await.is(200);
         service.github.add_user("octocat", 5, 0);
         hold.release();
     };
     let (filled, ()) = tokio::join!(filling, clearing);
     filled.is(200);
     let after = service.host.get("/octocat").await.is(200);
-    assert!(!after.hit(), "an entry from before the clearing came back");
+    assert!(!after.hit(), "the old entry came back after the cache was cleared");
     assert_eq!(after.ids().len(), 5);
     assert!(service.host.get("/octocat").await.is(200).hit());
 }
@@ -136,7 +137,7 @@ async fn clearing_may_need_a_token(instances: Instances) {
         Some("let-me-in"),
         Some("Bearer let-me-in2"),
     ] {
-        let ask = service.host.ask("DELETE", "/cache");
+        let ask = service.host.request("DELETE", "/cache");
         let ask = if let Some(value) = wrong { ask.header("authorization", value) } else { ask };
         let reply = ask.send().await.is(401);
         assert!(!reply.detail().is_empty());
@@ -147,8 +148,8 @@ async fn clearing_may_need_a_token(instances: Instances) {
         );
     }
     assert!(service.host.get("/octocat").await.is(200).hit());
-    service.host.ask("DELETE", "/cache").header("authorization", "Bearer let-me-in").send().await.is(200);
-    service.host.ask("DELETE", "/cache").header("authorization", "bearer let-me-in").send().await.is(200);
+    service.host.request("DELETE", "/cache").header("authorization", "Bearer let-me-in").send().await.is(200);
+    service.host.request("DELETE", "/cache").header("authorization", "bearer let-me-in").send().await.is(200);
     assert!(!service.host.get("/octocat").await.is(200).hit());
     assert!(!service.host.log().contains("let-me-in"));
 }
@@ -164,6 +165,6 @@ async fn the_store_does_not_grow_for_ever(instances: Instances) {
     })
     .await;
     assert!(size <= 10);
-    assert!(service.host.get("/octocat?page=25").await.is(200).hit(), "the newest is there");
-    assert!(!service.host.get("/octocat?page=1").await.is(200).hit(), "the oldest made room");
+    assert!(service.host.get("/octocat?page=25").await.is(200).hit(), "the newest entry is missing");
+    assert!(!service.host.get("/octocat?page=1").await.is(200).hit(), "the oldest entry was not evicted");
 }

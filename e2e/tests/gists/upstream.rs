@@ -1,9 +1,10 @@
-//! What GitHub is asked, where redirects lead, and what its misbehaviour comes to.
+//! Requests to GitHub, redirects, and GitHub's misbehaviour.
 
 use std::time::{Duration, Instant};
 
-use e2e::fake::{Answer, Delivery};
-use e2e::harness::{Instances, PATIENCE, Service, fake};
+use e2e::fake::{Delivery, ScriptedResponse};
+use e2e::{Instances, PATIENCE, Service, fake};
+use futures::future::join_all;
 
 use super::expect::Expect as _;
 
@@ -20,7 +21,7 @@ async fn the_request_is_what_github_wants(instances: Instances) {
     let service = Service::start(instances).await;
     let ask = service
         .host
-        .ask("GET", "/octocat?page=3&per_page=7&x=1")
+        .request("GET", "/octocat?page=3&per_page=7&x=1")
         .header("cookie", "a=b")
         .header("authorization", "Bearer client");
     ask.header("accept", "text/html").header("accept-language", "de").send().await.is(200);
@@ -36,7 +37,7 @@ async fn the_request_is_what_github_wants(instances: Instances) {
     assert!(call.header("user-agent").is_some_and(|agent| !agent.is_empty()));
     assert_eq!(call.header("host"), Some(service.github.address().to_string().as_str()));
     for absent in ["authorization", "cookie", "if-none-match", "accept-language", "x-forwarded-for"] {
-        assert_eq!(call.header(absent), None, "the client's own headers stay here");
+        assert_eq!(call.header(absent), None, "a header of the client was passed on");
     }
 }
 
@@ -60,17 +61,17 @@ async fn redirects_stay_with_the_same_server(instances: Instances) {
         let name = format!("moved-{index}");
         service.github.always(
             &name,
-            Answer::redirect(status, &format!("{here}/users/octocat/gists?page=1&per_page=30")),
+            ScriptedResponse::redirect(status, &format!("{here}/users/octocat/gists?page=1&per_page=30")),
         );
         assert_eq!(service.host.get(&format!("/{name}")).await.is(200).ids().len(), 8, "{status}");
     }
-    service.github.always("relative", Answer::redirect(301, "/users/octocat/gists"));
+    service.github.always("relative", ScriptedResponse::redirect(301, "/users/octocat/gists"));
     service.host.get("/relative").await.is(200);
-    service.github.always("twice", Answer::redirect(301, &format!("{here}/users/relative/gists")));
+    service.github.always("twice", ScriptedResponse::redirect(301, &format!("{here}/users/relative/gists")));
     service.host.get("/twice").await.is(200);
 
-    service.github.always("thrice", Answer::redirect(301, &format!("{here}/users/twice/gists")));
-    service.github.always("loop", Answer::redirect(302, &format!("{here}/users/loop/gists")));
+    service.github.always("thrice", ScriptedResponse::redirect(301, &format!("{here}/users/twice/gists")));
+    service.github.always("loop", ScriptedResponse::redirect(302, &format!("{here}/users/loop/gists")));
     let port = service.github.address().port();
     for (name, location) in [
         ("elsewhere", format!("{}/users/octocat/gists", elsewhere.url())),
@@ -83,9 +84,9 @@ async fn redirects_stay_with_the_same_server(instances: Instances) {
         ("no-location", String::new()),
         ("nonsense", "::::".to_owned()),
     ] {
-        service.github.always(name, Answer::redirect(302, &location));
+        service.github.always(name, ScriptedResponse::redirect(302, &location));
         let reply = service.host.get(&format!("/{name}")).await;
-        // Two may also be read as paths of the same server, which knows nothing there.
+        // Two locations can also be read as paths of the same server, which has no such path.
         let relative = matches!(name, "backslash" | "nonsense") && reply.status == 404;
         assert!(reply.status == 502 || relative, "{name}: {} {}", reply.status, reply.text());
     }
@@ -93,41 +94,41 @@ async fn redirects_stay_with_the_same_server(instances: Instances) {
         service.host.get(&format!("/{name}")).await.is(502);
     }
     assert!(service.github.journal().calls_for("loop").len() <= 3, "at most two redirects");
-    assert_eq!(elsewhere.journal().total(), 0, "nobody else was asked, least of all with the token");
+    assert_eq!(elsewhere.journal().total(), 0, "another server was asked");
 }
 
-/// A list that is sound but for its delivery.
-fn list() -> Answer {
-    Answer::json(format!("[{}]", " ".repeat(1_000)))
+/// A valid list, to be combined with a broken delivery.
+fn list() -> ScriptedResponse {
+    ScriptedResponse::json(format!("[{}]", " ".repeat(1_000)))
 }
 
-/// Deliveries that must come to an error, and what the error may say.
-fn broken() -> Vec<(&'static str, Answer, &'static [&'static str])> {
+/// For each case: a broken response, and the details that the error may have.
+fn broken() -> Vec<(&'static str, ScriptedResponse, &'static [&'static str])> {
     const INVALID: &[&str] = &["GitHub sent an invalid response"];
     const EITHER: &[&str] = &["GitHub sent an invalid response", "GitHub is unreachable"];
     const LATE: &[&str] = &["GitHub API timeout"];
     const LATE_OR_BIG: &[&str] = &["GitHub API timeout", "GitHub sent an invalid response"];
     vec![
-        ("claims-more", Answer::json("[]").deliver(Delivery::Claim(5_000)), EITHER),
-        ("claims-less", Answer::json("[1,2,3,4,5,6]").deliver(Delivery::Claim(4)), EITHER),
+        ("claims-more", ScriptedResponse::json("[]").deliver(Delivery::Claim(5_000)), EITHER),
+        ("claims-less", ScriptedResponse::json("[1,2,3,4,5,6]").deliver(Delivery::Claim(4)), EITHER),
         ("cut", list().deliver(Delivery::Cut(100)), EITHER),
         ("reset-midway", list().deliver(Delivery::Reset(100)), EITHER),
         ("reset-early", list().deliver(Delivery::Reset(0)), EITHER),
-        ("close", Answer::truth().deliver(Delivery::Close), EITHER),
-        ("garbage", Answer::truth().deliver(Delivery::Raw("\u{1}\u{2}not http at all\r\n\r\n".into())), EITHER),
-        ("half-head", Answer::truth().deliver(Delivery::Raw("HTTP/1.1 200 OK\r\ncontent-le".into())), EITHER),
-        ("bad-chunk", Answer::truth().deliver(Delivery::Raw("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".into())), EITHER),
-        ("two-lengths", Answer::truth().deliver(Delivery::Raw("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n[]".into())), EITHER),
-        ("many-headers", Answer::truth().deliver(Delivery::Raw(format!("HTTP/1.1 200 OK\r\n{}\r\n[]", "x: y\r\n".repeat(5_000)))), EITHER),
-        ("wide-header", Answer::truth().deliver(Delivery::Raw(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n[]", "y".repeat(2_000_000)))), EITHER),
-        ("hundred-megabytes", Answer::status(200).deliver(Delivery::Filler(100_000_000)), LATE_OR_BIG),
-        ("seventeen-mebibytes", Answer::status(200).deliver(Delivery::Filler(17 << 20)), LATE_OR_BIG),
-        ("endless", Answer::status(200).deliver(Delivery::Endless), LATE_OR_BIG),
-        ("not-json", Answer::json("<html>Unicorn!</html>"), INVALID),
-        ("html", Answer::json("[]").header("content-type", "text/html"), INVALID),
-        ("no-type", Answer::json("[]").header("content-type", ""), INVALID),
-        ("not-utf8", Answer::json("[\"\u{FFFD}").deliver(Delivery::Chunked), INVALID),
-        ("silence", Answer::truth().deliver(Delivery::Silence), LATE),
+        ("close", ScriptedResponse::genuine().deliver(Delivery::Close), EITHER),
+        ("garbage", ScriptedResponse::genuine().deliver(Delivery::Raw("\u{1}\u{2}not http at all\r\n\r\n".into())), EITHER),
+        ("half-head", ScriptedResponse::genuine().deliver(Delivery::Raw("HTTP/1.1 200 OK\r\ncontent-le".into())), EITHER),
+        ("bad-chunk", ScriptedResponse::genuine().deliver(Delivery::Raw("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".into())), EITHER),
+        ("two-lengths", ScriptedResponse::genuine().deliver(Delivery::Raw("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n[]".into())), EITHER),
+        ("many-headers", ScriptedResponse::genuine().deliver(Delivery::Raw(format!("HTTP/1.1 200 OK\r\n{}\r\n[]", "x: y\r\n".repeat(5_000)))), EITHER),
+        ("wide-header", ScriptedResponse::genuine().deliver(Delivery::Raw(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n[]", "y".repeat(2_000_000)))), EITHER),
+        ("hundred-megabytes", ScriptedResponse::status(200).deliver(Delivery::Filler(100_000_000)), LATE_OR_BIG),
+        ("seventeen-mebibytes", ScriptedResponse::status(200).deliver(Delivery::Filler(17 << 20)), LATE_OR_BIG),
+        ("endless", ScriptedResponse::status(200).deliver(Delivery::Endless), LATE_OR_BIG),
+        ("not-json", ScriptedResponse::json("<html>Unicorn!</html>"), INVALID),
+        ("html", ScriptedResponse::json("[]").header("content-type", "text/html"), INVALID),
+        ("no-type", ScriptedResponse::json("[]").header("content-type", ""), INVALID),
+        ("not-utf8", ScriptedResponse::json("[\"\u{FFFD}").deliver(Delivery::Chunked), INVALID),
+        ("silence", ScriptedResponse::genuine().deliver(Delivery::Silence), LATE),
         ("slow-drip", list().deliver(Delivery::Drip { bytes: 1, every_ms: 200 }), LATE),
     ]
 }
@@ -149,12 +150,12 @@ async fn lies_and_floods_are_errors_in_good_time(instances: Instances) {
             reply.status
         );
     }
-    assert!(service.host.is_alive());
+    assert!(service.host.is_running());
     service.host.get("/octocat").await.is(200);
     assert!(!service.host.log().contains("wasm trap"), "{}", service.host.log().tail());
 }
 
-/// Broken and sound users asked at once: every answer must be its own user's.
+/// Requests for broken and valid users at once. Each response must be of its own user.
 async fn whatever_breaks_belongs_to_its_own_request(instances: Instances) {
     let service = Service::with(instances, |options| options.setting("upstream_timeout", "2")).await;
     let broken = broken();
@@ -178,7 +179,7 @@ async fn whatever_breaks_belongs_to_its_own_request(instances: Instances) {
         assert_eq!(own, all, "another user's bytes in the answer for {name}: {text}");
         assert_eq!(reply.json()["pagination"]["count"], reply.ids().len());
     };
-    // Twenty lanes of fifteen requests each.
+    // Twenty clients of fifteen requests each.
     let lanes: Vec<_> = (0..20)
         .map(|lane| async move {
             for step in 0..15 {
@@ -195,31 +196,13 @@ async fn calls_at_once_are_bounded(instances: Instances) {
     let names: Vec<_> = (0..12).map(|index| format!("crowd-{index}")).collect();
     for name in &names {
         service.github.add_user(name, 1, 0);
-        service.github.always(name, Answer::truth().after(Duration::from_millis(50)));
+        service.github.always(name, ScriptedResponse::genuine().after(Duration::from_millis(50)));
     }
     let host = &service.host;
     join_all(names.iter().map(|name| async move {
         host.get(&format!("/{name}")).await.is(200);
     }))
     .await;
-    // With a fresh instance for each request the bound cannot be kept in an instance's memory alone; then it is the store's.
+    // With a fresh instance for each request, the component keeps the count in the store.
     assert!(service.github.journal().peak() <= 3, "{} at once", service.github.journal().peak());
-}
-
-/// All of the futures, at once.
-pub(crate) async fn join_all<T, F: Future<Output = T>>(futures: impl IntoIterator<Item = F>) -> Vec<T> {
-    let mut pending: Vec<_> = futures.into_iter().map(Box::pin).enumerate().collect();
-    let mut outputs: Vec<_> = pending.iter().map(|_| None).collect();
-    std::future::poll_fn(|context| {
-        pending.retain_mut(|(at, future)| match future.as_mut().poll(context) {
-            std::task::Poll::Ready(output) => {
-                outputs[*at] = Some(output);
-                false
-            }
-            std::task::Poll::Pending => true,
-        });
-        if pending.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    outputs.into_iter().flatten().collect()
 }

@@ -1,6 +1,6 @@
-//! Bad parameters: what FastAPI answered to the same requests, byte for byte (`golden/validation.py`).
+//! Validation of parameters: FastAPI's responses to the same requests, byte for byte (`golden/validation.py`).
 
-use e2e::harness::{Instances, Service};
+use e2e::{Instances, Service};
 use serde_json::Value;
 
 use super::expect::Expect as _;
@@ -44,7 +44,7 @@ async fn parameters_are_judged_as_fastapi_judges_them(instances: Instances) {
                 && reply.text() == case.body
                 && reply.header("content-type") == Some("application/json")
         } else {
-            // What FastAPI lets through is a list here, with the page that FastAPI understood, or a user unknown to GitHub.
+            // FastAPI accepted the request: here, the response is a list with the same page and size, or a 404 of GitHub.
             let understood: Value = serde_json::from_str(&case.body).unwrap();
             reply.status == 404 && !case.path.starts_with("/octocat")
                 || reply.status == 200
@@ -59,7 +59,7 @@ async fn parameters_are_judged_as_fastapi_judges_them(instances: Instances) {
                 case.status,
                 short(&case.body),
                 reply.status,
-                short(&reply.text())
+                short(reply.text())
             ));
         }
     }
@@ -71,9 +71,9 @@ async fn the_alias_route_judges_alike(instances: Instances) {
     for case in cases().iter().filter(|case| case.status == 422).step_by(7) {
         let (name, query) = case.path[1..].split_once('?').unwrap_or((&case.path[1..], ""));
         let reply = service.host.get(&format!("/users/{name}/gists?{query}")).await;
-        assert_eq!((u64::from(reply.status), reply.text()), (422, case.body.clone()));
+        assert_eq!((u64::from(reply.status), reply.text()), (422, case.body.as_str()));
     }
-    assert_eq!(service.github.journal().total(), 0, "what is refused is not asked for");
+    assert_eq!(service.github.journal().total(), 0, "GitHub was asked for an invalid request");
 }
 
 async fn names_that_cannot_exist_are_answered_here(instances: Instances) {
@@ -94,7 +94,7 @@ async fn names_that_cannot_exist_are_answered_here(instances: Instances) {
         let reply = service.host.get(path).await;
         reply.is_error(404, &format!("User '{name}' not found"));
     }
-    // Not UTF-8, and percent signs that escape nothing: any 404, but an answer.
+    // Invalid UTF-8 and invalid escapes: a 404 with any body.
     for path in ["/%FF", "/%zz", "/%", "/%E2%82", "/a%2", "/%C0%AF"] {
         service.host.get(path).await.is(404);
     }
@@ -103,7 +103,7 @@ async fn names_that_cannot_exist_are_answered_here(instances: Instances) {
 
 async fn names_that_might_exist_are_asked_for(instances: Instances) {
     let service = Service::start(instances).await;
-    // Sign-up rules are not ours: legacy and enterprise-managed names break them.
+    // The service does not check GitHub's rules for new names: legacy and enterprise-managed names break them.
     for (path, name) in [
         ("/-a-", "-a-"),
         ("/a--b", "a--b"),
@@ -122,8 +122,9 @@ async fn names_that_might_exist_are_asked_for(instances: Instances) {
 
 async fn problem_details_when_preferred(instances: Instances) {
     let service = Service::start(instances).await;
-    let problem =
-        async |path: &str, accept: &str| service.host.ask("GET", path).header("accept", accept).send().await;
+    let problem = async |path: &str, accept: &str| {
+        service.host.request("GET", path).header("accept", accept).send().await
+    };
     for accept in [
         "application/problem+json",
         "application/json;q=0.5, application/problem+json",

@@ -1,14 +1,14 @@
-//! Two versions behind one name: by weight, by header, forth and back.
+//! The canary: two versions behind one host name, by weight and by header; promotion and rollback.
 
 use std::collections::BTreeMap;
 
-use cluster_e2e::http::Request;
 use cluster_e2e::{Deployment, eventually, figure};
 use serde_json::json;
+use testkit::http::Request;
 
 use crate::support::Site;
 
-/// Which versions answered so many requests, by what `/ready?verbose` tells.
+/// The number of responses of each version, by `/ready?verbose`.
 fn versions(site: &Site, requests: usize, header: Option<(&str, &str)>) -> BTreeMap<String, usize> {
     let mut request = Request::get("/ready?verbose");
     if let Some((name, value)) = header {
@@ -29,7 +29,7 @@ fn a_canary_gets_its_tenth_and_whoever_asks_for_it() {
     let site = Site::new("canary", 2, &["istio-canary"], |all| all);
     let _ = Deployment::new(&site.namespace, "github-gists-api-canary").ready();
     site.answers(&Request::get("/ready?verbose").header("x-canary", "true"));
-    // By header, always.
+    // With the header, each request goes to the canary.
     for header in [("x-canary", "true"), ("x-user-group", "beta")] {
         assert_eq!(
             versions(&site, 50, Some(header)).into_keys().collect::<Vec<_>>(),
@@ -39,8 +39,8 @@ fn a_canary_gets_its_tenth_and_whoever_asks_for_it() {
     }
     let asked = site.send(&Request::new("POST", "/octocat").header("x-canary", "true"));
     assert_eq!(asked.status, 405);
-    // Other values ask for nothing. By weight: of a thousand, a hundred are expected, with a standard deviation of 9.5;
-    // six of them to either side are passed once in a thousand million runs.
+    // Other values of the header have no effect. By weight: of a thousand requests, a hundred are expected, with a standard
+    // deviation of 9.5. Six standard deviations are exceeded once in a thousand million runs.
     for header in [None, Some(("x-canary", "false")), Some(("x-user-group", "alpha"))] {
         let seen = versions(&site, REQUESTS, header);
         let canary = seen.get("canary").copied().unwrap_or_default();
@@ -48,7 +48,7 @@ fn a_canary_gets_its_tenth_and_whoever_asks_for_it() {
         let asked = header.map_or("nothing".to_owned(), |(name, value)| format!("{name}: {value}"));
         figure("canary", &format!("of {REQUESTS} requests with {asked}"), canary);
     }
-    // All of it, then nothing: what promoting and rolling back do. The header's rule stays.
+    // Promotion sets the weight to all, and rollback to none. The rule of the header stays.
     for (stable, canary) in [(0, 100), (100, 0)] {
         let weight = |rule: usize, place: usize, value: usize| {
             let path = format!("/spec/http/{rule}/route/{place}/weight");

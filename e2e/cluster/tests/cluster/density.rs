@@ -1,4 +1,4 @@
-//! What a pod costs: time to Ready, memory, size of the image; beside the plain-container variant. Figures, not assertions.
+//! The cost of a pod: time to Ready, memory, size of the image, beside the plain-container variant. Figures without assertions.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 const NAME: &str = "github-gists-api";
 const PODS: u32 = 8;
 
-/// What is shared out among pods here: 2 GiB.
+/// The memory that is divided by the memory of a pod: 2 GiB.
 const ROOM: u64 = 2 << 30;
 
 fn measure(group: &str, namespace: &str, overlay: Kustomization) {
@@ -24,7 +24,7 @@ fn measure(group: &str, namespace: &str, overlay: Kustomization) {
     let first = watch.ready(1, LONG)[0];
     figure(group, "first_pod_running_ms", known(first.to_running()));
     figure(group, "first_pod_ready_ms", known(first.to_ready()));
-    // One at a time: together they would tell of two cores, not of a pod.
+    // One pod at a time: at once, the figures would be of the two cores.
     for count in 2..=4 {
         api.scale(count);
         let _ = watch.ready(count, LONG);
@@ -75,7 +75,7 @@ fn a_pod_of_the_runtime_class_beside_a_plain_one() {
     }
 }
 
-/// The images of ours on the node, with their sizes as it keeps them.
+/// Our images on the node, with their sizes.
 fn images() -> Vec<(String, u64)> {
     let nodes = kubectl(["get", "nodes"]).json().unwrap();
     let images = nodes.pointer("/items/0/status/images").and_then(Value::as_array).unwrap();

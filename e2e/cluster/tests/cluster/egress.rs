@@ -1,17 +1,17 @@
-//! The only way out leads to GitHub, through the egress gateway.
+//! The egress gateway: GitHub is the only destination outside of the cluster.
 
 use cluster_e2e::{Deployment, Fake, Namespace, Pod, eventually, kubectl, pods};
 use serde_json::{Value, json};
 
 use crate::support::{Site, proxy, tls_secret};
 
-/// Whom the service asks when nobody says otherwise.
+/// The default host of GitHub.
 const GITHUB: &str = "api.github.com";
 
-/// Where the pods take it to be; nobody is there, and nothing is ever sent there: the sidecar goes by the name in TLS.
+/// The address that the pods resolve GitHub to. No packet goes there: the sidecar routes by the server name in TLS.
 const NOWHERE: &str = "192.0.2.10";
 
-/// A gateway for what leaves the mesh, as the chart would install it.
+/// An egress gateway as the chart would install it.
 fn egress_gateway(namespace: &Namespace) {
     let labels = json!({ "app": "istio-egressgateway", "istio": "egressgateway" });
     let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
@@ -29,7 +29,7 @@ fn egress_gateway(namespace: &Namespace) {
     let _ = Deployment::new(namespace, "istio-egressgateway").ready();
 }
 
-/// What stands for GitHub: the ingress gateway has a certificate of that name, and the fake behind it.
+/// The replacement of GitHub: the ingress gateway with a certificate for that name, and the fake behind it.
 fn github(namespace: &Namespace, secret: &str) {
     let fake = format!("fake-github.{}.svc.cluster.local", Fake::get().namespace());
     let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
@@ -38,14 +38,14 @@ fn github(namespace: &Namespace, secret: &str) {
             "port": { "number": 443, "name": "https-github", "protocol": "HTTPS" },
             "hosts": [format!("./{GITHUB}")], "tls": { "mode": "SIMPLE", "credentialName": secret } }] } },
         { "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": { "name": "github" },
-          // Not for the pods: they are to find GitHub outside.
+          // The pods must not use this route: for them, GitHub is outside of the mesh.
           "spec": { "hosts": [GITHUB], "gateways": ["github"], "exportTo": ["istio-system"],
             "http": [{ "route": [{ "destination": { "host": fake, "port": { "number": 8099 } } }] }] } },
     ] });
     namespace.apply(&objects.to_string());
 }
 
-/// Connections that this Envoy made to the endpoints of a cluster whose name ends so.
+/// The connections of this Envoy to the endpoints of the cluster with this suffix.
 fn connections(pod: &Pod, cluster: &str) -> Result<u64, String> {
     let told = proxy(&pod.namespace, &pod.name, "clusters")?;
     let counts = told.lines().filter_map(|line| {
@@ -77,7 +77,7 @@ fn the_only_way_out_leads_through_the_egress_gateway() {
     let gateway = format!("istio-egressgateway.{}.svc.cluster.local", outside.name());
     let add = |path: &str, value: Value| json!({ "op": "add", "path": path, "value": value });
     let site = Site::within(namespace, 1, &["istio-mesh-sidecar", "istio-egress"], |all| {
-        // The gateway is in a namespace of the test's, and GitHub is the one above; all else is as the component says.
+        // Only the namespace of the gateway and the address of GitHub differ from the component.
         all.patch(
             "Sidecar",
             "github-gists-api",
@@ -141,7 +141,7 @@ fn the_only_way_out_leads_through_the_egress_gateway() {
     let between = pods(outside.name(), "istio=egressgateway").unwrap().remove(0);
     assert!(connections(&between, &format!("||{GITHUB}")).unwrap() > 0);
 
-    // Anything else is nowhere, the cluster's own services included.
+    // Each other destination is refused, including the cluster's own services.
     let url = format!("GITHUB_API_URL={}", fake.url());
     site.namespace
         .kubectl([
@@ -162,7 +162,7 @@ fn the_only_way_out_leads_through_the_egress_gateway() {
     assert!(fake.calls(&other).is_empty());
 }
 
-/// Removed from beside the gateway at the end.
+/// Objects beside the gateway, removed at the end.
 struct Secret<'a>(&'a str);
 
 impl Drop for Secret<'_> {

@@ -1,19 +1,21 @@
-//! The same ingress by Kubernetes' Gateway API: a gateway of the namespace's own, in a namespace that admits `restricted` pods only.
+//! Ingress by Kubernetes' Gateway API: a gateway in the namespace, which admits `restricted` pods only.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use cluster_e2e::http::{Client, Request, Trust};
 use cluster_e2e::{Deployment, Fake, Namespace, eventually, pods};
 use serde_json::json;
+use testkit::http::Request;
+use testkit::http::blocking::Client;
+use testkit::tls::Trust;
 
 use crate::support::Site;
 
-/// `kubectl port-forward` to one port of a Service; a gateway without load balancer has no address that every machine reaches.
+/// `kubectl port-forward` to one port of a Service: without a load balancer, not every machine reaches the gateway.
 struct Forward {
     child: Child,
-    /// Kept open: kubectl ends when it cannot say that a connection came.
+    /// Kept open: kubectl ends if it cannot write to its output.
     _said: BufReader<ChildStdout>,
     address: SocketAddr,
 }
@@ -36,7 +38,7 @@ impl Forward {
         let mut said = BufReader::new(child.stdout.take().unwrap());
         let _ = said.read_line(&mut line);
         let address = line.split_whitespace().find_map(|word| word.parse().ok());
-        // Made before it is known to be good, so that it is ended in any case.
+        // Created before the line is checked, so that the process ends in each case.
         let forward =
             Self { child, _said: said, address: address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))) };
         address.map(|_| forward).ok_or_else(|| format!("kubectl port-forward says {line:?}"))
@@ -60,7 +62,7 @@ fn a_gateway_of_the_namespace_s_own_serves_the_same() {
                 "Gateway",
                 "github-gists-api",
                 &json!([
-                    // No load balancer will ever give it an address here.
+                    // The test cluster has no load balancer, so the gateway gets no address.
                     { "op": "add", "path": "/metadata/annotations", "value": { "networking.istio.io/service-type": "ClusterIP" } },
                     { "op": "replace", "path": "/spec/listeners/1/tls/certificateRefs/0/name", "value": site.secret() },
                 ]),
@@ -85,12 +87,12 @@ fn a_gateway_of_the_namespace_s_own_serves_the_same() {
         programmed.then_some(()).ok_or_else(|| format!("{conditions:?}"))
     });
     let _ = Deployment::new(&site.namespace, "github-gists-api-istio").ready();
-    // Its pods are not taken for the service's.
+    // The selectors of the service do not match the gateway's pods.
     let own = pods(site.namespace.name(), "app=github-gists-api").unwrap();
     assert!(own.iter().all(|pod| pod.container("istio-proxy").is_none()), "{own:?}");
     let answering = |port: u16, status: u16, client: &dyn Fn(SocketAddr) -> Client| {
         eventually(&format!("port {port} of the gateway answers by {status}"), || {
-            // A new one each time: it ends with the first connection that is refused.
+            // A new port-forward for each attempt: it ends at the first refused connection.
             let forward = Forward::to(&site.namespace, "github-gists-api-istio", port)?;
             let client = client(forward.address);
             let answer = client.send(&Request::get("/health")).map_err(|error| error.to_string())?;

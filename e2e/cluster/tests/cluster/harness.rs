@@ -1,6 +1,6 @@
-//! The harness itself: the fake GitHub answers from within the cluster, and remembers.
+//! The harness: the fake GitHub in the cluster, and the reader of the node.
 
-use cluster_e2e::{Answer, Fake, Node, kubectl, pods};
+use cluster_e2e::{Fake, Node, ScriptedResponse, kubectl, pods};
 
 #[test]
 fn the_fake_answers_as_it_is_told_and_remembers() {
@@ -15,10 +15,10 @@ fn the_fake_answers_as_it_is_told_and_remembers() {
     };
     let gists: serde_json::Value = serde_json::from_str(&ask().unwrap()).unwrap();
     assert_eq!(gists.as_array().map(Vec::len), Some(3));
-    fake.always(&login, &Answer::status(503));
+    fake.always(&login, &ScriptedResponse::status(503));
     assert!(ask().is_err());
-    fake.truth(&login);
-    fake.next(&login, &[Answer::json("[]")]);
+    fake.restore(&login);
+    fake.next(&login, &[ScriptedResponse::json("[]")]);
     assert_eq!(ask().unwrap(), "[]");
     assert_eq!(fake.calls(&login).len(), 3);
 }

@@ -1,12 +1,12 @@
-//! Istio's ingress gateway: host names, TLS, every route; what it does when a pod, or GitHub, fails.
+//! Istio's ingress gateway: host names, TLS, routes, and failures of a pod or of GitHub.
 
 use std::time::Instant;
 
-use cluster_e2e::http::Request;
 use cluster_e2e::{
-    Answer, Cluster, Delivery, Deployment, Fake, Gateway, LONG, Namespace, burst, eventually,
+    Cluster, Delivery, Deployment, Fake, Gateway, LONG, Namespace, ScriptedResponse, burst, eventually,
     eventually_within, figure, kubectl, pods,
 };
+use testkit::http::Request;
 
 use crate::support::{FaultPod, Site, hosts, tls_secret};
 
@@ -35,7 +35,7 @@ fn every_route_answers_by_host_name_and_tls() {
     let cleared = site.send(&Request::new("DELETE", "/cache")).is(200);
     assert_eq!(cleared.json()["message"], "Cache cleared successfully");
     assert_eq!(site.get("/cache/stats").is(200).json()["size"], 0);
-    // Errors are the service's own, not the gateway's.
+    // Errors come from the service, not from the gateway.
     assert_eq!(site.get("/no-such-user").is(404).json()["detail"], "User 'no-such-user' not found");
     assert_eq!(site.get("/a/b/c").is(404).json()["detail"], "Not Found");
     assert_eq!(
@@ -47,7 +47,7 @@ fn every_route_answers_by_host_name_and_tls() {
     assert!(refused.header("allow").unwrap().contains("GET"), "{refused:?}");
     let head = site.send(&Request::new("HEAD", "/health")).is(200);
     assert_eq!(head.body, b"");
-    // Its other name; and a name that is nobody's: no certificate for it, no route to it.
+    // The second host name works. An unknown host name has neither a certificate nor a route.
     let other = site.https_as(&format!("www.{}", site.host));
     assert_eq!(other.get("/health").status, 200);
     assert!(site.https_as("nobody.gists.local").connect().is_err());
@@ -62,11 +62,11 @@ fn the_overlay_dev_answers_at_its_own_names() {
     dev.component("k8s/components/quick-start").apply(&namespace);
     let pods: Vec<_> = Deployment::api(&namespace).ready().into_iter().map(|pod| pod.name).collect();
     for host in ["gists.local", "gists.kishore.local"] {
-        // The certificate is the real one, gists-tls-secret, which whoever set up the cluster made.
+        // The certificate is gists-tls-secret, from the setup of the cluster.
         let client = Gateway::get().https(host);
         eventually_within(LONG, &format!("{host} leads to this namespace"), || {
             let answer = client.send(&Request::get("/ready?verbose")).map_err(|error| error.to_string())?;
-            // Another namespace may have the name still, from a test before this one.
+            // The namespace of an earlier test may still have the host name.
             let pod = answer.json()["pod"].as_str().unwrap_or_default().to_owned();
             pods.contains(&pod)
                 .then_some(())
@@ -101,7 +101,7 @@ fn a_pod_that_refuses_connections_costs_nobody_an_answer_and_is_ejected() {
     let (mut asked, mut failed) = (0_u64, 0_u64);
     let seen = eventually("the bad pod is ejected", || {
         for _ in 0..20 {
-            // Each is retried elsewhere, so none fails.
+            // Each request is retried at another pod, so none fails.
             let answer = site.get("/health");
             (asked, failed) = (asked + 1, failed + u64::from(answer.status != 200));
         }
@@ -112,16 +112,16 @@ fn a_pod_that_refuses_connections_costs_nobody_an_answer_and_is_ejected() {
     assert!(seen[&address].count("cx_connect_fail") >= 5, "{seen:?}");
     assert!(site.addresses().iter().all(|address| !seen[address].ejected), "{seen:?}");
     figure("ingress", "requests until a refusing pod was ejected, all answered", asked);
-    // Nothing that is not retried meets it either, for as long as it is out.
+    // While the pod is ejected, requests that are not retried do not reach it either.
     eventually("a batch while the bad pod is out", || {
         let out = || hosts(site.namespace.name()).map(|hosts| hosts[&address].ejected);
         let before = out()?;
         let answers: Vec<_> = (0..20).map(|_| site.send(&Request::new("POST", "/octocat")).status).collect();
         if before && out()? {
-            // Envoy tells its threads of such changes at most once a second.
+            // Envoy's threads learn of such changes at most once a second.
             return if answers == [405; 20] { Ok(()) } else { Err(format!("met all the same: {answers:?}")) };
         }
-        // Back in, for its time is over: reads get it ejected again, and fail no more than before.
+        // After the ejection time, the pod is back. Reads eject it again, and none fails.
         (0..20).for_each(|_| assert_eq!(site.get("/health").status, 200));
         Err("it came back meanwhile".to_owned())
     });
@@ -129,28 +129,28 @@ fn a_pod_that_refuses_connections_costs_nobody_an_answer_and_is_ejected() {
 
 #[test]
 fn what_a_pod_began_is_not_asked_again() {
-    // No pod of the API's: the faulty one is all there is.
+    // The faulty pod is the only one.
     let site = Site::new("faults", 0, &[], |all| all);
     let fault = FaultPod::answering(&site.namespace, "faulty");
     let path = |login: &str| format!("/users/{login}/gists");
     site.answers(&Request::get(&path("octocat")));
-    // Its own errors pass as they are: GitHub's doing, which a retry would multiply. They are no reason to eject it either.
+    // The service's own errors are passed on: GitHub causes them, and a retry would multiply requests to GitHub. They eject no pod.
     for status in [500, 502, 503, 504] {
         let login = format!("s{status}");
-        fault.always(&login, &Answer::status(status));
+        fault.always(&login, &ScriptedResponse::status(status));
         for asked in 1..=8 {
             let _ = site.get(&path(&login)).is(status);
             assert_eq!(fault.calls(&login).len(), asked);
         }
     }
     // A connection that breaks after the request was sent.
-    fault.always("breaks", &Answer { delivery: Delivery::Close, ..Answer::truth() });
+    fault.always("breaks", &ScriptedResponse { delivery: Delivery::Close, ..ScriptedResponse::genuine() });
     let _ = site.get(&path("breaks")).is(503);
     assert_eq!(fault.calls("breaks").len(), 1);
     let seen = hosts(site.namespace.name()).unwrap();
     assert!(seen.values().all(|host| !host.ejected), "{seen:?}");
     // One that hangs: a try has 12 s, and there is but one; what is not retried has the 30 s of them all.
-    fault.always("hangs", &Answer { delivery: Delivery::Silence, ..Answer::truth() });
+    fault.always("hangs", &ScriptedResponse { delivery: Delivery::Silence, ..ScriptedResponse::genuine() });
     std::thread::scope(|scope| {
         for (method, least, most) in [("GET", 6, 24), ("POST", 24, 44)] {
             let (site, request) = (&site, Request::new(method, &path("hangs")));
@@ -175,7 +175,7 @@ fn more_than_the_pool_holds_is_refused_at_once() {
     let site = Site::new("pool", 0, &[], |all| all);
     let fault = FaultPod::answering(&site.namespace, "slow");
     site.answers(&Request::get("/users/octocat/gists"));
-    fault.always("slow", &Answer { delay_ms: 8_000, ..Answer::status(200) });
+    fault.always("slow", &ScriptedResponse { delay_ms: 8_000, ..ScriptedResponse::status(200) });
     let gateways = pods("istio-system", "istio=ingressgateway").unwrap();
     let all = 2 * HALF * gateways.iter().filter(|pod| pod.ready()).count() + BEYOND;
     let answers = burst(&site.https(), all, &Request::get("/users/slow/gists"));
@@ -198,7 +198,7 @@ fn a_github_outage_ejects_nobody_and_is_not_multiplied() {
     let fake = Fake::get();
     let users: Vec<_> = (0..USERS).map(|_| fake.user(1)).collect();
     for user in &users {
-        fake.always(user, &Answer::status(503));
+        fake.always(user, &ScriptedResponse::status(503));
     }
     for user in &users {
         assert_eq!(site.get(&format!("/{user}")).is(502).json()["detail"], "GitHub error: 503");
@@ -213,7 +213,7 @@ fn a_github_outage_ejects_nobody_and_is_not_multiplied() {
     assert!(seen.values().all(|host| !host.ejected), "{seen:?}");
     // And all is well as soon as GitHub is.
     for user in &users {
-        fake.truth(user);
+        fake.restore(user);
     }
     eventually("GitHub's answers arrive again", || {
         let bad: Vec<_> =

@@ -1,17 +1,17 @@
-//! The installer's DaemonSet as it is applied, with its own rights at the API server, on nodes whose file system is an empty directory:
-//! what it does to real files of nodes is tested with the installer itself.
+//! The installer's DaemonSet with its own rights at the API server, on nodes whose file system is an empty directory. The installer's own
+//! tests cover real files of nodes.
 
 use cluster_e2e::{Kustomization, LONG, Namespace, Pod, eventually_within, image, kubectl, pods};
 use serde_json::{Value, json};
 
 const LABEL: &str = "runtime.wasi-http/ready";
 const NAME: &str = "wasi-http-installer";
-/// Of the test's own, so that a cluster's real installer keeps its rights.
+/// Another name than the real installer's, which keeps its rights.
 const RIGHTS: &str = "e2e-wasi-http-installer";
 const CONFIGURATION: &str =
     include_str!("../../../../runtime-class/installer/tests/fixtures/containerd-2.1-kubeadm.toml");
 
-/// The nodes that are ready for the runtime class; they are again when the test is over, however it ends.
+/// The nodes that are ready for the runtime class. Their labels are restored when this value is dropped.
 struct ReadyNodes(Vec<String>);
 
 impl ReadyNodes {
@@ -45,7 +45,7 @@ fn container(name: &str, script: &str) -> Value {
     })
 }
 
-/// What a node is given, kept, and asked about: installed as the manifest says, looked at, removed.
+/// Installs as the manifest says, checks the node, and removes.
 fn daemon_set(namespace: &str) -> Kustomization {
     let prepare = "mkdir -p /host/etc/containerd && cp /before/config.toml /host/etc/containerd/config.toml";
     let keep = "cp -R /host/etc/containerd /host/seen && cp -R /host/usr/local/bin /host/seen/bin";
@@ -67,7 +67,7 @@ fn daemon_set(namespace: &str) -> Kustomization {
         { "op": "replace", "path": "/spec/template/spec/volumes", "value": [
             { "name": "node", "emptyDir": {} }, { "name": "before", "configMap": { "name": "before" } },
         ] },
-        // Or it would wait for the other tests' pods to end.
+        // Otherwise, the removal would wait for the pods of other tests.
         { "op": "replace", "path": "/spec/template/spec/hostPID", "value": false },
     ]);
     let rights = json!([{ "op": "replace", "path": "/metadata/name", "value": RIGHTS }]);

@@ -1,17 +1,18 @@
-//! Istio's sidecar in the pods: mutual TLS alone, callers by identity, all metrics at one port; and a Linux sidecar beside it.
+//! Istio's sidecar in the pods: strict mutual TLS, callers by identity, all metrics at one port, and a Linux sidecar beside it.
 
-use cluster_e2e::http::Request;
 use cluster_e2e::{
-    Answer, Deployment, Fake, Load, Namespace, Pod, Samples, eventually, figure, image, kubectl, pods,
+    Deployment, Fake, Load, Namespace, Pod, ScriptedResponse, eventually, figure, image, kubectl, pods,
 };
 use serde_json::json;
+use testkit::Samples;
+use testkit::http::Request;
 
 use crate::support::Site;
 
-/// Where Istio's init container sets up the pod's network, it needs what `restricted` forbids; with Istio's CNI plug-in it would not.
+/// Istio's init container needs rights that `restricted` forbids. With Istio's CNI plug-in, it would not.
 const LEVEL: (&str, &str) = ("pod-security.kubernetes.io/enforce", "privileged");
 
-/// A pod that sleeps, to ask from; in the mesh or not.
+/// A pod that sleeps and from which the test sends requests, in the mesh or outside.
 fn client(namespace: &Namespace, name: &str, meshed: bool) -> Pod {
     let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
         { "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name } },
@@ -31,16 +32,16 @@ fn client(namespace: &Namespace, name: &str, meshed: bool) -> Pod {
     })
 }
 
-/// What busybox's wget says of this URL from within a pod: the head and the body, or why there is none.
+/// The output of busybox's wget for this URL within a pod: head and body, or the error.
 fn ask(client: &Pod, url: &str) -> Result<String, String> {
-    // Not by wget's own time limit, at which Debian's static busybox crashes.
+    // By `timeout`: Debian's static busybox crashes at wget's own time limit.
     let script = format!("timeout 10 wget -S -O - '{url}' 2>&1; echo \"ended: $?\"");
     let asked = ["-n", &client.namespace, "exec", &client.name, "-c", "client", "--", "sh", "-c"];
     let told = kubectl(asked.into_iter().chain([script.as_str()])).run()?;
     if told.trim_end().ends_with("ended: 0") { Ok(told) } else { Err(told) }
 }
 
-/// What a port of the pod's tells when it is asked past the mesh, as a Prometheus outside of it asks.
+/// The metrics at a port of the pod, requested from outside of the mesh.
 fn stats(pod: &Pod) -> Result<Samples, String> {
     let path = format!("/api/v1/namespaces/{}/pods/{}:15020/proxy/stats/prometheus", pod.namespace, pod.name);
     kubectl(["get", "--raw", &path]).run().map(|text| Samples::parse(&text))
@@ -49,7 +50,7 @@ fn stats(pod: &Pod) -> Result<Samples, String> {
 #[test]
 fn a_meshed_pod_takes_mutual_tls_from_known_callers_alone() {
     let namespace = Namespace::with_labels("mesh", &[LEVEL]);
-    // A Linux container beside the WebAssembly one, and Istio's beside both.
+    // A Linux container beside the WebAssembly container, and Istio's container beside both.
     let companion = json!([{ "op": "add", "path": "/spec/template/spec/containers/-", "value": {
         "name": "companion", "image": image("busybox"), "imagePullPolicy": "IfNotPresent",
         "command": ["sleep", "3600"], "env": [{ "name": "COMPANION", "value": "its own" }],
@@ -63,7 +64,7 @@ fn a_meshed_pod_takes_mutual_tls_from_known_callers_alone() {
     let inits = pod.object["spec"]["initContainers"].as_array().into_iter().flatten();
     let inits: Vec<_> = inits.filter_map(|container| container["name"].as_str()).collect();
     assert!(names.iter().any(|name| name == "companion"), "{names:?}");
-    // As a native sidecar, or as an ordinary container where Istio is told so.
+    // A native sidecar, or an ordinary container, as Istio's configuration says.
     assert!(
         inits.contains(&"istio-proxy") || names.iter().any(|name| name == "istio-proxy"),
         "{names:?} {inits:?}"
@@ -72,16 +73,16 @@ fn a_meshed_pod_takes_mutual_tls_from_known_callers_alone() {
     assert!(environment.lines().any(|line| line == "COMPANION=its own"), "{environment}");
     assert!(!environment.contains("GITHUB_API_URL"), "{environment}");
 
-    // The gateway's identity is known. What the pod sees of it is a certificate, not a header that anybody could send.
+    // The pod knows the gateway by its certificate, not by a header, which each client could send.
     let _ = site.get("/health").is(200);
     let address = pod.text("/status/podIP").to_owned();
     let outsider = client(&site.namespace, "outsider", false);
-    // The way is open: Envoy's own health is told to anybody.
+    // The network path works: each client may read Envoy's own health.
     let told = eventually("the outsider reaches the pod", || {
         ask(&outsider, &format!("http://{address}:15021/healthz/ready"))
     });
     assert!(told.contains("200 OK"), "{told}");
-    // Nothing else is, in the clear: not by the pod's address, not by the service's name, not the admin port.
+    // Nothing else is served without mutual TLS: by the pod's address, by the service's name, or at the admin port.
     for url in [
         format!("http://{address}:8080/health"),
         format!("http://{address}:9090/metrics"),
@@ -91,7 +92,7 @@ fn a_meshed_pod_takes_mutual_tls_from_known_callers_alone() {
         assert!(!refused.contains("HTTP/1.1"), "{url}: {refused}");
     }
 
-    // In the mesh callers have names. One that a policy lists gets in, another is refused by name, not by accident.
+    // In the mesh, callers have identities. A policy admits one caller and refuses another.
     let (friend, stranger) =
         (client(&site.namespace, "friend", true), client(&site.namespace, "stranger", true));
     let principal = format!("cluster.local/ns/{}/sa/friend", site.namespace.name());
@@ -115,12 +116,12 @@ fn a_meshed_pod_takes_mutual_tls_from_known_callers_alone() {
     a_line_for_what_failed_or_was_slow(&site, &pod);
 }
 
-/// The sidecar's access log, thinned out by istio-telemetry.
+/// The sidecar's access log, which istio-telemetry samples.
 fn a_line_for_what_failed_or_was_slow(site: &Site, pod: &Pod) {
     let fake = Fake::get();
     let (failed, slow, well) = (fake.user(1), fake.user(1), fake.user(1));
-    fake.always(&failed, &Answer::status(503));
-    fake.always(&slow, &Answer { delay_ms: 1_500, ..Answer::truth() });
+    fake.always(&failed, &ScriptedResponse::status(503));
+    fake.always(&slow, &ScriptedResponse { delay_ms: 1_500, ..ScriptedResponse::genuine() });
     for (user, status) in [(&well, 200), (&failed, 502), (&slow, 200)] {
         let _ = site.get(&format!("/{user}")).is(status);
     }
@@ -135,7 +136,7 @@ fn a_line_for_what_failed_or_was_slow(site: &Site, pod: &Pod) {
     assert!(!inbound(&log, &well), "{log}");
 }
 
-/// The service's own, the host's and Envoy's, where the injector's annotations say, although everything else wants mutual TLS.
+/// Metrics of the service, the host and Envoy at the port in the injector's annotations, without mutual TLS.
 fn all_metrics_at_one_port(site: &Site, pod: &Pod) {
     let annotation =
         |name: &str| pod.object["metadata"]["annotations"][name].as_str().unwrap_or_default().to_owned();
@@ -151,8 +152,8 @@ fn all_metrics_at_one_port(site: &Site, pod: &Pod) {
     let names = || samples.0.iter().map(|sample| sample.name.as_str());
     assert!(names().any(|name| name.starts_with("wasi_http_host_")));
     assert!(names().any(|name| name.starts_with("envoy_cluster_circuit_breakers_")));
-    // `proxyStatsMatcher` lets traffic by cluster through, which Envoy would keep to itself.
-    let inbound = |sample: &&cluster_e2e::Sample| {
+    // `proxyStatsMatcher` exports the traffic by cluster, which Envoy does not export by default.
+    let inbound = |sample: &&testkit::Sample| {
         sample.name == "envoy_cluster_upstream_rq_total"
             && sample.labels.get("cluster_name").is_some_and(|name| name.starts_with("inbound|8080"))
     };
@@ -161,7 +162,7 @@ fn all_metrics_at_one_port(site: &Site, pod: &Pod) {
         "{:?}",
         samples.values_of("cluster_name")
     );
-    // Once each: the pod's two sources are joined by the host, and what the sidecar merges must not count twice.
+    // Each series occurs once: the host joins its own metrics and the component's, and the sidecar must not add them again.
     let of = |name: &str| samples.0.iter().filter(|sample| sample.name == name).count();
     assert_eq!((of("http_requests_active"), of("wasi_http_host_build_info")), (1, 1));
 }

@@ -1,17 +1,17 @@
-//! Who may do what at the gateway: the operators' two routes, and how much of it all.
+//! Access control and rate limits at the gateway: the two routes for operators, and the limit of requests.
 
 use std::time::Instant;
 
-use cluster_e2e::http::{Request, Response};
 use cluster_e2e::{Fake, burst, eventually, figure, kubectl, pods};
 use serde_json::{Value, json};
+use testkit::http::{Request, Response};
 
 use crate::support::{Issuer, Site};
 
 /// As the manifests name it.
 const ISSUER: &str = "https://issuer.example.com";
 
-/// `/metrics` by all the names that an attacker would think of.
+/// Spellings of `/metrics` that may pass a careless rule.
 const METRICS: [&str; 14] = [
     "/metrics",
     "/metrics?x=1",
@@ -29,7 +29,7 @@ const METRICS: [&str; 14] = [
     "/\\metrics",
 ];
 
-/// Whether these are the metrics, whatever their status.
+/// Whether the body contains the metrics, with any status.
 fn leaks(answer: &Response) -> bool {
     answer.text().contains("http_requests_total")
 }
@@ -47,7 +47,7 @@ fn metrics_and_clearing_are_closed_unless_opened() {
         assert_eq!(refused.header("content-type"), Some("application/json"));
     }
     for target in METRICS {
-        // Not every one is taken for `/metrics`, by the gateway or the service: it is enough that none is answered as it.
+        // Gateway or service may take a spelling for another path. No response may contain the metrics.
         let answer = site.get(target);
         assert!(answer.status != 200 && !leaks(&answer), "{target}: {answer:?}");
     }
@@ -58,15 +58,15 @@ fn metrics_and_clearing_are_closed_unless_opened() {
         assert_ne!(answer.status, 200, "{target}: {answer:?}");
     }
     assert_eq!(stats(), before);
-    // A claim that nobody verified is none.
+    // An unverified claim does not count.
     let forged = Issuer::new().token(600, &json!({ "iss": ISSUER, "groups": ["gists-admin"] }));
     let forged = Request::get("/metrics").header("authorization", &format!("Bearer {forged}"));
     assert_eq!(site.send(&forged).status, 403);
-    // `GET /cache` is the user of that name, and everybody's.
+    // `GET /cache` is the list of the user `cache`, and public.
     assert_eq!(site.get("/cache").is(404).json()["detail"], "User 'cache' not found");
 }
 
-/// The overlay `staging`, with an issuer of the test's own.
+/// The overlay `staging` with the test's own issuer.
 fn staging(name: &str, issuer: &Issuer) -> Site {
     Site::overlay(name, "staging", 1, |all, host| {
         let vhost = |place: usize, host: &str| {
@@ -103,13 +103,13 @@ fn staging_wants_a_token_of_the_right_group() {
     site.answers(&Request::get("/metrics").header("authorization", &format!("Bearer {token}")));
     assert!(leaks(&ask("GET", "/metrics", &issuer.token(600, &admin))));
     let _ = ask("GET", "/metrics", &issuer.token(600, &claims(&json!("gists-admin")))).is(200);
-    // Nothing, or a good token of somebody else's: it is known who asks, and it is not enough.
+    // No token, or a valid token of another subject: the caller is authenticated and not authorised.
     let _ = site.get("/metrics").is(403);
     let _ = site.send(&Request::new("DELETE", "/cache")).is(403);
     for groups in [json!([]), json!(["everybody"]), json!("gists-admins"), json!(null)] {
         let _ = ask("GET", "/metrics", &issuer.token(600, &claims(&groups))).is(403);
     }
-    // No good token: late, from another issuer, for another service, by another key, altered, or none at all.
+    // Invalid tokens: expired, of another issuer, for another audience, with another key, altered, or unsigned.
     let other = |name: &str, value: &str| {
         let mut claims = admin.clone();
         claims[name] = json!(value);
@@ -135,7 +135,7 @@ fn staging_wants_a_token_of_the_right_group() {
             assert!(matches!(answer.status, 401 | 403) && !leaks(&answer), "{what}: {answer:?}");
         }
     }
-    // Clearing works for whom it should.
+    // The authorised caller can clear the cache.
     let _ = site.get(&format!("/{}", Fake::get().user(1))).is(200);
     assert_ne!(site.get("/cache/stats").is(200).json()["size"], 0);
     let _ = ask("DELETE", "/cache", &good).is(200);
@@ -148,7 +148,7 @@ fn more_than_the_limit_is_refused_at_the_gateway() {
     const PER_SECOND: u64 = 100;
     const AT_ONCE: usize = 50;
     let site = staging("limit", &Issuer::new());
-    // A second name of the same gateway's, which no limit was made for.
+    // A second host name of the same gateway, without a limit.
     let free = format!("free.{}", site.host);
     let route = json!({ "apiVersion": "v1", "kind": "List", "items": [
         { "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": { "name": "free" },
@@ -168,7 +168,7 @@ fn more_than_the_limit_is_refused_at_the_gateway() {
         site.get("/health").header("x-ratelimit-limit").map(str::to_owned).ok_or_else(|| "not yet".to_owned())
     });
     assert_eq!(limited, BURST.to_string());
-    // Rounds until one is refused; at this pace a bucket that is filled up with 100 a second runs dry.
+    // Bursts until a request is refused: a bucket that refills with 100 tokens a second gets empty.
     let started = Instant::now();
     let (mut passed, mut refused) = (0_u64, Vec::new());
     while refused.len() < 100 && started.elapsed().as_secs() < 60 {
@@ -185,15 +185,15 @@ fn more_than_the_limit_is_refused_at_the_gateway() {
         pods("istio-system", "istio=ingressgateway").unwrap().iter().filter(|pod| pod.ready()).count() as u64;
     assert!(!refused.is_empty(), "{passed} passed within {took:?}");
     assert!(refused.iter().all(|answer| answer.header("retry-after") == Some("1")), "{:?}", refused[0]);
-    // A fill more than the seconds, for the one that is due at once.
+    // One refill more than the seconds, because the first is due at once.
     let most = gateways * (BURST + PER_SECOND * (took.as_secs() + 2));
     assert!(passed <= most, "{passed} passed, {most} at most, within {took:?}");
     figure("policy", "requests let through before and while the limit held", passed);
-    // The other name's requests go on.
+    // Requests to the other host name succeed.
     for answer in burst(&unlimited, AT_ONCE, &Request::get("/health")) {
         let _ = answer.is(200);
     }
-    // And after a second, the limited one's.
+    // After a second, requests to the limited host name succeed again.
     eventually("the bucket fills up", || {
         let status = site.get("/health").status;
         if status == 200 { Ok(()) } else { Err(status.to_string()) }

@@ -1,6 +1,5 @@
-//! A real Prometheus, with the repository's scrape configuration and rules, on real pods with and without a sidecar: it finds
-//! each of them with both of its sources, every rule and panel can be evaluated on what it finds, and an alert goes off and
-//! ends.
+//! A real Prometheus with the repository's scrape configuration and rules, on pods with and without a sidecar: it finds each pod with both
+//! of its sources, each rule and panel can be evaluated, and an alert fires and resolves.
 
 mod discovery;
 mod server;
@@ -9,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use cluster_e2e::{
-    Answer, Deployment, Fake, LONG, Namespace, eventually, eventually_within, fail, figure, image, workspace,
+    Deployment, Fake, LONG, Namespace, ScriptedResponse, eventually, eventually_within, fail, figure, image,
 };
 use serde_json::Value;
 
@@ -18,12 +17,13 @@ use server::{Prometheus, Vector};
 
 const FIGURES: &str = "monitoring";
 
-/// What `scripts/monitoring` says that rules and panels read.
+/// The series that rules and panels read, from `scripts/monitoring`.
 struct Reads(Value);
 
 impl Reads {
     fn new() -> Self {
-        let text = std::fs::read_to_string(workspace().join("k8s/monitoring/series.json")).unwrap();
+        let text =
+            std::fs::read_to_string(testkit::paths::workspace().join("k8s/monitoring/series.json")).unwrap();
         Self(serde_json::from_str(&text).unwrap())
     }
 
@@ -32,7 +32,7 @@ impl Reads {
         list.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
     }
 
-    /// Dashboard and expression.
+    /// The dashboard and the expression of each panel.
     fn panels(&self) -> Vec<(String, String)> {
         let dashboards = self.0["panels"].as_object().unwrap();
         let of = |(dashboard, all): (&String, &Value)| {
@@ -46,9 +46,9 @@ impl Reads {
 #[test]
 fn prometheus_finds_every_pod_and_series_and_an_alert_goes_off() {
     let prometheus = Prometheus::begin("monitoring");
-    // With the shared store and traces, whose series are among those that panels read; a collector is not needed for that.
+    // With the shared store and traces, whose series panels read. Traces have series without a collector, too.
     let direct = Site::new("watched", 3, &["redis", "tracing"], |all| all.image("redis", &image("redis")));
-    // istio-init, where there is no CNI plug-in of Istio's, wants more than `restricted` allows.
+    // Without Istio's CNI plug-in, istio-init needs more rights than `restricted` allows.
     let level = [("pod-security.kubernetes.io/enforce", "privileged")];
     let meshed = Namespace::with_labels("watched-mesh", &level);
     let meshed = Site::within(meshed, 1, &["istio-mesh-sidecar"], |all| all);
@@ -56,7 +56,7 @@ fn prometheus_finds_every_pod_and_series_and_an_alert_goes_off() {
 
     let fake = Fake::get();
     let (user, failing) = (fake.user(3), fake.user(3));
-    fake.always(&failing, &Answer::status(503));
+    fake.always(&failing, &ScriptedResponse::status(503));
     for site in [&direct, &meshed] {
         some_of_everything(site, &user, &failing);
     }
@@ -71,7 +71,7 @@ fn prometheus_finds_every_pod_and_series_and_an_alert_goes_off() {
     };
     stage("pods", &|| every_pod_is_scraped(&prometheus, &[&direct, &meshed]));
     nothing_can_be_scraped_past_the_sidecar(&meshed);
-    // Counters grow only where something happens, and rates want two scrapes of it.
+    // Counters need events, and rates need two scrapes.
     some_of_everything(&meshed, &user, &failing);
     some_of_everything(&direct, &user, &failing);
     stage("series", &|| every_series_is_there(&prometheus, &reads));
@@ -81,9 +81,9 @@ fn prometheus_finds_every_pod_and_series_and_an_alert_goes_off() {
     stage("alert", &|| an_alert_goes_off_and_ends(&prometheus, &direct, &meshed, &failing));
 }
 
-/// Hits, misses, errors of GitHub's and of the client's.
+/// Sends hits, misses, and requests with errors of GitHub and of the client.
 fn some_of_everything(site: &Site, user: &str, failing: &str) {
-    // More than one of each, for a gateway spreads them over pods.
+    // More than one of each kind, because the gateway spreads requests over pods.
     for round in 0..6 {
         for target in [
             format!("/{user}"),
@@ -98,7 +98,7 @@ fn some_of_everything(site: &Site, user: &str, failing: &str) {
     }
 }
 
-/// The service's pods of the sites, as Prometheus should name them.
+/// The names of the service's pods, as Prometheus should have them.
 fn pods(sites: &[&Site]) -> BTreeSet<(String, String)> {
     let all = sites.iter().flat_map(|site| Deployment::api(&site.namespace).ready_pods());
     all.map(|pod| (pod.namespace, pod.name)).collect()
@@ -122,7 +122,7 @@ fn every_pod_is_scraped(prometheus: &Prometheus, sites: &[&Site]) {
             Err(format!("{series}: {found:?}, not {expected:?}: {}", prometheus.targets()))
         });
     }
-    // Under the sidecar it is one answer with three sources.
+    // With the sidecar, one response has three sources.
     let envoy =
         format!(r#"envoy_server_live{{job="github-gists-api",namespace="{}"}}"#, sites[1].namespace.name());
     eventually("Envoy's statistics beside them", || prometheus.some(&envoy));
@@ -132,7 +132,7 @@ fn every_pod_is_scraped(prometheus: &Prometheus, sites: &[&Site]) {
     eventually_within(LONG, "istiod", || prometheus.some(r#"up{job="istiod"} == 1"#));
 }
 
-/// What makes the detour by 15020 necessary.
+/// Shows why the scrape uses port 15020.
 fn nothing_can_be_scraped_past_the_sidecar(meshed: &Site) {
     let pod = Deployment::api(&meshed.namespace).ready_pods().remove(0);
     let refused = cluster_e2e::scrape(&pod, 9090);
@@ -148,7 +148,7 @@ fn every_series_is_there(prometheus: &Prometheus, reads: &Reads) {
         let missing: Vec<_> = all.iter().filter(|name| !known.contains(*name)).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} are missing")) }
     });
-    // Without a first trap there is no sample, but the pods announce the family.
+    // Before the first trap, there is no sample; the pods export the metric family.
     for family in reads.list("announced") {
         eventually(&format!("{family} is announced"), || prometheus.announced(&family));
     }
@@ -183,9 +183,11 @@ fn every_panel_is_answered(prometheus: &Prometheus, reads: &Reads) {
     figure(FIGURES, "panel_queries_with_data", shown);
 }
 
-/// What prometheus-adapter would ask for `http_requests_per_second`, by the chart's values: a figure for each pod.
+/// The query of prometheus-adapter for `http_requests_per_second`, from the values of its chart: a value for each pod.
 fn the_autoscaler_has_its_figure(prometheus: &Prometheus, site: &Site) {
-    let values = std::fs::read_to_string(workspace().join("k8s/monitoring/adapter/values.yaml")).unwrap();
+    let values =
+        std::fs::read_to_string(testkit::paths::workspace().join("k8s/monitoring/adapter/values.yaml"))
+            .unwrap();
     let value = |key: &str| {
         let line = values.lines().find_map(|line| line.trim_start_matches([' ', '-']).strip_prefix(key));
         line.unwrap_or_else(|| fail(format!("adapter/values.yaml has no {key}"))).trim().to_owned()
@@ -204,7 +206,7 @@ fn the_autoscaler_has_its_figure(prometheus: &Prometheus, site: &Site) {
     });
 }
 
-/// By the same rule with shorter windows: of every request to one site fails one, of the other none.
+/// The alert rule with shorter windows: each request to one site fails, and none to the other.
 fn an_alert_goes_off_and_ends(prometheus: &Prometheus, direct: &Site, meshed: &Site, failing: &str) {
     let alert = |site: &Site, state: &str| {
         let namespace = site.namespace.name();
@@ -215,19 +217,19 @@ fn an_alert_goes_off_and_ends(prometheus: &Prometheus, direct: &Site, meshed: &S
     let mut round = 0;
     let mut ask = |site: &Site, target: &str| {
         round += 1;
-        // Each a page of its own: errors are remembered for a second.
+        // Each request has another page, because errors are cached for a second.
         site.get(&format!("{target}?page={}&per_page={}", round % 100 + 1, round / 100 + 1)).status
     };
     eventually_within(LONG, "half of the requests fail, and the alert fires", || {
         assert_eq!(ask(direct, &format!("/{failing}")), 502);
         for site in [direct, meshed] {
-            // Not found is no failure, however often.
+            // A 404 is no failure.
             let _ = ask(site, "/nobody-at-all");
             let _ = site.get("/health");
         }
         prometheus.some(&alert(direct, "firing"))
     });
-    // What failed there before is forgotten soon, and 404s keep nothing alive.
+    // The failures leave the window, and 404s do not keep the alert active.
     eventually("the other site's does not", || {
         let _ = ask(meshed, "/nobody-at-all");
         let firing = prometheus.query(&alert(meshed, "firing"))?;

@@ -1,17 +1,17 @@
-//! How many ask GitHub when everybody misses at once: each pod for itself, or one for all of them.
+//! Requests to GitHub if many requests miss at once: one for each pod, or with the shared store one for all pods.
 
 use std::time::Duration;
 
-use cluster_e2e::http::Request;
 use cluster_e2e::{
-    Answer, Cluster, Deployment, Fake, Gateway, Kustomization, Namespace, burst, eventually, figure, scrape,
+    Cluster, Deployment, Fake, Gateway, Kustomization, Namespace, ScriptedResponse, burst, eventually,
+    figure, scrape,
 };
 use serde_json::json;
+use testkit::http::Request;
 
 const CROWD: usize = 300;
 
-/// Three pods, and a gateway that lets the whole crowd through to them at once: its usual bound of a hundred connections is
-/// not what is asked about here.
+/// Three pods, and a gateway without its limit of a hundred connections, which is not tested here.
 fn three(host: &str, fake: &Fake) -> Kustomization {
     let pool = json!([{
         "op": "add", "path": "/spec/trafficPolicy/connectionPool",
@@ -21,7 +21,7 @@ fn three(host: &str, fake: &Fake) -> Kustomization {
     dev.patch("DestinationRule", "github-gists-api", &pool)
 }
 
-/// A crowd misses at once; how often GitHub was asked.
+/// A crowd misses at once. Returns the number of requests to GitHub.
 fn asked(namespace: &Namespace, host: &str, fake: &Fake) -> usize {
     let api = Deployment::api(namespace);
     let pods = api.ready();
@@ -33,15 +33,15 @@ fn asked(namespace: &Namespace, host: &str, fake: &Fake) -> usize {
     });
     let served = |pod| scrape(pod, 8080).map(|samples| samples.sum("http_requests_total", &[]));
     let login = fake.user(5);
-    // So long that all have come before the first answer is there.
-    fake.always(&login, &Answer::truth().after(Duration::from_secs(5)));
+    // The delay is long enough for all requests to arrive before the first response.
+    fake.always(&login, &ScriptedResponse::genuine().after(Duration::from_secs(5)));
     let before: Vec<f64> = pods.iter().map(|pod| served(pod).unwrap()).collect();
     let answers = burst(&client, CROWD, &Request::get(&format!("/{login}")));
     for answer in &answers {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
     for (pod, before) in pods.iter().zip(before) {
-        // A component tells within half a second.
+        // A component publishes its counts within half a second.
         eventually("every pod had its share of the crowd", || {
             let after = served(pod)?;
             if after - before >= 10.0 {
@@ -70,13 +70,13 @@ fn with_redis_all_pods_ask_once() {
     let fake = Fake::get();
     let namespace = Namespace::new("redis");
     let host = "redis.gists.test";
-    // On a busy machine an answer takes its time, and a store that is late is as good as none: not what is asked about here.
+    // On a busy machine, a response of the store may be late, and the host gives it up. That is not tested here.
     let patient = [("WASI_HTTP_HOST_KEYVALUE_TIMEOUT", "30s")];
     let redis = three(host, fake).component("k8s/components/redis");
     redis.env("github-gists-api", "github-gists-api", &patient).apply(&namespace);
     let _ = Deployment::new(&namespace, "github-gists-redis").ready();
     for pod in &Deployment::api(&namespace).ready() {
-        // Readiness does not wait for Redis: one outage of it must not unready every pod.
+        // Readiness does not depend on Redis: an outage must not make all pods unready.
         eventually("the pod is connected to Redis", || {
             let name = "wasi_http_host_keyvalue_remote_connections";
             let connections = scrape(pod, 9090)?.sum(name, &[("store", "shared")]);

@@ -1,11 +1,11 @@
-//! Change under constant load through the gateway: nobody may notice.
+//! Rolling updates under constant load through the gateway: no request fails.
 
 use std::time::{Duration, Instant};
 
-use cluster_e2e::http::Request;
 use cluster_e2e::{
     Cluster, Deployment, Fake, Gateway, LONG, Load, Namespace, Tally, eventually, eventually_within, figure,
 };
+use testkit::http::Request;
 
 const PER_SECOND: f64 = 40.0;
 const HOST: &str = "rollout.gists.test";
@@ -30,7 +30,7 @@ fn an_update_a_scaling_and_a_deletion_fail_no_request() {
     let under_load = |what: &str, change: &dyn Fn()| {
         let (load, started) = (Load::start(&client, 8, PER_SECOND, &requests), Instant::now());
         change();
-        // What was removed has to be seen to be gone without harm as well.
+        // The removal of the old pods must not fail a request either.
         std::thread::sleep(Duration::from_secs(2));
         let tally = load.stop();
         println!("{what}: {} in {:.0?}", tally.summary(), started.elapsed());
@@ -69,7 +69,7 @@ fn none_failed(what: &str, tally: &Tally) {
     assert_eq!(tally.status(200), tally.sent, "{what}: {}", tally.summary());
 }
 
-/// Waits until no pods but these many are left, those on their way out included.
+/// Waits until this number of pods is left, including those that are being deleted.
 fn gone(api: &Deployment<'_>, left: usize) {
     eventually_within(LONG, "the old pods are gone", || {
         let all = api.pods().len();

@@ -1,13 +1,13 @@
-//! The runtime class: who runs what in such a pod, as whom, with what, and how it ends.
+//! The runtime class: processes, users, environment and the end of pods.
 
 use std::time::{Duration, Instant};
 
-use cluster_e2e::http::Request;
 use cluster_e2e::{
-    Answer, Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Namespace, Node, Pod, eventually,
-    eventually_within, figure, kubectl, milliseconds, pods, scrape,
+    Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Namespace, Node, Pod, ScriptedResponse,
+    eventually, eventually_within, figure, kubectl, milliseconds, pods, scrape,
 };
 use serde_json::{Value, json};
+use testkit::http::Request;
 
 const NAME: &str = "github-gists-api";
 
@@ -20,7 +20,7 @@ fn one(change: &Value) -> Kustomization {
     Cluster::get().dev().replicas(1).eager().patch("Deployment", NAME, &patch)
 }
 
-/// What the API answers a pod's own port, through the API server.
+/// The response of a pod's port, through the API server.
 fn get(pod: &Pod, target: &str) -> Result<String, String> {
     let path = format!("/api/v1/namespaces/{}/pods/{}:8080/proxy{target}", pod.namespace, pod.name);
     kubectl(["get", "--raw", &path]).run()
@@ -34,7 +34,8 @@ fn the_overlay_dev_as_it_is() {
         Cluster::get().dev().apply(&namespace);
         kubectl(["label", "namespace", "dev", "pod-security.kubernetes.io/enforce=restricted"]).must();
     } else {
-        kubectl(["apply", "-k", &cluster_e2e::workspace().join("k8s/overlays/dev").to_string_lossy()]).must();
+        kubectl(["apply", "-k", &testkit::paths::workspace().join("k8s/overlays/dev").to_string_lossy()])
+            .must();
     }
     let object = kubectl(["get", "namespace", "dev"]).json().unwrap();
     assert_eq!(object["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
@@ -54,7 +55,7 @@ fn the_overlay_dev_as_it_is() {
             assert!(pod.object.pointer("/spec/overhead/memory").is_some(), "{}", pod.name);
         }
         assert_eq!(pod.restarts(), 0);
-        // Not what the manifest asks for, but what the node did.
+        // The state on the node, not the manifest.
         for line in Node::get().processes(pod, NAME) {
             println!("{}: {line}", pod.name);
             assert!(line.contains("wasi-http-host"), "{line}");
@@ -93,7 +94,7 @@ fn settings_of_a_config_map_and_of_a_secret_reach_the_component() {
         "name": NAME, "env": [{ "name": "CLUSTER_NAME", "valueFrom":
             { "configMapKeyRef": { "name": "more", "key": "CLUSTER_NAME" } } }]
     }] } });
-    // The Secret first as the base has it, in the environment; then as mounted files.
+    // First, the Secret is in the environment, as in the base; then it is mounted as files.
     let environment = one(&from).upstream(&fake.url());
     for (how, overlay, ttl) in [
         ("in the environment", environment.clone(), 300),
@@ -146,12 +147,12 @@ fn a_linux_sidecar_is_a_container_like_any_other() {
     let exec = |command: &str| {
         namespace.kubectl(["exec", &pod.name, "-c", "sidecar", "--", "sh", "-c", command]).must()
     };
-    // What it was started with: a sidecar once got the node's environment in place of its own.
+    // The environment of the process. A sidecar must not get the environment of the node.
     let environment = exec("tr '\\000' '\\n' < /proc/1/environ");
     assert!(environment.contains("SIDECAR=its own"), "{environment}");
     assert!(environment.contains(&format!("POD_IP={}", pod.text("/status/podIP"))), "{environment}");
     let known = |name: &str| {
-        // The shell's own, and what every container gets.
+        // Variables of the shell, and those that each container has.
         ["SHLVL", "PWD", "PATH", "HOSTNAME", "HOME", "SIDECAR", "POD_IP"].contains(&name)
             || name.starts_with("KUBERNETES_")
     };
@@ -186,7 +187,7 @@ fn a_pod_that_is_deleted_answers_what_it_has_begun_and_ends_with_0() {
         other => Err(format!("{other:?}")),
     });
     let login = fake.user(1);
-    fake.always(&login, &Answer::truth().after(Duration::from_secs(8)));
+    fake.always(&login, &ScriptedResponse::genuine().after(Duration::from_secs(8)));
     let asking = {
         let (client, request) = (client, Request::get(&format!("/{login}")));
         std::thread::spawn(move || client.send(&request))
@@ -194,7 +195,7 @@ fn a_pod_that_is_deleted_answers_what_it_has_begun_and_ends_with_0() {
     eventually("the request has reached GitHub", || {
         if fake.calls(&login).is_empty() { Err("not yet".to_owned()) } else { Ok(()) }
     });
-    // A finalizer keeps the object for a look at how its container ended.
+    // A finalizer keeps the object, so that the test can read how the container ended.
     namespace
         .kubectl(["patch", "pod", &pod.name, "-p", r#"{"metadata":{"finalizers":["gists.test/look"]}}"#])
         .must();
@@ -222,7 +223,7 @@ fn a_pod_that_is_deleted_answers_what_it_has_begun_and_ends_with_0() {
 #[test]
 fn a_container_over_its_memory_limit_is_killed_named_so_and_started_again() {
     let namespace = Namespace::new("memory");
-    // It starts in so much, but not with a first instance on each of so many threads.
+    // The memory is enough for a start, but not for a first instance on each of that many threads.
     one(&json!({ "spec": { "containers": [{
         "name": NAME, "resources": { "requests": { "memory": "6Mi" }, "limits": { "memory": "6Mi" } },
         "env": [{ "name": "WASI_HTTP_HOST_THREADS", "value": "64" }]

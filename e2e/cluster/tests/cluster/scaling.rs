@@ -1,22 +1,23 @@
-//! The autoscaler, and the figures that it goes by.
+//! The autoscaler and the metrics that it uses.
 
 use std::time::{Duration, Instant};
 
-use cluster_e2e::http::{Client, Request};
 use cluster_e2e::{
     Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Load, Namespace, Node, Pod, eventually,
     eventually_within, figure, kubectl,
 };
 use serde_json::{Value, json};
+use testkit::http::Request;
+use testkit::http::blocking::Client;
 
 const NAME: &str = "github-gists-api";
 
-/// Requests that cost much: a hundred gists, asked of GitHub each time.
+/// An expensive request: a hundred gists, without the cache.
 fn costly(fake: &Fake) -> Request {
     Request::get(&format!("/{}?per_page=100&use_cache=false", fake.user(100)))
 }
 
-/// The overlay with a request of so little processor time that a light load is much of it.
+/// The overlay with a small CPU request, so that a light load is a high utilisation.
 fn sensitive(host: &str, fake: &Fake) -> Kustomization {
     let resources = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": NAME },
@@ -39,7 +40,7 @@ fn answers(client: &Client, request: &Request) {
 fn the_autoscaler_follows_the_load_up_and_down() {
     let fake = Fake::get();
     let namespace = Namespace::new("scaling");
-    // Down at once rather than after five minutes; up as the manifest says.
+    // Scaling down starts at once in place of after five minutes. Scaling up is as in the manifest.
     let behaviour = json!([{
         "op": "replace", "path": "/spec/behavior/scaleDown",
         "value": { "stabilizationWindowSeconds": 5, "policies": [{ "type": "Percent", "value": 100, "periodSeconds": 5 }] }
@@ -71,7 +72,7 @@ fn the_autoscaler_follows_the_load_up_and_down() {
     figure("scaling", "replicas_under_load", up);
 }
 
-/// The replicas that the autoscaler asks for, when they are as wanted; else what it says of itself.
+/// The desired replicas of the autoscaler, if they are as expected; otherwise its conditions.
 fn replicas(namespace: &Namespace, wanted: impl Fn(i64) -> bool) -> Result<i64, String> {
     let found = namespace.kubectl(["get", "hpa", NAME]).json()?;
     let desired = found.pointer("/status/desiredReplicas").and_then(Value::as_i64).unwrap_or_default();
@@ -80,16 +81,16 @@ fn replicas(namespace: &Namespace, wanted: impl Fn(i64) -> bool) -> Result<i64, 
     if wanted(desired) && deployed == desired { Ok(desired) } else { Err(found["status"].to_string()) }
 }
 
-/// What metrics-server says of a container.
+/// The usage of a container by metrics-server.
 #[derive(Debug, Clone, PartialEq)]
 struct Reported {
-    /// The end of the window that it is about.
+    /// The end of the window.
     time: String,
     /// The window, in seconds.
     window: f64,
-    /// Nanoseconds of processor time a second.
+    /// Processor time, in nanoseconds a second.
     cpu: f64,
-    /// Bytes of the working set.
+    /// The working set, in bytes.
     memory: f64,
 }
 
@@ -111,7 +112,7 @@ impl Reported {
     }
 }
 
-/// A quantity, or a duration in seconds and minutes, as the metrics API writes them.
+/// Parses a quantity or a duration of the metrics API.
 fn quantity(text: &str) -> Option<f64> {
     if let Some((minutes, rest)) = text.split_once('m').filter(|(_, rest)| rest.ends_with('s')) {
         return Some(minutes.parse::<f64>().ok()? * 60.0 + quantity(rest)?);
@@ -143,7 +144,7 @@ fn what_kubectl_top_says_is_what_the_cgroup_knows() {
     answers(&client, &request);
 
     let load = Load::start(&client, 4, 30.0, &[request]);
-    // Long enough for several windows of metrics-server's, whatever the cluster's resolution is up to 15 s.
+    // Long enough for several windows of metrics-server, at a resolution of up to 15 s.
     let recorder = {
         let pod = pod.clone();
         std::thread::spawn(move || node.record(&pod, NAME, 55))
@@ -161,7 +162,7 @@ fn what_kubectl_top_says_is_what_the_cgroup_knows() {
     let tally = load.stop();
     assert_eq!(tally.failed(), 0, "{}", tally.reasons.join("\n"));
 
-    // The first report's end begins the time that the others are about.
+    // The end of the first window is the start of the measured time.
     let recorded_at = |time: &str| recorded.iter().find(|usage| usage.time.as_str() >= time);
     reported.retain(|report| recorded[0].time <= report.time && recorded_at(&report.time).is_some());
     assert!(reported.len() >= 3, "too few reports to compare: {reported:?}");
@@ -181,7 +182,7 @@ fn what_kubectl_top_says_is_what_the_cgroup_knows() {
     assert!(known > 10e6, "too little load to compare: {known} ns/s");
     assert!((told / known - 1.0).abs() < 0.10, "CPU: metrics-server says {told} ns/s, the cgroup {known}");
 
-    // Memory moves by itself: the report is of some moment of its window.
+    // Memory varies, and the report is a sample of its window.
     let report = &rest[rest.len() - 1];
     let nearest = recorded.iter().filter(|usage| usage.time.as_str() > rest[rest.len() - 2].time.as_str());
     let nearest = nearest

@@ -1,25 +1,25 @@
-//! A clock that is set: CLOCK_REALTIME alone, as by an operator or by NTP after a long silence.
+//! Steps of the clock: CLOCK_REALTIME alone, as an operator or NTP sets it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use e2e::fake::{Answer, Delivery};
-use e2e::harness::{Host, target, until};
+use e2e::fake::{Delivery, ScriptedResponse};
+use testkit::{Host, http::Request, paths::target, until};
 use tokio::time::sleep;
 
-use crate::fault::{Failure, Outcome, Shown, ensure};
-use crate::load::Allows;
-use crate::site::Site;
+use crate::fault::{Failure, Observed, Outcome, ensure};
+use crate::plan::Allows;
 use crate::system::libfaketime;
+use crate::testbed::Testbed;
 use crate::traffic::Mix;
 
-/// A host that loads libraries at run time, as the development build does: libfaketime is one.
+/// The variable that names a dynamically linked host: libfaketime works by `LD_PRELOAD`.
 const PROGRAM: &str = "FAULTS_DYNAMIC_HOST";
-/// Longer than the component believes a difference of two clocks.
+/// The wait behind a step of the clock. It is longer than the difference of two clocks that the component accepts.
 const SEEN: Duration = Duration::from_millis(1500);
 
-/// Whom no load asks for.
+/// A user that no load requests.
 const SOMEBODY: &str = "somebody";
 
 struct Clock {
@@ -27,7 +27,7 @@ struct Clock {
 }
 
 impl Clock {
-    /// Sets the hosts' clocks to ours and so many seconds. By rename: they must not read half a number.
+    /// Sets the host's clock to the real time plus `offset` seconds. The file is renamed, so that the host never reads a part of it.
     async fn set(&self, offset: i64) -> Result<(), String> {
         let new = self.file.with_extension("new");
         let text = format!("{offset:+}\n");
@@ -41,20 +41,20 @@ impl Clock {
 
 pub(super) async fn steps() -> Outcome {
     let Some(library) = libfaketime() else {
-        return Err(Failure::NotHere("no libfaketime: apt-get install faketime".to_owned()));
+        return Err(Failure::NotRunnable("no libfaketime: apt-get install faketime".to_owned()));
     };
     let program =
         std::env::var_os(PROGRAM).map_or_else(|| target().join("release/wasi-http-host"), PathBuf::from);
     if !program.is_file() {
         let program = program.display();
-        return Err(Failure::NotHere(format!(
+        return Err(Failure::NotRunnable(format!(
             "{program} is not there: cargo build --release --package wasi-http-host, or set {PROGRAM} to a host that is not linked statically"
         )));
     }
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
     let clock = Clock { file: dir.path().join("offset") };
     clock.set(0).await?;
-    let mut site = Site::alone(|options| {
+    let mut testbed = Testbed::alone(|options| {
         faked(
             options.program(program).setting("upstream_timeout", "5").setting("cache_ttl", "300"),
             &library,
@@ -62,34 +62,34 @@ pub(super) async fn steps() -> Outcome {
         )
     })
     .await?;
-    // The hour of its last access line.
-    let believes = |host: &Host| -> Option<String> {
+    // The hour in the timestamp of the host's last access line.
+    let hour = |host: &Host| -> Option<String> {
         let lines = host.log().lines();
         let line = lines.iter().rev().find(|line| line.get("message") == Some("request"));
         line.and_then(|line| line.get("timestamp")?.get(..13).map(str::to_owned))
     };
-    // Tolerated for when GitHub's limit is reached.
-    let (load, counted) = site.load(Mix::ALL, Allows::errors(&[429])).await?;
-    let before = believes(site.host()?);
+    // 429 is allowed while GitHub's rate limit is reached.
+    let (load, counted) = testbed.load(Mix::ALL, Allows::errors(&[429])).await?;
+    let before = hour(testbed.host()?);
     let mut asked = 0;
 
     clock.set(3600).await?;
-    let host = site.host()?;
-    until("the host believes in another hour", async || (believes(host) != before).then_some(())).await;
-    load.normal_again().await?;
+    let host = testbed.host()?;
+    until("the host's clock shows another hour", async || (hour(host) != before).then_some(())).await;
+    load.recovered().await?;
     let revalidated = load.tally().uncached;
     ensure!(revalidated > 0, "entries outlived their time by an hour");
 
-    // A time limit that is waited for while the clock goes back.
-    site.github.add_user(SOMEBODY, 1, 0);
-    site.github.always(SOMEBODY, Answer::truth().deliver(Delivery::Silence));
-    let address = site.host()?.address();
+    // A request waits for a time limit while the clock is set back.
+    testbed.github.add_user(SOMEBODY, 1, 0);
+    testbed.github.always(SOMEBODY, ScriptedResponse::genuine().deliver(Delivery::Silence));
+    let address = testbed.host()?.address();
     let waiting = tokio::spawn(async move {
         let begun = Instant::now();
-        let ask = e2e::harness::Ask::new(address, "GET", &format!("/{SOMEBODY}?per_page=77"));
+        let ask = Request::get(&format!("/{SOMEBODY}?per_page=77")).to(address);
         (ask.try_send().await.map(|reply| reply.status), begun.elapsed())
     });
-    let asked_for = async || (!site.github.journal().calls_for(SOMEBODY).is_empty()).then_some(());
+    let asked_for = async || (!testbed.github.journal().calls_for(SOMEBODY).is_empty()).then_some(());
     until("GitHub is asked", asked_for).await;
     clock.set(-3600).await?;
     let (status, waited) = waiting.await.map_err(|error| error.to_string())?;
@@ -98,32 +98,32 @@ pub(super) async fn steps() -> Outcome {
         matches!(status, Ok(504)),
         "GitHub was silent for longer than its limit, and the answer is {status:?} after {waited:?}"
     );
-    site.github.truth(SOMEBODY);
-    load.normal_again().await?;
-    // What was stored in what is now the future is not believed.
+    testbed.github.restore(SOMEBODY);
+    load.recovered().await?;
+    // An entry with a time in the future is not fresh.
     ensure!(load.tally().uncached > revalidated, "entries from the future were served as fresh");
 
-    // GitHub's limit is reached, and its reset is a time of day.
-    site.github.set_rate_limit(0);
-    let limited = site.host()?.get(&format!("/{SOMEBODY}?per_page=78")).await;
+    // GitHub's rate limit is reached. Its reset is a time of day.
+    testbed.github.set_rate_limit(0);
+    let limited = testbed.host()?.get(&format!("/{SOMEBODY}?per_page=78")).await;
     asked += 1;
     ensure!(limited.status == 429, "GitHub's limit is reached, and the answer is {}", limited.status);
-    site.github.set_rate_limit(1_000_000);
+    testbed.github.set_rate_limit(1_000_000);
     clock.set(3600).await?;
-    let open = site.host()?.get(&format!("/{SOMEBODY}?per_page=79")).await;
+    let open = testbed.host()?.get(&format!("/{SOMEBODY}?per_page=79")).await;
     asked += 1;
-    ensure!(open.status == 200, "past its time the gate is still shut: {}", open.status);
+    ensure!(open.status == 200, "the gate is closed after its reset: {}", open.status);
 
     clock.set(0).await?;
-    let (tally, normal_after) = site.end(load, &counted, asked).await?;
-    Ok(Shown {
-        done: "+1 h, −2 h, +2 h, −1 h; limits, entries and GitHub's gate held".to_owned(),
+    let (tally, recovered_after) = testbed.end(load, &counted, asked).await?;
+    Ok(Observed {
+        done: "+1 h, −2 h, +2 h, −1 h; limits, entries and the rate-limit gate are right".to_owned(),
         tally,
-        normal_after,
+        recovered_after,
     })
 }
 
-fn faked(options: e2e::harness::Options, library: &Path, file: &Path) -> e2e::harness::Options {
+fn faked(options: testkit::HostOptions, library: &Path, file: &Path) -> testkit::HostOptions {
     options
         .setting("ld_preload", &library.to_string_lossy())
         .setting("faketime_timestamp_file", &file.to_string_lossy())

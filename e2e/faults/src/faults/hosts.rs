@@ -1,39 +1,41 @@
-//! One host of several goes.
+//! One of several hosts ends.
 
 use std::time::{Duration, Instant};
 
-use e2e::harness::{Host, Redis, until};
+use testkit::{Host, RedisServer, http::Request, ports, until};
 
-use crate::client::Fate;
-use crate::fault::{Outcome, Shown, ensure};
-use crate::load::{Allows, Load};
-use crate::site::{Site, free_address, github, options, patient, sharing};
+use crate::fault::{Observed, Outcome, ensure};
+use crate::load::Load;
+use crate::plan::{Allows, HostFault};
+use crate::testbed::{Testbed, github, options, sharing, with_long_store_limits};
 use crate::traffic::{Mix, POPULAR};
 
-/// Who waits for what the lease's holder was to bring.
+/// The number of requests that wait for the holder of the lease.
 const CROWD: usize = 30;
-/// The component's `upstream_timeout`, from which the lease follows: five seconds more.
+/// The component's `upstream_timeout`. The lease is five seconds longer.
 const UPSTREAM_TIMEOUT: &str = "4";
 
 pub(super) async fn lease_holder() -> Outcome {
-    let redis = Redis::start();
-    let mut site =
-        Site::pair(&redis, |options| patient(options).setting("upstream_timeout", UPSTREAM_TIMEOUT)).await?;
-    let mut holder = site.hosts.remove(0);
-    let (load, counted) = site.load(Mix::CACHED, Allows::NOTHING).await?;
-    let other = site.host()?.address();
-    let hold = site.github.hold("newcomer-0");
-    let asked_of_holder = holder.ask("GET", "/newcomer-0");
+    let redis = RedisServer::start();
+    let mut testbed = Testbed::pair(&redis, |options| {
+        with_long_store_limits(options).setting("upstream_timeout", UPSTREAM_TIMEOUT)
+    })
+    .await?;
+    let mut holder = testbed.hosts.remove(0);
+    let (load, counted) = testbed.load(Mix::CACHED, Allows::NOTHING).await?;
+    let other = testbed.host()?.address();
+    let hold = testbed.github.hold("newcomer-0");
+    let asked_of_holder = holder.request("GET", "/newcomer-0");
     let doomed = tokio::spawn(async move { asked_of_holder.try_send().await });
-    let holds = async || (!site.github.journal().calls_for("newcomer-0").is_empty()).then_some(());
+    let holds = async || (!testbed.github.journal().calls_for("newcomer-0").is_empty()).then_some(());
     until("the holder asks GitHub", holds).await;
     let mut crowd = tokio::task::JoinSet::new();
     for _ in 0..CROWD {
-        crowd.spawn(e2e::harness::Ask::new(other, "GET", "/newcomer-0").send());
+        crowd.spawn(Request::get("/newcomer-0").to(other).send());
     }
-    let host = site.host()?;
+    let host = testbed.host()?;
     until("the crowd waits at the other host", async || {
-        let active = host.host_metrics().await.sum("wasi_http_host_requests_active", &[]);
+        let active = host.samples().await.sum("wasi_http_host_requests_active", &[]);
         (active >= CROWD as f64).then_some(())
     })
     .await;
@@ -45,65 +47,65 @@ pub(super) async fn lease_holder() -> Outcome {
     ensure!(doomed.await.is_ok_and(|answer| answer.is_err()), "the killed host answered");
     let right = replies.iter().filter(|reply| reply.status == 200).count();
     ensure!(right == CROWD, "{right} of {CROWD} were answered: {:?}", replies.first());
-    let calls = site.github.journal().calls_for("newcomer-0").len();
+    let calls = testbed.github.journal().calls_for("newcomer-0").len();
     ensure!(calls == 2, "GitHub was asked {calls} times: once by the killed host, and once more is right");
-    load.normal_again().await?;
+    load.recovered().await?;
     let tally = load.finish().await;
-    ensure!(tally.degraded() == 0, "others paid for it: {tally:?}");
-    counted.all(&site, &tally, CROWD as u64).await?;
-    Ok(Shown {
+    ensure!(tally.degraded() == 0, "other requests are affected: {tally:?}");
+    counted.all(&testbed, &tally, CROWD as u64).await?;
+    Ok(Observed {
         done: format!("kill -9 while {CROWD} wait for its answer elsewhere; GitHub asked once more"),
         tally,
-        normal_after: after,
+        recovered_after: after,
     })
 }
 
 pub(super) async fn killed() -> Outcome {
-    let redis = Redis::start();
-    let (mut site, address) = pair_with_fixed(&redis, "0s").await?;
-    let (load, _) = site.load(Mix::ALL, Allows::loss_of_first_host(Fate::Dies)).await?;
-    let mut doomed = site.hosts.remove(0);
+    let redis = RedisServer::start();
+    let (mut testbed, address) = pair_with_fixed(&redis, "0s").await?;
+    let (load, _) = testbed.load(Mix::ALL, Allows::loss_of_first_host(HostFault::Killed)).await?;
+    let mut doomed = testbed.hosts.remove(0);
     let since = Instant::now();
     doomed.kill().await;
-    load.until("its clients turn elsewhere", |tally| tally.retried > 0).await?;
+    load.until("its clients change to the other host", |tally| tally.retried > 0).await?;
     load.more(400).await?;
-    let back = start(&site, &redis, address, "0s").await;
-    let normal_after = welcomed(&load, since, back).await?;
+    let back = start(&testbed, &redis, address, "0s").await;
+    let recovered_after = restarted(&load, since, back).await?;
     let tally = load.finish().await;
-    Ok(Shown {
-        done: format!("kill -9 under load, started anew; {} asked the other host", tally.retried),
+    Ok(Observed {
+        done: format!("kill -9 under load, restarted; {} asked the other host", tally.retried),
         tally,
-        normal_after,
+        recovered_after,
     })
 }
 
 pub(super) async fn terminated() -> Outcome {
-    let redis = Redis::start();
-    let (mut site, address) = pair_with_fixed(&redis, "300ms").await?;
-    let (load, _) = site.load(Mix::ALL, Allows::loss_of_first_host(Fate::Leaves)).await?;
-    let mut leaving = site.hosts.remove(0);
+    let redis = RedisServer::start();
+    let (mut testbed, address) = pair_with_fixed(&redis, "300ms").await?;
+    let (load, _) = testbed.load(Mix::ALL, Allows::loss_of_first_host(HostFault::Terminated)).await?;
+    let mut leaving = testbed.hosts.remove(0);
     let since = Instant::now();
-    leaving.terminate().await;
+    leaving.terminate();
     let status = leaving.ended().await;
     ensure!(status.success(), "it ended with {status}");
-    load.anew().await?;
+    load.next_requests().await?;
     let answered = load.tally().answers.first().copied().unwrap_or_default();
     answered_all(&leaving, answered + POPULAR).await?;
     load.more(200).await?;
-    let back = start(&site, &redis, address, "300ms").await;
-    let normal_after = welcomed(&load, since, back).await?;
+    let back = start(&testbed, &redis, address, "300ms").await;
+    let recovered_after = restarted(&load, since, back).await?;
     let tally = load.finish().await;
-    Ok(Shown {
-        done: format!("SIGTERM under load, exit 0, started anew; {} asked the other host", tally.retried),
+    Ok(Observed {
+        done: format!("SIGTERM under load, exit 0, restarted; {} asked the other host", tally.retried),
         tally,
-        normal_after,
+        recovered_after,
     })
 }
 
-/// Each request that a host took before it ended was answered, so often: a request that it took has a line in its log.
+/// Checks that the ended host answered each request that it accepted: an accepted request has a line in the log.
 async fn answered_all(ended: &Host, answers: u64) -> Result<(), String> {
     let stopped = async || ended.log().find(|line| line.get("message") == Some("stopped")).map(drop);
-    until("the log is read to its end", stopped).await;
+    until("the log is complete", stopped).await;
     let lines = ended.log().lines();
     let taken: Vec<_> = lines.iter().filter(|line| line.get("message") == Some("request")).collect();
     if taken.len() as u64 == answers {
@@ -111,34 +113,38 @@ async fn answered_all(ended: &Host, answers: u64) -> Result<(), String> {
     }
     let broken: Vec<_> =
         taken.iter().filter(|line| line.json.get("aborted").is_some()).map(|line| &line.text).collect();
-    Err(format!("{} requests were taken, {answers} answered; broken off: {broken:?}", taken.len()))
+    Err(format!("{} requests were accepted, {answers} answered; aborted: {broken:?}", taken.len()))
 }
 
-/// Two hosts, the first at an address that another can take.
-async fn pair_with_fixed(redis: &Redis, grace: &str) -> Result<(Site, std::net::SocketAddr), String> {
-    let mut site = Site { hosts: Vec::new(), github: github().await? };
-    let address = free_address()?;
-    let first = start(&site, redis, address, grace).await;
+/// Two hosts. The first has an address that another host can take over.
+async fn pair_with_fixed(
+    redis: &RedisServer,
+    grace: &str,
+) -> Result<(Testbed, std::net::SocketAddr), String> {
+    let mut testbed = Testbed { hosts: Vec::new(), github: github().await? };
+    let address = ports::reserve();
+    let first = start(&testbed, redis, address, grace).await;
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let second = start(&site, redis, any, grace).await;
-    site.hosts.extend([first, second]);
-    Ok((site.warm().await?, address))
+    let second = start(&testbed, redis, any, grace).await;
+    testbed.hosts.extend([first, second]);
+    Ok((testbed.warm().await?, address))
 }
 
-async fn start(site: &Site, redis: &Redis, at: std::net::SocketAddr, grace: &str) -> Host {
+async fn start(testbed: &Testbed, redis: &RedisServer, at: std::net::SocketAddr, grace: &str) -> Host {
     let options = options()
-        .setting("github_api_url", &site.github.url())
+        .await
+        .setting("github_api_url", &testbed.github.url())
         .flag("--listen", &at.to_string())
         .flag("--shutdown-grace", grace);
-    Host::start(patient(sharing(options, redis))).await
+    with_long_store_limits(sharing(options, redis)).start().await
 }
 
-/// The host that came back answers as any other. From the fault until the last client had turned to another host.
-async fn welcomed(load: &Load, since: Instant, back: Host) -> Result<Duration, String> {
-    load.normal_again().await?;
+/// Checks that the restarted host serves. Returns the time from the fault until the last client had changed to another host.
+async fn restarted(load: &Load, since: Instant, back: Host) -> Result<Duration, String> {
+    load.recovered().await?;
     let reply = back.get("/popular-0").await;
     if reply.status != 200 {
-        return Err(format!("the host that came back answers {}", reply.status));
+        return Err(format!("the restarted host answers {}", reply.status));
     }
     Ok(load.tally().last_retried.map_or(Duration::ZERO, |last| last.saturating_duration_since(since)))
 }

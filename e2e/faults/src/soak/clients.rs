@@ -1,4 +1,4 @@
-//! Clients that do what clients do besides asking and reading.
+//! Clients that do what clients do side_load asking and reading.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use e2e::Dice;
-use e2e::harness::{Ask, Connection};
+use fastrand::Rng;
 use futures::future::join_all;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use testkit::http::{Connection, Request};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::Besides;
-use crate::load::DEADLINE;
+use super::side_load::SideLoad;
+use testkit::DEADLINE;
 
 /// Streams of an HTTP/2 connection at once, and rounds of them before it closes.
 const STREAMS: usize = 4;
@@ -27,63 +27,63 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Go away in the middle of their request, before the answer, or in the middle of it.
-pub(super) async fn leaving(address: SocketAddr, besides: Arc<Besides>) {
-    let mut dice = Dice::unlike_others();
-    while besides.goes_on() {
-        let target = format!("/users/newcomer-{}/gists", dice.below(400));
-        let request = Ask::new(address, "GET", &target).bytes();
-        let sent = match dice.below(3) {
+/// Clients that close the connection within the request, before the response, or within it.
+pub(super) async fn leaving(address: SocketAddr, side_load: Arc<SideLoad>) {
+    let mut random = Rng::new();
+    while !side_load.is_stopped() {
+        let target = format!("/users/newcomer-{}/gists", random.u64(..400));
+        let request = Request::get(&target).to(address).bytes();
+        let sent = match random.u64(..3) {
             0 => request.get(..request.len() / 2).unwrap_or_default(),
             _ => request.as_slice(),
         };
         match Connection::try_open(address).await {
             Ok(mut connection) => {
-                // Whoever leaves does not mind.
+                // A failure to write does not matter to a client that leaves.
                 let _ = connection.write(sent).await;
-                sleep(Duration::from_millis(dice.below(8))).await;
-                if dice.below(2) == 0 {
+                sleep(Duration::from_millis(random.u64(..8))).await;
+                if random.u64(..2) == 0 {
                     connection.reset();
                 }
-                count(&besides.aborted);
+                count(&side_load.aborted);
             }
-            Err(error) => besides.complain(format!("cannot connect: {error}")),
+            Err(error) => side_load.fail(format!("cannot connect: {error}")),
         }
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Ask for much at once, and read it late.
-pub(super) async fn dawdling(address: SocketAddr, besides: Arc<Besides>) {
-    while besides.goes_on() {
-        let dawdled = async {
+/// Clients that send many requests at once, and read the responses late.
+pub(super) async fn reading_late(address: SocketAddr, side_load: Arc<SideLoad>) {
+    while !side_load.is_stopped() {
+        let reading = async {
             let mut connection = Connection::try_open(address).await?;
             for _ in 0..8 {
-                connection.write(&Ask::new(address, "GET", "/openapi.json").bytes()).await?;
+                connection.write(&Request::get("/openapi.json").to(address).bytes()).await?;
             }
             sleep(Duration::from_millis(400)).await;
             for _ in 0..8 {
-                let reply = connection.reply().await?;
+                let reply = connection.response().await?;
                 if reply.status != 200 {
                     return Err(io::Error::other(format!("status {}", reply.status)));
                 }
             }
             Ok(())
         };
-        match dawdled.await {
-            Ok(()) => count(&besides.dawdled),
-            Err(error) => besides.complain(format!("a slow reader: {error}")),
+        match reading.await {
+            Ok(()) => count(&side_load.slow_readers),
+            Err(error) => side_load.fail(format!("a slow reader: {error}")),
         }
     }
 }
 
-/// HTTP/2 without TLS.
-pub(super) async fn multiplexing(address: SocketAddr, besides: Arc<Besides>) {
-    while besides.goes_on() {
-        match timeout(DEADLINE, connection(address, &besides)).await {
+/// Clients of HTTP/2 without TLS.
+pub(super) async fn multiplexing(address: SocketAddr, side_load: Arc<SideLoad>) {
+    while !side_load.is_stopped() {
+        match timeout(DEADLINE, connection(address, &side_load)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => besides.complain(format!("HTTP/2: {error}")),
-            Err(_) => besides.complain("HTTP/2: no answer".to_owned()),
+            Ok(Err(error)) => side_load.fail(format!("HTTP/2: {error}")),
+            Err(_) => side_load.fail("HTTP/2: no answer".to_owned()),
         }
         sleep(Duration::from_millis(50)).await;
     }
@@ -91,7 +91,7 @@ pub(super) async fn multiplexing(address: SocketAddr, besides: Arc<Besides>) {
 
 async fn connection(
     address: SocketAddr,
-    besides: &Besides,
+    side_load: &SideLoad,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::connect(address).await?;
     let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
@@ -112,7 +112,7 @@ async fn connection(
                 let body = response.into_body().collect().await?.to_bytes();
                 match status {
                     200 if !body.is_empty() => Ok(()),
-                    // GitHub is failing, and the cache was just emptied.
+                    // GitHub fails, and the cache was just cleared.
                     502 | 504 if stream > 0 => Ok(()),
                     _ => Err::<(), Box<dyn std::error::Error + Send + Sync>>(
                         format!("{target}: {status}").into(),
@@ -122,7 +122,7 @@ async fn connection(
         });
         for answer in join_all(asked).await {
             answer?;
-            count(&besides.multiplexed);
+            count(&side_load.multiplexed);
         }
     }
     drop(sender);
@@ -130,23 +130,23 @@ async fn connection(
     Ok(())
 }
 
-/// Empty the cache, once with the right token and once without.
-pub(super) async fn clearing(address: SocketAddr, token: &str, besides: Arc<Besides>) {
+/// Clear the cache with the right token, and try it with a wrong one.
+pub(super) async fn clearing(address: SocketAddr, token: &str, side_load: Arc<SideLoad>) {
     let token = format!("Bearer {token}");
-    while besides.goes_on() {
+    while !side_load.is_stopped() {
         for (authorization, expected) in [(token.as_str(), 200), ("Bearer wrong", 401)] {
-            let ask = Ask::new(address, "DELETE", "/cache").header("authorization", authorization);
+            let ask = Request::new("DELETE", "/cache").to(address).header("authorization", authorization);
             match ask.try_send().await {
                 Ok(reply) if reply.status == expected => {}
                 Ok(reply) => {
-                    besides.complain(format!("DELETE /cache: {} in place of {expected}", reply.status));
+                    side_load.fail(format!("DELETE /cache: {} in place of {expected}", reply.status));
                 }
-                Err(error) => besides.complain(format!("DELETE /cache: {error}")),
+                Err(error) => side_load.fail(format!("DELETE /cache: {error}")),
             }
         }
-        count(&besides.cleared);
+        count(&side_load.cleared);
         for _ in 0..40 {
-            if !besides.goes_on() {
+            if side_load.is_stopped() {
                 return;
             }
             sleep(Duration::from_millis(100)).await;

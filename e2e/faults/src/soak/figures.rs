@@ -1,30 +1,30 @@
-//! What is watched of a host, its course, and whether it came back to where it was.
+//! The watched resources of a host, their history, and the check that they return to the idle level.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use e2e::harness::{Host, Samples};
 use serde_json::{Value, json};
+use testkit::{Host, Samples};
 use tokio::time::sleep;
 
 use crate::system::{Holdings, holdings};
 use crate::tally::Tally;
 
-/// By how much memory may grow over the load's second half, in bytes: what an allocator's mood is, and no leak of a
-/// request's size would stay under.
+/// The bound of memory growth over the second half of the load, in bytes: above the noise of the allocator, and below what a leak for
+/// each request would add.
 const GROWTH: f64 = (16 << 20) as f64;
-/// Under a load that lasts shorter, pools still fill up to their highest water meanwhile.
+/// Under a shorter load, pools may still grow to their peak.
 const LONG: Duration = Duration::from_secs(240);
 const GROWTH_WHILE_SHORT: f64 = 4.0 * GROWTH;
 const MIB: f64 = (1 << 20) as f64;
 
-/// What is watched.
+/// A watched resource.
 struct Figure {
     name: &'static str,
     read: fn(&Holdings, &Samples) -> f64,
-    /// In these, for people.
+    /// The unit of the table.
     unit: f64,
-    /// How far above its idle level it may be after the load; memory is judged by its course instead.
+    /// The allowed difference from the idle level after the load. Memory is checked by its growth instead.
     slack: f64,
 }
 
@@ -44,15 +44,20 @@ const FIGURES: [Figure; 13] = [
     },
     Figure { name: "open files", read: |held, _| (held.files - held.to_port) as f64, unit: 1.0, slack: 0.0 },
     Figure { name: "sockets", read: |held, _| (held.sockets - held.to_port) as f64, unit: 1.0, slack: 0.0 },
-    // Kept for a while after the load, as many as there were questions at once.
-    Figure { name: "kept for GitHub", read: |held, _| held.to_port as f64, unit: 1.0, slack: f64::INFINITY },
+    // The host keeps connections for a while, as many as there were requests at once.
+    Figure {
+        name: "connections to GitHub",
+        read: |held, _| held.to_port as f64,
+        unit: 1.0,
+        slack: f64::INFINITY,
+    },
     Figure { name: "threads", read: |held, _| held.threads as f64, unit: 1.0, slack: 0.0 },
     Figure { name: "instances", read: metric!("instances_live"), unit: 1.0, slack: 0.0 },
     Figure { name: "guests' memory, MiB", read: metric!("guest_memory_bytes"), unit: MIB, slack: 0.0 },
     Figure { name: "requests being served", read: metric!("requests_active"), unit: 1.0, slack: 0.0 },
     Figure { name: "requests that wait", read: metric!("requests_queued"), unit: 1.0, slack: 0.0 },
     Figure { name: "clients' connections", read: metric!("connections_open"), unit: 1.0, slack: 0.0 },
-    Figure { name: "questions to GitHub", read: metric!("outbound_requests_active"), unit: 1.0, slack: 0.0 },
+    Figure { name: "requests to GitHub", read: metric!("outbound_requests_active"), unit: 1.0, slack: 0.0 },
     Figure {
         name: "connections to Redis",
         read: metric!("keyvalue_remote_connections"),
@@ -64,46 +69,46 @@ const FIGURES: [Figure; 13] = [
 
 type Values = [f64; FIGURES.len()];
 
-/// The course of a host's figures.
+/// The history of a host's resources.
 #[derive(Default)]
-pub(super) struct Course {
+pub(super) struct History {
     github: u16,
     idle: Values,
     during: Vec<(Duration, Values)>,
     after: Values,
 }
 
-/// What must hold, and does not.
+/// The violated requirements.
 #[derive(Default)]
-pub(super) struct Verdict {
-    faults: Vec<String>,
+pub(super) struct Findings {
+    violations: Vec<String>,
 }
 
-impl Verdict {
+impl Findings {
     pub(super) fn add(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
         if !holds {
-            self.faults.push(otherwise());
+            self.violations.push(otherwise());
         }
     }
 
-    pub(super) fn is_well(&self) -> bool {
-        self.faults.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.violations.is_empty()
     }
 
-    pub(super) fn faults(&self) -> impl Iterator<Item = &str> {
-        self.faults.iter().map(String::as_str)
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.violations.iter().map(String::as_str)
     }
 }
 
-impl Course {
-    /// Of a host whose GitHub has this port.
+impl History {
+    /// The history of a host whose GitHub has this port.
     pub(super) fn new(github: u16) -> Self {
         Self { github, ..Self::default() }
     }
 
     async fn look(&self, host: &Host) -> Values {
-        // The scrape's own connection is there, or is no longer, at either time.
-        let samples = host.host_metrics().await;
+        // The scrape's own connection counts equally in each sample.
+        let samples = host.samples().await;
         let held = holdings(host.pid(), self.github);
         FIGURES.map(|figure| (figure.read)(&held, &samples))
     }
@@ -113,12 +118,12 @@ impl Course {
         self.during.push((at, values));
     }
 
-    /// Waits until nothing falls any more; that is the idle level. What was sampled before is forgotten.
+    /// Waits until no value falls any more, and takes the values as the idle level. Earlier samples are dropped.
     pub(super) async fn rest_idle(&mut self, host: &Host, patience: Duration) {
         let begun = Instant::now();
         self.idle = self.look(host).await;
         let mut since = Instant::now();
-        // Longer than any limit on what is idle, in the flags that the soak sets.
+        // Longer than each idle timeout in the flags of the soak test.
         while since.elapsed() < Duration::from_secs(8) && begun.elapsed() < patience {
             sleep(Duration::from_millis(500)).await;
             let now = self.look(host).await;
@@ -137,29 +142,29 @@ impl Course {
         self.during.clear();
     }
 
-    /// Waits until all is back at the idle level, and says what is not.
-    pub(super) async fn rest_after(&mut self, host: &Host, patience: Duration) -> Verdict {
+    /// Waits until all values are at the idle level, and returns those that are not.
+    pub(super) async fn rest_after(&mut self, host: &Host, patience: Duration) -> Findings {
         let begun = Instant::now();
-        let mut verdict;
+        let mut findings;
         loop {
             self.after = self.look(host).await;
-            verdict = Verdict::default();
+            findings = Findings::default();
             for ((figure, idle), after) in FIGURES.iter().zip(&self.idle).zip(&self.after) {
                 let (name, unit) = (figure.name, figure.unit);
-                verdict.add(*after <= idle + figure.slack, || {
+                findings.add(*after <= idle + figure.slack, || {
                     format!("{name}: {:.1} after the load, {:.1} before", after / unit, idle / unit)
                 });
             }
-            if verdict.is_well() || begun.elapsed() > patience {
+            if findings.is_empty() || begun.elapsed() > patience {
                 break;
             }
             sleep(Duration::from_millis(500)).await;
         }
         let growth = self.growth();
-        verdict.add(growth <= self.bound(), || {
+        findings.add(growth <= self.bound(), || {
             format!("memory grew by {:.1} MiB over the second half of the load", growth / MIB)
         });
-        verdict
+        findings
     }
 
     fn bound(&self) -> f64 {
@@ -173,7 +178,7 @@ impl Course {
         slope(&points) * points.last().zip(points.first()).map_or(0.0, |(last, first)| last.0 - first.0)
     }
 
-    /// For people.
+    /// The history as a table.
     pub(super) fn table(&self) -> String {
         let mut text = format!("  {:24}{:>9}{:>9}{:>9}{:>9}\n", "", "idle", "mean", "most", "after");
         for (at, figure) in FIGURES.iter().enumerate() {
@@ -195,8 +200,8 @@ impl Course {
         text
     }
 
-    /// For programs.
-    pub(super) fn json(&self, name: &str, tally: &Tally, verdict: &Verdict) -> Value {
+    /// The history as JSON.
+    pub(super) fn json(&self, name: &str, tally: &Tally, findings: &Findings) -> Value {
         let figures =
             FIGURES.iter().zip(self.idle).zip(self.after).enumerate().map(|(at, ((figure, idle), after))| {
                 let most =
@@ -207,12 +212,12 @@ impl Course {
         json!({
             "host": name, "answers": tally.total(), "lost": tally.lost, "refused": tally.refused, "stale": tally.stale,
             "uncached": tally.uncached, "slowest_seconds": tally.slowest.as_secs_f64(), "figures": figures,
-            "memory_growth_bytes": self.growth(), "failures": verdict.faults().collect::<Vec<_>>(),
+            "memory_growth_bytes": self.growth(), "failures": findings.all().collect::<Vec<_>>(),
         })
     }
 }
 
-/// Of the line of least squares; 0 where there is none.
+/// The slope of the line of least squares; 0 for fewer than two points.
 fn slope(points: &[(f64, f64)]) -> f64 {
     let count = f64::from(u32::try_from(points.len()).unwrap_or(u32::MAX));
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
@@ -238,7 +243,7 @@ mod tests {
 
     #[test]
     fn memory_that_grows_is_told_from_memory_that_jumps_about() {
-        let course = |resident: fn(f64) -> f64| {
+        let history = |resident: fn(f64) -> f64| {
             let sample = |at: u32| {
                 let mut values = Values::default();
                 if let Some(first) = values.first_mut() {
@@ -246,10 +251,10 @@ mod tests {
                 }
                 (Duration::from_secs(at.into()), values)
             };
-            Course { during: (0..120).map(sample).collect(), ..Course::default() }
+            History { during: (0..120).map(sample).collect(), ..History::default() }
         };
-        let leak = course(|at| 40.0 * MIB + at * 2.0 * MIB);
+        let leak = history(|at| 40.0 * MIB + at * 2.0 * MIB);
         assert!(leak.growth() > leak.bound());
-        assert!(course(|at| 40.0 * MIB + (at % 7.0) * MIB).growth() < GROWTH);
+        assert!(history(|at| 40.0 * MIB + (at % 7.0) * MIB).growth() < GROWTH);
     }
 }

@@ -1,67 +1,44 @@
-//! Minutes of everything at once: hits, misses, errors, clients that leave or dawdle, HTTP/2, a GitHub that fails, a cache that is
-//! emptied. Then quiet; and all that was in use must be back where it was.
+//! The soak test: minutes of hits, misses, errors, clients that abort or read late, HTTP/2, failures of GitHub and a cache that is
+//! cleared. Afterwards, all resources must return to their idle level.
 
 mod clients;
 mod figures;
+mod side_load;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use e2e::fake::{Answer, Delivery, EVERYONE, FakeGitHub};
-use e2e::harness::{Host, Redis};
+use e2e::fake::{Delivery, EVERYONE, FakeGitHub, ScriptedResponse};
+use testkit::{Host, RedisServer};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::load::{Allows, Load, Plan};
-use crate::site::{github, options, patient, sharing};
+use crate::load::Load;
+use crate::plan::{Allows, Plan};
 use crate::tally::Tally;
+use crate::testbed::{github, options, sharing, with_long_store_limits};
 use crate::traffic::{Gists, Mix};
-use figures::{Course, Verdict};
+use figures::{Findings, History};
+use side_load::SideLoad;
 
 const TOKEN: &str = "soak-token";
-/// What GitHub's failures may bring about, and the host's own bounds.
+/// Errors that the failures of GitHub and the host's limits explain.
 const TOLERATES: &[u16] = &[502, 503, 504];
 const EVERY: Duration = Duration::from_millis(500);
-/// How long what was in use may take to go: the longest time limits of connections that are kept.
+/// The time that resources may take to return to the idle level: the longest time limit of kept connections.
 const QUIET: Duration = Duration::from_secs(150);
 
-/// How the soak is run.
+/// The arguments of the soak test.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How long the load lasts: 90s, 5m, 1h
+    /// The duration of the load: 90s, 5m, 1h
     #[arg(long = "for", value_name = "DURATION", default_value = "5m", value_parser = duration)]
     lasting: Duration,
-    /// A JSON object in place of the tables
+    /// Print JSON objects in place of the tables
     #[arg(long)]
     json: bool,
-}
-
-/// What else is going on, besides the requests that are graded.
-#[derive(Default)]
-pub(crate) struct Besides {
-    stop: AtomicBool,
-    /// Clients that left, dawdled, spoke HTTP/2, emptied the cache.
-    aborted: AtomicU64,
-    dawdled: AtomicU64,
-    multiplexed: AtomicU64,
-    cleared: AtomicU64,
-    /// What must not be, in words; the first count.
-    wrong: std::sync::Mutex<Vec<String>>,
-}
-
-impl Besides {
-    fn goes_on(&self) -> bool {
-        !self.stop.load(Ordering::Relaxed)
-    }
-
-    fn complain(&self, what: String) {
-        let mut wrong = self.wrong.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if wrong.len() < 20 {
-            wrong.push(what);
-        }
-    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -76,11 +53,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(number.saturating_mul(seconds).max(10)))
 }
 
-/// A host with the course of its figures.
-struct Patient {
+/// A host with the history of its resources.
+struct WatchedHost {
     name: &'static str,
     host: Host,
-    course: Course,
+    history: History,
     load: Option<Load>,
 }
 
@@ -96,11 +73,12 @@ pub(crate) async fn run(arguments: &Arguments) -> ExitCode {
 }
 
 async fn soak(arguments: &Arguments) -> Result<bool, String> {
-    let (github, redis) = (Arc::new(github().await?), Redis::start());
-    let mut patients = Vec::new();
+    let (github, redis) = (Arc::new(github().await?), RedisServer::start());
+    let mut watched = Vec::new();
     for (name, requests) in [("instances reused", "10000"), ("a fresh instance a request", "1")] {
-        // What is watched must not keep instances awake.
+        // Scrapes must not keep instances alive.
         let options = options()
+            .await
             .without("--component-metrics")
             .setting("github_api_url", &github.url())
             .setting("admin_token", TOKEN)
@@ -109,107 +87,108 @@ async fn soak(arguments: &Arguments) -> Result<bool, String> {
             .flag("--instance-max-requests", requests)
             .flag("--instance-idle-timeout", "2s")
             .flag("--keep-alive-timeout", "5s");
-        let host = Host::start(patient(sharing(options, &redis))).await;
-        patients.push(Patient { name, host, course: Course::new(github.address().port()), load: None });
+        let host = with_long_store_limits(sharing(options, &redis)).start().await;
+        watched.push(WatchedHost { name, host, history: History::new(github.address().port()), load: None });
     }
-    // A little of everything, so that what is made once is made; then the idle level.
-    let warming = Arc::new(Besides::default());
-    let tallies = busy(&mut patients, &github, &warming, Duration::from_secs(3)).await;
+    // A short load, so that everything that is created once exists; then the idle level.
+    let warming = Arc::new(SideLoad::default());
+    let tallies = busy(&mut watched, &github, &warming, Duration::from_secs(3)).await;
     if tallies.iter().any(|tally| tally.lost > 0) {
         return Err(format!("lost while warming up: {tallies:?}"));
     }
-    for patient in &mut patients {
-        patient.course.rest_idle(&patient.host, QUIET).await;
+    for watched_host in &mut watched {
+        watched_host.history.rest_idle(&watched_host.host, QUIET).await;
     }
 
     if !arguments.json {
         println!("load for {:?}, on two hosts that share a Redis", arguments.lasting);
     }
-    let besides = Arc::new(Besides::default());
-    let tallies = busy(&mut patients, &github, &besides, arguments.lasting).await;
+    let side_load = Arc::new(SideLoad::default());
+    let tallies = busy(&mut watched, &github, &side_load, arguments.lasting).await;
     let mut well = true;
-    for (patient, tally) in patients.iter_mut().zip(&tallies) {
-        let mut verdict = patient.course.rest_after(&patient.host, QUIET).await;
-        verdict.add(tally.lost == 0, || {
+    for (watched_host, tally) in watched.iter_mut().zip(&tallies) {
+        let mut findings = watched_host.history.rest_after(&watched_host.host, QUIET).await;
+        findings.add(tally.lost == 0, || {
             format!("{} requests are lost: {}", tally.lost, tally.reasons.join("\n    "))
         });
-        well &= verdict.is_well();
-        show(arguments, patient, tally, &verdict);
+        well &= findings.is_empty();
+        show(arguments, watched_host, tally, &findings);
     }
-    let mut verdict = Verdict::default();
+    let mut findings = Findings::default();
     for left in ["permit", "lease"] {
-        let keys = redis.command(&format!("KEYS *{left}:*")).map_err(|error| error.to_string())?;
-        verdict.add(keys == "*0", || format!("{left}s are left in Redis: {keys}"));
+        let keys: Vec<String> =
+            redis.query(&["KEYS", &format!("*{left}:*")]).map_err(|error| error.to_string())?;
+        findings.add(keys.is_empty(), || format!("{left}s are left in Redis: {keys:?}"));
     }
-    let wrong = std::mem::take(&mut *besides.wrong.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    verdict.add(wrong.is_empty(), || wrong.join("\n    "));
-    well &= verdict.is_well();
-    summary(arguments, &besides, &verdict);
+    let wrong = side_load.take_failures();
+    findings.add(wrong.is_empty(), || wrong.join("\n    "));
+    well &= findings.is_empty();
+    summary(arguments, &side_load, &findings);
     Ok(well)
 }
 
-/// Load on all hosts for so long, sampled; what came of each.
+/// Puts load on all hosts for this time, and samples their resources. Returns the counts of each host.
 async fn busy(
-    patients: &mut [Patient],
+    watched: &mut [WatchedHost],
     github: &Arc<FakeGitHub>,
-    besides: &Arc<Besides>,
+    side_load: &Arc<SideLoad>,
     lasting: Duration,
 ) -> Vec<Tally> {
     let mut others = JoinSet::new();
-    for patient in &mut *patients {
-        let address = patient.host.address();
+    for watched_host in &mut *watched {
+        let address = watched_host.host.address();
         let plan = Plan {
             addresses: vec![address],
             clients: 6,
             pause: Duration::from_millis(5),
             allows: Allows::errors(TOLERATES),
         };
-        patient.load = Some(Load::start(plan, Gists::recurring(Mix::ALL)));
-        others.spawn(clients::leaving(address, Arc::clone(besides)));
-        others.spawn(clients::dawdling(address, Arc::clone(besides)));
-        others.spawn(clients::multiplexing(address, Arc::clone(besides)));
-        others.spawn(clients::clearing(address, TOKEN, Arc::clone(besides)));
+        watched_host.load = Some(Load::start(plan, Gists::recurring(Mix::ALL)));
+        others.spawn(clients::leaving(address, Arc::clone(side_load)));
+        others.spawn(clients::reading_late(address, Arc::clone(side_load)));
+        others.spawn(clients::multiplexing(address, Arc::clone(side_load)));
+        others.spawn(clients::clearing(address, TOKEN, Arc::clone(side_load)));
     }
-    others.spawn(failing(Arc::clone(github), Arc::clone(besides)));
+    others.spawn(failing(Arc::clone(github), Arc::clone(side_load)));
     let begun = Instant::now();
     while begun.elapsed() < lasting {
-        for patient in &mut *patients {
-            patient.course.sample(&patient.host, begun.elapsed()).await;
+        for watched_host in &mut *watched {
+            watched_host.history.sample(&watched_host.host, begun.elapsed()).await;
         }
         sleep(EVERY).await;
     }
-    besides.stop.store(true, Ordering::Relaxed);
+    side_load.stop();
     let mut tallies = Vec::new();
-    for patient in &mut *patients {
-        if let Some(load) = patient.load.take() {
+    for watched_host in &mut *watched {
+        if let Some(load) = watched_host.load.take() {
             tallies.push(load.finish().await);
         }
     }
     while let Some(ended) = others.join_next().await {
         if let Err(error) = ended {
-            besides.complain(format!("a client broke down: {error}"));
+            side_load.fail(format!("a client panicked: {error}"));
         }
     }
-    github.truth(EVERYONE);
+    github.restore(EVERYONE);
     tallies
 }
 
-/// GitHub is well most of the time.
-async fn failing(github: Arc<FakeGitHub>, besides: Arc<Besides>) {
+/// GitHub fails for one second in four.
+async fn failing(github: Arc<FakeGitHub>, side_load: Arc<SideLoad>) {
     let faults = [
-        Answer::status(503),
-        Answer::truth().deliver(Delivery::Reset(10)),
-        Answer::truth().deliver(Delivery::Silence),
-        Answer::truth().deliver(Delivery::Claim(1 << 20)),
-        Answer::truth().after(Duration::from_millis(500)),
+        ScriptedResponse::status(503),
+        ScriptedResponse::genuine().deliver(Delivery::Reset(10)),
+        ScriptedResponse::genuine().deliver(Delivery::Silence),
+        ScriptedResponse::genuine().deliver(Delivery::Claim(1 << 20)),
+        ScriptedResponse::genuine().after(Duration::from_millis(500)),
     ];
     let well = Duration::from_secs(3);
     for fault in faults.iter().cycle() {
-        for (answer, lasting) in [(Answer::truth(), well), (fault.clone(), well / 3)] {
+        for (answer, lasting) in [(ScriptedResponse::genuine(), well), (fault.clone(), well / 3)] {
             github.always(EVERYONE, answer);
             let until = Instant::now() + lasting;
             while Instant::now() < until {
-                if !besides.goes_on() {
+                if side_load.is_stopped() {
                     return;
                 }
                 sleep(Duration::from_millis(50)).await;
@@ -218,40 +197,40 @@ async fn failing(github: Arc<FakeGitHub>, besides: Arc<Besides>) {
     }
 }
 
-fn show(arguments: &Arguments, patient: &Patient, tally: &Tally, verdict: &Verdict) {
+fn show(arguments: &Arguments, watched_host: &WatchedHost, tally: &Tally, findings: &Findings) {
     if arguments.json {
-        println!("{}", patient.course.json(patient.name, tally, verdict));
+        println!("{}", watched_host.history.json(watched_host.name, tally, findings));
         return;
     }
     let (answers, lost) = (tally.total(), tally.lost);
     let slowest = tally.slowest.as_secs_f64();
     println!(
         "\n{}: {answers} answers, {lost} lost, {} refused while GitHub failed, slowest {slowest:.2} s",
-        patient.name,
+        watched_host.name,
         tally.refused.values().sum::<u64>()
     );
-    print!("{}", patient.course.table());
-    for fault in verdict.faults() {
+    print!("{}", watched_host.history.table());
+    for fault in findings.all() {
         println!("  FAILED: {fault}");
     }
 }
 
-fn summary(arguments: &Arguments, besides: &Besides, verdict: &Verdict) {
+fn summary(arguments: &Arguments, side_load: &SideLoad, findings: &Findings) {
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let (aborted, dawdled) = (count(&besides.aborted), count(&besides.dawdled));
-    let (multiplexed, cleared) = (count(&besides.multiplexed), count(&besides.cleared));
+    let (aborted, slow_readers) = (count(&side_load.aborted), count(&side_load.slow_readers));
+    let (multiplexed, cleared) = (count(&side_load.multiplexed), count(&side_load.cleared));
     if arguments.json {
-        let faults: Vec<_> = verdict.faults().collect();
+        let faults: Vec<_> = findings.all().collect();
         println!(
             "{}",
-            serde_json::json!({ "aborted": aborted, "dawdled": dawdled, "http2": multiplexed, "cleared": cleared, "failures": faults })
+            serde_json::json!({ "aborted": aborted, "slow_readers": slow_readers, "http2": multiplexed, "cleared": cleared, "failures": faults })
         );
         return;
     }
     println!(
-        "\nbesides: {aborted} clients left half-way, {dawdled} read slowly, {multiplexed} answers over HTTP/2, the cache emptied {cleared} times"
+        "\nbesides: {aborted} clients aborted, {slow_readers} read slowly, {multiplexed} answers over HTTP/2, the cache cleared {cleared} times"
     );
-    for fault in verdict.faults() {
+    for fault in findings.all() {
         println!("  FAILED: {fault}");
     }
 }

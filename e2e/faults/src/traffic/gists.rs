@@ -1,74 +1,74 @@
-//! Requests to the gists API: cached users, users that nobody asked for yet, and what GitHub is not asked about.
+//! Requests to the gists API: cached users, new users, and requests that do not need GitHub.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use e2e::Dice;
-use e2e::fake::{People, User};
-use e2e::harness::Reply;
+use e2e::fake::{User, Users};
+use fastrand::Rng;
 use serde_json::{Value, json};
+use testkit::http::Response;
 
-use super::{Grade, Task, Traffic, shown};
+use super::{Grade, Traffic, TrafficRequest, shown};
 
-/// Users whose first page is in the cache.
+/// The number of users whose first page is in the cache.
 pub(crate) const POPULAR: u64 = 8;
-/// Users that are asked for once a page size: ever new entries.
+/// The number of users that are requested once for each page size: each request is a miss.
 const NEWCOMERS: u64 = 400;
 const PAGE_SIZES: u64 = 100;
 const GISTS: usize = 6;
 
-/// How often what is asked for, in parts of their sum.
+/// The shares of the kinds of requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mix {
-    /// What is in the cache.
+    /// Requests for cached users.
     pub(crate) hits: u64,
-    /// What is not.
+    /// Requests for users that are not in the cache.
     pub(crate) misses: u64,
-    /// `/health`.
+    /// Requests for `/health`.
     pub(crate) health: u64,
-    /// A user that GitHub does not know.
+    /// Requests for users that do not exist.
     pub(crate) absent: u64,
-    /// Parameters that cannot be.
+    /// Requests with invalid parameters.
     pub(crate) invalid: u64,
 }
 
 impl Mix {
     /// All kinds.
     pub(crate) const ALL: Self = Self { hits: 60, misses: 12, health: 16, absent: 6, invalid: 6 };
-    /// What no GitHub is needed for.
+    /// Kinds that do not need GitHub.
     pub(crate) const CACHED: Self = Self { hits: 70, misses: 0, health: 20, absent: 0, invalid: 10 };
 }
 
-/// Traffic of this mix.
+/// Traffic with this mix.
 pub(crate) struct Gists {
     mix: Mix,
-    /// The misses so far: no two loads of a run may ask for the same.
+    /// The misses so far. Each miss has another user or page size.
     next: AtomicU64,
-    /// Newcomers come round again, and are in the cache by then.
+    /// Whether new users recur, and are in the cache then.
     recurring: bool,
 }
 
 impl Gists {
-    /// Traffic whose misses are misses.
+    /// Traffic in which each miss is a miss.
     pub(crate) fn new(mix: Mix) -> Self {
         Self { mix, next: AtomicU64::new(0), recurring: false }
     }
 
-    /// The same where newcomers are so few that they are known soon: what the cache holds stops growing.
+    /// Traffic in which new users recur, so that the cache stops growing.
     pub(crate) fn recurring(mix: Mix) -> Self {
         Self { recurring: true, ..Self::new(mix) }
     }
 }
 
-/// Everybody whom this traffic asks for.
-pub(crate) fn people() -> People {
-    let mut people = People::default();
+/// All users that this traffic requests.
+pub(crate) fn people() -> Users {
+    let mut people = Users::default();
     (0..POPULAR).map(popular).chain((0..NEWCOMERS).map(newcomer)).for_each(|name| people.add(user(&name)));
     people
 }
 
-/// A user as GitHub knows it.
+/// A user as the fake GitHub has it.
 pub(crate) fn user(login: &str) -> User {
-    User::believable(login, GISTS, 0)
+    User::generate(login, GISTS, 0)
 }
 
 fn popular(number: u64) -> String {
@@ -80,17 +80,17 @@ fn newcomer(number: u64) -> String {
 }
 
 impl Traffic for Gists {
-    fn draw(&self, dice: &mut Dice) -> Task {
+    fn draw(&self, random: &mut Rng) -> TrafficRequest {
         let Mix { hits, misses, health, absent, invalid } = self.mix;
-        let mut draw = dice.below(hits + misses + health + absent + invalid);
+        let mut draw = random.u64(..hits + misses + health + absent + invalid);
         let mut falls = |share: u64| {
             let within = draw < share;
             draw = draw.saturating_sub(share);
             within
         };
         if falls(hits) {
-            let login = popular(dice.below(POPULAR));
-            Task { target: format!("/{login}"), judge: page(login, 30, true) }
+            let login = popular(random.u64(..POPULAR));
+            TrafficRequest { target: format!("/{login}"), check: page(login, 30, true) }
         } else if falls(misses) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let (login, size) = if self.recurring {
@@ -99,11 +99,11 @@ impl Traffic for Gists {
                 (newcomer(number % NEWCOMERS), 1 + number / NEWCOMERS % PAGE_SIZES)
             };
             let target = format!("/users/{login}/gists?per_page={size}");
-            Task { target, judge: page(login, usize::try_from(size).unwrap_or(1), false) }
+            TrafficRequest { target, check: page(login, usize::try_from(size).unwrap_or(1), false) }
         } else if falls(health) {
             exact("/health", 200, json!({ "status": "healthy", "service": "github-gists-api" }))
         } else if falls(absent) {
-            let login = format!("nobody-{}", dice.below(3));
+            let login = format!("nobody-{}", random.u64(..3));
             exact(&format!("/{login}"), 404, json!({ "detail": format!("User '{login}' not found") }))
         } else {
             let message = "Input should be greater than or equal to 1";
@@ -113,8 +113,8 @@ impl Traffic for Gists {
     }
 }
 
-/// A page of the user's gists: the right ones in the right order.
-fn page(login: String, size: usize, cached: bool) -> Box<dyn Fn(&Reply) -> Grade + Send + Sync> {
+/// Checks a page of the user's gists: the right gists in the right order.
+fn page(login: String, size: usize, cached: bool) -> Box<dyn Fn(&Response) -> Grade + Send + Sync> {
     Box::new(move |reply| {
         if reply.status != 200 {
             return refused(reply);
@@ -128,20 +128,20 @@ fn page(login: String, size: usize, cached: bool) -> Box<dyn Fn(&Reply) -> Grade
         };
         let expected = user(&login).gists.into_iter().take(size).map(|gist| gist.id).collect();
         if ids(&body) != Some(expected) {
-            return Grade::Wrong(format!("another's gists, or not all of {login}'s: {}", shown(reply)));
+            return Grade::Wrong(format!("not the gists of {login}: {}", shown(reply)));
         }
         let status = reply.header("cache-status").unwrap_or_default();
         match body.pointer("/cache/hit").and_then(Value::as_bool) {
             Some(true) if status.contains("ttl=-") => Grade::Stale,
             Some(false) if cached => Grade::Uncached,
             Some(_) => Grade::Right,
-            None => Grade::Wrong(format!("no word on the cache: {}", shown(reply))),
+            None => Grade::Wrong(format!("no member `cache`: {}", shown(reply))),
         }
     })
 }
 
-/// The documented errors, each with its own words.
-fn refused(reply: &Reply) -> Grade {
+/// Grades an error: a documented one has a documented detail.
+fn refused(reply: &Response) -> Grade {
     let detail = serde_json::from_slice::<Value>(&reply.body).ok();
     let detail = detail.as_ref().and_then(|body| body.get("detail")?.as_str()).unwrap_or_default();
     let documented = match reply.status {
@@ -151,7 +151,7 @@ fn refused(reply: &Reply) -> Grade {
                 || detail == "GitHub sent an invalid response"
                 || detail.starts_with("GitHub error: ")
         }
-        // The host's own: overloaded.
+        // The host's own error at overload.
         503 => reply.header("retry-after").is_some() && !detail.is_empty(),
         504 => detail == "GitHub API timeout",
         _ => false,
@@ -159,8 +159,8 @@ fn refused(reply: &Reply) -> Grade {
     if documented { Grade::Refused(reply.status) } else { Grade::Wrong(shown(reply)) }
 }
 
-fn exact(target: &str, status: u16, body: Value) -> Task {
-    let judge = move |reply: &Reply| {
+fn exact(target: &str, status: u16, body: Value) -> TrafficRequest {
+    let check = move |reply: &Response| {
         let same = serde_json::from_slice::<Value>(&reply.body).is_ok_and(|found| found == body);
         match reply.status {
             found if found == status && same => Grade::Right,
@@ -168,15 +168,15 @@ fn exact(target: &str, status: u16, body: Value) -> Task {
             _ => Grade::Wrong(shown(reply)),
         }
     };
-    Task { target: target.to_owned(), judge: Box::new(judge) }
+    TrafficRequest { target: target.to_owned(), check: Box::new(check) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn reply(status: u16, body: &str) -> Reply {
-        Reply { status, headers: Vec::new(), body: body.as_bytes().to_vec() }
+    fn reply(status: u16, body: &str) -> Response {
+        Response { status, headers: Vec::new(), body: body.as_bytes().to_vec(), complete: true }
     }
 
     fn listed(login: &str, hit: bool) -> String {
@@ -186,28 +186,28 @@ mod tests {
 
     #[test]
     fn another_s_gists_or_too_few_of_them_are_wrong() {
-        let judge = page(popular(1), 30, true);
-        assert_eq!(judge(&reply(200, &listed("popular-1", true))), Grade::Right);
-        assert_eq!(judge(&reply(200, &listed("popular-1", false))), Grade::Uncached);
-        assert!(matches!(judge(&reply(200, &listed("popular-2", true))), Grade::Wrong(_)));
+        let check = page(popular(1), 30, true);
+        assert_eq!(check(&reply(200, &listed("popular-1", true))), Grade::Right);
+        assert_eq!(check(&reply(200, &listed("popular-1", false))), Grade::Uncached);
+        assert!(matches!(check(&reply(200, &listed("popular-2", true))), Grade::Wrong(_)));
         assert!(matches!(
             page(popular(1), 3, true)(&reply(200, &listed("popular-1", true))),
             Grade::Wrong(_)
         ));
-        assert!(matches!(judge(&reply(200, "{\"data\":[")), Grade::Wrong(_)));
+        assert!(matches!(check(&reply(200, "{\"data\":[")), Grade::Wrong(_)));
     }
 
     #[test]
     fn errors_are_documented_to_the_word() {
-        let judge = page(popular(1), 30, true);
-        assert_eq!(judge(&reply(504, r#"{"detail":"GitHub API timeout"}"#)), Grade::Refused(504));
+        let check = page(popular(1), 30, true);
+        assert_eq!(check(&reply(504, r#"{"detail":"GitHub API timeout"}"#)), Grade::Refused(504));
         for (status, body) in [
             (504, r#"{"detail":"timed out"}"#),
             (500, r#"{"detail":"GitHub API timeout"}"#),
             (503, r#"{"detail":"later"}"#),
             (502, ""),
         ] {
-            assert!(matches!(judge(&reply(status, body)), Grade::Wrong(_)), "{status} {body}");
+            assert!(matches!(check(&reply(status, body)), Grade::Wrong(_)), "{status} {body}");
         }
     }
 }

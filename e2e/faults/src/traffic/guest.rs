@@ -1,45 +1,45 @@
-//! Requests to the host's own guest (`host/guests/service`), which can be made to misbehave.
+//! Requests to the guest `service` (`host/guests/service`), which misbehaves on request.
 
-use e2e::Dice;
-use e2e::harness::Reply;
+use fastrand::Rng;
+use testkit::http::Response;
 
-use super::{Grade, Task, Traffic, shown};
+use super::{Grade, Traffic, TrafficRequest, shown};
 
-/// Greetings, short naps, and among them so many requests in a thousand that go wrong.
+/// Greetings and short sleeps, and among them requests that fail.
 pub(crate) struct Guest {
-    /// What those ask for.
-    pub(crate) evil: &'static str,
-    /// How many in a thousand.
+    /// The target of the failing requests.
+    pub(crate) failing: &'static str,
+    /// The number of failing requests in a thousand.
     pub(crate) permille: u64,
 }
 
 impl Traffic for Guest {
-    fn draw(&self, dice: &mut Dice) -> Task {
-        if dice.below(1000) < self.permille {
-            // What is asked for is answered as documented, and is no loss.
-            return Task {
-                target: self.evil.to_owned(),
-                judge: Box::new(|reply| failed(reply, Grade::Right)),
+    fn draw(&self, random: &mut Rng) -> TrafficRequest {
+        if random.u64(..1000) < self.permille {
+            // The request asks for a failure: the documented error is no loss.
+            return TrafficRequest {
+                target: self.failing.to_owned(),
+                check: Box::new(|reply| failed(reply, Grade::Right)),
             };
         }
-        let (target, expected) = if dice.below(4) == 0 {
+        let (target, expected) = if random.u64(..4) == 0 {
             ("/sleep/10".to_owned(), "slept".to_owned())
         } else {
-            let name = dice.below(1000);
+            let name = random.u64(..1000);
             (format!("/hello/{name}"), format!("hello {name}"))
         };
-        let judge = move |reply: &Reply| match reply.status {
+        let check = move |reply: &Response| match reply.status {
             200 if reply.body == expected.as_bytes() => Grade::Right,
-            // Another in the same instance brought it down.
+            // Another request ended the instance that they shared.
             500 | 503 => failed(reply, Grade::Refused(reply.status)),
             _ => Grade::Wrong(shown(reply)),
         };
-        Task { target, judge: Box::new(judge) }
+        TrafficRequest { target, check: Box::new(check) }
     }
 }
 
-/// `grade`, if it is an error as the host words it: a detail that tells nothing of the inside.
-fn failed(reply: &Reply, grade: Grade) -> Grade {
+/// `grade` if the response is one of the host's own errors: a `detail` without internals.
+fn failed(reply: &Response, grade: Grade) -> Grade {
     let body = serde_json::from_slice::<serde_json::Value>(&reply.body).unwrap_or_default();
     let worded = body.get("detail").is_some_and(serde_json::Value::is_string);
     if matches!(reply.status, 500 | 503) && worded && reply.header("x-request-id").is_some() {

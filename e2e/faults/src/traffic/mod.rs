@@ -1,45 +1,45 @@
-//! What clients ask for, and what answers are right.
+//! The requests of clients, and the grading of responses.
 
 mod gists;
 mod guest;
 
-use e2e::Dice;
-use e2e::harness::Reply;
+use fastrand::Rng;
+use testkit::http::Response;
 
 pub(crate) use gists::{Gists, Mix, POPULAR, people};
 pub(crate) use guest::Guest;
 
-/// What an answer is worth.
+/// The grade of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Grade {
-    /// As if nothing had happened.
+    /// Correct, and not degraded.
     Right,
-    /// Right, but not from the cache, where it should have been.
+    /// Correct, but not from the cache, which should have had the entry.
     Uncached,
-    /// Right, and said to be old.
+    /// Correct, and marked as stale.
     Stale,
-    /// The documented error for what is wrong.
+    /// A documented error.
     Refused(u16),
-    /// Anything else.
+    /// Any other response, as text.
     Wrong(String),
 }
 
-/// One request, and what to make of its answer.
-pub(crate) struct Task {
-    /// Path and query of a GET.
+/// A request, and the check of its response.
+pub(crate) struct TrafficRequest {
+    /// Path and query of a `GET`.
     pub(crate) target: String,
-    /// Grades the answer.
-    pub(crate) judge: Box<dyn Fn(&Reply) -> Grade + Send + Sync>,
+    /// Grades the response.
+    pub(crate) check: Box<dyn Fn(&Response) -> Grade + Send + Sync>,
 }
 
-/// Where requests come from.
+/// A source of requests.
 pub(crate) trait Traffic: Send + Sync + 'static {
-    /// The next one.
-    fn draw(&self, dice: &mut Dice) -> Task;
+    /// The next request.
+    fn draw(&self, random: &mut Rng) -> TrafficRequest;
 }
 
-/// An answer in so many words, for a report.
-pub(crate) fn shown(reply: &Reply) -> String {
+/// The beginning of a response as text, for a report.
+pub(crate) fn shown(reply: &Response) -> String {
     let body = String::from_utf8_lossy(&reply.body);
     let body: String = body.chars().take(160).collect();
     format!("{} {body}", reply.status)

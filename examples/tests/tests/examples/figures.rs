@@ -1,27 +1,27 @@
-//! What the examples cost, printed for `examples/README.md`: how long a start with compiled code takes, and how many
-//! requests a second one client after the other gets. Nothing is asserted of them but that they are there.
+//! Figures of the examples for `examples/README.md`: the time of a start with compiled code, responses a second for several clients, and
+//! the latency for one. The figures are printed; no bound is asserted.
 
 use std::time::{Duration, Instant};
 
-use e2e::harness::Ask;
+use testkit::http::Request;
 
-use crate::harness::ALL;
+use crate::EXAMPLES;
 
-/// Clients at once.
+/// The number of clients.
 const CLIENTS: usize = 8;
-/// How long they ask.
+/// How long the clients send requests.
 const SPAN: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn start_and_throughput_are_printed() {
     println!("| example | size, MB | ready after, ms | answers a second | one alone, ms |");
     println!("| --- | --- | --- | --- | --- |");
-    for example in ALL {
-        // The first start compiles, where it must.
+    for example in EXAMPLES {
+        // The first start compiles the component, if the cache does not have its code.
         drop(example.start().await);
         let host = example.start().await;
         let size =
-            megabytes(&e2e::harness::workspace().join(format!("target/examples/{}.wasm", example.name)));
+            megabytes(&testkit::paths::workspace().join(format!("target/examples/{}.wasm", example.name)));
         let ready = host.started_in();
         let began = Instant::now();
         let clients: Vec<_> = (0..CLIENTS)
@@ -30,7 +30,7 @@ async fn start_and_throughput_are_printed() {
                 tokio::spawn(async move {
                     let mut answers = 0_u32;
                     while began.elapsed() < SPAN {
-                        assert_eq!(Ask::new(address, "GET", "/").send().await.status, 200);
+                        assert_eq!(Request::get("/").to(address).send().await.status, 200);
                         answers += 1;
                     }
                     answers

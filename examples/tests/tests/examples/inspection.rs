@@ -1,15 +1,15 @@
-//! What `inspect` and a refusal say of components from elsewhere.
+//! `inspect` on the examples, and the refusal of a component that only Spin can run.
 
 use std::path::Path;
 
-use e2e::harness::workspace;
 use serde_json::Value;
+use testkit::paths::workspace;
 
-use crate::harness::{ALL, code_cache, run};
+use crate::{EXAMPLES, harness::run};
 
 #[test]
 fn it_tells_what_each_is_and_that_nothing_is_missing() {
-    for example in ALL {
+    for example in EXAMPLES {
         let report = inspect(&example.manifest());
         assert_eq!(report["kind"], example.kind, "{}", example.name);
         let imports = report["imports"].as_array().unwrap();
@@ -30,14 +30,11 @@ fn an_import_that_only_spin_has_is_named_with_its_version() {
     let import =
         report["imports"].as_array().unwrap().iter().find(|import| import["name"] == missing).unwrap();
     assert_eq!(import["satisfied"], false);
-    let cache = code_cache();
     let refused = run([
         "serve".as_ref(),
         wasm.as_os_str(),
         "--listen=127.0.0.1:0".as_ref(),
         "--admin-listen=127.0.0.1:0".as_ref(),
-        "--cache-dir".as_ref(),
-        cache.as_os_str(),
     ]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
@@ -48,13 +45,6 @@ fn an_import_that_only_spin_has_is_named_with_its_version() {
 }
 
 fn inspect(app: &Path) -> Value {
-    let cache = code_cache();
-    let output = run([
-        "inspect".as_ref(),
-        app.as_os_str(),
-        "--json".as_ref(),
-        "--cache-dir".as_ref(),
-        cache.as_os_str(),
-    ]);
+    let output = run(["inspect".as_ref(), app.as_os_str(), "--json".as_ref()]);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }

@@ -1,24 +1,20 @@
-//! A component's tasks run on after its response, within limits.
+//! Background tasks: a component's tasks continue after its response, within limits.
 
 use std::time::Duration;
 
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use nix::sys::signal::Signal;
+use testkit::{Host, until};
 
-use crate::harness::{DEADLINE, Host};
+use crate::harness::start_guest;
 
 async fn wait_until_done(host: &Host) {
-    let polling = async {
-        while host.get("/get/background").await.text() != "done" {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, polling).await.expect("the task ends");
+    until("the task ends", async || (host.get("/get/background").await.text() == "done").then_some(())).await;
 }
 
 #[tokio::test]
 async fn a_task_outlives_its_response_even_in_an_instance_of_one_request() {
     for flags in [&[][..], &["--instance-max-requests", "1"]] {
-        let host = Host::start("service", flags);
+        let host = start_guest("service", flags).await;
         assert_eq!(host.get("/background/100").await.text(), "started");
         wait_until_done(&host).await;
     }
@@ -26,17 +22,17 @@ async fn a_task_outlives_its_response_even_in_an_instance_of_one_request() {
 
 #[tokio::test]
 async fn a_task_outlives_the_client_that_caused_it() {
-    let host = Host::start("service", &[]);
-    let mut stream = TcpStream::connect(host.address).await.unwrap();
-    stream.write_all(b"GET /slow-background/200 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    host.wait_for_line(|line| line["message"] == "begun");
+    let host = start_guest("service", &[]).await;
+    let mut stream = host.connect().await;
+    stream.write(b"GET /slow-background/200 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    host.wait_for_line(|line| line["message"] == "begun").await;
     drop(stream);
     wait_until_done(&host).await;
 }
 
 #[tokio::test]
 async fn a_task_without_end_is_ended() {
-    let host = Host::start("service", &["--background-timeout", "200ms"]);
+    let host = start_guest("service", &["--background-timeout", "200ms"]).await;
     host.get("/background/3600000").await;
     let ended =
         "wasi_http_host_instances_ended_total{component=\"guest_service\",reason=\"background_timeout\"}";
@@ -46,7 +42,7 @@ async fn a_task_without_end_is_ended() {
 
 #[tokio::test]
 async fn a_task_that_spins_is_ended() {
-    let host = Host::start("service", &["--threads", "1", "--background-timeout", "300ms"]);
+    let host = start_guest("service", &["--threads", "1", "--background-timeout", "300ms"]).await;
     assert_eq!(host.get("/spin-later/50").await.text(), "started");
     let ended =
         "wasi_http_host_instances_ended_total{component=\"guest_service\",reason=\"background_timeout\"}";
@@ -56,11 +52,11 @@ async fn a_task_that_spins_is_ended() {
 
 #[tokio::test]
 async fn the_end_of_the_host_waits_for_tasks() {
-    let mut host = Host::start("service", &[]);
+    let mut host = start_guest("service", &[]).await;
     host.get("/background/700").await;
     let asked = std::time::Instant::now();
-    host.signal("TERM");
-    assert_eq!(host.wait().code(), Some(0));
+    host.signal(Signal::SIGTERM);
+    assert_eq!(host.ended().await.code(), Some(0));
     assert!(asked.elapsed() >= Duration::from_millis(500), "{:?}", asked.elapsed());
     assert!(host.lines().iter().all(|line| line["level"] != "ERROR"), "{:#?}", host.lines());
 }

@@ -1,15 +1,16 @@
-//! Compiled code is kept, and trusted only when it is ours and whole.
+//! The cache of compiled code: a file is used only if it is complete and only its owner can write it.
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, SystemTime},
 };
 
-use crate::harness::{Host, guest, run, scratch};
+use testkit::paths::{guest, scratch};
+
+use crate::harness::{run, serving, start_app};
 
 fn compile(cache: &Path) -> (String, String) {
     let guest = guest("proxy");
@@ -53,11 +54,11 @@ fn a_damaged_file_is_compiled_again() {
     for damaged in [&flipped[..], &whole[..whole.len() / 2], b"", b"nonsense"] {
         fs::write(&file, damaged).unwrap();
         assert!(compile(&cache).0.contains("compiled in"), "{} bytes", damaged.len());
-        assert!(compile(&cache).0.contains("found in"), "and is whole again");
+        assert!(compile(&cache).0.contains("found in"), "the file is complete again");
     }
 }
 
-/// As a node has it for its pods: filled before, and not theirs to write.
+/// As on a node: the node fills the cache, and its pods cannot write it.
 #[tokio::test]
 async fn what_lies_in_a_directory_that_cannot_be_written_is_used() {
     let cache = scratch("code-read-only").join("made");
@@ -65,37 +66,33 @@ async fn what_lies_in_a_directory_that_cannot_be_written_is_used() {
     let file = only_file(&cache);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o555)).unwrap();
-    let host = Host::serve(&guest("proxy"), &["--cache-dir", cache.to_str().unwrap()], &[]);
+    let host = start_app(&guest("proxy"), &["--cache-dir", cache.to_str().unwrap()], &[]).await;
     assert_eq!(host.get("/hello").await.status, 200);
-    let maps = fs::read_to_string(format!("/proc/{}/maps", host.id())).unwrap();
-    // As the kernel names it: the target directory may be a link.
+    let maps = fs::read_to_string(format!("/proc/{}/maps", host.pid())).unwrap();
+    // As the kernel names the file: the target directory may be a link.
     let file = file.canonicalize().unwrap();
-    assert!(maps.contains(file.to_str().unwrap()), "the code is mapped, so that processes share it: {maps}");
+    assert!(
+        maps.contains(file.to_str().unwrap()),
+        "the code is not mapped, so that processes do not share it: {maps}"
+    );
     assert!(!host.lines().iter().any(|line| line["level"] == "WARN"), "{:?}", host.lines());
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// No home, and nobody said where to keep code, as in an image that holds nothing: one line says so.
-#[test]
-fn without_a_directory_the_component_is_compiled_all_the_same() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wasi-http-host"));
-    command.env_clear().arg("serve").arg(guest("proxy"));
-    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"]);
-    let mut host = command.stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(host.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let until_ready: Vec<_> = lines.take_while(|line| !line.contains(r#""message":"ready""#)).collect();
-    host.kill().unwrap();
-    host.wait().unwrap();
-    assert!(until_ready.iter().any(|line| line.contains("listening")), "{until_ready:?}");
-    let warnings: Vec<_> = until_ready.iter().filter(|line| line.contains("WARN")).collect();
-    assert!(warnings.len() == 1 && warnings[0].contains("no home directory"), "{warnings:?}");
+/// As in an empty image: there is no home directory, and no setting names a cache directory. The host warns once.
+#[tokio::test]
+async fn without_a_directory_the_component_is_compiled_all_the_same() {
+    let host = serving(&guest("proxy")).without("--cache-dir").start().await;
+    let lines = host.lines();
+    let warnings: Vec<_> = lines.iter().filter(|line| line["level"] == "WARN").collect();
+    assert!(warnings.len() == 1 && warnings[0].text.contains("no home directory"), "{warnings:?}");
 }
 
 #[tokio::test]
 async fn a_directory_that_cannot_be_used_is_one_warning() {
     let file = scratch("code-nowhere").join("file");
     fs::write(&file, "no directory").unwrap();
-    let host = Host::serve(&guest("proxy"), &["--cache-dir", file.to_str().unwrap()], &[]);
+    let host = start_app(&guest("proxy"), &["--cache-dir", file.to_str().unwrap()], &[]).await;
     assert_eq!(host.get("/hello").await.status, 200);
     let warnings = host.lines().into_iter().filter(|line| line["level"] == "WARN").count();
     assert_eq!(warnings, 1, "{:?}", host.lines());
@@ -126,15 +123,15 @@ fn what_a_crash_left_half_written_goes_some_time_later() {
     for path in [&old, &foreign] {
         fs::File::options().write(true).open(path).unwrap().set_modified(days_ago).unwrap();
     }
-    // The next that is written.
+    // Files that are left over are removed when the next file is written.
     fs::remove_file(&file).unwrap();
     assert!(compile(&cache).0.contains("compiled in"));
     assert!(file.exists() && !old.exists());
-    assert!(young.exists(), "somebody may be writing it");
-    assert!(foreign.exists(), "it is none of ours");
+    assert!(young.exists(), "another process may be writing the file");
+    assert!(foreign.exists(), "the file is not the host's");
 }
 
-/// Where files are writable by the group by default, what was written must be trusted all the same.
+/// Where new files are writable by their group by default, the host must still trust the files that it writes.
 #[test]
 fn the_umask_makes_no_file_that_is_not_trusted() {
     let cache = scratch("code-umask").join("made");

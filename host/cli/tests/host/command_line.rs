@@ -1,12 +1,14 @@
-//! The program, seen from a shell.
+//! The command line: exit codes, messages, `inspect`.
 
 use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::{code_cache, guest, run, scratch};
+use testkit::paths::{code_cache, guest, scratch};
 
-/// The smallest module, the smallest component, and one that imports `made:up/thing@1.2.3` with a function `go`.
+use crate::harness::run;
+
+/// The smallest core module, the smallest component, and a component that imports `made:up/thing@1.2.3` with a function `go`.
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 const IMPORTING: &[u8] = b"\0asm\x0d\0\x01\0\x07\x0f\x01\x42\x02\x01\x40\0\x01\0\x04\0\x02go\x01\0\

@@ -1,12 +1,13 @@
-//! Several components in one process: each by its routes, and none at the others' cost.
+//! Several components in one process: each has its routes, and a failure of one does not harm the others.
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use nix::sys::signal::Signal;
+use testkit::paths::{guest, scratch};
 
-use crate::harness::{Host, guest, run, scratch};
+use crate::harness::{run, start_app};
 
-/// A manifest of two services: `front` for all paths but those of `back`.
+/// A manifest of the services `front` and `back` and the proxy `old`; `front` has all paths without a route of their own.
 fn manifest(test: &str, front: &str, back: &str) -> std::path::PathBuf {
     let path = scratch(test).join("spin.toml");
     let (service, proxy) = (guest("service"), guest("proxy"));
@@ -31,13 +32,13 @@ fn requests(component: &str, status: &str) -> String {
 
 #[tokio::test]
 async fn each_is_served_by_its_routes_and_counted_for_itself() {
-    let host = Host::serve(&manifest("components-routes", "", ""), &[], &[]);
+    let host = start_app(&manifest("components-routes", "", ""), &[], &[]).await;
     assert_eq!(host.get("/hello/front").await.text(), "hello front");
     assert_eq!(host.get("/hello/back").await.text(), "hello back");
     assert_eq!(host.get("/chunks/2").await.text(), "chunk\nchunk\n");
     for (component, path) in [("front", "/hello/front"), ("back", "/hello/back"), ("old", "/chunks/2")] {
         assert_eq!(host.metric(&requests(component, "2xx")).await, 1.0, "{component}");
-        host.wait_for_line(|line| line["component"] == component && line["path"] == path);
+        host.wait_for_line(|line| line["component"] == component && line["path"] == path).await;
     }
 }
 
@@ -45,9 +46,9 @@ async fn each_is_served_by_its_routes_and_counted_for_itself() {
 async fn one_that_traps_spins_or_is_full_leaves_the_others_alone() {
     let limits = "[component.back.tool.wasi-http-host]\nmax-instances = 1\ninstance-max-concurrency = 1\n\
                   max-concurrent-requests = 1\nmax-queued-requests = 0\nrequest-timeout = \"5s\"\n";
-    let host = Host::serve(&manifest("components-harm", "", limits), &["--threads", "1"], &[]);
+    let host = start_app(&manifest("components-harm", "", limits), &["--threads", "1"], &[]).await;
     assert_eq!(host.get("/served").await.text(), "1");
-    // While one spins, the other is served by the same thread.
+    // While one component spins, the same thread serves the other.
     let (spun, answers) = tokio::join!(host.get("/spin/"), async {
         host.wait_for_metric("wasi_http_host_requests_active{component=\"back\"}", |n| n == 1.0).await;
         let mut answers = Vec::new();
@@ -56,33 +57,34 @@ async fn one_that_traps_spins_or_is_full_leaves_the_others_alone() {
         }
         answers
     });
-    assert_eq!(spun.status, StatusCode::GATEWAY_TIMEOUT);
-    assert_eq!(answers, [StatusCode::OK; 5]);
-    // While one is full, so that it has no place for another request, the other has.
+    assert_eq!(spun.status, 504);
+    assert_eq!(answers, [200; 5]);
+    // While one component is at its limit of active requests, the other accepts requests.
     let full = "wasi_http_host_requests_rejected_total{component=\"back\",reason=\"queue_full\"}";
     let (slept, ()) = tokio::join!(host.get("/sleep/60000"), async {
         host.wait_for_metric("wasi_http_host_requests_active{component=\"back\"}", |n| n == 1.0).await;
-        assert_eq!(host.get("/hello/back").await.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(host.get("/hello/x").await.status, StatusCode::OK);
+        assert_eq!(host.get("/hello/back").await.status, 503);
+        assert_eq!(host.get("/hello/x").await.status, 200);
         assert_eq!(host.metric(full).await, 1.0);
     });
-    assert_eq!(slept.status, StatusCode::GATEWAY_TIMEOUT);
-    assert_eq!(host.get("/hello/back").await.text(), "hello back", "it has recovered");
-    // A trap of one ends no instance of the other.
-    assert_eq!(host.get("/trap").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(slept.status, 504);
+    assert_eq!(host.get("/hello/back").await.text(), "hello back", "the component has recovered");
+    // A trap of one component ends no instance of the other.
+    assert_eq!(host.get("/trap").await.status, 500);
     let made = "wasi_http_host_instances_ended_total{component=\"back\",reason=\"trap\"}";
     assert_eq!(host.metric(made).await, 0.0);
-    let line = host.wait_for_line(|line| line["message"] == "an instance trapped, and is not used again");
+    let line =
+        host.wait_for_line(|line| line["message"] == "an instance trapped, and is not used again").await;
     assert_eq!(line["component"], "front");
 }
 
 #[tokio::test]
 async fn a_manifest_bounds_its_component_but_not_beyond_the_flags() {
     let limits = "[component.front.tool.wasi-http-host]\nmax-memory = \"8MiB\"\nmax-instances = 1000000\n";
-    let host = Host::serve(&manifest("components-limits", limits, ""), &["--max-memory", "32MiB"], &[]);
-    let warning = host.wait_for_line(|line| line["level"] == "WARN" && line["component"] == "front");
+    let host = start_app(&manifest("components-limits", limits, ""), &["--max-memory", "32MiB"], &[]).await;
+    let warning = host.wait_for_line(|line| line["level"] == "WARN" && line["component"] == "front").await;
     assert!(warning["message"].as_str().unwrap().contains("max-instances = 1000000"), "{warning}");
-    assert_eq!(host.get("/grow").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(host.get("/grow").await.status, 500);
     let refused = host.metric("wasi_http_host_guest_memory_refused_total{component=\"front\"}").await;
     assert!(refused > 0.0, "{refused}");
 }
@@ -129,7 +131,7 @@ async fn a_change_is_served_while_all_instances_of_all_components_are_taken() {
     };
     write("old");
     let flags = ["--threads", "1", "--max-instances", "2", "--instance-max-concurrency", "1"];
-    let host = Arc::new(Host::serve(&path, &[&flags[..], &["--request-timeout", "60s"]].concat(), &[]));
+    let host = Arc::new(start_app(&path, &[&flags[..], &["--request-timeout", "60s"]].concat(), &[]).await);
     let sleeping: Vec<_> = [50_001, 50_002, 50_003, 50_001, 50_002, 50_003]
         .into_iter()
         .map(|ms| {
@@ -144,10 +146,11 @@ async fn a_change_is_served_while_all_instances_of_all_components_are_taken() {
         }
     }
     write("new");
-    host.signal("HUP");
+    host.signal(Signal::SIGHUP);
     host.wait_for_line(|line| {
         line["message"].as_str().is_some_and(|text| text.contains("the application changed"))
-    });
+    })
+    .await;
     assert_eq!(
         host.metric("wasi_http_host_reloads_total{outcome=\"done\"}").await,
         1.0,

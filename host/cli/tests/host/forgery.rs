@@ -1,10 +1,12 @@
-//! What a component's answers, and a client's names for a request, cannot smuggle into the connection or the log.
+//! Response splitting and log injection: neither a component's response nor a client's headers can forge a response or a log line.
 
-use crate::{client::raw, harness::Host};
+use testkit::http::raw;
+
+use crate::harness::start_guest;
 
 #[tokio::test]
 async fn a_component_cannot_forge_a_head_or_speak_for_the_connection() {
-    let host = Host::start("service", &[]);
+    let host = start_guest("service", &[]).await;
     let tricks = [
         "crlf",
         "lf",
@@ -26,11 +28,11 @@ async fn a_component_cannot_forge_a_head_or_speak_for_the_connection() {
         "trailer",
     ];
     for trick in tricks {
-        // The next answer on the connection is the next request's.
+        // The next response on the connection must be the response to the next request.
         let requests = format!(
             "GET /forge/{trick} HTTP/1.1\r\nHost: a\r\n\r\nGET /hello/next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
         );
-        let answer = raw(host.address, requests.as_bytes()).await;
+        let answer = raw(host.address(), requests.as_bytes()).await;
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 2, "{trick}: {answer}");
         assert!(answer.ends_with("\r\n\r\nhello next"), "{trick}: {answer}");
         let head = answer.split("\r\n\r\n").next().unwrap();
@@ -51,13 +53,13 @@ async fn a_component_cannot_forge_a_head_or_speak_for_the_connection() {
 #[tokio::test]
 async fn a_component_that_announces_another_length_spoils_its_own_answer_alone() {
     for guest in ["service", "proxy"] {
-        let host = Host::start(guest, &[]);
+        let host = start_guest(guest, &[]).await;
         for trick in ["short", "long"] {
             let requests = format!(
                 "GET /{trick} HTTP/1.1\r\nHost: a\r\n\r\nGET /hello/next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
             );
-            let answer = raw(host.address, requests.as_bytes()).await;
-            // The next one follows in its place, or the connection ends before it: what is announced is what comes.
+            let answer = raw(host.address(), requests.as_bytes()).await;
+            // The next response follows the announced length, or the connection ends before it.
             match answer.split_once("\r\n\r\n") {
                 None => assert_eq!(answer, "", "{guest} {trick}"),
                 Some((head, rest)) => {
@@ -78,14 +80,14 @@ async fn a_component_that_announces_another_length_spoils_its_own_answer_alone()
 
 #[tokio::test]
 async fn answers_that_have_no_body_leave_the_connection_in_step() {
-    let host = Host::start("service", &[]);
+    let host = start_guest("service", &[]).await;
     for first in
         ["GET /status/204", "GET /status/304", "HEAD /hello/long", "HEAD /bytes/100000", "GET /interim"]
     {
         let requests = format!(
             "{first} HTTP/1.1\r\nHost: a\r\n\r\nGET /hello/next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
         );
-        let answer = raw(host.address, requests.as_bytes()).await;
+        let answer = raw(host.address(), requests.as_bytes()).await;
         let mut parts = answer.splitn(2, "\r\n\r\n");
         let (head, rest) = (parts.next().unwrap(), parts.next().unwrap_or_default());
         let body = if head.contains(" 500 ") {
@@ -104,7 +106,7 @@ async fn answers_that_have_no_body_leave_the_connection_in_step() {
 
 #[tokio::test]
 async fn names_that_are_taken_over_are_well_formed_and_nothing_is_unescaped_in_the_log() {
-    let host = Host::start("service", &["--log-level", "debug"]);
+    let host = start_guest("service", &["--log-level", "debug"]).await;
     let long = "x".repeat(129);
     let good = "4bf92f3577b34da6a3ce929d0e0e4736";
     for (id, taken) in [
@@ -118,9 +120,9 @@ async fn names_that_are_taken_over_are_well_formed_and_nothing_is_unescaped_in_t
     ] {
         let request =
             format!("GET /headers HTTP/1.1\r\nHost: a\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n");
-        let answer = raw(host.address, request.as_bytes()).await;
+        let answer = raw(host.address(), request.as_bytes()).await;
         let told: Vec<_> = answer.lines().filter_map(|line| line.strip_prefix("x-request-id: ")).collect();
-        // In the head, and as the component sees it.
+        // In the head of the response, and in its body as the component sees the header.
         assert!(told.len() == 2 && told[0] == told[1], "{answer}");
         assert_eq!(told[0] == id, taken, "{answer}");
         assert!(
@@ -141,11 +143,11 @@ async fn names_that_are_taken_over_are_well_formed_and_nothing_is_unescaped_in_t
         let request = format!(
             "GET /hello/{number} HTTP/1.1\r\nHost: a\r\nTraceparent: {parent}\r\nConnection: close\r\n\r\n"
         );
-        raw(host.address, request.as_bytes()).await;
-        let line = host.wait_for_line(|line| line["path"] == format!("/hello/{number}"));
+        raw(host.address(), request.as_bytes()).await;
+        let line = host.wait_for_line(|line| line["path"] == format!("/hello/{number}")).await;
         assert_eq!(line["trace_id"] == good, taken, "{parent}: {line}");
     }
-    // A second line or a terminal's escapes cannot stand in a target but encoded; what can is quoted.
+    // A line break or a terminal's escape can be in a target only if it is encoded. The log quotes what can be in a target.
     for target in [
         "/hello/%0a%7b%22level%22:%22forged%22%7d",
         "/hello/%1b[2J",
@@ -154,8 +156,8 @@ async fn names_that_are_taken_over_are_well_formed_and_nothing_is_unescaped_in_t
     ] {
         let request =
             format!("GET {target} HTTP/1.1\r\nHost: a\r\nUser-Agent: a\"b\\\r\nConnection: close\r\n\r\n");
-        assert!(raw(host.address, request.as_bytes()).await.starts_with("HTTP/1.1 200 "));
-        host.wait_for_line(|line| line["path"] == target && line["level"] == "INFO");
+        assert!(raw(host.address(), request.as_bytes()).await.starts_with("HTTP/1.1 200 "));
+        host.wait_for_line(|line| line["path"] == target && line["level"] == "INFO").await;
     }
     for request in [
         "GET /hello/\n{\"level\":\"forged\"} HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -164,9 +166,9 @@ async fn names_that_are_taken_over_are_well_formed_and_nothing_is_unescaped_in_t
         "GET /hello/x HTTP/1.1\r\nHost: \"forged\"\r\nConnection: close\r\n\r\n",
         "\"forged\" /hello/x HTTP/1.1\r\nHost: a\r\n\r\n",
     ] {
-        let answer = raw(host.address, request.as_bytes()).await;
+        let answer = raw(host.address(), request.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{request:?}: {answer}");
     }
-    // Each line of the log was read as an object of JSON by the harness: none was split.
+    // The testkit asserts that each line of the log is a JSON object: no line was split.
     assert!(host.lines().iter().all(|line| line["level"] != "forged" && line["message"].is_string()));
 }

@@ -1,12 +1,11 @@
-//! HTTP/2 by hand: frames as a hostile client sends them, and what comes back (RFC 9113, RFC 7541).
+//! HTTP/2 by hand (RFC 9113, RFC 7541): frames that no well-behaved client sends, and the frames of the host.
 
+use testkit::{DEADLINE, Host};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
-
-use crate::harness::{DEADLINE, Host};
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
@@ -25,7 +24,7 @@ pub(crate) const PROTOCOL_ERROR: u32 = 1;
 pub(crate) const REFUSED_STREAM: u32 = 7;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 
-/// A frame that came.
+/// A frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
@@ -35,7 +34,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// Of `RST_STREAM` and `GOAWAY`.
+    /// The error code of `RST_STREAM` and `GOAWAY`.
     pub(crate) fn error(&self) -> Option<u32> {
         let at = match self.kind {
             RST_STREAM => 0,
@@ -45,7 +44,7 @@ impl Frame {
         Some(u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap()))
     }
 
-    /// Of the `HEADERS` of a response: `:status` stands first, and those of the static table are one byte.
+    /// Whether the frame is the `HEADERS` of a 200: `:status` comes first, and 200 is one byte of the static table.
     pub(crate) fn is_ok(&self) -> bool {
         self.kind == HEADERS && self.payload.first() == Some(&0x88)
     }
@@ -59,7 +58,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// A list of fields, each a literal that is neither indexed nor compressed.
+/// A field block of literals without indexing and without Huffman coding.
 pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in fields {
@@ -70,7 +69,7 @@ pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
-/// Its length in seven bits, or in as many groups of them as it takes beyond that.
+/// A string literal: its length as an integer with a prefix of seven bits (RFC 7541, section 5.1), then its bytes.
 fn string(to: &mut Vec<u8>, text: &str) {
     match u8::try_from(text.len()) {
         Ok(short @ 0..127) => to.push(short),
@@ -87,19 +86,19 @@ fn string(to: &mut Vec<u8>, text: &str) {
     to.extend(text.bytes());
 }
 
-/// A whole request without a body.
+/// A `GET` without a body.
 pub(crate) fn get(stream: u32, path: &str) -> Vec<u8> {
     let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", path)];
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &block(&fields))
 }
 
-/// A connection whose other end plays by no rules but its own.
+/// A client that may break each rule of HTTP/2.
 pub(crate) struct Peer(pub(crate) TcpStream);
 
 impl Peer {
-    /// With these settings, by number.
+    /// Connects with these settings, by number.
     pub(crate) async fn connect(host: &Host, settings: &[(u16, u32)]) -> Self {
-        let mut peer = Self(TcpStream::connect(host.address).await.expect("the host accepts"));
+        let mut peer = Self(TcpStream::connect(host.address()).await.expect("the host accepts"));
         let mut payload = Vec::new();
         for (name, value) in settings {
             payload.extend(name.to_be_bytes());
@@ -117,7 +116,7 @@ impl Peer {
             .expect("the host reads");
     }
 
-    /// The next frame; `None` when the host has closed.
+    /// The next frame; `None` if the host has closed the connection.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         let read = async {
             let mut head = [0; 9];
@@ -131,8 +130,7 @@ impl Peer {
         timeout(DEADLINE, read).await.expect("a frame, or the end, in time")
     }
 
-    /// The next frame of the kinds that answer or refuse a request; `None` when the host has closed. Pings are answered
-    /// meanwhile, as by whoever wants to stay.
+    /// The next `HEADERS`, `RST_STREAM` or `GOAWAY`; `None` if the host has closed the connection. Pings are answered meanwhile.
     pub(crate) async fn verdict(&mut self) -> Option<Frame> {
         loop {
             match self.next().await {

@@ -1,66 +1,66 @@
-//! HTTP/2 without TLS, by those who know that it is spoken here, and by those who mean harm.
+//! HTTP/2 without TLS (prior knowledge): well-behaved clients and hostile ones.
 
 use std::{process::Command, time::Duration};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request};
 use http_body::Frame as BodyFrame;
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use nix::sys::signal::Signal;
+use testkit::{DEADLINE, Host, http::http2};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 
 use crate::{
-    client::read,
     frames::{
         CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, PING,
         PROTOCOL_ERROR, Peer, REFUSED_STREAM, RST_STREAM, SETTINGS, block, frame, get,
     },
-    harness::{DEADLINE, Host},
+    harness::start_guest,
 };
 
-async fn connect<B>(host: &Host) -> SendRequest<B>
+async fn connect<B>(host: &Host) -> http2::Client<B>
 where
     B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
         + Send
         + Unpin
         + 'static,
 {
-    let stream = TcpStream::connect(host.address).await.unwrap();
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    sender
+    http2::connect(TcpStream::connect(host.address()).await.unwrap()).await
 }
 
 fn request(path: &str) -> Request<Full<Bytes>> {
-    Request::get(format!("http://name.test{path}")).body(Full::default()).unwrap()
+    http2::get(&format!("http://name.test{path}"))
 }
 
 #[tokio::test]
 async fn one_connection_carries_many_requests_at_once() {
-    let host = Host::start("service", &["--max-concurrent-requests", "300"]);
+    let host = start_guest("service", &["--max-concurrent-requests", "300"]).await;
     let sender = connect(&host).await;
     let answers = join_all((0..250).map(|at| {
         let mut sender = sender.clone();
-        async move { read(sender.send_request(request(&format!("/hello/{at}"))).await.unwrap()).await }
+        async move { http2::send(&mut sender, request(&format!("/hello/{at}"))).await.unwrap() }
     }));
     for (at, answer) in answers.await.into_iter().enumerate() {
-        assert_eq!((answer.status, answer.text()), (StatusCode::OK, &*format!("hello {at}")));
+        assert_eq!((answer.status, answer.text()), (200, &*format!("hello {at}")));
     }
     assert_eq!(host.metric("wasi_http_host_connections_total").await, 1.0);
-    // What is larger than any frame comes whole, from the component's memory or piece by piece.
+    // A body that is larger than a frame is complete, whether the component has it in memory or streams it.
     for path in ["/bytes/300000", "/bytes/3000000"] {
-        let answer = read(sender.clone().send_request(request(path)).await.unwrap()).await;
-        assert!(answer.whole && answer.body.len().to_string() == path[7..], "{path}: {}", answer.body.len());
+        let answer = http2::send(&mut sender.clone(), request(path)).await.unwrap();
+        assert!(
+            answer.complete && answer.body.len().to_string() == path[7..],
+            "{path}: {}",
+            answer.body.len()
+        );
     }
 }
 
-#[test]
-fn curl_is_answered_over_either_protocol() {
-    let host = Host::start("service", &[]);
+#[tokio::test]
+async fn curl_is_answered_over_either_protocol() {
+    let host = start_guest("service", &[]).await;
     for (flag, version) in [("--http2-prior-knowledge", "2"), ("--http1.1", "1.1"), ("--http2", "1.1")] {
-        let url = format!("http://{}/count-body", host.address);
+        let url = format!("http://{}/count-body", host.address());
         let output = Command::new("curl")
             .args([
                 "--silent",
@@ -77,14 +77,14 @@ fn curl_is_answered_over_either_protocol() {
             .output()
             .expect("curl runs: apt-get install curl");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        // What only hopes for an upgrade stays with HTTP/1.1.
+        // `--http2` asks for an upgrade, which the host does not offer.
         assert_eq!(text, format!("3 {version}"), "{flag}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
 #[tokio::test]
 async fn bodies_and_trailers_go_both_ways() {
-    let host = Host::start("service", &[]);
+    let host = start_guest("service", &[]).await;
     let mut trailers = HeaderMap::new();
     trailers.insert("x-after", "all".parse().unwrap());
     let frames = [BodyFrame::data(Bytes::from_static(b"body")), BodyFrame::trailers(trailers.clone())];
@@ -99,32 +99,32 @@ async fn bodies_and_trailers_go_both_ways() {
     let mut sender = connect(&host).await;
     let body: Bytes = (0..2 << 20).map(|at: u32| (at % 251) as u8).collect();
     let sent = Request::post("http://name.test/echo").body(Full::new(body.clone())).unwrap();
-    let answer = read(timeout(DEADLINE, sender.send_request(sent)).await.unwrap().unwrap()).await;
-    assert!(answer.whole && answer.body == body);
+    let answer = http2::send(&mut sender, sent).await.unwrap();
+    assert!(answer.complete && answer.body == body);
 }
 
 #[tokio::test]
 async fn a_draining_host_finishes_every_stream() {
-    let mut host = Host::start("service", &[]);
+    let mut host = start_guest("service", &[]).await;
     let sender = connect(&host).await;
     let running = join_all((0..40).map(|_| {
         let mut sender = sender.clone();
-        async move { read(sender.send_request(request("/sleep/5000")).await.unwrap()).await }
+        async move { http2::send(&mut sender, request("/sleep/5000")).await.unwrap() }
     }));
     let running = tokio::spawn(running);
     host.wait_for_metric("wasi_http_host_requests_active", |active| active == 40.0).await;
-    host.signal("TERM");
-    assert!(running.await.unwrap().iter().all(|answer| answer.whole && answer.text() == "slept"));
-    // Its connection was told that no further stream is taken, and is gone with the last one.
-    assert_eq!(host.wait().code(), Some(0));
+    host.signal(Signal::SIGTERM);
+    assert!(running.await.unwrap().iter().all(|answer| answer.complete && answer.text() == "slept"));
+    // The host refuses further streams (GOAWAY), and closes the connection behind the last one.
+    assert_eq!(host.ended().await.code(), Some(0));
     assert!(sender.clone().send_request(request("/hello/late")).await.is_err());
 }
 
 #[tokio::test]
 async fn streams_beyond_the_limit_are_refused_and_the_others_served() {
-    let host = Host::start("service", &["--max-concurrent-requests", "1000"]);
+    let host = start_guest("service", &["--max-concurrent-requests", "1000"]).await;
     let mut peer = Peer::connect(&host, &[]).await;
-    // 256 may be open at once: they wait for a body that does not come.
+    // 256 streams may be open at once: they wait for their bodies.
     let fields = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/count-body")];
     for at in 0..300 {
         peer.send(&frame(HEADERS, END_HEADERS, 2 * at + 1, &block(&fields))).await;
@@ -143,7 +143,7 @@ async fn streams_beyond_the_limit_are_refused_and_the_others_served() {
 
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused_on_its_stream() {
-    let host = Host::start("service", &["--max-header-bytes", "8KiB"]);
+    let host = start_guest("service", &["--max-header-bytes", "8KiB"]).await;
     let mut peer = Peer::connect(&host, &[]).await;
     let large = "x".repeat(12_000);
     let fields = [
@@ -168,7 +168,8 @@ async fn a_head_that_is_too_large_is_refused_on_its_stream() {
 
 #[tokio::test]
 async fn floods_end_the_connection_and_nobody_elses() {
-    let host = Host::start("service", &["--max-concurrent-requests", "100", "--body-idle-timeout", "1s"]);
+    let host =
+        start_guest("service", &["--max-concurrent-requests", "100", "--body-idle-timeout", "1s"]).await;
     let resets: Vec<u8> = (0..20_000u32)
         .flat_map(|at| {
             [get(2 * at + 1, "/sleep/60000"), frame(RST_STREAM, 0, 2 * at + 1, &8u32.to_be_bytes())].concat()
@@ -195,14 +196,14 @@ async fn floods_end_the_connection_and_nobody_elses() {
         .collect();
     for (name, flood) in [("resets", resets), ("a head without end", endless), ("empty data", empty)] {
         let mut peer = Peer::connect(&host, &[]).await;
-        // The host may close before it has read all.
+        // The host may close the connection before it has read everything.
         let (mut reading, mut writing) = peer.0.into_split();
         let writing = tokio::spawn(async move { writing.write_all(&flood).await.map(|()| writing) });
         let mut seen = Vec::new();
         let read = tokio::io::AsyncReadExt::read_to_end(&mut reading, &mut seen);
         let _ = timeout(DEADLINE, read).await.unwrap_or_else(|_| panic!("{name}: the connection stays"));
         drop(writing.await);
-        // It says why, unless what it had not read yet made a reset of its close.
+        // The host sends GOAWAY. If unread bytes turned the close into a reset, GOAWAY is lost.
         let goaway = [GOAWAY, 0, 0, 0, 0, 0];
         if let Some(at) = seen.windows(goaway.len()).rposition(|window| window == goaway) {
             let code = u32::from_be_bytes(seen[at + 10..at + 14].try_into().unwrap());
@@ -212,7 +213,7 @@ async fn floods_end_the_connection_and_nobody_elses() {
         peer.send(&get(1, "/hello/other")).await;
         assert!(peer.verdict().await.unwrap().is_ok(), "{name}");
     }
-    // Each of these wants an answer, which the client does not read.
+    // Each of these frames wants a response, which the client does not read.
     for (name, asking) in
         [("pings", frame(PING, 0, 0, &[0; 8])), ("settings", frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]))]
     {
@@ -229,9 +230,9 @@ async fn floods_end_the_connection_and_nobody_elses() {
 async fn a_client_that_opens_no_window_holds_a_stream_for_a_while_only() {
     let flags =
         ["--body-idle-timeout", "500ms", "--max-concurrent-requests", "6", "--max-queued-requests", "0"];
-    // Nothing may be sent, or one byte of each: enough to let go of what is small, but of nothing else.
+    // With a window of one byte, the host can finish a small response only. With none, the host can finish no response.
     for window in [0, 1] {
-        let host = Host::start("service", &flags);
+        let host = start_guest("service", &flags).await;
         let mut peer = Peer::connect(&host, &[(4, window)]).await;
         let paths = ["/bytes/1000", "/bytes/16000", "/bytes/900000", "/chunks/100000", "/endless"];
         for (at, path) in paths.into_iter().enumerate() {
@@ -245,21 +246,21 @@ async fn a_client_that_opens_no_window_holds_a_stream_for_a_while_only() {
                 _ => assert!(frame.is_ok(), "{frame:?}"),
             }
         }
-        // The connection is as good as before.
+        // The connection still works.
         host.wait_for_metric("wasi_http_host_requests_active", |active| active == 0.0).await;
         peer.send(&get(11, "/status/204")).await;
         let answer = peer.verdict().await.unwrap();
         assert!(answer.stream == 11 && answer.kind == HEADERS, "{answer:?}");
-        // What nobody took is not told as answered whole.
+        // A response that the client did not take is logged as aborted.
         for path in paths {
-            let line = host.wait_for_line(|line| line["message"] == "request" && line["path"] == path);
+            let line = host.wait_for_line(|line| line["message"] == "request" && line["path"] == path).await;
             let is_whole = window == 1 && path == "/bytes/1000";
             assert_eq!(line["aborted"] == true, !is_whole, "{window}: {line}");
         }
     }
 }
 
-/// A case of HTTP/2's own: its fields, and whether it is a good request.
+/// A name, the fields of a request, and whether the host accepts the request.
 type Case = (&'static str, Vec<(&'static str, &'static str)>, bool);
 
 fn cases() -> Vec<Case> {
@@ -316,7 +317,7 @@ fn cases() -> Vec<Case> {
 
 #[tokio::test]
 async fn fields_that_another_protocol_would_take_for_more_are_refused() {
-    let host = Host::start("service", &[]);
+    let host = start_guest("service", &[]).await;
     for (name, fields, good) in cases() {
         let mut peer = Peer::connect(&host, &[]).await;
         peer.send(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &block(&fields))).await;
@@ -324,7 +325,7 @@ async fn fields_that_another_protocol_would_take_for_more_are_refused() {
         let served = verdict.as_ref().is_some_and(Frame::is_ok);
         assert_eq!(served, good, "{name}: {verdict:?}");
     }
-    // A body that is longer or shorter than it says reaches nobody as a whole.
+    // A body that is longer or shorter than its `Content-Length` is an error.
     for (length, data) in [("3", "abcd"), ("3", "ab"), ("0", "a"), ("99", "")] {
         let fields = [
             (":method", "POST"),
@@ -344,7 +345,7 @@ async fn fields_that_another_protocol_would_take_for_more_are_refused() {
         );
     }
     host.get("/hello/marker").await;
-    host.wait_for_line(|line| line["path"] == "/hello/marker");
+    host.wait_for_line(|line| line["path"] == "/hello/marker").await;
     for line in host.lines().iter().filter(|line| line["message"] == "request" && line["status"] == 200) {
         assert!(line["path"] != "/hello/hidden", "{line}");
     }
@@ -352,7 +353,7 @@ async fn fields_that_another_protocol_would_take_for_more_are_refused() {
 
 #[tokio::test]
 async fn pings_do_not_keep_a_connection_that_asks_nothing() {
-    let host = Host::start("service", &["--keep-alive-timeout", "1s"]);
+    let host = start_guest("service", &["--keep-alive-timeout", "1s"]).await;
     let mut peer = Peer::connect(&host, &[]).await;
     let ping = async {
         while peer.0.write_all(&frame(PING, 0, 0, &[0; 8])).await.is_ok() {

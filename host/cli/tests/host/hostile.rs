@@ -1,4 +1,4 @@
-//! A component that wants more than it was given: each test lets one try, and then asks for something ordinary.
+//! Hostile components: each test lets a component exceed a limit, and then expects an ordinary request to succeed.
 
 use std::{
     net::SocketAddr,
@@ -7,29 +7,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::StatusCode;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+use testkit::{
+    Host, LogLine,
+    paths::{guest, scratch},
+    ports::listen,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::harness::{Host, guest, scratch};
+use crate::harness::{start_app, start_guest};
 
-/// What a guest may make a host of one thread hold beside its own memory (16 MiB in these tests), and what the host itself needs.
+/// The upper bound of resident memory in bytes: a host with one thread and a guest of 16 MiB needs less.
 const MOST_RESIDENT: f64 = 1e9;
 
-fn alone(flags: &[&str]) -> Host {
-    Host::start("service", &[&["--threads", "1", "--max-memory", "16MiB"][..], flags].concat())
+async fn start(flags: &[&str]) -> Host {
+    start_guest("service", &[&["--threads", "1", "--max-memory", "16MiB"][..], flags].concat()).await
 }
 
 async fn answers(host: &Host) {
     assert_eq!(host.get("/hello/after").await.text(), "hello after");
 }
 
-/// The guest's request ends as its own failure, by a trap or by its time, and the host has not grown.
+/// The guest's request fails by a trap or by its time limit, and the host's memory stays within its bound.
 async fn is_stopped(host: &Host, path: &str) {
     let status = host.get(path).await.status;
-    let stopped = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::GATEWAY_TIMEOUT];
+    let stopped = [500, 504];
     assert!(stopped.contains(&status), "{path}: {status}");
     answers(host).await;
     let resident = host.metric("process_resident_memory_bytes").await;
@@ -38,7 +39,7 @@ async fn is_stopped(host: &Host, path: &str) {
 
 #[tokio::test]
 async fn handles_without_end_are_its_own_end() {
-    let host = alone(&[]);
+    let host = start(&[]).await;
     for kind in ["handles", "heavy-handles", "streams"] {
         is_stopped(&host, &format!("/hostile/{kind}")).await;
     }
@@ -46,33 +47,33 @@ async fn handles_without_end_are_its_own_end() {
 
 #[tokio::test]
 async fn tasks_without_end_are_its_own_end() {
-    let host = alone(&["--request-timeout", "3s", "--background-timeout", "1s"]);
+    let host = start(&["--request-timeout", "3s", "--background-timeout", "1s"]).await;
     is_stopped(&host, "/hostile/sleepers").await;
 }
 
 #[tokio::test]
 async fn recursion_without_end_a_panic_and_an_exit_cost_their_own_request() {
-    let mut host = alone(&[]);
+    let mut host = start(&[]).await;
     for path in ["/hostile/recursion", "/hostile/panic", "/hostile/exit?0", "/hostile/exit?1"] {
         is_stopped(&host, path).await;
     }
-    let line = host.wait_for_line(|line| line["kind"] == "call stack exhausted");
+    let line = host.wait_for_line(|line| line["kind"] == "call stack exhausted").await;
     assert_eq!(line["message"], "an instance trapped, and is not used again");
     assert!(host.is_running());
 }
 
 #[tokio::test]
 async fn header_fields_have_a_bound() {
-    let host = alone(&[]);
+    let host = start(&[]).await;
     let answer = host.get("/hostile/fields").await;
-    // Of a kilobyte each.
+    // Each field has a kilobyte.
     let added: usize = answer.text().parse().unwrap();
     assert!((1..100).contains(&added), "{added}");
 }
 
 #[tokio::test]
 async fn a_header_cannot_be_split_and_the_connections_own_are_not_its() {
-    let host = alone(&[]);
+    let host = start(&[]).await;
     for field in ["x=aCRLFset-cookie:b", "x=aLFb", "x=aNULb", "xSPy=a", "x:y=a"] {
         let answer = host.get(&format!("/hostile/field?{field}")).await;
         assert!(answer.text().starts_with("Err("), "{field}: {}", answer.text());
@@ -94,7 +95,7 @@ async fn a_header_cannot_be_split_and_the_connections_own_are_not_its() {
 
 #[tokio::test]
 async fn randomness_and_questions_come_in_bounded_pieces() {
-    let host = alone(&[]);
+    let host = start(&[]).await;
     let length: usize = host.get(&format!("/hostile/random?{}", u64::MAX)).await.text().parse().unwrap();
     assert!((1..=1 << 20).contains(&length), "{length}");
     assert_eq!(host.get("/hostile/question?4000000").await.text(), "Ok(None)");
@@ -103,16 +104,15 @@ async fn randomness_and_questions_come_in_bounded_pieces() {
 
 #[tokio::test]
 async fn sockets_are_denied() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let host = alone(&[]);
+    let (listener, address) = listen().await;
+    let host = start(&[]).await;
     for path in [format!("connect?{address}"), "listen".into(), "datagram".into(), "resolve?localhost".into()]
     {
         let answer = host.get(&format!("/hostile/{path}")).await;
         assert!(answer.text().starts_with("refused "), "{path}: {}", answer.text());
     }
     let nobody = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
-    assert!(nobody.is_err(), "somebody connected");
+    assert!(nobody.is_err(), "a connection was made");
 }
 
 fn manifest(directory: &Path, rest: &str) -> PathBuf {
@@ -138,7 +138,7 @@ async fn of_the_file_system_it_sees_what_is_mounted_and_cannot_leave_or_change_i
     std::os::unix::fs::symlink("../secret", mounted.join("relative")).unwrap();
     std::os::unix::fs::symlink("..", mounted.join("up")).unwrap();
     let app = manifest(&directory, "files = [{ source = \"mounted\", destination = \"/data\" }]");
-    let host = Host::serve(&app, &[], &[]);
+    let host = start_app(&app, &[], &[]).await;
     assert_eq!(host.get("/hostile/read?/data/inside").await.text(), r#"got "seen""#);
     let outside = directory.join("secret");
     for path in [
@@ -160,7 +160,7 @@ async fn of_the_file_system_it_sees_what_is_mounted_and_cannot_leave_or_change_i
         assert!(answer.text().starts_with("refused "), "{path}: {}", answer.text());
     }
     assert_eq!(std::fs::read_to_string(mounted.join("inside")).unwrap(), "seen");
-    assert_eq!(std::fs::read_dir(&mounted).unwrap().count(), 4, "nothing was made");
+    assert_eq!(std::fs::read_dir(&mounted).unwrap().count(), 4, "no file was created");
     assert_eq!(std::fs::read_to_string(outside).unwrap(), "hidden");
 }
 
@@ -168,15 +168,15 @@ async fn of_the_file_system_it_sees_what_is_mounted_and_cannot_leave_or_change_i
 async fn of_the_environment_it_sees_what_its_manifest_says() {
     let app = manifest(&scratch("hostile-environment"), "environment = { GIVEN = \"yes\" }");
     let host =
-        Host::serve(&app, &[], &[("HIDDEN", "s3cret"), ("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "s3cret")]);
+        start_app(&app, &[], &[("HIDDEN", "s3cret"), ("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "s3cret")]).await;
     assert_eq!(host.get("/hostile/environment").await.text(), r#"[("GIVEN", "yes")] []"#);
     assert_eq!(host.get("/config/hidden").await.text(), "Ok(None)");
 }
 
 #[tokio::test]
 async fn a_flood_of_keys_stays_within_the_stores_bytes() {
-    let host = alone(&["--keyvalue-max-bytes", "1MiB"]);
-    // 20 MB.
+    let host = start(&["--keyvalue-max-bytes", "1MiB"]).await;
+    // 20 MB in all.
     let answer = host.get("/hostile/keys?20000").await;
     assert!(answer.text().parse::<u32>().is_ok(), "{}", answer.text());
     host.wait_for_metric("wasi_http_host_keyvalue_memory_bytes", |bytes| bytes <= f64::from(2 << 20)).await;
@@ -186,15 +186,14 @@ async fn a_flood_of_keys_stays_within_the_stores_bytes() {
 
 #[tokio::test]
 async fn a_value_that_is_too_large_is_refused() {
-    let host = Host::start("service", &["--keyvalue-max-bytes", "64MiB"]);
+    let host = start_guest("service", &["--keyvalue-max-bytes", "64MiB"]).await;
     assert_eq!(host.get("/hostile/large-value").await.text(), "false");
     answers(&host).await;
 }
 
-/// An upstream that remembers each byte that it was sent.
+/// An upstream that keeps each byte that it receives.
 async fn upstream() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = upstream.local_addr().unwrap();
+    let (upstream, address) = listen().await;
     let sent = Arc::new(Mutex::new(Vec::new()));
     let seen = sent.clone();
     tokio::spawn(async move {
@@ -209,7 +208,7 @@ async fn upstream() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
                         seen.ends_with(b"hello")
                     };
                     if whole {
-                        let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+                        let _ = stream.write(b"HTTP/1.1 204 No Content\r\n\r\n").await;
                     }
                 }
             });
@@ -221,9 +220,9 @@ async fn upstream() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
 #[tokio::test]
 async fn a_request_behind_a_request_is_not_sent() {
     let (address, sent) = upstream().await;
-    let host = alone(&["--allowed-outbound-host", &format!("http://{address}")]);
+    let host = start(&["--allowed-outbound-host", &format!("http://{address}")]).await;
     assert_eq!(host.get(&format!("/hostile/post?{address}")).await.text(), "status 204");
-    // What it is told does not matter.
+    // The response does not matter.
     host.get(&format!("/hostile/smuggle?{address}")).await;
     assert_eq!(host.get(&format!("/hostile/post?{address}")).await.text(), "status 204");
     let sent = String::from_utf8_lossy(&sent.lock().unwrap()).into_owned();
@@ -234,11 +233,11 @@ async fn a_request_behind_a_request_is_not_sent() {
 #[tokio::test]
 async fn denials_without_end_do_not_fill_the_log() {
     const DENIED: usize = 3000;
-    let host = alone(&["--request-timeout", "60s"]);
+    let host = start(&["--request-timeout", "60s"]).await;
     let begun = Instant::now();
     let answer = host.get(&format!("/hostile/denied?{DENIED}/169.254.169.254")).await;
     assert_eq!(answer.text(), DENIED.to_string());
-    host.wait_for_line(|line| line["message"] == "outbound request denied");
+    host.wait_for_line(|line| line["message"] == "outbound request denied").await;
     let lines = host.lines().iter().filter(|line| line["message"] == "outbound request denied").count();
     let periods = usize::try_from(begun.elapsed().as_secs()).unwrap() / 5 + 2;
     assert!(lines <= 50 * periods, "{lines} lines in {periods} periods");
@@ -251,12 +250,12 @@ async fn denials_without_end_do_not_fill_the_log() {
 #[tokio::test]
 async fn traps_without_end_do_not_fill_the_log() {
     const TRAPS: usize = 200;
-    let host = alone(&[]);
+    let host = start(&[]).await;
     let begun = Instant::now();
     for _ in 0..TRAPS {
-        assert_eq!(host.get("/trap").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(host.get("/trap").await.status, 500);
     }
-    let trapped = |line: &&serde_json::Value| line["message"] == "an instance trapped, and is not used again";
+    let trapped = |line: &&LogLine| line["message"] == "an instance trapped, and is not used again";
     let lines = host.lines();
     let told: Vec<_> = lines.iter().filter(trapped).collect();
     let whole = told.iter().filter(|line| line["backtrace"].is_string()).count();

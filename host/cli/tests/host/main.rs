@@ -1,4 +1,4 @@
-//! The host as its users meet it: the real program, started with small guests of our own, one file a behaviour.
+//! The host as a program: each test starts it with a small guest of our own. One file for each subject.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,7 +10,6 @@
 mod admin;
 mod background;
 mod chaining;
-mod client;
 mod code_cache;
 mod command_line;
 mod components;
@@ -29,7 +28,7 @@ mod redis;
 mod redis_cache;
 mod redis_cas;
 mod redis_limits;
-mod redis_server;
+mod redis_proxies;
 mod secrets;
 mod serving;
 mod settings;

@@ -1,13 +1,11 @@
-//! A guest's memory has a ceiling of its own.
+//! The limit of a guest's memory.
 
-use http::StatusCode;
-
-use crate::harness::Host;
+use crate::harness::start_guest;
 
 #[tokio::test]
 async fn a_guest_that_takes_memory_without_end_is_stopped_at_its_ceiling() {
-    let host = Host::start("service", &["--max-memory", "16MiB"]);
-    assert_eq!(host.get("/grow").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let host = start_guest("service", &["--max-memory", "16MiB"]).await;
+    assert_eq!(host.get("/grow").await.status, 500);
     assert!(host.metric("wasi_http_host_guest_memory_refused_total").await > 0.0);
     assert_eq!(host.get("/hello/after").await.text(), "hello after");
     let held = host.metric("wasi_http_host_guest_memory_bytes").await;

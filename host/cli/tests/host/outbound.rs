@@ -1,13 +1,14 @@
-//! A guest reaches what its manifest lists, and nothing else.
+//! The egress policy: a guest reaches only the hosts that its manifest or a flag lists.
 
 use std::{net::SocketAddr, path::Path};
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+use testkit::{
+    paths::{guest, scratch},
+    ports::listen,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::harness::{Host, guest, run, scratch};
+use crate::harness::{run, start_app, start_guest};
 
 fn manifest(dir: &Path, allowed: &str) -> std::path::PathBuf {
     let path = dir.join("spin.toml");
@@ -23,29 +24,27 @@ fn manifest(dir: &Path, allowed: &str) -> std::path::PathBuf {
 
 #[tokio::test]
 async fn an_address_that_is_not_listed_is_never_connected_to() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = upstream.local_addr().unwrap();
-    let host = Host::start("service", &[]);
+    let (upstream, address) = listen().await;
+    let host = start_guest("service", &[]).await;
     let answer = host.get(&format!("/fetch?{address}")).await;
     assert!(answer.text().contains("HttpRequestDenied"), "{}", answer.text());
     let listed = manifest(&scratch("outbound-private"), "\"http://*:*\"");
-    let host = Host::serve(&listed, &[], &[]);
-    // Any name is listed, but a private address is only reached where it is listed itself.
+    let host = start_app(&listed, &[], &[]).await;
+    // The wildcard lists any name. A private address is reached only if the address itself is listed.
     let answer = host.get(&format!("/fetch?{address}")).await;
     assert!(answer.text().contains("DestinationIpProhibited"), "{}", answer.text());
     let nobody = tokio::time::timeout(std::time::Duration::from_millis(50), upstream.accept()).await;
-    assert!(nobody.is_err(), "somebody connected");
+    assert!(nobody.is_err(), "a connection was made");
 }
 
-/// An upstream that answers one request.
+/// An upstream that responds to one request.
 async fn upstream() -> SocketAddr {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = upstream.local_addr().unwrap();
+    let (upstream, address) = listen().await;
     tokio::spawn(async move {
         let (mut stream, _) = upstream.accept().await.unwrap();
         let mut head = [0; 1024];
         let _ = stream.read(&mut head).await.unwrap();
-        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        stream.write(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
     });
     address
 }
@@ -53,13 +52,13 @@ async fn upstream() -> SocketAddr {
 #[tokio::test]
 async fn a_bare_component_reaches_what_flags_list() {
     let address = upstream().await;
-    // As a pod does it: everything in the environment.
+    // As in a pod, all settings are environment variables.
     let environment = [
         ("WASI_HTTP_HOST_ALLOWED_OUTBOUND_HOST", "https://api.example, {{ upstream_url }}"),
         ("WASI_HTTP_HOST_VAR", "upstream_url, other"),
         ("UPSTREAM_URL", &format!("http://{address}")),
     ];
-    let host = Host::serve(&guest("service"), &[], &environment);
+    let host = start_app(&guest("service"), &[], &environment).await;
     assert_eq!(host.get(&format!("/fetch?{address}")).await.text(), "status 204");
     let answer = host.get("/fetch?127.0.0.1:1").await;
     assert!(answer.text().contains("HttpRequestDenied"), "{}", answer.text());
@@ -82,14 +81,15 @@ fn an_entry_whose_variable_has_no_value_stops_the_start() {
 async fn an_address_that_is_listed_is_reached() {
     let address = upstream().await;
     let listed = manifest(&scratch("outbound-listed"), &format!("\"http://{address}\""));
-    let host = Host::serve(&listed, &[], &[]);
+    let host = start_app(&listed, &[], &[]).await;
     assert_eq!(host.get(&format!("/fetch?{address}")).await.text(), "status 204");
 }
 
 #[tokio::test]
 async fn a_component_of_the_generation_before_is_held_to_the_same() {
     let address = upstream().await;
-    let host = Host::start("proxy", &["--allowed-outbound-host", &format!("http://{address},http://*")]);
+    let host =
+        start_guest("proxy", &["--allowed-outbound-host", &format!("http://{address},http://*")]).await;
     assert_eq!(host.get(&format!("/fetch/{address}")).await.text(), "status 204");
     for (authority, error) in [
         ("example.com:81", "HttpRequestDenied"),

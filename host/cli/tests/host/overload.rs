@@ -1,23 +1,21 @@
-//! More than can be served is refused early, and politely.
+//! Admission: requests beyond the limits are refused early, with a `Retry-After`.
 
-use http::StatusCode;
+use testkit::http::Response;
 
-use crate::{client::Answer, harness::Host};
+use crate::harness::start_guest;
 
 const REJECTED: &str = "wasi_http_host_requests_rejected_total{component=\"guest_service\",reason=";
 
-fn assert_unavailable(answer: &Answer) {
-    assert_eq!(
-        (answer.status, answer.text()),
-        (StatusCode::SERVICE_UNAVAILABLE, r#"{"detail":"Service Unavailable"}"#)
-    );
-    assert_eq!(answer.header("retry-after"), "1");
-    assert!(!answer.header("x-request-id").is_empty());
+fn assert_unavailable(answer: &Response) {
+    assert_eq!((answer.status, answer.text()), (503, r#"{"detail":"Service Unavailable"}"#));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()));
 }
 
 #[tokio::test]
 async fn beyond_places_and_queue_requests_are_refused_at_once() {
-    let host = Host::start("service", &["--max-concurrent-requests", "1", "--max-queued-requests", "1"]);
+    let host =
+        start_guest("service", &["--max-concurrent-requests", "1", "--max-queued-requests", "1"]).await;
     let (first, second, third) = tokio::join!(
         host.get("/sleep/1500"),
         async {
@@ -36,7 +34,7 @@ async fn beyond_places_and_queue_requests_are_refused_at_once() {
 
 #[tokio::test]
 async fn who_waits_too_long_is_refused() {
-    let host = Host::start("service", &["--max-concurrent-requests", "1", "--queue-timeout", "100ms"]);
+    let host = start_guest("service", &["--max-concurrent-requests", "1", "--queue-timeout", "100ms"]).await;
     let (first, second) = tokio::join!(host.get("/sleep/1500"), async {
         host.wait_for_metric("wasi_http_host_requests_active", |active| active == 1.0).await;
         host.get("/hello/late").await
@@ -49,15 +47,15 @@ async fn who_waits_too_long_is_refused() {
 #[tokio::test]
 async fn without_a_free_instance_a_request_waits_for_one_and_is_refused_when_none_comes() {
     let flags = ["--max-instances", "1", "--request-timeout", "700ms"];
-    let host = Host::start("proxy", &flags);
-    // Two one after the other fit the time; a third does not.
+    let host = start_guest("proxy", &flags).await;
+    // Two requests, one after the other, fit into the time limit; a third does not.
     let answers = futures::future::join_all((0..3).map(|_| host.get("/sleep/300"))).await;
-    let served = answers.iter().filter(|answer| answer.status == StatusCode::OK).count();
+    let served = answers.iter().filter(|answer| answer.status == 200).count();
     assert!(served >= 1, "{answers:?}");
-    for refused in answers.iter().filter(|answer| answer.status != StatusCode::OK) {
-        assert!(matches!(refused.status.as_u16(), 503 | 504), "{refused:?}");
+    for refused in answers.iter().filter(|answer| answer.status != 200) {
+        assert!(matches!(refused.status, 503 | 504), "{refused:?}");
     }
     let blocked = futures::future::join_all((0..4).map(|_| host.get("/sleep/600"))).await;
-    assert!(blocked.iter().any(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE), "{blocked:?}");
+    assert!(blocked.iter().any(|answer| answer.status == 503), "{blocked:?}");
     assert_eq!(host.get("/hello/after").await.text(), "hello after");
 }

@@ -1,48 +1,48 @@
-//! A store in Redis, as a component sees it: a real server (Debian: `redis-server`) for each test.
+//! A store in Redis as a component sees it. Each test has a Redis server of its own.
 
-use http::StatusCode;
+use std::fmt::Display;
 
-use crate::{
-    harness::{Host, guest, run, scratch},
-    redis_server::{Holding, Server},
+use testkit::{
+    Host, RedisServer,
+    paths::{guest, scratch},
+    until,
 };
 
-pub(crate) fn serve(address: &str, flags: &[&str], environment: &[(&str, &str)]) -> Host {
+use crate::{
+    harness::{run, start_app},
+    redis_proxies::HoldingProxy,
+};
+
+/// A host whose store `shared` is in the Redis at `address`, which may begin with a user name.
+pub(crate) async fn serve(address: impl Display, flags: &[&str], environment: &[(&str, &str)]) -> Host {
     let store = format!("shared=redis://{address}");
     let flags = [&["--keyvalue-store", &store][..], flags].concat();
-    // A busy machine's silence is not Redis's; flags may say otherwise.
-    let patient =
+    // On a busy machine, a late response is no failure of Redis. Flags override these limits.
+    let long_limits =
         [("WASI_HTTP_HOST_KEYVALUE_TIMEOUT", "60s"), ("WASI_HTTP_HOST_KEYVALUE_CONNECT_TIMEOUT", "60s")];
-    Host::serve(&guest("service"), &flags, &[&patient, environment].concat())
+    start_app(&guest("service"), &flags, &[&long_limits, environment].concat()).await
 }
 
 pub(crate) async fn call(host: &Host, call: &str) -> String {
     host.get(&format!("/keyvalue/{call}")).await.text().to_owned()
 }
 
-/// Asks until the answer is this one.
+/// Repeats a call until it has this result.
 pub(crate) async fn eventually(host: &Host, question: &str, answer: &str) {
-    let deadline = std::time::Instant::now() + crate::harness::DEADLINE;
-    loop {
-        let now = call(host, question).await;
-        if now == answer {
-            return;
-        }
-        assert!(std::time::Instant::now() < deadline, "{question} is still answered by {now}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until(&format!("{question} has the result {answer}"), async || {
+        (call(host, question).await == answer).then_some(())
+    })
+    .await;
 }
 
 async fn metric(host: &Host, name: &str) -> i64 {
-    let text = host.admin("/metrics").await.text().to_owned();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    format!("{}", host.metric(name).await).parse().unwrap()
 }
 
 #[tokio::test]
 async fn two_hosts_share_what_they_store() {
-    let server = Server::start(&[]);
-    let (one, other) = (serve(server.address(), &[], &[]), serve(server.address(), &[], &[]));
+    let server = RedisServer::start();
+    let (one, other) = (serve(server.address(), &[], &[]).await, serve(server.address(), &[], &[]).await);
     for (host, question, answer) in [
         (&one, "get/shared/k", "Ok(None)"),
         (&one, "set/shared/k?first", "Ok(())"),
@@ -65,12 +65,12 @@ async fn two_hosts_share_what_they_store() {
         (&one, "list/shared/", r#"["n"]"#),
         (&one, "delete/shared/n", "Ok(())"),
         (&other, "exists/shared/n", "Ok(false)"),
-        // A host's own memory stays its own.
+        // The store `default` is in each host's own memory.
         (&one, "set/default/k?mine", "Ok(())"),
         (&other, "get/default/k", "Ok(None)"),
     ] {
         if question.starts_with("get") {
-            // What a host has read before, the server tells it of soon.
+            // A host that has read the key before learns of the change a moment later.
             eventually(host, question, answer).await;
         } else {
             assert_eq!(call(host, question).await, answer, "{question}");
@@ -82,8 +82,8 @@ async fn two_hosts_share_what_they_store() {
 
 #[tokio::test]
 async fn a_swap_is_lost_to_another_writer_and_counters_lose_nothing() {
-    let server = Server::start(&[]);
-    let hosts = [serve(server.address(), &[], &[]), serve(server.address(), &[], &[])];
+    let server = RedisServer::start();
+    let hosts = [serve(server.address(), &[], &[]).await, serve(server.address(), &[], &[]).await];
     let calls = (0..200).map(|n| {
         let host = &hosts[n % 2];
         async move { (call(host, "append/shared/text?x").await, call(host, "increment/shared/n").await) }
@@ -92,7 +92,7 @@ async fn a_swap_is_lost_to_another_writer_and_counters_lose_nothing() {
     let (won, lost): (Vec<_>, Vec<_>) =
         answers.iter().map(|(swap, _)| &**swap).partition(|swap| *swap == "Ok(())");
     assert!(lost.iter().all(|swap| *swap == "lost"), "{lost:?}");
-    // Each swap that was won, once.
+    // Each successful swap appended one character.
     eventually(&hosts[0], "get/shared/text", &format!("Ok(Some({:?}))", "x".repeat(won.len()))).await;
     let mut counts: Vec<i64> = answers
         .iter()
@@ -104,14 +104,14 @@ async fn a_swap_is_lost_to_another_writer_and_counters_lose_nothing() {
 
 #[tokio::test]
 async fn what_is_written_has_a_prefix_and_an_end() {
-    let server = Server::start(&[]);
-    let host = serve(server.address(), &["--keyvalue-prefix", "app*:", "--keyvalue-ttl", "1h"], &[]);
+    let server = RedisServer::start();
+    let host = serve(server.address(), &["--keyvalue-prefix", "app*:", "--keyvalue-ttl", "1h"], &[]).await;
     for write in
         ["set/shared/value?x", "increment/shared/count", "append/shared/swapped?x", "set-many/shared/many?x"]
     {
         assert!(call(&host, write).await.starts_with("Ok("), "{write}");
     }
-    // A neighbour's key that a careless pattern would match.
+    // The key of another application, which an unescaped pattern would match.
     server.command(&["SET", "app-other:value", "x"]);
     assert_eq!(call(&host, "list/shared/").await.matches('"').count(), 8, "four keys, without the prefix");
     for key in ["value", "count", "swapped", "many"] {
@@ -120,24 +120,24 @@ async fn what_is_written_has_a_prefix_and_an_end() {
     }
     server.command(&["PERSIST", "app*:count"]);
     call(&host, "increment/shared/count").await;
-    assert_ne!(server.command(&["PTTL", "app*:count"]), "-1", "each write renews it");
+    assert_ne!(server.command(&["PTTL", "app*:count"]), "-1", "each write renews the expiry time");
 }
 
 #[tokio::test]
 async fn a_password_is_asked_for_and_never_shown() {
-    let server = Server::start(&["--requirepass", "hush-hush"]);
+    let server = RedisServer::with(&["--requirepass", "hush-hush"]);
     let file = scratch("redis-password").join("password");
     std::fs::write(&file, "hush-hush\n").unwrap();
     let right = [("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush-hush")];
-    let host = serve(server.address(), &[], &right);
+    let host = serve(server.address(), &[], &right).await;
     eventually(&host, "set/shared/k?v", "Ok(())").await;
-    let host = serve(server.address(), &["--keyvalue-password-file", file.to_str().unwrap()], &[]);
+    let host = serve(server.address(), &["--keyvalue-password-file", file.to_str().unwrap()], &[]).await;
     eventually(&host, "get/shared/k", r#"Ok(Some("v"))"#).await;
 
-    let host = serve(server.address(), &[], &[("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush-wrong")]);
+    let host = serve(server.address(), &[], &[("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush-wrong")]).await;
     let answer = call(&host, "get/shared/k").await;
     assert!(answer.contains("shared") && !answer.contains("hush"), "{answer}");
-    host.wait_for_line(|line| line["store"] == "shared" && line["level"] == "WARN");
+    host.wait_for_line(|line| line["store"] == "shared" && line["level"] == "WARN").await;
     assert!(!format!("{:?}", host.lines()).contains("hush"));
     let help = run(&["serve", "--help"]);
     assert!(String::from_utf8_lossy(&help.stdout).contains("--keyvalue-password-file"));
@@ -154,40 +154,38 @@ async fn a_password_is_asked_for_and_never_shown() {
 
 #[tokio::test]
 async fn without_redis_the_guest_gets_an_error_and_then_it_is_there_again() {
-    let server = Server::start(&[]);
-    let host = serve(server.address(), &["--ready-path", "/status/204"], &[]);
+    let server = RedisServer::start();
+    let host = serve(server.address(), &["--ready-path", "/status/204"], &[]).await;
     assert_eq!(call(&host, "set/shared/k?v").await, "Ok(())");
     assert!(metric(&host, "wasi_http_host_keyvalue_remote_connections{store=\"shared\"}").await >= 1);
-    let port = server.port();
+    let address = server.address();
     drop(server);
     let answer = call(&host, "get/shared/k").await;
     assert!(answer.starts_with("Err(") && answer.contains("shared"), "{answer}");
-    host.wait_for_line(|line| {
-        line["message"].as_str().is_some_and(|text| text.contains("cannot be reached"))
-    });
-    assert!(call(&host, "get/shared/k").await.starts_with("Err("), "at once, and again");
-    assert_eq!(call(&host, "set/default/k?v").await, "Ok(())", "memory needs no Redis");
-    assert_eq!(host.admin("/ready").await.status, StatusCode::OK, "an outage of Redis unreadies no pod");
+    host.wait_for_line(|line| line.message_contains("cannot be reached")).await;
+    assert!(call(&host, "get/shared/k").await.starts_with("Err("), "each call fails at once");
+    assert_eq!(call(&host, "set/default/k?v").await, "Ok(())", "the store in memory does not need Redis");
+    assert_eq!(host.admin("/ready").await.status, 200, "an outage of Redis unreadies no pod");
     assert_eq!(metric(&host, "wasi_http_host_keyvalue_remote_connections{store=\"shared\"}").await, 0);
     let failed = "wasi_http_host_keyvalue_remote_failures_total{store=\"shared\",reason=\"unreachable\"}";
     assert!(metric(&host, failed).await >= 1);
 
-    let _server = Server::start_at(port, &[]);
+    let _server = RedisServer::start_at(address, &[]);
     eventually(&host, "set/shared/k?again", "Ok(())").await;
-    // Each thread comes back by itself.
+    // Each thread reconnects by itself.
     eventually(&host, "get/shared/k", r#"Ok(Some("again"))"#).await;
 }
 
 #[tokio::test]
 async fn a_redis_that_is_silent_costs_one_limit_not_one_a_call() {
-    let server = Server::start(&[]);
-    let holding = Holding::before(server.address(), usize::MAX).await;
-    let host = serve(holding.address(), &["--keyvalue-timeout", "200ms", "--threads", "1"], &[]);
+    let server = RedisServer::start();
+    let holding = HoldingProxy::start(server.address(), usize::MAX).await;
+    let host = serve(holding.address(), &["--keyvalue-timeout", "200ms", "--threads", "1"], &[]).await;
     let answer = call(&host, "get/shared/k").await;
     assert!(answer.contains("no answer within 200ms"), "{answer}");
     let timeouts = "wasi_http_host_keyvalue_remote_failures_total{store=\"shared\",reason=\"timeout\"}";
     assert_eq!(metric(&host, timeouts).await, 1);
-    // It is asked again over a new connection, not over the one that has answers outstanding.
+    // The host uses a new connection, not the one with outstanding responses.
     holding.release();
     eventually(&host, "get/shared/k", "Ok(None)").await;
     assert!(
@@ -196,23 +194,23 @@ async fn a_redis_that_is_silent_costs_one_limit_not_one_a_call() {
     );
 }
 
-/// One thread, and Redis answers nobody before 64 have asked: so many instances stood still at once.
+/// One thread, and no response before 64 calls wait: so many instances wait at once.
 #[tokio::test]
 async fn who_waits_for_redis_holds_up_nobody_else() {
     const CALLS: usize = 64;
-    let server = Server::start(&[]);
-    let holding = Holding::before(server.address(), CALLS).await;
+    let server = RedisServer::start();
+    let holding = HoldingProxy::start(server.address(), CALLS).await;
     let flags = ["--keyvalue-timeout", "30s", "--threads", "1"];
-    let host = serve(holding.address(), &flags, &[]);
+    let host = serve(holding.address(), &flags, &[]).await;
     let calls = (0..CALLS).map(|n| {
         let host = &host;
         async move { call(host, &format!("get/shared/k{n}")).await }
     });
     let answers = futures::future::join_all(calls).await;
     assert!(answers.iter().all(|answer| answer == "Ok(None)"), "{answers:?}");
-    // And what does not touch the store is answered while others wait for it.
-    let waiting = Holding::before(server.address(), usize::MAX).await;
-    let host = serve(waiting.address(), &flags, &[]);
+    // Requests that do not use the store are answered while other requests wait for it.
+    let waiting = HoldingProxy::start(server.address(), usize::MAX).await;
+    let host = serve(waiting.address(), &flags, &[]).await;
     let (stuck, others) = futures::future::join(
         futures::future::join_all((0..8).map(|_| call(&host, "get/shared/k"))),
         async {
@@ -228,10 +226,10 @@ async fn who_waits_for_redis_holds_up_nobody_else() {
 
 #[tokio::test]
 async fn commands_that_wait_are_bounded() {
-    let server = Server::start(&[]);
-    let holding = Holding::before(server.address(), usize::MAX).await;
+    let server = RedisServer::start();
+    let holding = HoldingProxy::start(server.address(), usize::MAX).await;
     let flags = ["--keyvalue-timeout", "5s", "--threads", "1", "--keyvalue-max-concurrency", "4"];
-    let host = serve(holding.address(), &flags, &[]);
+    let host = serve(holding.address(), &flags, &[]).await;
     let answers = futures::future::join_all((0..8).map(|_| call(&host, "get/shared/k"))).await;
     let refused = answers.iter().filter(|answer| answer.contains("too many commands")).count();
     assert_eq!(refused, 4, "{answers:?}");

@@ -1,11 +1,17 @@
-//! What the host remembers of a store in Redis: answered from memory, and right.
+//! Client-side caching of a store in Redis: the host answers reads from memory and never returns a stale value.
 
-use std::time::Duration;
+use testkit::{
+    Host, LogLine, RedisServer,
+    paths::{guest, scratch},
+    ports,
+    tls::Authority,
+    until,
+};
 
 use crate::{
-    harness::{Host, guest, scratch},
+    harness::start_app,
     redis::{call, eventually, serve},
-    redis_server::{Server, hanging_up_at_hello},
+    redis_proxies::closing_at_hello,
 };
 
 const PREFIX: &str = "wasi_http_host_keyvalue_remote_";
@@ -15,28 +21,27 @@ async fn metric(host: &Host, name: &str) -> u64 {
     format!("{value}").parse().unwrap()
 }
 
-/// Until the server says what changes, as it does soon after the start.
+/// Waits until this number of connections track invalidations.
 async fn tracked(host: &Host, connections: u64) {
-    let deadline = std::time::Instant::now() + crate::harness::DEADLINE;
-    while metric(host, "tracked").await != connections {
-        assert!(std::time::Instant::now() < deadline, "the server does not say what changes");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the server sends invalidation messages", async || {
+        (metric(host, "tracked").await == connections).then_some(())
+    })
+    .await;
 }
 
-/// A host of one thread, so that there is one cache.
-async fn single(server: &Server, flags: &[&str]) -> Host {
-    let host = serve(server.address(), &[&["--threads", "1"], flags].concat(), &[]);
+/// A host of one thread, and so of one cache.
+async fn single(server: &RedisServer, flags: &[&str]) -> Host {
+    let host = serve(server.address(), &[&["--threads", "1"], flags].concat(), &[]).await;
     tracked(&host, 1).await;
     host
 }
 
 #[tokio::test]
 async fn what_was_read_is_answered_from_memory_until_another_host_writes() {
-    let server = Server::start(&[]);
-    // No value is forgotten by age here.
+    let server = RedisServer::start();
+    // No value expires by its age in this test.
     let reader = single(&server, &["--keyvalue-cache-max-age", "1h"]).await;
-    let writer = serve(server.address(), &[], &[]);
+    let writer = serve(server.address(), &[], &[]).await;
     call(&writer, "set/shared/k?first").await;
     for _ in 0..300 {
         assert_eq!(call(&reader, "get/shared/k").await, r#"Ok(Some("first"))"#);
@@ -64,7 +69,7 @@ async fn what_was_read_is_answered_from_memory_until_another_host_writes() {
         call(&reader, question).await;
         call(&writer, write).await;
         eventually(&reader, question, answer).await;
-        assert_eq!(call(&writer, question).await, answer, "the writer knows at once");
+        assert_eq!(call(&writer, question).await, answer, "the writer sees its own write at once");
     }
     assert!(metric(&reader, "cache_invalidations_total").await >= 5);
     call(&reader, "get/shared/n").await;
@@ -72,11 +77,11 @@ async fn what_was_read_is_answered_from_memory_until_another_host_writes() {
     eventually(&reader, "get/shared/n", "Ok(None)").await;
 }
 
-/// A connection a request goes to whatever thread; what one has written, none answers differently.
+/// Each request has its own connection, and so may reach any thread. After a write by one thread, no thread may return the old value.
 #[tokio::test]
 async fn what_one_thread_writes_all_threads_know_at_once() {
-    let server = Server::start(&[]);
-    let host = serve(server.address(), &["--threads", "4"], &[]);
+    let server = RedisServer::start();
+    let host = serve(server.address(), &["--threads", "4"], &[]).await;
     tracked(&host, 4).await;
     for n in 0..50 {
         call(&host, &format!("set/shared/k?{n}")).await;
@@ -87,10 +92,10 @@ async fn what_one_thread_writes_all_threads_know_at_once() {
     assert!(metric(&host, "cache_hits_total").await > 0);
 }
 
-/// Whoever wins a lease reads what there is to do: it must not be what was there before the last holder was done.
+/// The winner of a lease reads the state that the last holder left. Its read must not return an older value.
 #[tokio::test]
 async fn what_is_read_after_an_increment_is_not_older_than_it() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start();
     let (one, other) = (single(&server, &[]).await, single(&server, &[]).await);
     for n in 1..=200 {
         call(&one, "get/shared/k").await;
@@ -102,33 +107,32 @@ async fn what_is_read_after_an_increment_is_not_older_than_it() {
 
 #[tokio::test]
 async fn a_key_that_expires_is_soon_unknown() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start();
     let host = single(&server, &["--keyvalue-cache-max-age", "500ms"]).await;
     call(&host, "set/shared/k?v").await;
     call(&host, "get/shared/k").await;
     server.command(&["PEXPIRE", "k", "1"]);
     eventually(&host, "get/shared/k", "Ok(None)").await;
-    // And what changes without a word is not answered for longer than that.
+    // A value that changes without an invalidation message is returned for that long at most.
     call(&host, "set/shared/k?v").await;
     call(&host, "get/shared/k").await;
     let before = server.calls("get");
-    let deadline = std::time::Instant::now() + crate::harness::DEADLINE;
-    while server.calls("get") == before {
-        assert!(std::time::Instant::now() < deadline, "nobody asks again");
+    until("the host reads the value again", async || {
         call(&host, "get/shared/k").await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        (server.calls("get") > before).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn what_changes_while_the_connection_is_lost_is_seen() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start();
     let host = single(&server, &["--keyvalue-cache-max-age", "1h"]).await;
     for n in 0..10 {
         call(&host, "get/shared/k").await;
         server.command(&["SET", "k", "known"]);
         eventually(&host, "get/shared/k", r#"Ok(Some("known"))"#).await;
-        // In one go, so that nobody is connected when the value changes.
+        // In one transaction, so that no client is connected when the value changes.
         server.transaction(&[
             &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"],
             &["SET", "k", &n.to_string()],
@@ -139,16 +143,14 @@ async fn what_changes_while_the_connection_is_lost_is_seen() {
 
 #[tokio::test]
 async fn nothing_is_answered_from_memory_without_redis() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start();
     let host = single(&server, &["--keyvalue-cache-max-age", "1h"]).await;
     call(&host, "set/shared/k?v").await;
     for _ in 0..3 {
         assert_eq!(call(&host, "get/shared/k").await, r#"Ok(Some("v"))"#);
     }
     drop(server);
-    host.wait_for_line(|line| {
-        line["message"].as_str().is_some_and(|text| text.contains("lost the connection"))
-    });
+    host.wait_for_line(|line| line.message_contains("lost the connection")).await;
     let answer = call(&host, "get/shared/k").await;
     assert!(answer.starts_with("Err("), "{answer}");
     assert_eq!((metric(&host, "tracked").await, metric(&host, "cache_entries").await), (0, 0));
@@ -157,14 +159,14 @@ async fn nothing_is_answered_from_memory_without_redis() {
 #[tokio::test]
 async fn a_server_that_does_not_say_what_changes_is_asked_each_time() {
     let user = ["--user", "limited", "on", ">hush", "~*", "&*", "+@all"];
-    // It answers what it does not know with all that came with it.
+    // The error of an unknown command repeats its arguments, and so the password.
     let without_hello = [&user[..], &["--rename-command", "HELLO", ""]].concat();
     let without_tracking = [&user[..], &["-client|tracking"]].concat();
     for arguments in [without_hello, without_tracking] {
-        let server = Server::start(&arguments);
+        let server = RedisServer::with(&arguments);
         let address = format!("limited@{}", server.address());
         let password = [("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush")];
-        let host = serve(&address, &["--threads", "2"], &password);
+        let host = serve(&address, &["--threads", "2"], &password).await;
         eventually(&host, "set/shared/k?v", "Ok(())").await;
         let before = server.calls("get");
         for _ in 0..20 {
@@ -172,23 +174,21 @@ async fn a_server_that_does_not_say_what_changes_is_asked_each_time() {
         }
         assert_eq!(server.calls("get") - before, 20);
         server.command(&["SET", "k", "changed"]);
-        assert_eq!(call(&host, "get/shared/k").await, r#"Ok(Some("changed"))"#, "nothing was remembered");
+        assert_eq!(call(&host, "get/shared/k").await, r#"Ok(Some("changed"))"#, "a value was cached");
         assert_eq!((metric(&host, "tracked").await, metric(&host, "cache_entries").await), (0, 0));
-        let told = |line: &serde_json::Value| {
-            line["message"].as_str().is_some_and(|text| text.contains("does not say what changes"))
-        };
-        host.wait_for_line(told);
+        let told = |line: &LogLine| line.message_contains("does not say what changes");
+        host.wait_for_line(told).await;
         let lines = host.lines();
-        assert_eq!(lines.iter().filter(|line| told(line)).count(), 1, "once, not once a thread: {lines:?}");
-        assert!(!format!("{lines:?}").contains("hush"), "the password is told: {lines:?}");
+        assert_eq!(lines.iter().filter(|line| told(line)).count(), 1, "not once in all: {lines:?}");
+        assert!(!format!("{lines:?}").contains("hush"), "the log holds the password: {lines:?}");
     }
 }
 
 #[tokio::test]
 async fn a_proxy_that_hangs_up_at_what_it_does_not_know_is_spoken_to_as_ever() {
-    let server = Server::start(&[]);
-    let proxy = hanging_up_at_hello(server.address(), usize::MAX).await;
-    let host = serve(&proxy, &["--threads", "1"], &[]);
+    let server = RedisServer::start();
+    let proxy = closing_at_hello(server.address(), usize::MAX).await;
+    let host = serve(&proxy, &["--threads", "1"], &[]).await;
     eventually(&host, "set/shared/k?v", "Ok(())").await;
     server.command(&["SET", "k", "changed"]);
     assert_eq!(call(&host, "get/shared/k").await, r#"Ok(Some("changed"))"#);
@@ -197,9 +197,9 @@ async fn a_proxy_that_hangs_up_at_what_it_does_not_know_is_spoken_to_as_ever() {
 
 #[tokio::test]
 async fn a_server_that_hung_up_once_when_it_was_greeted_says_what_changes() {
-    let server = Server::start(&[]);
-    let restarting = hanging_up_at_hello(server.address(), 1).await;
-    let host = serve(&restarting, &["--threads", "1"], &[]);
+    let server = RedisServer::start();
+    let restarting = closing_at_hello(server.address(), 1).await;
+    let host = serve(&restarting, &["--threads", "1"], &[]).await;
     tracked(&host, 1).await;
     eventually(&host, "set/shared/k?v", "Ok(())").await;
     for _ in 0..20 {
@@ -210,7 +210,7 @@ async fn a_server_that_hung_up_once_when_it_was_greeted_says_what_changes() {
 
 #[tokio::test]
 async fn memory_for_it_is_bounded_and_may_be_none() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start();
     let host = single(&server, &["--keyvalue-cache-bytes", "64KiB"]).await;
     let value = "x".repeat(1000);
     for n in 0..200 {
@@ -220,7 +220,7 @@ async fn memory_for_it_is_bounded_and_may_be_none() {
     assert!(metric(&host, "cache_bytes").await <= 64 << 10);
     assert!(metric(&host, "cache_evictions_total").await >= 100);
 
-    let host = serve(server.address(), &["--keyvalue-cache-bytes", "0"], &[]);
+    let host = serve(server.address(), &["--keyvalue-cache-bytes", "0"], &[]).await;
     let before = server.calls("get");
     for _ in 0..10 {
         call(&host, "get/shared/k1").await;
@@ -231,7 +231,7 @@ async fn memory_for_it_is_bounded_and_may_be_none() {
 
 #[tokio::test]
 async fn a_value_that_is_too_large_is_an_error_and_nothing_else_suffers() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start();
     let host = single(&server, &["--keyvalue-timeout", "60s"]).await;
     server.command(&["SET", "small", "v"]);
     server.command(&["SETRANGE", "large", "17000000", "x"]);
@@ -241,48 +241,23 @@ async fn a_value_that_is_too_large_is_an_error_and_nothing_else_suffers() {
         assert_eq!(call(&host, "get/shared/small").await, r#"Ok(Some("v"))"#);
     }
     let connects = format!("{PREFIX}connects_total{{store=\"shared\",outcome=\"ok\"}}");
-    assert_eq!(host.metric(&connects).await, 1.0, "over the same connection");
-}
-
-/// Certificates of this test's own, for TLS: the authority's, and the server's and client's with their keys.
-struct Certificates {
-    directory: std::path::PathBuf,
-}
-
-impl Certificates {
-    fn new(test: &str) -> Self {
-        use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-        let directory = scratch(test);
-        let key = KeyPair::generate().unwrap();
-        let mut authority = CertificateParams::new([]).unwrap();
-        authority.distinguished_name.push(DnType::CommonName, "an authority");
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        std::fs::write(directory.join("ca.pem"), authority.self_signed(&key).unwrap().pem()).unwrap();
-        let issuer = Issuer::new(authority, key);
-        for name in ["localhost", "client"] {
-            let key = KeyPair::generate().unwrap();
-            let mut certificate = CertificateParams::new([name.to_owned()]).unwrap();
-            // Named as its issuer is, it would look self-signed.
-            certificate.distinguished_name.push(DnType::CommonName, name);
-            let certificate = certificate.signed_by(&key, &issuer).unwrap();
-            std::fs::write(directory.join(format!("{name}.pem")), certificate.pem()).unwrap();
-            std::fs::write(directory.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-        }
-        Self { directory }
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.directory.join(name).to_string_lossy().into_owned()
-    }
+    assert_eq!(host.metric(&connects).await, 1.0, "a new connection was opened");
 }
 
 #[tokio::test]
 async fn a_connection_is_encrypted_and_both_sides_show_who_they_are() {
-    let files = Certificates::new("redis-tls");
-    let (ca, certificate, key) =
-        (files.file("ca.pem"), files.file("localhost.pem"), files.file("localhost.key"));
-    let port = Server::free_port();
-    let server = Server::start(&[
+    let (directory, authority) = (scratch("redis-tls"), Authority::new());
+    let file = |name: &str, text: &str| {
+        let path = directory.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_string_lossy().into_owned()
+    };
+    let (for_server, for_client) = (authority.issue("localhost"), authority.issue("client"));
+    let ca = file("ca.pem", &authority.pem);
+    let (certificate, key) = (file("server.pem", &for_server.pem), file("server.key", &for_server.key));
+    let (mine, my_key) = (file("client.pem", &for_client.pem), file("client.key", &for_client.key));
+    let port = ports::reserve().port();
+    let server = RedisServer::with(&[
         "--tls-port",
         &port.to_string(),
         "--tls-cert-file",
@@ -301,19 +276,18 @@ async fn a_connection_is_encrypted_and_both_sides_show_who_they_are() {
         "&*",
         "+@all",
     ]);
-    let (mine, my_key) = (files.file("client.pem"), files.file("client.key"));
     let store = |host: &str| format!("shared=rediss://gists@{host}:{port}");
     let (right, other) = (store("localhost"), store("127.0.0.1"));
     let client = ["--keyvalue-client-certificate", &mine, "--keyvalue-client-key", &my_key];
-    let host = |store: &str, flags: &[&str]| {
+    let host = async |store: &str, flags: &[&str]| {
         let flags =
             [&["--threads", "1", "--keyvalue-prefix", "app:", "--keyvalue-store", store], flags].concat();
         let environment =
             [("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush-hush"), ("WASI_HTTP_HOST_KEYVALUE_TIMEOUT", "60s")];
-        Host::serve(&guest("service"), &flags, &environment)
+        start_app(&guest("service"), &flags, &environment).await
     };
     let trusting = [&["--keyvalue-ca-file", &*ca], &client[..]].concat();
-    let good = host(&right, &trusting);
+    let good = host(&right, &trusting).await;
     eventually(&good, "set/shared/k?v", "Ok(())").await;
     tracked(&good, 1).await;
     assert_eq!(call(&good, "get/shared/k").await, r#"Ok(Some("v"))"#);
@@ -324,12 +298,13 @@ async fn a_connection_is_encrypted_and_both_sides_show_who_they_are() {
         ("another name", &other, &trusting),
         ("no certificate of ours", &right, &["--keyvalue-ca-file", &ca]),
     ] {
-        let host = host(store, flags);
+        let host = host(store, flags).await;
         let answer = call(&host, "get/shared/k").await;
         assert!(answer.starts_with("Err(") && !answer.contains("hush"), "{what}: {answer}");
         host.wait_for_line(|line| {
             line["level"] == "WARN"
                 && line["message"].as_str().is_some_and(|text| text.contains("cannot be reached"))
-        });
+        })
+        .await;
     }
 }

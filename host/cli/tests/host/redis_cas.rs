@@ -1,19 +1,18 @@
-//! Compare-and-swap in Redis, step by step: two stores on one server, as two hosts are.
+//! Compare-and-swap in Redis, step by step. Two stores on one server stand for two hosts.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use testkit::{DEADLINE, RedisServer};
 use tokio::runtime::Handle;
 use wasi_http_host_egress::SystemResolver;
 use wasi_http_host_keyvalue::{KeyValueConfig, RedisStore, RemoteStore, Snapshot, Swap};
 
-use crate::redis_server::Server;
-
-fn store(server: &Server) -> Arc<dyn RemoteStore> {
+fn store(server: &RedisServer) -> Arc<dyn RemoteStore> {
     let address = format!("redis://{}", server.address()).parse().unwrap();
     let mut settings = KeyValueConfig::default().redis_settings(1);
-    settings.answer = crate::harness::DEADLINE;
-    settings.connect = crate::harness::DEADLINE;
+    settings.answer = DEADLINE;
+    settings.connect = DEADLINE;
     let store = RedisStore::new("shared", address, settings, Arc::new(SystemResolver::default())).unwrap();
     store.on(&Handle::current())
 }
@@ -24,7 +23,7 @@ fn is_stale(swap: &Swap, value: Option<&'static str>) -> bool {
 
 #[tokio::test]
 async fn a_swap_after_another_writers_change_fails_and_says_what_is_there() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start();
     let (one, other) = (store(&server), store(&server));
     let absent = one.snapshot("k").await.unwrap();
     assert_eq!(absent, Snapshot { version: 0, value: None });
@@ -39,19 +38,23 @@ async fn a_swap_after_another_writers_change_fails_and_says_what_is_there() {
     let Swap::Stale(now) = one.swap("k", &seen, "mine".into()).await.unwrap() else {
         panic!("a count was lost")
     };
-    assert_eq!(one.swap("k", &now, "mine".into()).await, Ok(Swap::Done), "what lost begins the next");
+    assert_eq!(
+        one.swap("k", &now, "mine".into()).await,
+        Ok(Swap::Done),
+        "a lost swap returns the snapshot for the next"
+    );
     assert_eq!(other.get("k").await, Ok(Some("mine".into())));
 }
 
-/// The value is as it was, but it was written again: each write renews when the key ends.
+/// The value is the same again after two writes (ABA). Each write renews the expiry time, which the snapshot stores.
 #[tokio::test]
 async fn a_value_that_came_back_is_not_the_one_that_was_seen() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start();
     let (one, other) = (store(&server), store(&server));
     one.set("k", "a".into()).await.unwrap();
     let seen = one.snapshot("k").await.unwrap();
     assert!(seen.version > 0, "a server before 7.0 cannot tell them apart: these tests need a later one");
-    // The clock that tells them apart has milliseconds.
+    // The expiry time has a resolution of a millisecond.
     while server.command(&["EVAL", "return redis.call('PEXPIRETIME', 'k') .. ''", "0"])
         == seen.version.to_string()
     {
@@ -65,7 +68,7 @@ async fn a_value_that_came_back_is_not_the_one_that_was_seen() {
 
 #[tokio::test]
 async fn of_many_that_swap_one_key_exactly_one_wins() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start();
     let stores = [store(&server), store(&server)];
     for round in 0..20 {
         for key in ["absent", "present"] {

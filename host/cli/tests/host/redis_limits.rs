@@ -1,4 +1,4 @@
-//! Limits of time, against a server that is none.
+//! Time limits of a store in Redis, against a server of the test.
 
 use std::sync::{
     Arc,
@@ -6,9 +6,10 @@ use std::sync::{
 };
 use std::time::Duration;
 
+use testkit::{DEADLINE, ports::listen, until};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     runtime::Handle,
     sync::watch,
 };
@@ -17,7 +18,7 @@ use wasi_http_host_keyvalue::{KeyValueConfig, RedisStore, RemoteStore as _};
 
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Answers what is said first after a while, and `GET`s once it may.
+/// Responds to the first command after most of the time limit, and to each `GET` once `may` is true.
 async fn slow(mut client: TcpStream, mut may: watch::Receiver<bool>) {
     let (mut buffer, mut greeted) = (vec![0; 4 << 10], false);
     while let Ok(length @ 1..) = client.read(&mut buffer).await {
@@ -34,11 +35,11 @@ async fn slow(mut client: TcpStream, mut may: watch::Receiver<bool>) {
     }
 }
 
-/// The first call has used most of its time up before there is a connection: it fails, but knows nothing against that.
+/// The first call uses most of its time before there is a connection, and fails. The connection is good, and must stay.
 #[tokio::test]
 async fn a_call_that_waited_for_its_connection_does_not_end_it() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("redis://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let (listener, address) = listen().await;
+    let address = format!("redis://{address}").parse().unwrap();
     let (release, may) = watch::channel(false);
     let accepted = Arc::new(AtomicUsize::new(0));
     let count = accepted.clone();
@@ -49,14 +50,11 @@ async fn a_call_that_waited_for_its_connection_does_not_end_it() {
         }
     });
     let mut settings = KeyValueConfig::default().redis_settings(1);
-    (settings.answer, settings.connect, settings.cache_bytes) = (LIMIT, crate::harness::DEADLINE, 0);
+    (settings.answer, settings.connect, settings.cache_bytes) = (LIMIT, DEADLINE, 0);
     let store = RedisStore::new("shared", address, settings, Arc::new(SystemResolver::default())).unwrap();
     let store = store.on(&Handle::current());
     assert!(store.get("k").await.is_err());
     release.send_replace(true);
-    let deadline = std::time::Instant::now() + crate::harness::DEADLINE;
-    while store.get("k").await != Ok(None) {
-        assert!(std::time::Instant::now() < deadline, "no answer");
-    }
-    assert_eq!(accepted.load(Ordering::SeqCst), 1, "over the first connection");
+    until("the store answers", async || (store.get("k").await == Ok(None)).then_some(())).await;
+    assert_eq!(accepted.load(Ordering::SeqCst), 1, "a second connection was opened");
 }

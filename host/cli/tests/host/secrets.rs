@@ -1,49 +1,44 @@
-//! What is secret is told to nobody: not by logs, errors, metrics or help, whatever goes wrong.
+//! Secrets: no log line, error, metric or help text contains one, whatever fails.
 
-use std::{fs, net::TcpListener, process::Output};
+use std::{fs, process::Output};
 
-use http::Request;
-use http_body_util::Full;
-use serde_json::json;
-
-use crate::{
-    harness::{Host, command, guest, scratch},
-    redis_server::Server,
+use testkit::{
+    RedisServer,
+    paths::{guest, scratch},
+    ports::Refusing,
 };
 
-/// Stands in each secret, and nowhere else.
+use crate::harness::{command, serving};
+
+/// A part of each secret, and of nothing else.
 const CANARY: &str = "c4n4ry";
 
-fn assert_kept(place: &str, text: &str) {
-    // The same in base64, at each of its three places in a triple.
+fn assert_no_secret(place: &str, text: &str) {
+    // In clear text, and in base64 at each of the three alignments.
     for form in [CANARY, "YzRuNHJ5", "M0bjRye", "jNG40cn"] {
-        assert!(!text.contains(form), "{place} tells a secret: {text}");
+        assert!(!text.contains(form), "{place} contains a secret: {text}");
     }
 }
 
-fn is_kept(output: &Output) -> String {
+fn without_secret(output: &Output) -> String {
     let [out, err] =
         [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    assert_kept("the output", &out);
-    assert_kept("the error", &err);
+    assert_no_secret("the output", &out);
+    assert_no_secret("the error", &err);
     out + &err
-}
-
-/// A port that refuses connections.
-fn nobody() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 #[tokio::test]
 async fn a_host_in_trouble_tells_no_secret() {
+    let refusing = Refusing::bind().address();
     let directory = scratch("secrets");
     let settings = directory.join("settings");
     fs::create_dir(&settings).unwrap();
     fs::write(settings.join("github_token"), format!("{CANARY}-file")).unwrap();
-    let redis = Server::start(&["--requirepass", "another"]);
+    let redis = RedisServer::with(&["--requirepass", "another"]);
     let (store, proxy) =
-        (format!("shared=redis://{}", redis.address()), format!("http://user:{CANARY}-proxy@{}", nobody()));
-    let collector = format!("http://{}", nobody());
+        (format!("shared=redis://{}", redis.address()), format!("http://user:{CANARY}-proxy@{refusing}"));
+    let collector = format!("http://{refusing}");
     let headers = format!("authorization=Bearer%20{CANARY}-collector");
     let password = format!("{CANARY}-redis");
     let environment = [
@@ -71,16 +66,10 @@ async fn a_host_in_trouble_tells_no_secret() {
         "--keyvalue-connect-timeout",
         "300ms",
     ];
-    let complaints = directory.join("stderr");
-    let host = Host::serve_complaining(
-        &guest("service"),
-        &flags,
-        &environment,
-        fs::File::create(&complaints).unwrap().into(),
-    );
+    let mut host = serving(&guest("service")).flags(&flags).envs(&environment).start().await;
     for name in ["github_token", "from_environment", "from_flag"] {
         let answer = host.get(&format!("/config/{name}")).await;
-        assert!(answer.text().contains(CANARY), "the guest itself is told: {}", answer.text());
+        assert!(answer.text().contains(CANARY), "the guest itself may read the secret: {}", answer.text());
     }
     for path in [
         "/keyvalue/get/shared/key",
@@ -94,24 +83,28 @@ async fn a_host_in_trouble_tells_no_secret() {
         "/error/internal",
         &format!("/nothing?token={CANARY}"),
     ] {
-        let request = Request::get(path)
-            .header("authorization", format!("Bearer {CANARY}"))
-            .header("cookie", format!("session={CANARY}"));
-        let answer = host.send(request.body(Full::default()).unwrap()).await;
-        assert_kept(path, answer.text());
-        assert_kept(path, &format!("{:?}", answer.headers));
+        let request = host
+            .request("GET", path)
+            .header("authorization", &format!("Bearer {CANARY}"))
+            .header("cookie", &format!("session={CANARY}"));
+        let answer = request.send_partial().await;
+        assert_no_secret(path, answer.text());
+        assert_no_secret(path, &format!("{:?}", answer.headers));
     }
     for path in ["/metrics", "/ready", "/live"] {
-        assert_kept(path, host.admin(path).await.text());
+        assert_no_secret(path, host.admin(path).await.text());
     }
-    host.wait_for_line(|line| line["message"] == "an instance trapped, and is not used again");
-    host.wait_for_line(|line| line["store"] == "shared" && line["level"] == "WARN");
-    host.wait_for_line(|line| line["message"] == "outbound request failed");
-    assert_kept("the log", &json!(host.lines()).to_string());
-    let own = fs::read_to_string(format!("/proc/{}/cmdline", host.id())).unwrap();
-    assert!(own.contains(CANARY), "which is why a flag is the wrong place for one");
-    drop(host);
-    assert_kept("standard error", &fs::read_to_string(complaints).unwrap());
+    host.wait_for_line(|line| line["message"] == "an instance trapped, and is not used again").await;
+    host.wait_for_line(|line| line["store"] == "shared" && line["level"] == "WARN").await;
+    host.wait_for_line(|line| line["message"] == "outbound request failed").await;
+    let own = fs::read_to_string(format!("/proc/{}/cmdline", host.pid())).unwrap();
+    assert!(
+        own.contains(CANARY),
+        "a flag is visible to other processes, and so the wrong place for a secret"
+    );
+    host.kill().await;
+    host.log().ended().await;
+    assert_no_secret("standard output or standard error", &host.log().text());
 }
 
 #[test]
@@ -139,19 +132,19 @@ fn a_setting_that_is_wrong_is_named_without_its_value() {
         let by_variable = command().args(flags).env(variable, &value).output().unwrap();
         for output in [by_flag, by_variable] {
             assert!(!output.status.success());
-            let said = is_kept(&output);
+            let said = without_secret(&output);
             assert!(named(&said), "{flag}: {said}");
         }
     }
     let proxy =
         command().args(["serve", app]).env("HTTPS_PROXY", secret("socks5://me:?@proxy")).output().unwrap();
-    assert!(is_kept(&proxy).contains("HTTPS_PROXY"));
+    assert!(without_secret(&proxy).contains("HTTPS_PROXY"));
     let both = command()
         .args(["serve", app, "--keyvalue-password-file", "/nowhere"])
         .env("WASI_HTTP_HOST_KEYVALUE_PASSWORD", CANARY)
         .output()
         .unwrap();
-    assert!(is_kept(&both).contains("--keyvalue-password"));
+    assert!(without_secret(&both).contains("--keyvalue-password"));
 }
 
 #[test]
@@ -169,7 +162,7 @@ fn help_and_inspect_tell_no_secret() {
             .env("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization={CANARY}"))
             .output()
             .unwrap();
-        assert!(!is_kept(&output).is_empty(), "{args:?}");
+        assert!(!without_secret(&output).is_empty(), "{args:?}");
     }
 }
 
@@ -200,6 +193,6 @@ fn a_manifest_that_is_wrong_tells_no_setting() {
             .output()
             .unwrap();
         assert!(!output.status.success(), "{rest}");
-        assert!(!is_kept(&output).is_empty(), "{rest}");
+        assert!(!without_secret(&output).is_empty(), "{rest}");
     }
 }

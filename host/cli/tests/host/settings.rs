@@ -1,10 +1,15 @@
-//! Settings for the component.
+//! Settings of the component: variables, mounted files, the manifest.
 
 use std::{os::unix::fs::symlink, path::Path};
 
-use crate::harness::{Host, guest, scratch};
+use testkit::{
+    LogLine,
+    paths::{guest, scratch},
+};
 
-/// Writes files as the kubelet does: into a directory of their own, to which a link is swapped.
+use crate::harness::start_app;
+
+/// Writes files as the kubelet does: into a new directory, to which the link `..data` is then switched.
 fn mount(dir: &Path, version: &str, files: &[(&str, &str)]) {
     let data = dir.join(format!("..{version}"));
     std::fs::create_dir(&data).unwrap();
@@ -24,7 +29,7 @@ async fn a_setting_that_is_mounted_anew_is_taken_up_without_a_restart_and_is_not
     let dir = scratch("settings-mounted");
     mount(&dir, "1", &[("token", "first-secret")]);
     let flags = ["--var", "token", "--settings-dir", dir.to_str().unwrap(), "--settings-poll", "100ms"];
-    let host = Host::serve(&guest("service"), &flags, &[]);
+    let host = start_app(&guest("service"), &flags, &[]).await;
     assert_eq!(host.get("/config/token").await.text(), r#"Ok(Some("first-secret"))"#);
     let (slept, ()) = tokio::join!(host.get("/sleep/2000"), async {
         host.wait_for_metric("wasi_http_host_requests_active", |active| active == 1.0).await;
@@ -32,7 +37,7 @@ async fn a_setting_that_is_mounted_anew_is_taken_up_without_a_restart_and_is_not
         host.wait_for_metric("wasi_http_host_reloads_total{outcome=\"done\"}", |done| done == 1.0).await;
         assert_eq!(host.get("/config/token").await.text(), r#"Ok(Some("second-secret"))"#);
     });
-    assert_eq!(slept.text(), "slept", "what was running was let finish");
+    assert_eq!(slept.text(), "slept", "a running request was finished");
     let log = format!("{:?}", host.lines());
     assert!(!log.contains("first-secret") && !log.contains("second-secret"), "{log}");
 }
@@ -43,13 +48,11 @@ async fn settings_that_cannot_be_are_reported_once_and_the_old_ones_stay() {
     mount(&dir, "1", &[("upstream", "http://127.0.0.1:1")]);
     let flags = ["--var", "upstream", "--allowed-outbound-host", "{{ upstream }}", "--settings-poll", "50ms"];
     let flags = [&flags[..], &["--settings-dir", dir.to_str().unwrap()]].concat();
-    let host = Host::serve(&guest("service"), &flags, &[]);
+    let host = start_app(&guest("service"), &flags, &[]).await;
     assert!(host.get("/fetch?127.0.0.1:1").await.text().contains("ConnectionRefused"));
     mount(&dir, "2", &[("upstream", "no host at all")]);
-    let refused = |line: &serde_json::Value| {
-        line["message"].as_str().is_some_and(|message| message.contains("what was before still is"))
-    };
-    let line = host.wait_for_line(refused);
+    let refused = |line: &LogLine| line.message_contains("what was before still is");
+    let line = host.wait_for_line(refused).await;
     assert!(line["error"].as_str().unwrap().contains("allowed_outbound_hosts"), "{line}");
     assert!(host.get("/fetch?127.0.0.1:1").await.text().contains("ConnectionRefused"), "as before");
     mount(&dir, "3", &[("upstream", "http://127.0.0.1:2")]);
@@ -62,7 +65,7 @@ async fn settings_that_cannot_be_are_reported_once_and_the_old_ones_stay() {
 #[tokio::test]
 async fn a_bare_component_has_the_settings_that_flags_declare() {
     let flags = ["--var", "greeting=hello", "--var", "colour"];
-    let host = Host::serve(&guest("service"), &flags, &[("COLOUR", "blue"), ("OTHER", "hidden")]);
+    let host = start_app(&guest("service"), &flags, &[("COLOUR", "blue"), ("OTHER", "hidden")]).await;
     assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("hello"))"#);
     assert_eq!(host.get("/config/colour").await.text(), r#"Ok(Some("blue"))"#);
     assert_eq!(host.get("/config/other").await.text(), "Ok(None)");
@@ -80,8 +83,8 @@ async fn routes_directories_and_variables_are_the_manifests() {
         guest("service")
     );
     std::fs::write(&path, text).unwrap();
-    let host = Host::serve(&path, &[], &[("NAME", "moon")]);
+    let host = start_app(&path, &[], &[("NAME", "moon")]).await;
     assert_eq!(host.get("/config/greeting").await.text(), r#"Ok(Some("hello moon"))"#);
     let unrouted = host.get("/hello/x").await;
-    assert_eq!((unrouted.status.as_u16(), unrouted.text()), (404, r#"{"detail":"Not Found"}"#));
+    assert_eq!((unrouted.status, unrouted.text()), (404, r#"{"detail":"Not Found"}"#));
 }

@@ -1,31 +1,33 @@
-//! HTTP/1.1 as those write it who want two servers to see different requests in it. Each case is refused, or read as
-//! one request; what is hidden in it never reaches the component.
+//! Request smuggling: HTTP/1.1 that two servers could read as different requests. The host refuses each case or reads it as one
+//! request. The hidden request never reaches the component.
 
 use futures::future::join_all;
 
-use crate::{client::raw, harness::Host};
+use testkit::http::raw;
 
-/// What is hidden behind the end, as the case would have it.
+use crate::harness::start_guest;
+
+/// The request that is hidden behind the end of another.
 const HIDDEN: &str = "GET /hello/hidden HTTP/1.1\r\nHost: a\r\n\r\n";
 
 enum Expected {
-    /// One refusal, by one of these. The component sees nothing.
+    /// One response with one of these statuses. The component sees no request.
     Refused(&'static [u16]),
-    /// One request, whose body has this length, and one answer.
+    /// One request whose body has this length, and one response.
     Body(usize),
-    /// One request, whose body is broken off in the component's hands.
+    /// One request. The component gets an error while it reads the body.
     Broken,
-    /// As many answers, all good: what follows is a request of its own.
+    /// This number of responses, all 200: the hidden bytes are requests of their own.
     Answers(usize),
 }
 use Expected::{Answers, Body, Broken, Refused};
 
 const BAD: Expected = Refused(&[400]);
 
-/// A name, what goes before the path and after it, and what is to come of it.
+/// A name, the bytes that are sent, and the expected result.
 type Case = (&'static str, String, Expected);
 
-/// A request with these header lines and this rest.
+/// A `POST` with these header lines, and what follows the head.
 fn post(lines: &str, rest: &str) -> String {
     format!("POST /count-body HTTP/1.1\r\nHost: a\r\n{lines}\r\n{rest}")
 }
@@ -217,13 +219,14 @@ fn hidden() -> Vec<Case> {
 
 #[tokio::test]
 async fn what_is_hidden_in_a_request_never_reaches_the_component() {
-    // What is not whole waits for more, and need not do so for long.
-    let host = Host::start(
+    // The host waits for the rest of an incomplete request. The limits keep that short.
+    let host = start_guest(
         "service",
         &["--header-timeout", "5s", "--body-idle-timeout", "5s", "--keep-alive-timeout", "5s"],
-    );
+    )
+    .await;
     let cases: Vec<Case> = [lengths(), chunks(), heads(), hidden()].into_iter().flatten().collect();
-    let answers = join_all(cases.iter().map(|(_, bytes, _)| raw(host.address, bytes.as_bytes()))).await;
+    let answers = join_all(cases.iter().map(|(_, bytes, _)| raw(host.address(), bytes.as_bytes()))).await;
     for ((name, bytes, expected), answer) in cases.iter().zip(&answers) {
         let statuses: Vec<u16> = (answer.split("HTTP/1.1 ").skip(1))
             .chain(answer.split("HTTP/1.0 ").skip(1))
@@ -249,9 +252,9 @@ async fn what_is_hidden_in_a_request_never_reaches_the_component() {
             }
         }
     }
-    // Nor was it answered where nobody saw it.
+    // The log shows that the component got no hidden request either.
     host.get("/hello/marker").await;
-    host.wait_for_line(|line| line["path"] == "/hello/marker");
+    host.wait_for_line(|line| line["path"] == "/hello/marker").await;
     let lines = host.lines();
     let requests = lines.iter().filter(|line| line["message"] == "request");
     for line in requests {

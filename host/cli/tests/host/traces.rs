@@ -1,21 +1,21 @@
-//! Traces: what a real collector is told, and what those see who are asked.
+//! Traces: the spans that a collector receives, and the headers that an upstream receives.
 
 mod chained;
-mod collector;
 mod upstream;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::Full;
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-
-use crate::{
-    harness::{Host, guest, run_in},
-    redis_server::Server,
+use nix::sys::signal::Signal;
+use testkit::{
+    Host, LogLine, RedisServer,
+    http::BoundRequest,
+    otlp::{Collector, ExportAnswer, Span, SpanKind},
+    paths::guest,
+    ports::Refusing,
+    until,
 };
-use collector::{Answer, Collector};
+
+use crate::harness::{run_in, start_app};
 use upstream::Upstream;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -25,46 +25,45 @@ fn parent(trace: &str, flags: &str) -> String {
     format!("00-{trace}-{PARENT}-{flags}")
 }
 
-/// A host that sends its spans soon.
-fn serve(
+/// A host that exports its spans within 20 ms.
+async fn serve(
     name: &str,
     collector: &Collector,
     upstream: &Upstream,
     flags: &[&str],
     environment: &[(&str, &str)],
 ) -> Host {
-    let endpoint = format!("http://{}", collector.address);
+    let endpoint = collector.url();
     let allowed = format!("http://{}", upstream.address);
     let flags = [&["--allowed-outbound-host", &allowed][..], flags].concat();
-    // What a test says comes last, and counts.
+    // The variables of a test come last and override these.
     let soon = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "20")];
-    Host::serve(&guest(name), &flags, &[&soon[..], environment].concat())
+    start_app(&guest(name), &flags, &[&soon[..], environment].concat()).await
 }
 
-fn get(path: &str, headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
-    let request =
-        headers.iter().fold(Request::get(path), |request, (name, value)| request.header(*name, *value));
-    request.body(Full::default()).unwrap()
+fn get(host: &Host, path: &str, headers: &[(&str, &str)]) -> BoundRequest {
+    let request = host.request("GET", path);
+    headers.iter().fold(request, |request, (name, value)| request.header(name, value))
 }
 
 async fn traced(host: &Host, path: &str, parent: &str) -> String {
-    host.send(get(path, &[("traceparent", parent)])).await.text().to_owned()
+    get(host, path, &[("traceparent", parent)]).send().await.text().to_owned()
 }
 
 #[tokio::test]
 async fn a_request_is_a_span_and_what_its_component_asks_are_its_children() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
-    let host = serve("service", &collector, &upstream, &[], &[("OTEL_SERVICE_NAME", "shop")]);
+    let host = serve("service", &collector, &upstream, &[], &[("OTEL_SERVICE_NAME", "shop")]).await;
     let path = format!("/fetch?{}/people/7?page=2", upstream.address);
     let headers = [("traceparent", &*parent(TRACE, "01")), ("tracestate", "a=1"), ("x-request-id", "id-1")];
-    let answer = host.send(get(&path, &headers)).await;
+    let answer = get(&host, &path, &headers).send().await;
     assert_eq!(answer.text(), "status 200");
 
     let server = collector.wait_for_one(|span| span.kind == SpanKind::Server).await;
     assert_eq!((&*server.trace, &*server.parent, &*server.state), (TRACE, PARENT, "a=1"));
     assert_eq!(server.name, "GET /...");
     assert!(!server.is_error && server.nanoseconds > 0);
-    let (ip, port) = (host.address.ip().to_string(), host.address.port().to_string());
+    let (ip, port) = (host.address().ip().to_string(), host.address().port().to_string());
     for (key, value) in [
         ("http.request.method", "GET"),
         ("url.path", "/fetch"),
@@ -99,15 +98,16 @@ async fn a_request_is_a_span_and_what_its_component_asks_are_its_children() {
     assert_eq!(told("tracestate"), "a=1");
 
     assert_eq!(collector.resource()["service.name"], "shop");
-    assert_eq!(host.wait_for_line(|line| line["message"] == "request")["trace_id"], TRACE);
+    assert_eq!(host.wait_for_line(|line| line["message"] == "request").await["trace_id"], TRACE);
 }
 
-/// The instance serves all of them at once, and each of them waits in it before it asks.
+/// One instance serves all requests at once, and each request waits in the instance before it sends its own.
 #[tokio::test]
 async fn requests_that_share_an_instance_keep_their_traces() {
     const REQUESTS: usize = 24;
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
-    let host = serve("service", &collector, &upstream, &["--threads", "1", "--max-instances", "1"], &[]);
+    let host =
+        serve("service", &collector, &upstream, &["--threads", "1", "--max-instances", "1"], &[]).await;
     let trace = |at: usize| format!("{:032x}", at + 1);
     let asked = (0..REQUESTS).map(|at| {
         let (later, host) = (if at % 2 == 0 { "" } else { "-later" }, &host);
@@ -119,8 +119,7 @@ async fn requests_that_share_an_instance_keep_their_traces() {
     let servers = collector.wait_for(REQUESTS, |span| span.kind == SpanKind::Server).await;
     assert_eq!(host.metric("wasi_http_host_instances_created_total").await, 1.0);
     for at in 0..REQUESTS {
-        let of =
-            |spans: &[collector::Span]| spans.iter().find(|span| span.trace == trace(at)).unwrap().clone();
+        let of = |spans: &[Span]| spans.iter().find(|span| span.trace == trace(at)).unwrap().clone();
         let (server, client) = (of(&servers), of(&clients));
         assert_eq!(client.parent, server.id);
         assert!(client.get("url.full").ends_with(&format!("/{at}")), "{client:#?}");
@@ -132,7 +131,7 @@ async fn requests_that_share_an_instance_keep_their_traces() {
 #[tokio::test]
 async fn a_proxys_requests_are_children_too() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
-    let host = serve("proxy", &collector, &upstream, &["--threads", "1"], &[]);
+    let host = serve("proxy", &collector, &upstream, &["--threads", "1"], &[]).await;
     let asked = (1..=4).map(|at| {
         let (path, host) = (format!("/fetch-after/20?{}/{at}", upstream.address), &host);
         async move { traced(host, &path, &parent(&format!("{at:032x}"), "01")).await }
@@ -152,9 +151,9 @@ async fn a_proxys_requests_are_children_too() {
 #[tokio::test]
 async fn operations_on_stores_are_children_without_keys_and_values() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
-    let redis = Server::start(&[]);
+    let redis = RedisServer::start();
     let store = format!("shared=redis://{}", redis.address());
-    let host = serve("service", &collector, &upstream, &[], &[]);
+    let host = serve("service", &collector, &upstream, &[], &[]).await;
     for (path, name) in
         [("set/default/hush-key?hush-value", "set default"), ("append/default/hush-key?x", "cas-new default")]
     {
@@ -169,7 +168,7 @@ async fn operations_on_stores_are_children_without_keys_and_values() {
     }
     collector.wait_for_one(|span| span.name == "swap default").await;
 
-    let host = serve("service", &collector, &upstream, &["--keyvalue-store", &store], &[]);
+    let host = serve("service", &collector, &upstream, &["--keyvalue-store", &store], &[]).await;
     assert_eq!(
         traced(&host, "/keyvalue/set/shared/hush-key?hush-value", &parent(TRACE, "01")).await,
         "Ok(())"
@@ -192,7 +191,7 @@ async fn operations_on_stores_are_children_without_keys_and_values() {
 #[tokio::test]
 async fn what_a_task_does_after_its_response_is_the_requests() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
-    let host = serve("service", &collector, &upstream, &[], &[]);
+    let host = serve("service", &collector, &upstream, &[], &[]).await;
     traced(&host, "/background/50", &parent(TRACE, "01")).await;
     let server = collector.wait_for_one(|span| span.kind == SpanKind::Server).await;
     let note = collector.wait_for_one(|span| span.name == "set default").await;
@@ -202,16 +201,16 @@ async fn what_a_task_does_after_its_response_is_the_requests() {
 #[tokio::test]
 async fn who_is_not_sampled_is_not_recorded_but_passed_on() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
-    let host = serve("service", &collector, &upstream, &[], &[]);
+    let host = serve("service", &collector, &upstream, &[], &[]).await;
     traced(&host, &format!("/fetch?{}/unsampled", upstream.address), &parent(TRACE, "00")).await;
     let told = upstream.header("/unsampled", "traceparent");
     assert!(told.starts_with(&format!("00-{TRACE}-")) && told.ends_with("-00"), "{told}");
-    assert!(!told.contains(PARENT), "a span is between them, recorded or not: {told}");
-    // The guest sees it too.
+    assert!(!told.contains(PARENT), "the host's own span is not between client and upstream: {told}");
+    // The guest sees the header, too.
     let seen = traced(&host, "/headers", &parent(TRACE, "00")).await;
     assert!(seen.contains(&format!("traceparent: 00-{TRACE}-")) && !seen.contains(PARENT), "{seen}");
 
-    // A recorded one comes behind those that were not.
+    // The span of a sampled request comes after the requests that are not sampled.
     traced(&host, "/hello/x", &parent(&format!("{:032x}", 7), "01")).await;
     collector.wait_for_one(|span| span.get("url.path") == "/hello/x").await;
     assert_eq!(collector.spans().len(), 1, "{:#?}", collector.spans());
@@ -220,12 +219,12 @@ async fn who_is_not_sampled_is_not_recorded_but_passed_on() {
 #[tokio::test]
 async fn a_malformed_parent_is_replaced() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
-    let host = serve("service", &collector, &upstream, &[], &[]);
+    let host = serve("service", &collector, &upstream, &[], &[]).await;
     let zeros = parent(&"0".repeat(32), "01");
     for (at, malformed) in ["nonsense", &*zeros, &parent(TRACE, "0x")].into_iter().enumerate() {
         let headers = [("traceparent", malformed), ("tracestate", "a=1")];
         let path = format!("/headers/{at}");
-        let seen = host.send(get(&path, &headers)).await.text().to_owned();
+        let seen = get(&host, &path, &headers).send().await.text().to_owned();
         let server = collector.wait_for_one(|span| span.get("url.path") == path).await;
         assert!(server.parent.is_empty() && server.trace != TRACE && server.state.is_empty(), "{server:#?}");
         assert!(seen.contains(&format!("traceparent: 00-{}-{}-01", server.trace, server.id)), "{seen}");
@@ -236,7 +235,7 @@ async fn a_malformed_parent_is_replaced() {
 #[tokio::test]
 async fn what_the_component_says_of_its_parent_counts_within_its_trace() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
-    let host = serve("service", &collector, &upstream, &[], &[]);
+    let host = serve("service", &collector, &upstream, &[], &[]).await;
     let other = format!("{:032x}", 9);
     for (path, said) in [("/own", TRACE), ("/other", &other)] {
         let own = format!("00-{said}-00000000000000aa-00");
@@ -258,16 +257,16 @@ async fn what_the_component_says_of_its_parent_counts_within_its_trace() {
 async fn the_sampler_and_the_propagators_are_chosen_by_their_variables() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
     let environment = [("OTEL_TRACES_SAMPLER", "always_off"), ("OTEL_PROPAGATORS", "none")];
-    let host = serve("service", &collector, &upstream, &[], &environment);
+    let host = serve("service", &collector, &upstream, &[], &environment).await;
     let path = format!("/fetch?{}/quiet", upstream.address);
     assert_eq!(traced(&host, &path, &parent(TRACE, "01")).await, "status 200");
     assert_eq!(upstream.header("/quiet", "traceparent"), "");
     let seen = traced(&host, "/headers", &parent(TRACE, "01")).await;
-    assert!(seen.contains(&parent(TRACE, "01")), "what the client sends is the guest's to see: {seen}");
+    assert!(seen.contains(&parent(TRACE, "01")), "the guest does not see the client's header: {seen}");
     drop(host);
 
     let environment = [("OTEL_TRACES_SAMPLER", "always_on"), ("OTEL_PROPAGATORS", "none")];
-    let host = serve("service", &collector, &upstream, &[], &environment);
+    let host = serve("service", &collector, &upstream, &[], &environment).await;
     traced(&host, "/hello/x", &parent(TRACE, "00")).await;
     let server = collector.wait_for_one(|_| true).await;
     assert!(server.trace != TRACE && server.parent.is_empty(), "{server:#?}");
@@ -278,7 +277,7 @@ async fn without_an_endpoint_headers_pass_untouched() {
     let upstream = Upstream::start().await;
     let allowed = format!("http://{}", upstream.address);
     let environment = [("OTEL_SERVICE_NAME", "shop"), ("OTEL_TRACES_SAMPLER", "always_on")];
-    let host = Host::serve(&guest("service"), &["--allowed-outbound-host", &allowed], &environment);
+    let host = start_app(&guest("service"), &["--allowed-outbound-host", &allowed], &environment).await;
     let seen = traced(&host, "/headers", &parent(TRACE, "01")).await;
     assert!(seen.contains(&parent(TRACE, "01")), "{seen}");
     assert!(!host.get("/headers").await.text().contains("traceparent"));
@@ -290,7 +289,7 @@ async fn without_an_endpoint_headers_pass_untouched() {
 #[tokio::test]
 async fn what_fails_is_an_error() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
-    let host = serve("service", &collector, &upstream, &["--request-timeout", "2s"], &[]);
+    let host = serve("service", &collector, &upstream, &["--request-timeout", "2s"], &[]).await;
     for (path, status, kind) in [
         ("/trap", 500, "trap"),
         ("/hang", 504, "timeout"),
@@ -300,14 +299,14 @@ async fn what_fails_is_an_error() {
         ("/status/404", 404, ""),
         ("/cut", 200, "response_broke_off"),
     ] {
-        let answer = host.get(path).await;
-        assert_eq!(answer.status.as_u16(), status, "{path}");
+        let answer = host.get_partial(path).await;
+        assert_eq!(answer.status, status, "{path}");
         let span = collector.wait_for_one(|span| span.get("url.path") == path).await;
         assert_eq!((span.is_error, span.get("error.type")), (!kind.is_empty(), kind), "{span:#?}");
         assert_eq!(span.get("http.response.status_code"), status.to_string());
         assert!(!span.whole.contains("secret"), "{}", span.whole);
     }
-    // Nobody may go there.
+    // The egress policy denies the address.
     host.get("/fetch?127.0.0.1:1/nobody").await;
     let span = collector.wait_for_one(|span| span.kind == SpanKind::Client).await;
     assert!(span.is_error && span.get("error.type") == "denied", "{span:#?}");
@@ -316,14 +315,14 @@ async fn what_fails_is_an_error() {
 #[tokio::test]
 async fn secrets_are_nowhere() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
-    let endpoint = format!("http://{}/otlp", collector.address);
+    let endpoint = format!("http://{}/otlp", collector.address());
     let environment = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20hush-1,x-tenant=hush-2"),
     ];
-    let host = serve("service", &collector, &upstream, &["--log-level", "debug"], &environment);
+    let host = serve("service", &collector, &upstream, &["--log-level", "debug"], &environment).await;
     let path = format!("/fetch?user:hush-3@{}/x?key=hush-4", upstream.address);
-    host.send(get(&path, &[("authorization", "Bearer hush-5"), ("cookie", "hush-6")])).await;
+    get(&host, &path, &[("authorization", "Bearer hush-5"), ("cookie", "hush-6")]).send().await;
     collector.wait_for(2, |_| true).await;
     let (path, headers) = collector.heads().remove(0);
     assert_eq!(
@@ -333,11 +332,11 @@ async fn secrets_are_nowhere() {
     for span in collector.spans() {
         assert!(!span.whole.contains("hush"), "{}", span.whole);
     }
-    collector.set_answer(Answer::Refuse(400));
+    collector.set_answer(ExportAnswer::Refuse(400));
     host.get("/hello/x").await;
     let failed = r#"wasi_http_host_trace_spans_dropped_total{reason="export_failed"}"#;
     host.wait_for_metric(failed, |count| count == 1.0).await;
-    host.wait_for_line(|line| line["message"] == "spans were not sent to the collector");
+    host.wait_for_line(|line| line["message"] == "spans were not sent to the collector").await;
     let log = format!("{:?}", host.lines());
     assert!(!log.contains("hush"), "{log}");
     assert!(!host.admin("/metrics").await.text().contains("hush"));
@@ -346,39 +345,39 @@ async fn secrets_are_nowhere() {
 #[tokio::test]
 async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
-    collector.set_answer(Answer::Silence);
+    collector.set_answer(ExportAnswer::Silence);
     let environment = [
         ("OTEL_BSP_MAX_QUEUE_SIZE", "8"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000"),
         ("OTEL_BSP_EXPORT_TIMEOUT", "3600000"),
     ];
-    let mut host = serve("service", &collector, &upstream, &["--drain-timeout", "1s"], &environment);
+    let mut host = serve("service", &collector, &upstream, &["--drain-timeout", "1s"], &environment).await;
     for _ in 0..32 {
         assert_eq!(host.get("/hello/x").await.text(), "hello x");
     }
     let dropped = |reason| format!("wasi_http_host_trace_spans_dropped_total{{reason=\"{reason}\"}}");
-    // One batch is on its way, and the queue is full.
+    // One batch is being exported, and the queue is full.
     host.wait_for_metric(&dropped("queue_full"), |count| (20.0..=24.0).contains(&count)).await;
     assert_eq!(host.metric("wasi_http_host_trace_spans_queued").await, 8.0);
     assert_eq!(host.metric("wasi_http_host_trace_spans_exported_total").await, 0.0);
-    // Nor does it hold up the end.
-    host.signal("TERM");
-    assert_eq!(host.wait().code(), Some(0));
-    host.wait_for_line(|line| line["message"] == "the host ends before the last spans are sent");
+    // The collector does not delay the shutdown.
+    host.signal(Signal::SIGTERM);
+    assert_eq!(host.ended().await.code(), Some(0));
+    host.wait_for_line(|line| line["message"] == "the host ends before the last spans are sent").await;
 
-    // Nobody listens at all.
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let endpoint = format!("http://{closed}");
+    // Connections to the collector are refused.
+    let refusing = Refusing::bind();
+    let endpoint = format!("http://{}", refusing.address());
     let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_BSP_EXPORT_TIMEOUT", "1")];
-    let host = serve("service", &collector, &upstream, &[], &environment);
+    let host = serve("service", &collector, &upstream, &[], &environment).await;
     for _ in 0..3 {
         assert_eq!(host.get("/hello/x").await.text(), "hello x");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     host.wait_for_metric(&dropped("export_failed"), |count| count == 3.0).await;
-    host.wait_for_line(|line| line["message"] == "spans were not sent to the collector");
-    let warned = |lines: Vec<serde_json::Value>| {
+    host.wait_for_line(|line| line["message"] == "spans were not sent to the collector").await;
+    let warned = |lines: Vec<LogLine>| {
         lines.iter().filter(|line| line["message"] == "spans were not sent to the collector").count()
     };
     assert_eq!(warned(host.lines()), 1, "{:#?}", host.lines());
@@ -387,38 +386,34 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
 #[tokio::test]
 async fn a_busy_collector_is_asked_again_and_may_refuse_some() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
-    collector.set_answer(Answer::Refuse(503));
-    let host = serve("service", &collector, &upstream, &[], &[]);
+    collector.set_answer(ExportAnswer::Refuse(503));
+    let host = serve("service", &collector, &upstream, &[], &[]).await;
     host.get("/hello/x").await;
-    let deadline = std::time::Instant::now() + crate::harness::DEADLINE;
-    while collector.heads().is_empty() {
-        assert!(std::time::Instant::now() < deadline, "nothing was sent");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    collector.set_answer(Answer::TakeBut(1));
+    until("a batch is sent", async || (!collector.heads().is_empty()).then_some(())).await;
+    collector.set_answer(ExportAnswer::RejectSome(1));
     collector.wait_for_one(|_| true).await;
     let rejected = r#"wasi_http_host_trace_spans_dropped_total{reason="rejected"}"#;
     host.wait_for_metric(rejected, |count| count == 1.0).await;
-    collector.set_answer(Answer::Take);
+    collector.set_answer(ExportAnswer::Accept);
     host.get("/hello/y").await;
     host.wait_for_metric("wasi_http_host_trace_spans_exported_total", |count| count == 1.0).await;
 }
 
-// Waiting for the host's end blocks a thread, and the collector needs another meanwhile.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn what_is_left_is_sent_at_the_end() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
-    let mut host = serve("service", &collector, &upstream, &[], &[("OTEL_BSP_SCHEDULE_DELAY", "3600000")]);
+    let mut host =
+        serve("service", &collector, &upstream, &[], &[("OTEL_BSP_SCHEDULE_DELAY", "3600000")]).await;
     for _ in 0..5 {
         host.get("/hello/x").await;
     }
-    // One is still running when the end is asked for.
+    // One request is still running when the shutdown begins.
     let (_, ()) = tokio::join!(host.get("/sleep/5000"), async {
         host.wait_for_metric("wasi_http_host_requests_active", |active| active == 1.0).await;
         assert!(collector.spans().is_empty());
-        host.signal("TERM");
+        host.signal(Signal::SIGTERM);
     });
-    assert_eq!(host.wait().code(), Some(0));
+    assert_eq!(host.ended().await.code(), Some(0));
     assert_eq!(collector.spans().len(), 6, "{:#?}", collector.spans());
 }
 
@@ -426,7 +421,7 @@ async fn what_is_left_is_sent_at_the_end() {
 async fn spans_go_by_grpc_where_it_is_asked_for() {
     let (collector, upstream) = (Collector::start().await, Upstream::start().await);
     let environment = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=a")];
-    let host = serve("service", &collector, &upstream, &[], &environment);
+    let host = serve("service", &collector, &upstream, &[], &environment).await;
     for at in 0..3 {
         assert_eq!(traced(&host, &format!("/hello/{at}"), &parent(TRACE, "01")).await, format!("hello {at}"));
         collector.wait_for(at + 1, |span| span.trace == TRACE).await;

@@ -1,16 +1,16 @@
-//! What Prometheus' discovery of Kubernetes would find, as files: Debian's Prometheus is built without it. The labels are those
-//! that discovery gives, so that the configuration's own relabelling does the rest.
+//! Files with the targets that Prometheus' Kubernetes discovery would find: Debian's Prometheus is built without it. The labels are those
+//! of the discovery, so that the relabelling of the configuration applies.
 
 use cluster_e2e::{Pod, kubectl};
 use serde_json::{Map, Value, json};
 
-/// One job of a scrape configuration, and what its line `kubernetes_sd_configs` asks for.
+/// A job of a scrape configuration, and its `kubernetes_sd_configs`.
 pub(super) struct Job<'a> {
     pub(super) name: &'a str,
     pub(super) line: &'a str,
 }
 
-/// The jobs that discover something. The configuration keeps each discovery on a line of its own for this.
+/// The jobs with discovery. In the configuration, each discovery has a line of its own.
 pub(super) fn jobs(configuration: &str) -> Vec<Job<'_>> {
     let mut jobs = Vec::new();
     let mut name = "";
@@ -25,22 +25,22 @@ pub(super) fn jobs(configuration: &str) -> Vec<Job<'_>> {
 }
 
 impl Job<'_> {
-    /// Where its targets are written to.
+    /// The file of the targets.
     pub(super) fn file(&self) -> String {
         format!("/targets/{}.json", self.name)
     }
 
-    /// The line that takes the place of its discovery.
+    /// The line that replaces the discovery.
     pub(super) fn replacement(&self) -> String {
         format!("    file_sd_configs: [{{files: ['{}']}}]", self.file())
     }
 
-    /// Its targets; of the service's pods those of `namespaces`, for other tests' come and go.
+    /// The targets; pods of the service in other namespaces than `namespaces` are left out, because they belong to other tests.
     pub(super) fn targets(&self, namespaces: &[&str]) -> Value {
         let targets = match self.between("role: ", [',', '}']) {
             Some("node") => nodes(),
             Some("pod") => self.pods(namespaces),
-            // Endpoints of exporters that the test cluster lacks.
+            // The test cluster has no such exporters.
             _ => Vec::new(),
         };
         Value::Array(targets)
@@ -62,7 +62,7 @@ impl Job<'_> {
         wanted.flat_map(|pod| of_pod(&pod)).collect()
     }
 
-    /// What stands in its line after this, up to one of those.
+    /// The text behind `after` in the line, up to one of `ends`.
     fn between(&self, before: &str, ends: [char; 2]) -> Option<&str> {
         let (_, after) = self.line.split_once(before)?;
         after.split(ends).next()
@@ -116,7 +116,7 @@ fn of_pod(pod: &Pod) -> Vec<Value> {
         .collect()
 }
 
-/// Labels and annotations: what is no letter, digit or underscore in a name becomes one.
+/// Labels and annotations. In names, each character other than a letter or a digit becomes an underscore.
 fn of_metadata(pod: &Pod) -> Map<String, Value> {
     let mut labels = Map::new();
     for (kind, path) in [("label", "/metadata/labels"), ("annotation", "/metadata/annotations")] {

@@ -1,4 +1,4 @@
-//! The Prometheus of `k8s/monitoring/prometheus` in a namespace of the test's, made quicker, and asked through the API server.
+//! The Prometheus of `k8s/monitoring/prometheus` in a namespace of the test, with short intervals; queried through the API server.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use super::discovery::{Job, jobs};
 
-/// A Prometheus that runs.
+/// A running Prometheus.
 pub(super) struct Prometheus {
     namespace: Namespace,
-    /// The scrape configuration as the repository has it.
+    /// The repository's scrape configuration.
     configuration: String,
 }
 
-/// One element of an instant vector: its labels.
+/// The labels of one element of an instant vector.
 #[derive(Debug)]
 pub(super) struct Vector(Value);
 
@@ -25,14 +25,14 @@ impl Vector {
 }
 
 impl Prometheus {
-    /// Deploys it. It need not be ready yet.
+    /// Deploys Prometheus; it may not be ready.
     pub(super) fn begin(name: &str) -> Self {
         let namespace = Namespace::new(name);
         let rendered =
             Kustomization::on("k8s/monitoring/prometheus").render(namespace.name(), Some(namespace.name()));
-        // The cluster may have the real one, whose role is nobody's to change.
+        // The cluster may have the real Prometheus, whose role must not change.
         let rendered = rendered.replace("gists-prometheus", &role(&namespace));
-        // Kustomize moves objects, and not the subject of a binding that says where it is.
+        // Kustomize does not change the namespace of the subject of a binding.
         let rendered =
             rendered.replace("namespace: monitoring\n", &format!("namespace: {}\n", namespace.name()));
         let text = kubectl(["create", "--dry-run=client", "-o", "json", "-f", "-"]).input(rendered).must();
@@ -61,16 +61,16 @@ impl Prometheus {
         prometheus
     }
 
-    /// Waits until it is ready.
+    /// Waits until Prometheus is ready.
     pub(super) fn ready(&self) {
         let _ = Deployment::new(&self.namespace, "prometheus").ready();
     }
 
-    /// Tells it of the cluster's pods and nodes as they are now.
+    /// Writes the current pods and nodes of the cluster as targets.
     pub(super) fn discover(&self, namespaces: &[&str]) {
         for job in jobs(&self.configuration) {
             let file = job.file();
-            // By renaming: it must not read half of it.
+            // By rename: Prometheus must not read a part of a file.
             let write = format!("cat > {file}.new && mv {file}.new {file}");
             self.namespace
                 .kubectl(["exec", "-i", "deployment/prometheus", "-c", "targets", "--", "sh", "-c", &write])
@@ -79,7 +79,7 @@ impl Prometheus {
         }
     }
 
-    /// The instant vector that an expression has now.
+    /// The current value of an expression, an instant vector.
     pub(super) fn query(&self, expression: &str) -> Result<Vec<Vector>, String> {
         let answer = self.api(&format!("query?query={}", encoded(expression)))?;
         match answer["result"].as_array() {
@@ -90,7 +90,7 @@ impl Prometheus {
         }
     }
 
-    /// Whether an expression has any element now.
+    /// Whether the current value of an expression has an element.
     pub(super) fn some(&self, expression: &str) -> Result<(), String> {
         if self.query(expression)?.is_empty() { Err(format!("{expression} is empty")) } else { Ok(()) }
     }
@@ -101,7 +101,7 @@ impl Prometheus {
         Ok(names.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
-    /// Whether a target has announced this family.
+    /// Whether a target exports this metric family.
     pub(super) fn announced(&self, family: &str) -> Result<(), String> {
         let found = self.api(&format!("metadata?metric={family}"))?;
         if found.get(family).is_some() { Ok(()) } else { Err(format!("nobody announces {family}")) }
@@ -114,7 +114,7 @@ impl Prometheus {
         Ok(groups.iter().filter_map(|group| group["rules"].as_array()).flatten().cloned().collect())
     }
 
-    /// Targets that do not answer, with why, for a failure's message.
+    /// Targets that are down and their errors, for the message of a failure.
     pub(super) fn targets(&self) -> String {
         let found = self.api("targets?state=active").unwrap_or_default();
         let all = found["activeTargets"].as_array().cloned().unwrap_or_default();
@@ -125,7 +125,7 @@ impl Prometheus {
         .collect()
     }
 
-    /// The data of an answer of its HTTP API.
+    /// The data of a response of Prometheus' API.
     fn api(&self, path: &str) -> Result<Value, String> {
         let service = format!("/api/v1/namespaces/{}/services/prometheus:9090/proxy", self.namespace.name());
         let text = kubectl(["get", "--raw", &format!("{service}/api/v1/{path}")]).run()?;
@@ -136,7 +136,7 @@ impl Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        // These lie in no namespace that would take them along.
+        // These objects have no namespace, so the deletion of the namespace does not delete them.
         let role = role(&self.namespace);
         let asked: Kubectl = kubectl([
             "delete",
@@ -153,12 +153,12 @@ fn role(namespace: &Namespace) -> String {
     format!("{}-prometheus", namespace.name())
 }
 
-/// The scrape configuration with files in place of discovery, and no time to lose.
+/// The scrape configuration with files in place of discovery, and short intervals.
 fn adapted(configuration: &str) -> String {
     let all: Vec<Job<'_>> = jobs(configuration);
     assert!(all.len() >= 6, "discovery is found in {} jobs", all.len());
     let files = all.iter().fold(configuration.to_owned(), |text, job| {
-        // Two jobs may have the same line: each takes its first.
+        // Two jobs may have the same line: each replaces its first occurrence.
         text.replacen(job.line, &job.replacement(), 1)
     });
     files
@@ -166,7 +166,7 @@ fn adapted(configuration: &str) -> String {
         .replace("scrape_timeout: 10s", "scrape_timeout: 5s")
 }
 
-/// Has every rule evaluated often, and adds those on errors once more with short windows, under other names.
+/// Sets a short evaluation interval, and adds copies of the error rules with short windows under other names.
 fn quicken(files: &mut Value) {
     let files = files.as_object_mut().unwrap();
     for text in files.values_mut() {
@@ -194,7 +194,7 @@ fn quicken(files: &mut Value) {
     }
 }
 
-/// The test's images, and beside the server a shell that writes its targets.
+/// Sets the images, and adds a shell that writes the targets.
 fn adapt_deployment(pod: &mut Value) {
     let restricted = pod["containers"][0]["securityContext"].clone();
     let mount = json!({ "name": "targets", "mountPath": "/targets" });
@@ -209,7 +209,7 @@ fn adapt_deployment(pod: &mut Value) {
     pod["volumes"].as_array_mut().unwrap().push(json!({ "name": "targets", "emptyDir": {} }));
 }
 
-/// As part of a query string.
+/// Encodes a text for a query string.
 fn encoded(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::new(), |mut out, byte| {

@@ -1,14 +1,14 @@
-//! What an Envoy knows of itself, asked through Istio's agent beside it.
+//! An Envoy's administration interface, through Istio's agent.
 
 use std::collections::BTreeMap;
 
 use cluster_e2e::{kubectl, pods};
 use serde_json::Value;
 
-/// A pod behind a gateway, as the gateways see it; counts are all gateways' together.
+/// A pod as the gateways see it. Counts are sums over all gateways.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Host {
-    /// Taken out of the rotation by a gateway.
+    /// Whether a gateway has ejected the pod.
     pub(crate) ejected: bool,
     /// Envoy's counters: `rq_total`, `cx_connect_fail`, …
     pub(crate) counts: BTreeMap<String, u64>,
@@ -20,7 +20,7 @@ pub(crate) fn hosts(namespace: &str) -> Result<BTreeMap<String, Host>, String> {
     let mut hosts = BTreeMap::<String, Host>::new();
     for gateway in pods("istio-system", "istio=ingressgateway")?.iter().filter(|pod| pod.ready()) {
         let text = proxy("istio-system", &gateway.name, "clusters?format=json")?;
-        // The agent's own log lines come first.
+        // The log lines of the agent come first.
         let json = text.find('{').and_then(|start| text.get(start..)).unwrap_or_default();
         let told: Value = serde_json::from_str(json).map_err(|error| error.to_string())?;
         let clusters = told["cluster_statuses"].as_array().into_iter().flatten();
@@ -42,7 +42,7 @@ pub(crate) fn hosts(namespace: &str) -> Result<BTreeMap<String, Host>, String> {
     Ok(hosts)
 }
 
-/// What a pod's Envoy answers at this path of its administration interface.
+/// The response of a pod's Envoy at this path of its administration interface.
 pub(crate) fn proxy(namespace: &str, pod: &str, path: &str) -> Result<String, String> {
     let asked =
         ["-n", namespace, "exec", pod, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", path];
@@ -50,7 +50,7 @@ pub(crate) fn proxy(namespace: &str, pod: &str, path: &str) -> Result<String, St
 }
 
 impl Host {
-    /// A counter; 0 where Envoy has not begun to count.
+    /// A counter; 0 if Envoy does not have it yet.
     pub(crate) fn count(&self, name: &str) -> u64 {
         self.counts.get(name).copied().unwrap_or_default()
     }

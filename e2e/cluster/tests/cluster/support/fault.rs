@@ -1,22 +1,24 @@
-//! A pod of the service's that misbehaves as it is told.
+//! A pod of the service that misbehaves as scripted.
 
-use cluster_e2e::{Answer, Call, Kubectl, LONG, Namespace, eventually_within, image, kubectl, pods};
+use cluster_e2e::{
+    Call, Kubectl, LONG, Namespace, ScriptedResponse, eventually_within, image, kubectl, pods,
+};
 use serde_json::{Value, json};
 
-/// A pod that carries the service's label, so that requests reach it, and is the fake GitHub, so that it fails on demand: it answers
-/// `/users/{login}/gists` as it was told for that login.
+/// A pod with the label of the service, so that requests reach it. It runs the fake GitHub, which responds to `/users/{login}/gists` as
+/// scripted for that login.
 pub(crate) struct FaultPod<'a> {
     namespace: &'a Namespace,
     name: String,
 }
 
 impl<'a> FaultPod<'a> {
-    /// One that answers on the service's port.
+    /// A pod that listens on the service's port.
     pub(crate) fn answering(namespace: &'a Namespace, name: &str) -> Self {
         Self::start(namespace, name, 8080)
     }
 
-    /// One whose port of that number nobody listens on: it counts as ready, and refuses every connection.
+    /// A pod that does not listen on the service's port: the pod is ready, and refuses each connection.
     pub(crate) fn refusing(namespace: &'a Namespace, name: &str) -> Self {
         Self::start(namespace, name, 8081)
     }
@@ -49,7 +51,7 @@ impl<'a> FaultPod<'a> {
         fault
     }
 
-    /// Its address, once it is ready.
+    /// The address, once the pod is ready.
     pub(crate) fn address(&self) -> String {
         eventually_within(LONG, &format!("pod {} is ready", self.name), || {
             let found = pods(self.namespace.name(), &format!("fault={}", self.name))?;
@@ -58,12 +60,12 @@ impl<'a> FaultPod<'a> {
         })
     }
 
-    /// Answers all further requests for this login with this.
-    pub(crate) fn always(&self, login: &str, answer: &Answer) {
+    /// Scripts the response to all further requests for this login.
+    pub(crate) fn always(&self, login: &str, answer: &ScriptedResponse) {
         self.at("replace", &format!("always/{login}"), Some(&json!(answer))).must();
     }
 
-    /// What it was asked about this login.
+    /// The recorded requests for this login.
     pub(crate) fn calls(&self, login: &str) -> Vec<Call> {
         let mut told: Value = serde_json::from_str(&self.at("get", "calls", None).must()).unwrap();
         let calls: Vec<Call> = serde_json::from_value(told["calls"].take()).unwrap();

@@ -7,14 +7,14 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
-/// Signs with ES256.
+/// An issuer that signs with ES256 (RFC 7518, section 3.4).
 pub(crate) struct Issuer {
     key: EcdsaKeyPair,
     random: SystemRandom,
 }
 
 impl Issuer {
-    /// A new key, which nobody else has.
+    /// An issuer with a new key.
     pub(crate) fn new() -> Self {
         let random = SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
@@ -23,7 +23,7 @@ impl Issuer {
         Self { key, random }
     }
 
-    /// Its public key, as a set of one.
+    /// The public key as a JWK set (RFC 7517).
     pub(crate) fn keys(&self) -> Value {
         // An uncompressed point: 4, x, y.
         let point = self.key.public_key().as_ref();
@@ -33,7 +33,7 @@ impl Issuer {
         }] })
     }
 
-    /// A token with these claims, good for `seconds` from now; none where they are negative.
+    /// A token with these claims that expires in `seconds`; with a negative number, it has expired.
     pub(crate) fn token(&self, seconds: i64, claims: &Value) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut claims = claims.clone();
@@ -49,7 +49,7 @@ impl Issuer {
     }
 }
 
-/// Without padding, as JOSE wants it.
+/// Base64url without padding (RFC 7515).
 fn base64url(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     bytes.chunks(3).fold(String::new(), |mut text, chunk| {

@@ -1,24 +1,25 @@
-//! The API behind the ingress gateway, under a host name and a certificate of the test's own.
+//! The API behind the ingress gateway, with the test's own host name and certificate.
 
 use std::process::Command;
 
-use cluster_e2e::http::{Client, Request, Response, Trust};
 use cluster_e2e::{
     Cluster, Deployment, Fake, Gateway, Kustomization, Namespace, Pod, eventually, fail, image, kubectl,
-    workspace,
 };
 use serde_json::json;
+use testkit::http::blocking::Client;
+use testkit::http::{Request, Response};
+use testkit::tls::Trust;
 
-/// The API, deployed for one test. What stands beside the gateway, in `istio-system`, goes with it.
+/// The API, deployed for one test. Dropping the site removes its objects beside the gateway, in `istio-system`.
 pub(crate) struct Site {
     pub(crate) namespace: Namespace,
-    /// The host name it has at the gateway.
+    /// The host name at the gateway.
     pub(crate) host: String,
     certificate: String,
 }
 
 impl Site {
-    /// The base with `istio-ingress`, these components and what `change` does, with so many pods, once the gateway answers.
+    /// Deploys the base with `istio-ingress`, these components, `change`, and this number of pods; waits until the gateway answers.
     pub(crate) fn new(
         name: &str,
         replicas: u32,
@@ -28,7 +29,7 @@ impl Site {
         Self::within(Namespace::new(name), replicas, components, change)
     }
 
-    /// The same, in a namespace that is there.
+    /// As [`Site::new`], in an existing namespace.
     pub(crate) fn within(
         namespace: Namespace,
         replicas: u32,
@@ -46,7 +47,7 @@ impl Site {
         site
     }
 
-    /// The base with these components alone, without a way in that would be known here.
+    /// Deploys the base with these components only, without ingress.
     pub(crate) fn bare(
         name: &str,
         replicas: u32,
@@ -62,7 +63,7 @@ impl Site {
         site
     }
 
-    /// What an overlay says, in a namespace of the test's in place of its own.
+    /// Deploys an overlay to the namespace of the test.
     pub(crate) fn overlay(
         name: &str,
         overlay: &str,
@@ -86,7 +87,7 @@ impl Site {
         tls_secret(&["--name", &secret, "--host", &site.host, "--host", &format!("www.{}", site.host)]);
         site.certificate = tls_secret(&["--name", &secret, "--show"]);
         let mut objects = rendered(&site);
-        // Beside the gateway there may be real ones of these names.
+        // Beside the gateway, there may be real objects with these names.
         for shared in BESIDE_GATEWAY {
             let own = format!("name: {shared}-{}\n", site.namespace.name());
             objects = objects.replace(&format!("name: {shared}\n"), &own);
@@ -100,7 +101,7 @@ impl Site {
         self.answers(&Request::get("/health"));
     }
 
-    /// The test's host names and certificate in place of the manifests'.
+    /// Replaces the host names and the certificate of the manifests by those of the test.
     fn at_gateway(&self, all: Kustomization) -> Kustomization {
         let names = [self.host.clone(), format!("www.{}", self.host)];
         let own = json!(names.each_ref().map(|name| format!("./{name}")));
@@ -119,7 +120,7 @@ impl Site {
         )
     }
 
-    /// The certificate's name: not the real one's, which tests leave alone.
+    /// The name of the certificate's Secret; tests do not touch the real one.
     pub(crate) fn secret(&self) -> String {
         format!("{}-tls", self.namespace.name())
     }
@@ -129,28 +130,28 @@ impl Site {
         &self.certificate
     }
 
-    /// A client at the gateway, over TLS.
+    /// A client of the gateway, with TLS.
     pub(crate) fn https(&self) -> Client {
         self.https_as(&self.host)
     }
 
-    /// The same, under another host name.
+    /// A client of the gateway with TLS, with another host name.
     pub(crate) fn https_as(&self, host: &str) -> Client {
         Client::https(Gateway::get().https, host, Trust::pem(&self.certificate))
     }
 
-    /// A client at the gateway, in the clear.
+    /// A client of the gateway, without TLS.
     pub(crate) fn http(&self) -> Client {
         Gateway::get().http(&self.host)
     }
 
-    /// One request over TLS that must be answered, by whatever status.
+    /// Sends one request with TLS. Fails if there is no response.
     #[track_caller]
     pub(crate) fn send(&self, request: &Request) -> Response {
         self.https().send(request).unwrap_or_else(|error| fail(format!("{request:?}: {error}")))
     }
 
-    /// Waits until a request is answered by 200; while the gateway learns of something, it may have no port even.
+    /// Waits until a request has the status 200. While the gateway gets its configuration, it may not even listen.
     #[track_caller]
     pub(crate) fn answers(&self, request: &Request) {
         eventually(&format!("{} answers {request:?}", self.host), || {
@@ -159,13 +160,13 @@ impl Site {
         });
     }
 
-    /// `GET` over TLS that must be answered, by whatever status.
+    /// `GET` with TLS. Fails if there is no response.
     #[track_caller]
     pub(crate) fn get(&self, target: &str) -> Response {
         self.send(&Request::get(target))
     }
 
-    /// The addresses of the API's own pods.
+    /// The addresses of the API's pods.
     pub(crate) fn addresses(&self) -> Vec<String> {
         let pods = Deployment::api(&self.namespace).ready_pods();
         let own = pods.iter().filter(|pod: &&Pod| pod.text("/metadata/labels/fault").is_empty());
@@ -173,7 +174,7 @@ impl Site {
     }
 }
 
-/// Objects of the components that lie in `istio-system`, with their kinds.
+/// The kinds and names of the components' objects in `istio-system`.
 const BESIDE_GATEWAY: [&str; 2] = ["github-gists-api-admin", "github-gists-api-rate-limit"];
 
 impl Drop for Site {
@@ -189,12 +190,12 @@ impl Drop for Site {
     }
 }
 
-/// These components on top.
+/// Adds these components.
 fn with(base: Kustomization, components: &[&str]) -> Kustomization {
     components.iter().fold(base, |all, component| all.component(&format!("k8s/components/{component}")))
 }
 
-/// The variant that the suite runs, so many pods, the test's images, the fake GitHub.
+/// The variant of the suite, with this number of pods, local images, and the fake GitHub.
 fn adapt(all: Kustomization, replicas: u32) -> Kustomization {
     let all = if Cluster::get().plain() { all.component("k8s/components/plain-container") } else { all };
     let (api, plain) = (image("github-gists-api"), image("github-gists-api-plain"));
@@ -207,7 +208,7 @@ fn adapt(all: Kustomization, replicas: u32) -> Kustomization {
         .image("github-gists-api-canary-plain", &plain)
         .component("k8s/components/quick-start")
         .replicas(replicas)
-        // The canary's too.
+        // For the canary, too.
         .env(
             "github-gists-api.*",
             name,
@@ -215,10 +216,13 @@ fn adapt(all: Kustomization, replicas: u32) -> Kustomization {
         )
 }
 
-/// What `scripts/tls-secret` says to these arguments.
+/// The output of `scripts/tls-secret` with these arguments.
 #[track_caller]
 pub(crate) fn tls_secret(arguments: &[&str]) -> String {
-    let output = Command::new(workspace().join("scripts/tls-secret")).args(arguments).output().unwrap();
+    let output = Command::new(testkit::paths::workspace().join("scripts/tls-secret"))
+        .args(arguments)
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "tls-secret {arguments:?}: {}: {said}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()

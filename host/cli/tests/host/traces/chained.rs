@@ -1,12 +1,15 @@
-//! Requests from one component to another, as traces tell them.
+//! Traces of requests from one component to another.
 
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use testkit::{
+    Host,
+    otlp::{Collector, Span, SpanKind},
+    paths::{guest, scratch},
+};
 
-use super::collector::Collector;
-use crate::harness::{Host, guest, scratch};
+use crate::harness::start_app;
 
-/// A `front` that may ask itself, `back`, and one that does not exist.
-fn serve(test: &str, collector: &Collector) -> Host {
+/// A host of `front`, which may send requests to itself, to `back`, and to a component that does not exist.
+async fn serve(test: &str, collector: &Collector) -> Host {
     let path = scratch(test).join("spin.toml");
     let service = guest("service");
     let text = format!(
@@ -19,15 +22,15 @@ fn serve(test: &str, collector: &Collector) -> Host {
          [component.back.tool.wasi-http-host]\nrequest-timeout = \"2s\"\n"
     );
     std::fs::write(&path, text).unwrap();
-    let endpoint = format!("http://{}", collector.address);
+    let endpoint = collector.url();
     let soon = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "20")];
-    Host::serve(&path, &["--threads", "1"], &soon)
+    start_app(&path, &["--threads", "1"], &soon).await
 }
 
 #[tokio::test]
 async fn what_fails_between_components_is_named_by_what_it_was() {
     let collector = Collector::start().await;
-    let host = serve("traces-chained", &collector);
+    let host = serve("traces-chained", &collector).await;
     for (path, kind) in [
         ("/hang", "timeout"),
         ("/trap", "protocol"),
@@ -43,18 +46,18 @@ async fn what_fails_between_components_is_named_by_what_it_was() {
     }
     for (target, kind) in [("none.spin.internal", "dns"), ("other.spin.internal", "denied")] {
         host.get(&format!("/ask?{target}/hello/x")).await;
-        let is_it = |span: &super::collector::Span| span.get("server.address") == target;
+        let is_it = |span: &Span| span.get("server.address") == target;
         assert_eq!(collector.wait_for_one(is_it).await.get("error.type"), kind);
     }
     host.get("/loop/front.spin.internal").await;
     collector.wait_for_one(|span| span.get("error.type") == "loop").await;
 }
 
-/// What a service sends by the client of WASI 0.2 is a child of the request that it was serving, too.
+/// A request that a service sends by the client of WASI 0.2 is a child of the request that the service is serving.
 #[tokio::test]
 async fn the_earlier_client_s_requests_are_children_too() {
     let collector = Collector::start().await;
-    let host = serve("traces-earlier", &collector);
+    let host = serve("traces-earlier", &collector).await;
     let asked = (0..8).map(|at| {
         let (path, host) = (format!("/ask-earlier?back.spin.internal/hello/{at}"), &host);
         async move {

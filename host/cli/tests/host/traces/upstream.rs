@@ -1,4 +1,4 @@
-//! Whom guests ask: it answers all of them alike, and keeps what it was asked.
+//! An upstream that responds to each request with 200 and keeps targets and headers.
 
 use std::{
     net::SocketAddr,
@@ -10,19 +10,18 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use testkit::ports::listen;
 
 pub(super) struct Upstream {
     pub(super) address: SocketAddr,
-    asked: Arc<Mutex<Vec<(String, HeaderMap)>>>,
+    requests: Arc<Mutex<Vec<(String, HeaderMap)>>>,
 }
 
 impl Upstream {
     pub(super) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let asked: Arc<Mutex<Vec<_>>> = Arc::default();
-        let keep = asked.clone();
+        let (listener, address) = listen().await;
+        let requests: Arc<Mutex<Vec<_>>> = Arc::default();
+        let keep = requests.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -35,14 +34,16 @@ impl Upstream {
                 tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
             }
         });
-        Self { address, asked }
+        Self { address, requests }
     }
 
-    /// A header of the request for a path; empty if it had none.
+    /// A header of the request for this target; empty if the request had no such header.
     pub(super) fn header(&self, path: &str, name: &str) -> String {
-        let asked = self.asked.lock().unwrap();
-        let (_, headers) =
-            asked.iter().find(|(asked, _)| asked == path).unwrap_or_else(|| panic!("no {path} in {asked:?}"));
+        let requests = self.requests.lock().unwrap();
+        let (_, headers) = requests
+            .iter()
+            .find(|(target, _)| target == path)
+            .unwrap_or_else(|| panic!("no {path} in {requests:?}"));
         headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! What made-up users and gists are called.
+//! Names for generated users and gists.
 
 /// Login, public gists, secret gists.
 pub(super) const DEMO_USERS: &[(&str, usize, usize)] = &[

@@ -1,26 +1,26 @@
-//! What the fake answers when it is told to.
+//! Scripted responses.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// One scripted answer. Without a status it is the truth, perhaps late, slow or broken; with one it is made up.
+/// A scripted response. Without a status, it is GitHub's own response with another delay, headers or delivery.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Answer {
-    /// The status of a made-up answer.
+pub struct ScriptedResponse {
+    /// The status; `None` for GitHub's own response.
     pub status: Option<u16>,
-    /// Headers set on the answer; each replaces those of its name.
+    /// Headers. Each replaces those of its name; an empty value removes them.
     pub headers: Vec<(String, String)>,
-    /// The body of a made-up answer.
+    /// The body, if there is a status.
     pub body: String,
-    /// Milliseconds to wait before the first byte.
+    /// The delay before the first byte, in milliseconds.
     pub delay_ms: u64,
-    /// How the bytes go out.
+    /// How the bytes are sent.
     pub delivery: Delivery,
 }
 
-/// How an answer's bytes go out.
+/// How a response's bytes are sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
@@ -29,55 +29,55 @@ pub enum Delivery {
     Sized,
     /// In chunks.
     Chunked,
-    /// With a correct `Content-Length`, so many bytes at a time, with a pause after each.
+    /// With a correct `Content-Length`, a few bytes at a time, with a pause behind each write.
     Drip {
-        /// Bytes written at once.
+        /// Bytes of one write.
         bytes: usize,
-        /// Milliseconds between two writes.
+        /// The pause between two writes, in milliseconds.
         every_ms: u64,
     },
-    /// With this `Content-Length`, whatever the body's length is; then the connection is closed.
+    /// With this `Content-Length`, whatever the body's length is; then the connection closes.
     Claim(u64),
-    /// So many bytes of the body, then the connection is closed in good order.
+    /// This number of bytes of the body; then the connection closes.
     Cut(usize),
-    /// So many bytes of the body, then the connection is reset.
+    /// This number of bytes of the body; then the connection is reset.
     Reset(usize),
     /// A JSON array of this many bytes instead of the body, with a correct `Content-Length`.
     Filler(u64),
-    /// A JSON array without an end, in chunks.
+    /// A JSON array that never ends, in chunks.
     Endless,
-    /// These bytes instead of any HTTP, then the connection is closed.
+    /// These bytes in place of HTTP; then the connection closes.
     Raw(String),
-    /// The connection is closed without a byte.
+    /// No byte: the connection closes.
     Close,
-    /// Nothing, for as long as the client stays.
+    /// No byte, for as long as the client waits.
     Silence,
 }
 
-impl Answer {
-    /// The truth: what the fake answers by itself.
+impl ScriptedResponse {
+    /// GitHub's own response.
     #[must_use]
-    pub fn truth() -> Self {
+    pub fn genuine() -> Self {
         Self::default()
     }
 
-    /// A made-up answer with this status and a JSON body that names it.
+    /// A response with this status and a JSON body that names the status.
     #[must_use]
     pub fn status(status: u16) -> Self {
         Self {
             status: Some(status),
-            body: format!(r#"{{"message":"Made up: {status}","status":"{status}"}}"#),
+            body: format!(r#"{{"message":"Scripted: {status}","status":"{status}"}}"#),
             ..Self::default()
         }
     }
 
-    /// A made-up 200 with this body, as JSON.
+    /// A 200 with this body as JSON.
     #[must_use]
     pub fn json(body: impl Into<String>) -> Self {
         Self { body: body.into(), ..Self::status(200) }
     }
 
-    /// A 403 as GitHub sends it when the hour's requests are used up.
+    /// The 403 that GitHub sends at the primary rate limit. The reset is in seconds since 1970.
     #[must_use]
     pub fn rate_limited(reset_unix_seconds: u64) -> Self {
         Self::status(403)
@@ -88,7 +88,7 @@ impl Answer {
             .header("x-ratelimit-resource", "core")
     }
 
-    /// A 403 as GitHub sends it against abuse: requests are left, the message alone tells.
+    /// The 403 that GitHub sends at a secondary rate limit: requests are left, and only the message tells the limit.
     #[must_use]
     pub fn secondary_limit() -> Self {
         Self::status(403)
@@ -117,14 +117,14 @@ impl Answer {
         self
     }
 
-    /// Waits before the first byte.
+    /// Sets the delay before the first byte.
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         self
     }
 
-    /// Sends it this way.
+    /// Sets how the bytes are sent.
     #[must_use]
     pub fn deliver(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;

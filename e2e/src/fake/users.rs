@@ -1,16 +1,17 @@
-//! The fake's users and their gists: made up, but always the same for the same login.
+//! The fake's users and their gists: generated, and always the same for the same login.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-use super::words;
-use crate::Dice;
+use super::demo_data;
 
-/// Everyone the fake knows.
+/// All users that the fake knows.
 #[derive(Default)]
-pub struct People {
+pub struct Users {
     by_login: HashMap<String, Arc<User>>,
     by_id: HashMap<u64, Arc<User>>,
 }
@@ -18,9 +19,9 @@ pub struct People {
 /// A user.
 #[derive(Debug, Clone)]
 pub struct User {
-    /// As the user writes it; found in any case.
+    /// The login as the user writes it. The fake finds the user in any case.
     pub login: String,
-    /// GitHub's number, which its `Link` headers use.
+    /// GitHub's number of the user; GitHub's `Link` headers use it.
     pub id: u64,
     /// Newest first.
     pub gists: Vec<Gist>,
@@ -31,38 +32,38 @@ pub struct User {
 pub struct Gist {
     /// 32 hexadecimal digits.
     pub id: String,
-    /// May be absent.
+    /// The description; GitHub may have none.
     pub description: Option<String>,
     /// RFC 3339, in UTC.
     pub created_at: String,
     /// False for a secret gist, listed only to a credential.
     pub public: bool,
-    /// May be empty.
+    /// The files; a gist may have none.
     pub files: Vec<File>,
 }
 
 /// A file of a gist.
 #[derive(Debug, Clone)]
 pub struct File {
-    /// Its name.
+    /// The file name.
     pub name: String,
-    /// Its media type.
+    /// The media type.
     pub media_type: String,
-    /// As GitHub detects it; may be absent.
+    /// The language that GitHub detects; GitHub may detect none.
     pub language: Option<String>,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
 }
 
-impl People {
-    /// A few thousand believable gists for a demonstration.
+impl Users {
+    /// A few thousand generated gists for a demonstration.
     #[must_use]
     pub fn demo() -> Self {
-        let mut people = Self::default();
-        for (login, public, secret) in words::DEMO_USERS {
-            people.add(User::believable(login, *public, *secret));
+        let mut users = Self::default();
+        for (login, public, secret) in demo_data::DEMO_USERS {
+            users.add(User::generate(login, *public, *secret));
         }
-        people
+        users
     }
 
     /// Adds, or replaces, a user.
@@ -93,12 +94,25 @@ impl People {
     }
 }
 
+/// Random numbers that depend on the seed alone, whatever the case of its letters.
+fn random(seed: &str) -> Rng {
+    let mut hasher = DefaultHasher::new();
+    seed.to_ascii_lowercase().hash(&mut hasher);
+    Rng::with_seed(hasher.finish())
+}
+
+/// An element of a table that is not empty.
+fn pick<T>(random: &mut Rng, table: &'static [T]) -> &'static T {
+    #[expect(clippy::indexing_slicing, reason = "below the length of a table that is not empty")]
+    &table[random.usize(..table.len())]
+}
+
 impl User {
-    /// A user with so many made-up gists; the secret ones lie among the public ones.
+    /// A user with this number of generated gists; secret ones are spread among the public ones.
     #[must_use]
-    pub fn believable(login: &str, public: usize, secret: usize) -> Self {
-        let mut dice = Dice::of(login);
-        let id = 1_000 + dice.roll() % 200_000_000;
+    pub fn generate(login: &str, public: usize, secret: usize) -> Self {
+        let mut random = random(login);
+        let id = random.u64(1_000..200_001_000);
         let total = public + secret;
         let mut secrets = secret;
         let gists = (0..total)
@@ -106,7 +120,7 @@ impl User {
                 // Every third is secret, until no secret or no public one is left.
                 let is_secret = secrets > 0 && (index % 3 == 1 || total - index <= secrets);
                 secrets -= usize::from(is_secret);
-                Gist::believable(&mut dice, index, !is_secret)
+                Gist::generate(&mut random, index, !is_secret)
             })
             .collect();
         Self { login: login.to_owned(), id, gists }
@@ -114,17 +128,17 @@ impl User {
 }
 
 impl Gist {
-    fn believable(dice: &mut Dice, index: usize, public: bool) -> Self {
-        let id = format!("{:016x}{:016x}", dice.roll(), dice.roll());
-        let (topic, action) = (dice.pick(words::TOPICS), dice.pick(words::ACTIONS));
-        let description = match dice.roll() % 8 {
+    fn generate(random: &mut Rng, index: usize, public: bool) -> Self {
+        let id = format!("{:016x}{:016x}", random.u64(..), random.u64(..));
+        let (topic, action) = (pick(random, demo_data::TOPICS), pick(random, demo_data::ACTIONS));
+        let description = match random.u8(..8) {
             0 => None,
             1 => Some(String::new()),
             _ => Some(format!("{action} {topic}")),
         };
-        let files = (0..dice.roll() % 3 + u64::from(!dice.roll().is_multiple_of(24)))
+        let files = (0..random.u8(..3) + u8::from(random.u8(..24) > 0))
             .map(|number| {
-                let (extension, media_type, language) = dice.pick(words::KINDS);
+                let (extension, media_type, language) = pick(random, demo_data::KINDS);
                 let stem = topic.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
                 let name = if number == 0 {
                     format!("{stem}.{extension}")
@@ -135,22 +149,22 @@ impl Gist {
                     name,
                     media_type: (*media_type).to_owned(),
                     language: (!language.is_empty()).then(|| (*language).to_owned()),
-                    size: 20 + dice.roll() % 9_000,
+                    size: random.u64(20..9_020),
                 }
             })
             .collect();
-        let day = 20_400_u64.saturating_sub(index as u64 * 9 + dice.roll() % 9);
-        Self { id, description, created_at: timestamp(day * 86_400 + dice.roll() % 86_400), public, files }
+        let day = 20_400_u64.saturating_sub(index as u64 * 9 + random.u64(..9));
+        Self { id, description, created_at: timestamp(day * 86_400 + random.u64(..86_400)), public, files }
     }
 
-    /// As GitHub lists it.
-    pub(crate) fn json(&self, owner: &User, base: &str) -> Value {
+    /// The gist as GitHub lists it.
+    pub(super) fn json(&self, owner: &User, base: &str) -> Value {
         let (login, id) = (&owner.login, &self.id);
         let files: Map<_, _> = self
             .files
             .iter()
             .map(|file| {
-                let revision = Dice::of(&format!("{id}{}", file.name)).roll();
+                let revision = random(&format!("{id}{}", file.name)).u64(..);
                 let raw = format!("https://gist.githubusercontent.com/{login}/{id}/raw/{revision:016x}/{}", file.name);
                 let file_json = json!({ "filename": file.name, "type": file.media_type, "language": file.language, "raw_url": raw, "size": file.size });
                 (file.name.clone(), file_json)
@@ -221,16 +235,16 @@ mod tests {
     #[test]
     fn the_same_login_has_the_same_gists_and_as_many_secret_ones_as_asked() {
         for (public, secret) in [(0, 0), (5, 0), (0, 5), (7, 3), (2, 9)] {
-            let user = User::believable("somebody", public, secret);
+            let user = User::generate("somebody", public, secret);
             assert_eq!(user.gists.iter().filter(|gist| gist.public).count(), public);
             assert_eq!(user.gists.iter().filter(|gist| !gist.public).count(), secret);
-            assert_eq!(format!("{user:?}"), format!("{:?}", User::believable("somebody", public, secret)));
+            assert_eq!(format!("{user:?}"), format!("{:?}", User::generate("somebody", public, secret)));
         }
     }
 
     #[test]
     fn the_demonstration_has_thousands_of_gists() {
-        let gists: usize = People::demo().all().iter().map(|user| user.gists.len()).sum();
+        let gists: usize = Users::demo().all().iter().map(|user| user.gists.len()).sum();
         assert!((2_000..10_000).contains(&gists), "{gists}");
     }
 }

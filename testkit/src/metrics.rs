@@ -1,27 +1,24 @@
-//! Prometheus' text format, read back.
+//! Reads Prometheus' text exposition format, version 0.0.4.
 
 use std::collections::BTreeMap;
 
-/// All samples of a scrape.
+/// All samples of a scrape, in their order.
 #[derive(Debug, Clone, Default)]
 pub struct Samples(pub Vec<Sample>);
 
-/// One line of it.
+/// One sample: a line of the text that is no comment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// The metric's name, with `_bucket` and the like.
+    /// The metric's name, with a suffix such as `_bucket` where the line has one.
     pub name: String,
-    /// Its labels.
+    /// Label names and unescaped values.
     pub labels: BTreeMap<String, String>,
-    /// Its value.
+    /// The value; infinite for `+Inf` and `-Inf`.
     pub value: f64,
 }
 
 impl Samples {
-    /// Reads a scrape.
-    ///
-    /// # Panics
-    /// When a line is neither a comment nor a sample.
+    /// Reads a scrape. Panics at a line that is neither a comment nor a sample.
     #[must_use]
     #[expect(clippy::panic, reason = "how a test reports it")]
     pub fn parse(text: &str) -> Self {
@@ -32,17 +29,30 @@ impl Samples {
     /// The sum of all samples of this name that carry these labels; 0 when there is none.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let carries = |sample: &&Sample| {
+        let matches = |sample: &&Sample| {
             sample.name == name
                 && labels
                     .iter()
                     .all(|(label, value)| sample.labels.get(*label).is_some_and(|found| found == value))
         };
-        // Beginning with a positive zero: the sum of no floats is -0.
-        self.0.iter().filter(carries).fold(0.0, |sum, sample| sum + sample.value)
+        // The sum starts at positive zero: `Iterator::sum` of no floats is negative zero.
+        self.0.iter().filter(matches).fold(0.0, |sum, sample| sum + sample.value)
     }
 
-    /// The values that a label takes anywhere, each once, in order.
+    /// As [`Samples::sum`], by a selector as PromQL writes it: `name` or `name{label="value"}`. `None` if no sample matches.
+    #[must_use]
+    pub fn select(&self, selector: &str) -> Option<f64> {
+        let wanted = sample(&format!("{selector} 0"))?;
+        let labels: Vec<_> =
+            wanted.labels.iter().map(|(label, value)| (label.as_str(), value.as_str())).collect();
+        let matches = |sample: &Sample| {
+            sample.name == wanted.name
+                && wanted.labels.iter().all(|(label, value)| sample.labels.get(label) == Some(value))
+        };
+        self.0.iter().any(matches).then(|| self.sum(&wanted.name, &labels))
+    }
+
+    /// The distinct values of a label over all samples, sorted.
     #[must_use]
     pub fn values_of(&self, label: &str) -> Vec<&str> {
         let mut values: Vec<_> =
@@ -81,7 +91,7 @@ fn sample(line: &str) -> Option<Sample> {
     Some(Sample { name: name.to_owned(), labels, value })
 }
 
-/// Where the quoted text ends: the first quote that no backslash precedes.
+/// The index of the first quote that no backslash escapes.
 fn quote_end(text: &str) -> Option<usize> {
     let mut escaped = false;
     text.char_indices().find_map(|(index, c)| {
@@ -104,6 +114,8 @@ mod tests {
         assert!((samples.sum("a", &[("y", "q\"}")]) - 2.0).abs() < f64::EPSILON);
         assert!(samples.sum("b", &[]).is_infinite() && samples.has("b"));
         assert_eq!(samples.values_of("x"), ["1", "2"]);
+        assert_eq!(samples.select("a{x=\"2\"}"), Some(3.5));
+        assert_eq!((samples.select("a"), samples.select("a{x=\"3\"}")), (Some(5.5), None));
     }
 
     #[test]

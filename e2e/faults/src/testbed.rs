@@ -1,29 +1,30 @@
-//! What a fault happens to: hosts, the GitHub below them, and clients.
+//! The testbed of a fault: hosts, a fake GitHub, and clients.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+use e2e::Instances;
 use e2e::fake::FakeGitHub;
-use e2e::harness::{Host, Instances, Options, Redis, Samples, target};
+use testkit::{DEADLINE, Host, HostOptions, RedisServer, Samples, paths, ports};
 use tokio::time::sleep;
 
-use crate::load::{Allows, DEADLINE, Load, Plan};
+use crate::load::Load;
+use crate::plan::{Allows, Plan};
 use crate::tally::Tally;
 use crate::traffic::{Gists, Mix, POPULAR, Traffic, people};
 
 const CLIENTS: usize = 6;
 const PAUSE: Duration = Duration::from_millis(10);
-/// Between two looks at the counts.
+/// The pause between two comparisons of counts.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Hosts and their GitHub.
-pub(crate) struct Site {
-    /// Dropped before what they depend on.
+/// Hosts and their fake GitHub.
+pub(crate) struct Testbed {
+    /// The hosts. Dropped before the fake GitHub.
     pub(crate) hosts: Vec<Host>,
     pub(crate) github: FakeGitHub,
 }
 
-/// What the hosts have counted so far.
+/// The counts of all hosts at one time.
 pub(crate) struct Counted {
     of_hosts: Vec<Counts>,
 }
@@ -34,70 +35,61 @@ struct Counts {
     component: f64,
 }
 
-/// What all faults share: nothing ends by itself because a slow machine takes its time.
-pub(crate) fn options() -> Options {
-    Options::new(Instances::Reused)
+/// The options of all hosts. Time limits are long, so that they do not apply on a slow machine.
+pub(crate) async fn options() -> HostOptions {
+    e2e::options(Instances::Reused)
+        .await
         .setting("cache_ttl", "86400")
         .flag("--component-metrics", "/metrics")
         .flag("--keep-alive-timeout", "60s")
 }
 
-/// One that serves the host's own guest in place of the gists API.
-pub(crate) async fn guest(change: impl FnOnce(Options) -> Options) -> Result<Host, String> {
-    let wasm = target().join("wasm32-wasip2/release/guest_service.wasm");
-    if !wasm.is_file() {
-        return Err(format!(
-            "{} is not there; cargo build --release --target wasm32-wasip2 --package guest-service",
-            wasm.display()
-        ));
-    }
-    Ok(Host::start(change(options().without("--component-metrics").serving(wasm))).await)
+/// A host that serves the guest `service` (`host/guests/service`) in place of the gists API.
+pub(crate) async fn guest(change: impl FnOnce(HostOptions) -> HostOptions) -> Host {
+    let options = options().await.without("--component-metrics").app(paths::guest("service"));
+    change(options).start().await
 }
 
-/// An address that was free a moment ago, for a host that is to come back to it.
-pub(crate) fn free_address() -> Result<SocketAddr, String> {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    free.map_err(|error| format!("no free port: {error}"))
-}
-
-/// A GitHub that knows everybody whom the clients ask for.
+/// A fake GitHub with all users that the clients request.
 pub(crate) async fn github() -> Result<FakeGitHub, String> {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    FakeGitHub::bind(any, people()).await.map_err(|error| format!("no fake GitHub: {error}"))
+    FakeGitHub::bind(ports::ANY, people()).await.map_err(|error| format!("no fake GitHub: {error}"))
 }
 
-/// Where a host of this site shares its cache.
-pub(crate) fn sharing(options: Options, redis: &Redis) -> Options {
+/// Options of a host whose cache is in Redis.
+pub(crate) fn sharing(options: HostOptions, redis: &RedisServer) -> HostOptions {
     options
         .setting("cache_store", "shared")
         .flag("--keyvalue-store", &format!("shared=redis://{}", redis.address()))
 }
 
-/// For where nothing is wrong with Redis: what a busy machine keeps waiting is not to look like it.
-pub(crate) fn patient(options: Options) -> Options {
+/// Options with long time limits of the store, for faults that do not concern Redis.
+pub(crate) fn with_long_store_limits(options: HostOptions) -> HostOptions {
     options.flag("--keyvalue-timeout", "10s").flag("--keyvalue-connect-timeout", "10s")
 }
 
-impl Site {
+impl Testbed {
     /// One host with a store of its own.
-    pub(crate) async fn alone(change: impl FnOnce(Options) -> Options) -> Result<Self, String> {
+    pub(crate) async fn alone(change: impl FnOnce(HostOptions) -> HostOptions) -> Result<Self, String> {
         let github = github().await?;
-        let host = Host::start(change(options().setting("github_api_url", &github.url()))).await;
+        let host = change(options().await.setting("github_api_url", &github.url())).start().await;
         Self { hosts: vec![host], github }.warm().await
     }
 
     /// Two hosts that share a cache.
-    pub(crate) async fn pair(redis: &Redis, change: impl Fn(Options) -> Options) -> Result<Self, String> {
+    pub(crate) async fn pair(
+        redis: &RedisServer,
+        change: impl Fn(HostOptions) -> HostOptions,
+    ) -> Result<Self, String> {
         let github = github().await?;
         let mut hosts = Vec::new();
         for _ in 0..2 {
-            let options = sharing(options().setting("github_api_url", &github.url()), redis);
-            hosts.push(Host::start(change(options)).await);
+            let options = sharing(options().await.setting("github_api_url", &github.url()), redis);
+            hosts.push(change(options).start().await);
         }
         Self { hosts, github }.warm().await
     }
 
-    /// Puts the popular users into the cache.
+    /// Loads the popular users into the cache.
     pub(crate) async fn warm(self) -> Result<Self, String> {
         for host in &self.hosts {
             for number in 0..POPULAR {
@@ -113,16 +105,16 @@ impl Site {
     /// The first host.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is no host.
     pub(crate) fn host(&mut self) -> Result<&mut Host, String> {
         self.hosts.first_mut().ok_or_else(|| "no host".to_owned())
     }
 
-    /// Clients of all hosts, and what those have counted before; returns when all is well.
+    /// Starts clients of all hosts. Returns once the responses are normal, with the counts from before.
     pub(crate) async fn load(&self, mix: Mix, allows: Allows) -> Result<(Load, Counted), String> {
         let counted = self.settled().await?;
         let load = self.clients(Gists::new(mix), allows);
-        load.normal_again().await?;
+        load.recovered().await?;
         let before = load.tally();
         if before.retried > 0 {
             return Err(format!("a host went before any fault: {before:?}"));
@@ -130,30 +122,30 @@ impl Site {
         Ok((load, counted))
     }
 
-    /// Clients of all hosts.
+    /// Starts clients of all hosts.
     pub(crate) fn clients(&self, traffic: impl Traffic, allows: Allows) -> Load {
         let addresses = self.hosts.iter().map(Host::address).collect();
         Load::start(Plan { addresses, clients: CLIENTS, pause: PAUSE, allows }, traffic)
     }
 
-    /// Ends a load once all is normal again, with what came of it and from when on it was, and holds the counts to it: see
-    /// [`Counted::all`].
+    /// Waits for recovery, stops the load, and compares the counts: see [`Counted::all`]. Returns the results and the time to
+    /// recovery.
     ///
     /// # Errors
-    /// When it does not become normal, or a count is lost.
+    /// If the responses do not recover, or a count is lost.
     pub(crate) async fn end(
         &self,
         load: Load,
         counted: &Counted,
-        besides: u64,
+        others: u64,
     ) -> Result<(Tally, Duration), String> {
-        let normal_after = load.normal_again().await?;
+        let recovered_after = load.recovered().await?;
         let tally = load.finish().await;
-        counted.all(self, &tally, besides).await?;
-        Ok((tally, normal_after))
+        counted.all(self, &tally, others).await?;
+        Ok((tally, recovered_after))
     }
 
-    /// What hosts and components have counted, once those agree: a component counts in its own memory, and soon tells.
+    /// The counts of hosts and components, once the two agree: a component publishes its counts a moment later.
     async fn settled(&self) -> Result<Counted, String> {
         let begun = Instant::now();
         loop {
@@ -171,25 +163,25 @@ impl Site {
     async fn counts(&self) -> Vec<Counts> {
         let mut all = Vec::new();
         for host in &self.hosts {
-            all.push(Counts::of(&host.host_metrics().await));
+            all.push(Counts::of(&host.samples().await));
         }
         all
     }
 }
 
 impl Counted {
-    /// Waits until the hosts have counted each answer that clients got, once: `besides` are answers of the first host
-    /// that others got.
+    /// Waits until the hosts have counted each response exactly once. `others` is the number of responses of the first host to
+    /// requests outside of the load.
     ///
     /// # Errors
-    /// When a count is lost, or one too many.
-    pub(crate) async fn all(&self, site: &Site, tally: &Tally, besides: u64) -> Result<(), String> {
+    /// If a count is lost, or one too many.
+    pub(crate) async fn all(&self, testbed: &Testbed, tally: &Tally, others: u64) -> Result<(), String> {
         let begun = Instant::now();
         loop {
-            let now = site.counts().await;
+            let now = testbed.counts().await;
             let expected = tally.answers.iter().enumerate().map(|(at, answers)| {
-                // Below 2^53 by far.
-                (answers + if at == 0 { besides } else { 0 }) as f64
+                // Far below 2^53.
+                (answers + if at == 0 { others } else { 0 }) as f64
             });
             let grown = self.of_hosts.iter().zip(&now).map(|(before, now)| Counts {
                 host: now.host - before.host,
