@@ -9,8 +9,9 @@ use wasmparser::{Parser, Payload};
 
 use super::golden;
 
-/// The upper bound of the size in bytes. Prototypes with the same imports had 290 to 360 kB.
-const LARGEST: usize = 600_000;
+/// The upper bound of the size in bytes. Prototypes with the same imports had 290 to 360 kB. The page of `/docs`, with a form
+/// for each operation, is 33 kB of it: before the forms, the bound was 600,000.
+const LARGEST: usize = 620_000;
 
 /// The imports of the outermost component; nested components import from it.
 fn imports(bytes: &[u8]) -> BTreeSet<String> {
