@@ -1,5 +1,5 @@
-//! Renders the OpenAPI document into the page that `/docs` serves, and into the compact form that `/openapi.json` serves.
-//! The page is documentation without JavaScript, too, and the component does not spend time or code on it.
+//! Renders the OpenAPI document into the page that `/docs` serves. The page is documentation without JavaScript, too, and
+//! the component does not spend time or code on it.
 
 #![expect(clippy::indexing_slicing, reason = "a JSON value gives null for a member that is missing")]
 
@@ -28,10 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         page = page.replace(place, &content);
     }
-    let out = env::var("OUT_DIR")?;
-    fs::write(Path::new(&out).join("docs.html"), page)?;
-    // Without the line ends and the indentation that are for us: a third of it.
-    fs::write(Path::new(&out).join("openapi.json"), document.0.to_string())?;
+    fs::write(Path::new(&env::var("OUT_DIR")?).join("docs.html"), page)?;
     Ok(())
 }
 
