@@ -62,7 +62,7 @@ fn references(api: &Value, value: &Value) {
 
 async fn the_description_is_what_it_was(instances: Instances) {
     let service = Service::start(instances).await;
-    golden::compare("openapi.json", &service.host.get("/openapi.json").await.is(200).text());
+    golden::compare("openapi.json", service.host.get("/openapi.json").await.is(200).text());
 }
 
 async fn the_page_needs_nothing_from_outside(instances: Instances) {

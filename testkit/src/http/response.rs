@@ -28,7 +28,6 @@ impl Response {
 
     /// The response itself. Panics if its status is another one.
     #[track_caller]
-    #[must_use]
     pub fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{:?} {}", self.headers, String::from_utf8_lossy(&self.body));
         self

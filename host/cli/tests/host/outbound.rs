@@ -44,7 +44,7 @@ async fn upstream() -> SocketAddr {
         let (mut stream, _) = upstream.accept().await.unwrap();
         let mut head = [0; 1024];
         let _ = stream.read(&mut head).await.unwrap();
-        stream.write(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
     });
     address
 }

@@ -141,7 +141,7 @@ async fn the_end_of_a_connection_is_told_so_that_it_cannot_be_forged() {
     let pair = made();
     let host = Files::new("tls-end", &pair).serve("service", &[]).await;
     let mut stream = connect(&host, &trusting(&[&pair], &[])).await;
-    stream.write(b"GET /hello/end HTTP/1.0\r\nHost: x\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /hello/end HTTP/1.0\r\nHost: x\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     // Fails at an end without `close_notify`.
     timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().expect("an end with close_notify");
