@@ -64,7 +64,7 @@ pub(crate) fn sharing(options: HostOptions, redis: &RedisServer) -> HostOptions 
 
 /// Options with long time limits of the store, for faults that do not concern Redis.
 pub(crate) fn with_long_store_limits(options: HostOptions) -> HostOptions {
-    options.flag("--keyvalue-timeout", "10s").flag("--keyvalue-connect-timeout", "10s")
+    options.flag("--redis-timeout", "10s").flag("--redis-connect-timeout", "10s")
 }
 
 impl Testbed {

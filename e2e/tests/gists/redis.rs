@@ -38,8 +38,8 @@ async fn options(instances: Instances, github: &FakeGitHub, redis: &RedisServer)
         .setting("metrics_store", "shared")
         .setting("upstream_timeout", "25")
         // On a busy machine, a late response is no failure of Redis.
-        .flag("--keyvalue-timeout", "30s")
-        .flag("--keyvalue-connect-timeout", "30s")
+        .flag("--redis-timeout", "30s")
+        .flag("--redis-connect-timeout", "30s")
         .flag("--keyvalue-store", &format!("shared=redis://{}", redis.address()))
 }
 
@@ -186,7 +186,7 @@ async fn who_waits_for_a_host_that_was_killed_is_answered_within_the_leases_dead
 async fn a_cached_answer_asks_redis_nothing(instances: Instances) {
     const HITS: u64 = 1000;
     let (github, redis) = (fake().await, RedisServer::start());
-    let host = options(instances, &github, &redis).await.flag("--keyvalue-cache-max-age", "1h").start().await;
+    let host = options(instances, &github, &redis).await.flag("--redis-cache-max-age", "1h").start().await;
     until("each connection tracks invalidations", async || {
         let metrics = host.samples().await;
         let of = |name: &str| metrics.sum(&format!("wasi_http_host_keyvalue_remote_{name}"), &[]);
@@ -210,7 +210,7 @@ async fn a_cached_answer_asks_redis_nothing(instances: Instances) {
 
 async fn a_redis_that_forgot_serves_nothing_stale(instances: Instances) {
     let (github, redis) = (fake().await, RedisServer::start());
-    let options = options(instances, &github, &redis).await.flag("--keyvalue-cache-max-age", "1h");
+    let options = options(instances, &github, &redis).await.flag("--redis-cache-max-age", "1h");
     let hosts = join_all((0..2).map(|_| options.clone().start())).await;
     for _ in 0..10 {
         for host in &hosts {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
-use wasi_http_host::keyvalue::{Error, KeyPage, Snapshot, Store, Swap};
+use wasi_http_host::keyvalue::{Answer, Error, KeyPage, Snapshot, Store, Swap};
 
 /// A write to the store.
 #[derive(Debug, Clone)]
@@ -58,60 +58,60 @@ impl SpinStore {
 }
 
 impl Store for SpinStore {
-    fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
-        Ok(self.read().values.get(key).cloned())
+    fn get(&self, key: &str) -> Answer<Option<Bytes>> {
+        Answer::Now(Ok(self.read().values.get(key).cloned()))
     }
 
-    fn set(&self, key: &str, value: Bytes) -> Result<(), Error> {
+    fn set(&self, key: &str, value: Bytes) -> Answer<()> {
         self.write(key).values.insert(key.to_owned(), value);
-        Ok(())
+        Answer::Now(Ok(()))
     }
 
-    fn delete(&self, key: &str) -> Result<(), Error> {
+    fn delete(&self, key: &str) -> Answer<()> {
         self.write(key).values.remove(key);
-        Ok(())
+        Answer::Now(Ok(()))
     }
 
-    fn list_keys(&self, _cursor: Option<&str>) -> Result<KeyPage, Error> {
+    fn list_keys(&self, _cursor: Option<&str>) -> Answer<KeyPage> {
         // Spin's Redis store runs `KEYS *` for this, so the component must not call it.
-        Err(Error::Other("the component must not call list-keys".to_owned()))
+        Error::Other("the component must not call list-keys".to_owned()).into()
     }
 
-    fn increment(&self, key: &str, delta: i64) -> Result<i64, Error> {
+    fn increment(&self, key: &str, delta: i64) -> Answer<i64> {
         let mut state = self.write(key);
         let present = match state.values.get(key) {
             None => 0,
             Some(value) => match <[u8; 8]>::try_from(&value[..]) {
                 Ok(bytes) => i64::from_le_bytes(bytes),
                 // Spin's host may panic in this case.
-                Err(_) => return Err(Error::Other(format!("increment of {key}, which is no counter"))),
+                Err(_) => return Error::Other(format!("increment of {key}, which is no counter")).into(),
             },
         };
         let sum = present + delta;
         state.values.insert(key.to_owned(), Bytes::copy_from_slice(&sum.to_le_bytes()));
-        Ok(sum)
+        Answer::Now(Ok(sum))
     }
 
-    fn snapshot(&self, key: &str) -> Result<Snapshot, Error> {
-        Ok(Snapshot { version: 0, value: self.read().values.get(key).cloned() })
+    fn snapshot(&self, key: &str) -> Answer<Snapshot> {
+        Answer::Now(Ok(Snapshot { version: 0, value: self.read().values.get(key).cloned() }))
     }
 
-    fn swap(&self, key: &str, seen: &Snapshot, value: Bytes) -> Result<Swap, Error> {
+    fn swap(&self, key: &str, seen: &Snapshot, value: Bytes) -> Answer<Swap> {
         let mut state = self.write(key);
         let present = state.values.get(key).cloned();
         if seen.value.is_some() && seen.value != present {
-            return Ok(Swap::Stale(Snapshot { version: 0, value: present }));
+            return Answer::Now(Ok(Swap::Stale(Snapshot { version: 0, value: present })));
         }
         state.values.insert(key.to_owned(), value);
-        Ok(Swap::Done)
+        Answer::Now(Ok(Swap::Done))
     }
 
-    fn get_many(&self, keys: Vec<String>) -> Result<Vec<(String, Option<Bytes>)>, Error> {
+    fn get_many(&self, keys: Vec<String>) -> Answer<Vec<(String, Option<Bytes>)>> {
         let state = self.read();
         let found = keys.into_iter().rev().filter_map(|key| {
             let value = state.values.get(&key).cloned()?;
             Some((key, Some(value)))
         });
-        Ok(found.collect())
+        Answer::Now(Ok(found.collect()))
     }
 }

@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::Semaphore, time::timeout};
 
 use wasi_http_host_core::Exposition;
-use wasi_http_host_keyvalue::MemoryStore;
+use wasi_http_host_keyvalue::Stores;
 use wasi_http_host_server::{Tls, Worker, ask};
 use wasi_http_host_telemetry::{Log, expose_process};
 
@@ -53,11 +53,11 @@ pub(crate) struct Admin {
 
 impl Admin {
     /// The state during the start, when no threads serve yet.
-    pub(crate) fn starting(metrics: Arc<HostMetrics>, memory: Arc<MemoryStore>, log: Log) -> Self {
+    pub(crate) fn starting(metrics: Arc<HostMetrics>, stores: Stores, log: Log) -> Self {
         Self {
             workers: Vec::new(),
             metrics,
-            interfaces: InterfaceMetrics { keyvalue: Vec::new(), remote: Vec::new(), memory, tracer: None },
+            interfaces: InterfaceMetrics { keyvalue: Vec::new(), stores, tracer: None },
             log,
             tls: None,
             ready_path: None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasi_http_host_application::Deployment;
 use wasi_http_host_core::{Exposition, MetricKind, labelled_counters};
-use wasi_http_host_keyvalue::{self as keyvalue, MemoryStore, RemoteStats};
+use wasi_http_host_keyvalue::{self as keyvalue, Stores};
 use wasi_http_host_outbound as outbound;
 use wasi_http_host_runtime::MetricsRegistry;
 use wasi_http_host_server::ConnectionMetrics;
@@ -48,9 +48,7 @@ impl HostMetrics {
 pub(crate) struct InterfaceMetrics {
     /// One set for each thread.
     pub(crate) keyvalue: Vec<Arc<keyvalue::Stats>>,
-    /// One a store.
-    pub(crate) remote: Vec<Arc<RemoteStats>>,
-    pub(crate) memory: Arc<MemoryStore>,
+    pub(crate) stores: Stores,
     /// `None` if tracing is off.
     pub(crate) tracer: Option<Arc<Tracer>>,
 }
@@ -59,8 +57,7 @@ impl InterfaceMetrics {
     /// Writes all metrics.
     pub(crate) fn expose(&self, to: &mut Exposition, components: &[Arc<Deployment>]) {
         keyvalue::expose_operations(to, &self.keyvalue);
-        keyvalue::expose_remote(to, &self.remote);
-        keyvalue::expose_memory(to, &self.memory);
+        self.stores.expose(to);
         outbound::expose(to, components.iter().map(|one| (&*one.name, &*one.outbound_stats)));
         if let Some(tracer) = &self.tracer {
             tracer.expose(to);
@@ -71,12 +68,7 @@ impl InterfaceMetrics {
 #[cfg(test)]
 impl InterfaceMetrics {
     /// All metrics that can occur, each with nothing counted.
-    pub(crate) fn example(memory: Arc<MemoryStore>, tracer: Arc<Tracer>) -> Self {
-        Self {
-            keyvalue: Vec::new(),
-            remote: vec![Arc::new(RemoteStats::new("shared"))],
-            memory,
-            tracer: Some(tracer),
-        }
+    pub(crate) fn example(stores: Stores, tracer: Arc<Tracer>) -> Self {
+        Self { keyvalue: Vec::new(), stores, tracer: Some(tracer) }
     }
 }

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, sync::Arc};
 
 use clap::{Arg, Args as _, Command};
 use wasi_http_host_core::Exposition;
-use wasi_http_host_keyvalue::MemoryStore;
+use wasi_http_host_egress::{Resolve, SystemResolver};
+use wasi_http_host_keyvalue::KeyValueConfig;
 use wasi_http_host_telemetry::trace::{self, Tracer};
 
 use crate::{
@@ -102,7 +103,12 @@ fn metrics() {
     let endpoint =
         |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://127.0.0.1:1".to_owned());
     let settings = trace::Settings::read("app", &endpoint).unwrap().unwrap();
-    let interfaces = InterfaceMetrics::example(Arc::new(MemoryStore::new(1024)), Tracer::new(&settings));
+    // A store of each kind.
+    let stores = ["default=memory:".parse().unwrap(), "shared=redis://localhost".parse().unwrap()];
+    let config = KeyValueConfig { stores: stores.into(), ..KeyValueConfig::default() };
+    let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
+    let interfaces =
+        InterfaceMetrics::example(config.open(&[], 1, &resolver).unwrap(), Tracer::new(&settings));
     interfaces.expose(&mut exposition, &[]);
     wasi_http_host_server::TlsStats::default().expose(&mut exposition);
     exposition.counter("wasi_http_host_log_lines_dropped_total", "Log lines that nobody read in time.", 0);

@@ -1,40 +1,29 @@
-use super::backend::Backend;
-use super::{Error, MemoryStore, RemoteStore, Store};
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::Arc;
-use tokio::runtime::Handle;
-use wasi_http_host_core::DEFAULT_STORE;
+//! Which stores there are, and which of them a component may open.
 
-/// All stores of this process, by name. The host's configuration decides what is in it.
-#[derive(Clone)]
-pub struct Stores(BTreeMap<Box<str>, Backend>);
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use tokio::runtime::Handle;
+use wasi_http_host_core::Exposition;
+
+use super::{error::Error, metrics::Samples, store::Store};
+
+/// All stores of this process, by name.
+#[derive(Clone, Default)]
+pub struct Stores(BTreeMap<Box<str>, Arc<dyn Store>>);
 
 impl Stores {
-    /// The [`DEFAULT_STORE`] alone.
-    #[must_use]
-    pub fn new(memory: Arc<MemoryStore>) -> Self {
-        Self(BTreeMap::from([(DEFAULT_STORE.into(), Backend::Local(memory))]))
-    }
-
-    /// Adds a store, or puts another in the place of the one of that name.
+    /// Adds a store. Replaces the store that has this name.
     #[must_use]
     pub fn with(mut self, name: &str, store: Arc<dyn Store>) -> Self {
-        self.0.insert(name.into(), Backend::Local(store));
+        self.0.insert(name.into(), store);
         self
     }
 
-    /// The same with a store that has to wait for others.
-    #[must_use]
-    pub fn with_remote(mut self, name: &str, store: Arc<dyn RemoteStore>) -> Self {
-        self.0.insert(name.into(), Backend::Remote(store));
-        self
-    }
-
-    /// The same stores for instances on the thread of `runtime`, where a remote one has connections of its own.
+    /// The same stores for instances on the thread of `runtime`: see [`Store::on`].
     #[must_use]
     pub fn on(&self, runtime: &Handle) -> Self {
-        Self(self.0.iter().map(|(name, backend)| (name.clone(), backend.on(runtime))).collect())
+        let here = |store: &Arc<dyn Store>| store.on(runtime).unwrap_or_else(|| store.clone());
+        Self(self.0.iter().map(|(name, store)| (name.clone(), here(store))).collect())
     }
 
     /// Access to the named stores and to no others.
@@ -43,10 +32,22 @@ impl Stores {
     /// When the host has no store of one of the names.
     pub fn grant<N: AsRef<str>>(&self, names: &[N]) -> Result<Access, UnknownStore> {
         let grants = names.iter().map(AsRef::as_ref).map(|name| match self.0.get_key_value(name) {
-            Some((name, backend)) => Ok(Grant { name: name.clone(), backend: backend.clone() }),
+            Some((name, store)) => Ok(Grant { name: name.clone(), store: store.clone() }),
             None => Err(UnknownStore { name: name.into(), known: self.0.keys().cloned().collect() }),
         });
         Ok(Access { grants: grants.collect::<Result<_, _>>()? })
+    }
+
+    /// Writes the metrics of each store.
+    pub fn expose(&self, to: &mut Exposition) {
+        let mut samples = Samples::default();
+        self.0.iter().for_each(|(name, store)| store.measure(name, &mut samples));
+        samples.expose(to);
+    }
+
+    /// Closes each store: see [`Store::close`].
+    pub fn close(&self) {
+        self.0.values().for_each(|store| store.close());
     }
 }
 
@@ -60,7 +61,7 @@ impl fmt::Debug for Stores {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("key_value_stores: this host has no store {name:?} (it has: {})", known.join(", "))]
 pub struct UnknownStore {
-    /// As the manifest has it.
+    /// The name in the manifest.
     pub name: Box<str>,
     /// The names that would have been right.
     pub known: Vec<Box<str>>,
@@ -74,11 +75,11 @@ pub struct Access {
 
 struct Grant {
     name: Box<str>,
-    backend: Backend,
+    store: Arc<dyn Store>,
 }
 
 impl Access {
-    /// The index by which [`Access::backend`] finds the store again.
+    /// The index by which [`Access::store`] finds the store again.
     ///
     /// # Errors
     /// When the component is granted no store of this name.
@@ -89,21 +90,24 @@ impl Access {
 
     /// The store that [`Access::open`] gave this index.
     #[must_use]
-    pub fn backend(&self, index: u32) -> Option<&Backend> {
-        self.grants.get(usize::try_from(index).ok()?).map(|grant| &grant.backend)
+    pub fn store(&self, index: u32) -> Option<&dyn Store> {
+        Some(&*self.grant(index)?.store)
     }
 
-    /// A store's name, and whether it is remote.
+    /// The name of that store.
     #[must_use]
-    pub fn describe(&self, index: u32) -> Option<(&str, bool)> {
-        let grant = self.grants.get(usize::try_from(index).ok()?)?;
-        Some((&grant.name, matches!(grant.backend, Backend::Remote(_))))
+    pub fn name(&self, index: u32) -> Option<&str> {
+        Some(&self.grant(index)?.name)
     }
 
-    /// Whether one of the stores has to wait for others, so that the asynchronous link is needed.
+    /// Whether all stores are local: see [`Store::is_local`].
     #[must_use]
-    pub fn has_remote(&self) -> bool {
-        self.grants.iter().any(|grant| matches!(grant.backend, Backend::Remote(_)))
+    pub fn is_local(&self) -> bool {
+        self.grants.iter().all(|grant| grant.store.is_local())
+    }
+
+    fn grant(&self, index: u32) -> Option<&Grant> {
+        self.grants.get(usize::try_from(index).ok()?)
     }
 }
 

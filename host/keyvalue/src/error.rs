@@ -1,3 +1,5 @@
+//! What a guest is told when an operation fails.
+
 use std::fmt::Arguments;
 
 /// `wasi:keyvalue/store.error`: what a guest is told.

@@ -1,39 +1,32 @@
-//! Key-value stores of components, by name: in the process's memory, and in Redis.
+//! Key-value stores of components.
 //!
 //! ```text
-//! Stores (process: name → store) ── grant(manifest's key_value_stores) ─▶ Access (component) ─▶ Backend (bucket)
+//! KeyValueConfig ── open, by the URL's scheme ─▶ Stores (of the process, by name)
+//!                                                  │ on (a thread)
+//!                                                  └─ grant (the manifest's key_value_stores) ─▶ Access (of a component) ─▶ Store
 //! ```
 //!
-//! A [`Store`] answers from the process's own memory, and never waits. A [`RemoteStore`] has to wait for a network, and with
-//! it the whole instance that asks. How instances reach both, by `wasi:keyvalue@0.2.0-draft2`, is the runtime's affair.
+//! All stores implement one trait, [`Store`]. Its operations answer at once when they can, and later when another process has to be
+//! asked. The runtime links `wasi:keyvalue@0.2.0-draft2` to them. The kinds of stores are listed in `stores/mod.rs`.
 
 mod access;
-mod backend;
-mod config;
 mod error;
-mod memory;
 mod metrics;
-mod redis;
-mod remote;
 mod span;
 mod stats;
 mod store;
-mod window;
+mod stores;
 
-pub use self::redis::{
-    CacheTotals, ClientCertificate, Failure, InvalidAddress, Password, RedisAddress, RedisSettings,
-    RedisStore, RemoteSnapshot, RemoteStats,
-};
 pub use access::{Access, Stores, UnknownStore};
-pub use backend::Backend;
-pub use config::{KeyValueConfig, StoreSetting};
 pub use error::Error;
-pub use memory::{MemoryStore, PAGE_KEYS, Usage};
-pub use metrics::{expose_memory, expose_operations, expose_remote};
-pub use remote::{Answer, RemoteStore};
+pub use metrics::{Samples, expose_operations};
 pub use span::KeyValueSpan;
-pub use stats::{LATENCY_SAMPLE, Operation, OperationSnapshot, Stats};
-pub use store::{KeyPage, Snapshot, Store, Swap};
+pub use stats::{LATENCY_SAMPLE, Operation, OperationSnapshot, Running, Stats};
+pub use store::{Answer, KeyPage, Later, PAGE_KEYS, Snapshot, Store, Swap};
+pub use stores::{
+    InvalidAddress, KeyValueConfig, MemoryStore, OpenError, RedisAddress, RedisConfig, RedisStore,
+    StoreSetting, Usage,
+};
 
 /// Longest key, in bytes of UTF-8.
 pub const MAX_KEY_BYTES: usize = 1024;

@@ -1,12 +1,87 @@
-//! What is counted of stores, as Prometheus reads it.
+//! Metrics in Prometheus's format: those of operations, and those that each store adds of its own.
 
 use std::sync::Arc;
 
 use wasi_http_host_core::{Exposition, MetricKind, histogram::HistogramSnapshot};
 
-use super::{MemoryStore, Operation, RemoteSnapshot, RemoteStats, Stats};
+use super::stats::{Operation, Stats};
 
-/// Writes what was counted of calls, of all threads (`stats`) together.
+/// What the names of all metrics begin with.
+const PREFIX: &str = "wasi_http_host_keyvalue_";
+
+/// The metrics of several stores. The format wants all samples of a family in one place, so they are collected first.
+#[derive(Default)]
+pub struct Samples(Vec<Family>);
+
+struct Family {
+    name: &'static str,
+    kind: MetricKind,
+    help: &'static str,
+    samples: Vec<(Labels, f64)>,
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+impl Samples {
+    /// Adds to a counter. `name` is what follows `wasi_http_host_keyvalue_`, and ends with `_total`. Samples with the same name
+    /// and the same labels are added up.
+    #[expect(clippy::cast_precision_loss, reason = "the format has floating-point numbers only")]
+    pub fn counter(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+        value: u64,
+    ) {
+        self.add(name, MetricKind::Counter, help, labels, value as f64);
+    }
+
+    /// Adds to a gauge, as [`Samples::counter`] does to a counter.
+    pub fn gauge(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+        value: f64,
+    ) {
+        self.add(name, MetricKind::Gauge, help, labels, value);
+    }
+
+    fn add(
+        &mut self,
+        name: &'static str,
+        kind: MetricKind,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+        value: f64,
+    ) {
+        let labels: Labels = labels.iter().map(|(label, value)| (*label, (*value).to_owned())).collect();
+        let at = self.0.iter().position(|family| family.name == name);
+        let at = at.unwrap_or_else(|| {
+            self.0.push(Family { name, kind, help, samples: Vec::new() });
+            self.0.len() - 1
+        });
+        let Some(family) = self.0.get_mut(at) else { return };
+        match family.samples.iter_mut().find(|(known, _)| *known == labels) {
+            Some((_, sum)) => *sum += value,
+            None => family.samples.push((labels, value)),
+        }
+    }
+
+    /// Writes all families, in the order in which they were first added.
+    pub(super) fn expose(&self, to: &mut Exposition) {
+        for family in &self.0 {
+            let name = format!("{PREFIX}{}", family.name);
+            to.family(&name, family.kind, family.help);
+            for (labels, value) in &family.samples {
+                let labels: Vec<_> = labels.iter().map(|(label, value)| (*label, &**value)).collect();
+                to.sample(&name, &labels, value);
+            }
+        }
+    }
+}
+
+/// Writes the number, errors and durations of operations. Each thread has its own `stats`; they are added up.
 pub fn expose_operations(to: &mut Exposition, stats: &[Arc<Stats>]) {
     let threads: Vec<Vec<_>> = stats.iter().map(|stats| stats.snapshot().collect()).collect();
     let operations: Vec<_> = Operation::ALL
@@ -40,90 +115,6 @@ pub fn expose_operations(to: &mut Exposition, stats: &[Arc<Stats>]) {
     }
 }
 
-/// Writes what was counted of stores in Redis; nothing where there are none.
-pub fn expose_remote(to: &mut Exposition, stats: &[Arc<RemoteStats>]) {
-    let stores: Vec<_> = stats.iter().map(|stats| stats.snapshot()).collect();
-    if stores.is_empty() {
-        return;
-    }
-    let name = "wasi_http_host_keyvalue_remote_connections";
-    to.family(
-        name,
-        MetricKind::Gauge,
-        "Connections to a remote store that are up: one a thread when all is well.",
-    );
-    for store in &stores {
-        to.sample(name, &[("store", &store.name)], store.connections);
-    }
-    let name = "wasi_http_host_keyvalue_remote_connects_total";
-    to.family(name, MetricKind::Counter, "Attempts to connect to a remote store.");
-    for store in &stores {
-        to.sample(name, &[("store", &store.name), ("outcome", "ok")], store.connected);
-        to.sample(name, &[("store", &store.name), ("outcome", "failed")], store.not_connected);
-    }
-    let name = "wasi_http_host_keyvalue_remote_failures_total";
-    to.family(name, MetricKind::Counter, "Commands to a remote store that failed, by reason.");
-    for store in &stores {
-        for (failure, count) in &store.failures {
-            to.sample(name, &[("store", &store.name), ("reason", failure.as_str())], count);
-        }
-    }
-    let name = "wasi_http_host_keyvalue_remote_in_flight";
-    to.family(name, MetricKind::Gauge, "Commands to a remote store that wait for their answers.");
-    for store in &stores {
-        to.sample(name, &[("store", &store.name)], store.in_flight);
-    }
-    remote_cache(to, &stores);
-}
-
-/// Writes what the store in memory holds.
-pub fn expose_memory(to: &mut Exposition, store: &MemoryStore) {
-    let usage = store.usage();
-    let prefix = "wasi_http_host_keyvalue_memory";
-    to.gauge(&format!("{prefix}_bytes"), "Bytes that the store in memory holds.", usage.bytes);
-    to.gauge(&format!("{prefix}_limit_bytes"), "Bytes that it may hold.", usage.max_bytes);
-    to.gauge(&format!("{prefix}_values"), "Values that it holds.", usage.values);
-    to.gauge(&format!("{prefix}_counters"), "Counters that it holds.", usage.counters);
-    to.counter(
-        &format!("{prefix}_evictions_total"),
-        "Displaced, or not admitted, for want of room.",
-        usage.evictions,
-    );
-}
-
-/// What the host remembers of remote stores.
-fn remote_cache(to: &mut Exposition, stores: &[RemoteSnapshot]) {
-    type Of = fn(&RemoteSnapshot) -> u64;
-    let counters: [(&str, &str, Of); 4] = [
-        ("cache_hits", "Reads of a remote store that were answered from memory.", |store| store.cache.hits),
-        ("cache_misses", "Reads that were not, and whose answer may be next time.", |store| {
-            store.cache.misses
-        }),
-        ("cache_invalidations", "Keys that a remote store named as changed.", |store| {
-            store.cache.invalidations
-        }),
-        ("cache_evictions", "Values displaced from memory for want of room.", |store| store.cache.evictions),
-    ];
-    let gauges: [(&str, &str, Of); 3] = [
-        (
-            "tracked",
-            "Connections over which a remote store says what changes: all when all is well.",
-            |store| store.tracked.try_into().unwrap_or_default(),
-        ),
-        ("cache_entries", "Keys of a remote store that are known.", |store| store.cache.entries as u64),
-        ("cache_bytes", "Bytes that they take.", |store| store.cache.bytes as u64),
-    ];
-    let counters = counters.map(|(name, help, of)| (format!("{name}_total"), MetricKind::Counter, help, of));
-    let gauges = gauges.map(|(name, help, of)| (name.to_owned(), MetricKind::Gauge, help, of));
-    for (name, kind, help, of) in counters.into_iter().chain(gauges) {
-        let name = format!("wasi_http_host_keyvalue_remote_{name}");
-        to.family(&name, kind, help);
-        for store in stores {
-            to.sample(&name, &[("store", &store.name)], of(store));
-        }
-    }
-}
-
 /// Histograms of the same bounds, as one.
 fn sum<'a>(all: impl Iterator<Item = &'a HistogramSnapshot>) -> HistogramSnapshot {
     let mut total = HistogramSnapshot { buckets: Vec::new(), count: 0, sum: 0.0 };
@@ -144,6 +135,27 @@ fn sum<'a>(all: impl Iterator<Item = &'a HistogramSnapshot>) -> HistogramSnapsho
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn samples_of_a_family_stand_together_and_equal_ones_are_added_up() {
+        let mut samples = Samples::default();
+        for store in ["a", "b", "b"] {
+            samples.counter("reads_total", "Reads.", &[("store", store)], 2);
+            samples.gauge("bytes", "Bytes.", &[], 0.5);
+        }
+        let mut to = Exposition::default();
+        samples.expose(&mut to);
+        let text = to.into_text();
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            lines,
+            [
+                "wasi_http_host_keyvalue_reads_total{store=\"a\"} 2",
+                "wasi_http_host_keyvalue_reads_total{store=\"b\"} 4",
+                "wasi_http_host_keyvalue_bytes 1.5",
+            ]
+        );
+    }
 
     #[test]
     fn threads_are_added_up() {

@@ -6,9 +6,9 @@ use wasi_http_host_telemetry::trace::{
     Attributes, OTHER, Origin, Span, SpanDetails, SpanKind, SpanSummary, Start, Tracer,
 };
 
-use super::{Access, Operation};
+use super::{access::Access, stats::Operation, store::Store};
 
-/// An operation on a key-value store that is sampled; it is kept when it is dropped.
+/// The span of a sampled operation on a key-value store. It ends when it is dropped.
 pub struct KeyValueSpan {
     tracer: Arc<Tracer>,
     component: Arc<str>,
@@ -20,16 +20,16 @@ pub struct KeyValueSpan {
 struct KeyValueDetails {
     operation: Operation,
     access: Access,
-    /// Which of its stores.
+    /// The store's index in `access`.
     bucket: u32,
-    /// A remote store was not asked, for its answer was known here.
+    /// The store answered without asking its server.
     known: bool,
     failed: bool,
 }
 
 impl KeyValueSpan {
-    /// Begins one for an operation of `component` on the store behind `bucket`, below the request `parent`. `None` where
-    /// that is not sampled.
+    /// Begins the span of an operation of `component` on the store behind `bucket`, as a child of the request `parent`. `None`
+    /// where that request is not sampled.
     #[must_use]
     pub fn begin(
         tracer: &Arc<Tracer>,
@@ -48,14 +48,14 @@ impl KeyValueSpan {
         Some(Self { tracer, component, parent, start: Start::now(), details: Some(Box::new(details)) })
     }
 
-    /// What a remote store would say was known.
+    /// The store has answered without asking its server: the span is not a client's.
     pub fn set_known(&mut self) {
         if let Some(details) = &mut self.details {
             details.known = true;
         }
     }
 
-    /// It came to nothing.
+    /// The operation has failed.
     pub fn set_failed(&mut self) {
         if let Some(details) = &mut self.details {
             details.failed = true;
@@ -75,18 +75,18 @@ impl Drop for KeyValueSpan {
 /// By the stable conventions for databases (<https://opentelemetry.io/docs/specs/semconv/database/>).
 impl SpanDetails for KeyValueDetails {
     fn describe(&self, attributes: &mut Attributes) -> SpanSummary {
-        let (store, remote) = self.access.describe(self.bucket).unwrap_or_default();
-        let remote = remote && !self.known;
+        let store = self.access.name(self.bucket).unwrap_or_default();
+        let system = self.access.store(self.bucket).and_then(Store::system).filter(|_| !self.known);
         let operation = self.operation.as_str();
         attributes.text("db.operation.name", operation);
         attributes.text("wasi_http_host.store", store);
-        if remote {
-            attributes.text("db.system.name", "redis");
+        if let Some(system) = system {
+            attributes.text("db.system.name", system);
         }
         if self.failed {
             attributes.text("error.type", OTHER);
         }
-        let kind = if remote { SpanKind::Client } else { SpanKind::Internal };
+        let kind = if system.is_some() { SpanKind::Client } else { SpanKind::Internal };
         SpanSummary { name: format!("{operation} {store}"), kind, is_error: self.failed }
     }
 }

@@ -1,9 +1,11 @@
-use super::Error;
+//! What is counted of operations.
+
+use super::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use wasi_http_host_core::histogram::{BUCKETS, Histogram, HistogramSnapshot};
 
-/// One call in this many is timed: reading the clock twice costs as much as the look-up that it would time.
+/// One call in this many is timed: reading the clock twice takes as long as the look-up that it would time.
 pub const LATENCY_SAMPLE: u64 = 32;
 
 static LATENCY_BOUNDS: [Duration; BUCKETS] = [
@@ -40,7 +42,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// All of them.
+    /// All operations, in the order of their declaration.
     pub const ALL: [Self; 12] = [
         Self::Open,
         Self::Get,
@@ -56,7 +58,7 @@ impl Operation {
         Self::DeleteMany,
     ];
 
-    /// Its label value in metrics.
+    /// The operation's name in the interface, in metrics and in traces.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -76,7 +78,8 @@ impl Operation {
     }
 }
 
-/// Counts and latencies by operation. One a core keeps its cache lines uncontended; readers add them up.
+/// Counts and durations by operation. Each thread has its own, so that no two threads write the same cache lines; readers add
+/// them up.
 #[derive(Debug)]
 pub struct Stats {
     operations: [PerOperation; Operation::ALL.len()],
@@ -92,13 +95,13 @@ struct PerOperation {
 /// What was counted of one operation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OperationSnapshot {
-    /// Which.
+    /// The operation.
     pub operation: Operation,
     /// Calls, failed ones included.
     pub calls: u64,
     /// Calls that the guest got an error from (a lost compare-and-swap is none).
     pub errors: u64,
-    /// Of every [`LATENCY_SAMPLE`]th call; of each where a store may have to wait.
+    /// The durations of every [`LATENCY_SAMPLE`]th call, and of each call that had to wait.
     pub latency: HistogramSnapshot,
 }
 
@@ -113,38 +116,39 @@ impl Default for Stats {
     }
 }
 
+/// An operation that has begun and is counted.
+#[derive(Debug)]
+#[must_use = "an operation ends by Stats::end"]
+pub struct Running {
+    operation: Operation,
+    start: Option<Instant>,
+}
+
+impl Running {
+    /// The store answers later: few operations do, so each of them is timed.
+    pub fn waits(&mut self) {
+        self.start.get_or_insert_with(Instant::now);
+    }
+}
+
 impl Stats {
-    /// Runs `call` and counts it.
-    ///
-    /// # Errors
-    /// As `call`.
-    pub fn observe<R>(
-        &self,
-        operation: Operation,
-        call: impl FnOnce() -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        let stats = self.of(operation);
-        let timed = stats.calls.fetch_add(1, Relaxed).is_multiple_of(LATENCY_SAMPLE).then(Instant::now);
-        let result = call();
-        stats.end(timed, &result);
-        result
+    /// Counts an operation that begins.
+    #[inline]
+    pub fn begin(&self, operation: Operation) -> Running {
+        let calls = self.of(operation).calls.fetch_add(1, Relaxed);
+        Running { operation, start: calls.is_multiple_of(LATENCY_SAMPLE).then(Instant::now) }
     }
 
-    /// The same for a call that may have to wait; such calls are few enough for each to be timed.
-    ///
-    /// # Errors
-    /// As `call`.
-    pub async fn observe_waiting<R>(
-        &self,
-        operation: Operation,
-        call: impl Future<Output = Result<R, Error>>,
-    ) -> Result<R, Error> {
-        let stats = self.of(operation);
-        stats.calls.fetch_add(1, Relaxed);
-        let start = Instant::now();
-        let result = call.await;
-        stats.end(Some(start), &result);
-        result
+    /// Counts its end.
+    #[inline]
+    pub fn end<R>(&self, running: Running, result: &Result<R, Error>) {
+        let stats = self.of(running.operation);
+        if result.is_err() {
+            stats.errors.fetch_add(1, Relaxed);
+        }
+        if let Some(start) = running.start {
+            stats.latency.observe(start.elapsed());
+        }
     }
 
     fn of(&self, operation: Operation) -> &PerOperation {
@@ -163,17 +167,6 @@ impl Stats {
     }
 }
 
-impl PerOperation {
-    fn end<R>(&self, start: Option<Instant>, result: &Result<R, Error>) {
-        if result.is_err() {
-            self.errors.fetch_add(1, Relaxed);
-        }
-        if let Some(start) = start {
-            self.latency.observe(start.elapsed());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,13 +175,18 @@ mod tests {
     fn each_operation_counts_for_itself() {
         let stats = Stats::default();
         for operation in Operation::ALL {
-            let _ = stats.observe(operation, || Ok(()));
+            stats.end(stats.begin(operation), &Ok(()));
         }
-        let _ = stats.observe(Operation::Swap, || Err::<(), _>(Error::NoSuchStore));
+        stats.end(stats.begin(Operation::Swap), &Err::<(), _>(Error::NoSuchStore));
         for seen in stats.snapshot() {
             let swap = seen.operation == Operation::Swap;
             assert_eq!((seen.calls, seen.errors), if swap { (2, 1) } else { (1, 0) }, "{:?}", seen.operation);
             assert_eq!(seen.latency.count, 1, "the first call is timed");
         }
+        let mut waiting = stats.begin(Operation::Get);
+        waiting.waits();
+        stats.end(waiting, &Ok(()));
+        let get = stats.snapshot().find(|seen| seen.operation == Operation::Get).unwrap();
+        assert_eq!(get.latency.count, 2, "so is each that waits");
     }
 }

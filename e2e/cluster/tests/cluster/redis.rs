@@ -71,7 +71,7 @@ fn with_redis_all_pods_ask_once() {
     let namespace = Namespace::new("redis");
     let host = "redis.gists.test";
     // On a busy machine, a response of the store may be late, and the host gives it up. That is not tested here.
-    let patient = [("WASI_HTTP_HOST_KEYVALUE_TIMEOUT", "30s")];
+    let patient = [("WASI_HTTP_HOST_REDIS_TIMEOUT", "30s")];
     let redis = three(host, fake).component("k8s/components/redis");
     redis.env("github-gists-api", "github-gists-api", &patient).apply(&namespace);
     let _ = Deployment::new(&namespace, "github-gists-redis").ready();

@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr};
 use wasi_http_host_application::{AppError, LoadError};
 use wasi_http_host_core::InvalidSetting;
 use wasi_http_host_egress::{InvalidProxy, RootsError};
+use wasi_http_host_keyvalue::OpenError;
 use wasi_http_host_runtime::engine::EngineError;
 use wasi_http_host_server::WorkerError;
 
@@ -23,6 +24,9 @@ pub enum StartError {
     /// The trusted certificates cannot be read.
     #[error(transparent)]
     Roots(#[from] RootsError),
+    /// A key-value store cannot be opened.
+    #[error(transparent)]
+    Store(OpenError),
     /// A listener cannot be bound.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
@@ -37,6 +41,15 @@ pub enum StartError {
     /// The operating system refused a thread or an event queue.
     #[error("the system refused a thread or an event queue: {0}")]
     System(#[from] io::Error),
+}
+
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Setting(error) => Self::Setting(error),
+            error @ OpenError::Store { .. } => Self::Store(error),
+        }
+    }
 }
 
 impl From<AppError> for StartError {

@@ -23,7 +23,7 @@ use tokio::{
 
 use wasi_http_host_application::{self as application, Loader, Resources, ThreadContext};
 use wasi_http_host_egress::{Proxies, Resolve, SystemResolver};
-use wasi_http_host_keyvalue::{self as keyvalue, MemoryStore, RedisStore, Store, Stores};
+use wasi_http_host_keyvalue::{self as keyvalue, RedisConfig, Store, Stores};
 use wasi_http_host_manifest::Manifest;
 use wasi_http_host_outbound::{Direct, Outbound, OutboundSettings};
 use wasi_http_host_runtime::engine;
@@ -66,6 +66,7 @@ pub struct Host {
     workers: Vec<Arc<Worker>>,
     metrics: Arc<HostMetrics>,
     interfaces: InterfaceMetrics,
+    stores: Stores,
     reloader: Reloader,
     log: Log,
     traces: Option<Traces>,
@@ -86,6 +87,7 @@ impl Builder {
     pub fn build(self) -> Result<Host, StartError> {
         let Self { config, stores } = self;
         config.validate()?;
+        RedisConfig::check_renamed(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))?;
         let config = Arc::new(config);
         let log = Log::new(&config.log)?;
         log.install();
@@ -114,18 +116,9 @@ impl Builder {
         let tracer = traces.as_ref().map(Traces::tracer);
         let outbound = Arc::new(Outbound::new(outbound_settings(&config)?)?.with_resolver(resolver.clone()));
         let threads = config.application.instances.thread_count();
-        let memory = Arc::new(MemoryStore::new(config.keyvalue.keyvalue_max_bytes.get()));
-        let in_memory = memory.clone();
-        let mut stores =
-            stores.into_iter().fold(Stores::new(memory), |all, (name, store)| all.with(&name, store));
-        let (mut granted, mut remote) = (Vec::new(), Vec::new());
-        for (name, address) in config.keyvalue.remote_stores()? {
-            let store =
-                RedisStore::new(&name, address, config.keyvalue.redis_settings(threads), resolver.clone())?;
-            remote.push(store.stats());
-            stores = stores.with_remote(&name, Arc::new(store));
-            granted.push(name);
-        }
+        let replaced: Vec<_> = stores.iter().map(|(name, _)| &**name).collect();
+        let opened = config.keyvalue.open(&replaced, threads, &resolver)?;
+        let stores = stores.into_iter().fold(opened, |all, (name, store)| all.with(&name, store));
         let metrics = Arc::new(HostMetrics::default());
         let access_log = AccessLog::new(&log, config.log.access_log == Switch::On);
         let shared = Shared::new(
@@ -143,7 +136,7 @@ impl Builder {
             config: application_config.clone(),
             engine: engine.clone(),
             stores: stores.clone(),
-            granted,
+            granted: config.keyvalue.granted()?,
             metrics: metrics.components.clone(),
         });
         let loader = Arc::new(loader);
@@ -153,7 +146,7 @@ impl Builder {
             let starting = OnceLock::new();
             let begin = || {
                 starting.get_or_init(|| {
-                    let admin = Admin::starting(metrics.clone(), in_memory.clone(), log.clone());
+                    let admin = Admin::starting(metrics.clone(), stores.clone(), log.clone());
                     Starting::answer(admin_listener.try_clone().ok()?, Arc::new(admin))
                 });
             };
@@ -178,7 +171,7 @@ impl Builder {
         });
         let workers = workers.collect::<Result<Vec<_>, _>>()?;
         let reloader = Reloader::new(loader, generation, workers.clone(), metrics.clone(), watch, hangup);
-        let interfaces = InterfaceMetrics { keyvalue: keyvalue_stats, remote, memory: in_memory, tracer };
+        let interfaces = InterfaceMetrics { keyvalue: keyvalue_stats, stores: stores.clone(), tracer };
         let control = RuntimeBuilder::new_current_thread().enable_all().build()?;
         Ok(Host {
             address: listener.local_addr()?,
@@ -191,6 +184,7 @@ impl Builder {
             workers,
             metrics,
             interfaces,
+            stores,
             reloader,
             log,
             traces,
@@ -274,6 +268,7 @@ impl Host {
             workers,
             metrics,
             interfaces,
+            stores,
             reloader,
             log,
             traces,
@@ -321,6 +316,7 @@ impl Host {
             serving_admin.abort();
             Ok(())
         });
+        stores.close();
         log.sink.flush(FLUSH);
         // Do not wait for compilations of a reload that is no longer needed.
         control.shutdown_background();

@@ -51,7 +51,7 @@ mod tests {
         io::{Read as _, Write as _},
         net::TcpStream,
     };
-    use wasi_http_host_keyvalue::MemoryStore;
+    use wasi_http_host_keyvalue::Stores;
     use wasi_http_host_telemetry::{Log, LogConfig};
 
     #[test]
@@ -61,7 +61,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let log = Log::new(&LogConfig::default()).unwrap();
         let metrics = Arc::new(HostMetrics::default());
-        let admin = Admin::starting(metrics.clone(), Arc::new(MemoryStore::new(1024)), log);
+        let admin = Admin::starting(metrics.clone(), Stores::default(), log);
         let starting = Starting::answer(listener, Arc::new(admin)).unwrap();
         let ask = |path| {
             let mut stream = TcpStream::connect(address).unwrap();

@@ -168,7 +168,7 @@ async fn of_the_file_system_it_sees_what_is_mounted_and_cannot_leave_or_change_i
 async fn of_the_environment_it_sees_what_its_manifest_says() {
     let app = manifest(&scratch("hostile-environment"), "environment = { GIVEN = \"yes\" }");
     let host =
-        start_app(&app, &[], &[("HIDDEN", "s3cret"), ("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "s3cret")]).await;
+        start_app(&app, &[], &[("HIDDEN", "s3cret"), ("WASI_HTTP_HOST_REDIS_PASSWORD", "s3cret")]).await;
     assert_eq!(host.get("/hostile/environment").await.text(), r#"[("GIVEN", "yes")] []"#);
     assert_eq!(host.get("/config/hidden").await.text(), "Ok(None)");
 }

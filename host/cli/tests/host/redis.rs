@@ -19,7 +19,7 @@ pub(crate) async fn serve(address: impl Display, flags: &[&str], environment: &[
     let flags = [&["--keyvalue-store", &store][..], flags].concat();
     // On a busy machine, a late response is no failure of Redis. Flags override these limits.
     let long_limits =
-        [("WASI_HTTP_HOST_KEYVALUE_TIMEOUT", "60s"), ("WASI_HTTP_HOST_KEYVALUE_CONNECT_TIMEOUT", "60s")];
+        [("WASI_HTTP_HOST_REDIS_TIMEOUT", "60s"), ("WASI_HTTP_HOST_REDIS_CONNECT_TIMEOUT", "60s")];
     start_app(&guest("service"), &flags, &[&long_limits, environment].concat()).await
 }
 
@@ -105,7 +105,7 @@ async fn a_swap_is_lost_to_another_writer_and_counters_lose_nothing() {
 #[tokio::test]
 async fn what_is_written_has_a_prefix_and_an_end() {
     let server = RedisServer::start();
-    let host = serve(server.address(), &["--keyvalue-prefix", "app*:", "--keyvalue-ttl", "1h"], &[]).await;
+    let host = serve(server.address(), &["--redis-prefix", "app*:", "--redis-ttl", "1h"], &[]).await;
     for write in
         ["set/shared/value?x", "increment/shared/count", "append/shared/swapped?x", "set-many/shared/many?x"]
     {
@@ -128,19 +128,19 @@ async fn a_password_is_asked_for_and_never_shown() {
     let server = RedisServer::with(&["--requirepass", "hush-hush"]);
     let file = scratch("redis-password").join("password");
     std::fs::write(&file, "hush-hush\n").unwrap();
-    let right = [("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush-hush")];
+    let right = [("WASI_HTTP_HOST_REDIS_PASSWORD", "hush-hush")];
     let host = serve(server.address(), &[], &right).await;
     eventually(&host, "set/shared/k?v", "Ok(())").await;
-    let host = serve(server.address(), &["--keyvalue-password-file", file.to_str().unwrap()], &[]).await;
+    let host = serve(server.address(), &["--redis-password-file", file.to_str().unwrap()], &[]).await;
     eventually(&host, "get/shared/k", r#"Ok(Some("v"))"#).await;
 
-    let host = serve(server.address(), &[], &[("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush-wrong")]).await;
+    let host = serve(server.address(), &[], &[("WASI_HTTP_HOST_REDIS_PASSWORD", "hush-wrong")]).await;
     let answer = call(&host, "get/shared/k").await;
     assert!(answer.contains("shared") && !answer.contains("hush"), "{answer}");
     host.wait_for_line(|line| line["store"] == "shared" && line["level"] == "WARN").await;
     assert!(!format!("{:?}", host.lines()).contains("hush"));
     let help = run(&["serve", "--help"]);
-    assert!(String::from_utf8_lossy(&help.stdout).contains("--keyvalue-password-file"));
+    assert!(String::from_utf8_lossy(&help.stdout).contains("--redis-password-file"));
 
     let output =
         run(&["serve", guest("service").to_str().unwrap(), "--keyvalue-store", "shared=redis://:hush@h"]);
@@ -180,7 +180,7 @@ async fn without_redis_the_guest_gets_an_error_and_then_it_is_there_again() {
 async fn a_redis_that_is_silent_costs_one_limit_not_one_a_call() {
     let server = RedisServer::start();
     let holding = HoldingProxy::start(server.address(), usize::MAX).await;
-    let host = serve(holding.address(), &["--keyvalue-timeout", "200ms", "--threads", "1"], &[]).await;
+    let host = serve(holding.address(), &["--redis-timeout", "200ms", "--threads", "1"], &[]).await;
     let answer = call(&host, "get/shared/k").await;
     assert!(answer.contains("no answer within 200ms"), "{answer}");
     let timeouts = "wasi_http_host_keyvalue_remote_failures_total{store=\"shared\",reason=\"timeout\"}";
@@ -200,7 +200,7 @@ async fn who_waits_for_redis_holds_up_nobody_else() {
     const CALLS: usize = 64;
     let server = RedisServer::start();
     let holding = HoldingProxy::start(server.address(), CALLS).await;
-    let flags = ["--keyvalue-timeout", "30s", "--threads", "1"];
+    let flags = ["--redis-timeout", "30s", "--threads", "1"];
     let host = serve(holding.address(), &flags, &[]).await;
     let calls = (0..CALLS).map(|n| {
         let host = &host;
@@ -228,7 +228,7 @@ async fn who_waits_for_redis_holds_up_nobody_else() {
 async fn commands_that_wait_are_bounded() {
     let server = RedisServer::start();
     let holding = HoldingProxy::start(server.address(), usize::MAX).await;
-    let flags = ["--keyvalue-timeout", "5s", "--threads", "1", "--keyvalue-max-concurrency", "4"];
+    let flags = ["--redis-timeout", "5s", "--threads", "1", "--redis-max-concurrency", "4"];
     let host = serve(holding.address(), &flags, &[]).await;
     let answers = futures::future::join_all((0..8).map(|_| call(&host, "get/shared/k"))).await;
     let refused = answers.iter().filter(|answer| answer.contains("too many commands")).count();

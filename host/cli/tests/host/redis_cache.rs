@@ -40,7 +40,7 @@ async fn single(server: &RedisServer, flags: &[&str]) -> Host {
 async fn what_was_read_is_answered_from_memory_until_another_host_writes() {
     let server = RedisServer::start();
     // No value expires by its age in this test.
-    let reader = single(&server, &["--keyvalue-cache-max-age", "1h"]).await;
+    let reader = single(&server, &["--redis-cache-max-age", "1h"]).await;
     let writer = serve(server.address(), &[], &[]).await;
     call(&writer, "set/shared/k?first").await;
     for _ in 0..300 {
@@ -108,7 +108,7 @@ async fn what_is_read_after_an_increment_is_not_older_than_it() {
 #[tokio::test]
 async fn a_key_that_expires_is_soon_unknown() {
     let server = RedisServer::start();
-    let host = single(&server, &["--keyvalue-cache-max-age", "500ms"]).await;
+    let host = single(&server, &["--redis-cache-max-age", "500ms"]).await;
     call(&host, "set/shared/k?v").await;
     call(&host, "get/shared/k").await;
     server.command(&["PEXPIRE", "k", "1"]);
@@ -127,7 +127,7 @@ async fn a_key_that_expires_is_soon_unknown() {
 #[tokio::test]
 async fn what_changes_while_the_connection_is_lost_is_seen() {
     let server = RedisServer::start();
-    let host = single(&server, &["--keyvalue-cache-max-age", "1h"]).await;
+    let host = single(&server, &["--redis-cache-max-age", "1h"]).await;
     for n in 0..10 {
         call(&host, "get/shared/k").await;
         server.command(&["SET", "k", "known"]);
@@ -144,7 +144,7 @@ async fn what_changes_while_the_connection_is_lost_is_seen() {
 #[tokio::test]
 async fn nothing_is_answered_from_memory_without_redis() {
     let server = RedisServer::start();
-    let host = single(&server, &["--keyvalue-cache-max-age", "1h"]).await;
+    let host = single(&server, &["--redis-cache-max-age", "1h"]).await;
     call(&host, "set/shared/k?v").await;
     for _ in 0..3 {
         assert_eq!(call(&host, "get/shared/k").await, r#"Ok(Some("v"))"#);
@@ -165,7 +165,7 @@ async fn a_server_that_does_not_say_what_changes_is_asked_each_time() {
     for arguments in [without_hello, without_tracking] {
         let server = RedisServer::with(&arguments);
         let address = format!("limited@{}", server.address());
-        let password = [("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush")];
+        let password = [("WASI_HTTP_HOST_REDIS_PASSWORD", "hush")];
         let host = serve(&address, &["--threads", "2"], &password).await;
         eventually(&host, "set/shared/k?v", "Ok(())").await;
         let before = server.calls("get");
@@ -176,7 +176,7 @@ async fn a_server_that_does_not_say_what_changes_is_asked_each_time() {
         server.command(&["SET", "k", "changed"]);
         assert_eq!(call(&host, "get/shared/k").await, r#"Ok(Some("changed"))"#, "a value was cached");
         assert_eq!((metric(&host, "tracked").await, metric(&host, "cache_entries").await), (0, 0));
-        let told = |line: &LogLine| line.message_contains("does not say what changes");
+        let told = |line: &LogLine| line.message_contains("sends no invalidation messages");
         host.wait_for_line(told).await;
         let lines = host.lines();
         assert_eq!(lines.iter().filter(|line| told(line)).count(), 1, "not once in all: {lines:?}");
@@ -211,7 +211,7 @@ async fn a_server_that_hung_up_once_when_it_was_greeted_says_what_changes() {
 #[tokio::test]
 async fn memory_for_it_is_bounded_and_may_be_none() {
     let server = RedisServer::start();
-    let host = single(&server, &["--keyvalue-cache-bytes", "64KiB"]).await;
+    let host = single(&server, &["--redis-cache-bytes", "64KiB"]).await;
     let value = "x".repeat(1000);
     for n in 0..200 {
         call(&host, &format!("set/shared/k{n}?{value}")).await;
@@ -220,7 +220,7 @@ async fn memory_for_it_is_bounded_and_may_be_none() {
     assert!(metric(&host, "cache_bytes").await <= 64 << 10);
     assert!(metric(&host, "cache_evictions_total").await >= 100);
 
-    let host = serve(server.address(), &["--keyvalue-cache-bytes", "0"], &[]).await;
+    let host = serve(server.address(), &["--redis-cache-bytes", "0"], &[]).await;
     let before = server.calls("get");
     for _ in 0..10 {
         call(&host, "get/shared/k1").await;
@@ -232,7 +232,7 @@ async fn memory_for_it_is_bounded_and_may_be_none() {
 #[tokio::test]
 async fn a_value_that_is_too_large_is_an_error_and_nothing_else_suffers() {
     let server = RedisServer::start();
-    let host = single(&server, &["--keyvalue-timeout", "60s"]).await;
+    let host = single(&server, &["--redis-timeout", "60s"]).await;
     server.command(&["SET", "small", "v"]);
     server.command(&["SETRANGE", "large", "17000000", "x"]);
     for question in ["get/shared/large", "get-many/shared/small,large", "append/shared/large?x"] {
@@ -278,15 +278,15 @@ async fn a_connection_is_encrypted_and_both_sides_show_who_they_are() {
     ]);
     let store = |host: &str| format!("shared=rediss://gists@{host}:{port}");
     let (right, other) = (store("localhost"), store("127.0.0.1"));
-    let client = ["--keyvalue-client-certificate", &mine, "--keyvalue-client-key", &my_key];
+    let client = ["--redis-client-certificate", &mine, "--redis-client-key", &my_key];
     let host = async |store: &str, flags: &[&str]| {
         let flags =
-            [&["--threads", "1", "--keyvalue-prefix", "app:", "--keyvalue-store", store], flags].concat();
+            [&["--threads", "1", "--redis-prefix", "app:", "--keyvalue-store", store], flags].concat();
         let environment =
-            [("WASI_HTTP_HOST_KEYVALUE_PASSWORD", "hush-hush"), ("WASI_HTTP_HOST_KEYVALUE_TIMEOUT", "60s")];
+            [("WASI_HTTP_HOST_REDIS_PASSWORD", "hush-hush"), ("WASI_HTTP_HOST_REDIS_TIMEOUT", "60s")];
         start_app(&guest("service"), &flags, &environment).await
     };
-    let trusting = [&["--keyvalue-ca-file", &*ca], &client[..]].concat();
+    let trusting = [&["--redis-ca-file", &*ca], &client[..]].concat();
     let good = host(&right, &trusting).await;
     eventually(&good, "set/shared/k?v", "Ok(())").await;
     tracked(&good, 1).await;
@@ -296,7 +296,7 @@ async fn a_connection_is_encrypted_and_both_sides_show_who_they_are() {
     for (what, store, flags) in [
         ("an unknown authority", &right, &client[..]),
         ("another name", &other, &trusting),
-        ("no certificate of ours", &right, &["--keyvalue-ca-file", &ca]),
+        ("no certificate of ours", &right, &["--redis-ca-file", &ca]),
     ] {
         let host = host(store, flags).await;
         let answer = call(&host, "get/shared/k").await;

@@ -6,15 +6,14 @@ use bytes::Bytes;
 use testkit::{DEADLINE, RedisServer};
 use tokio::runtime::Handle;
 use wasi_http_host_egress::SystemResolver;
-use wasi_http_host_keyvalue::{KeyValueConfig, RedisStore, RemoteStore, Snapshot, Swap};
+use wasi_http_host_keyvalue::{RedisConfig, RedisStore, Snapshot, Store, Swap};
 
-fn store(server: &RedisServer) -> Arc<dyn RemoteStore> {
+fn store(server: &RedisServer) -> Arc<dyn Store> {
     let address = format!("redis://{}", server.address()).parse().unwrap();
-    let mut settings = KeyValueConfig::default().redis_settings(1);
-    settings.answer = DEADLINE;
-    settings.connect = DEADLINE;
-    let store = RedisStore::new("shared", address, settings, Arc::new(SystemResolver::default())).unwrap();
-    store.on(&Handle::current())
+    let limit = DEADLINE.into();
+    let config = RedisConfig { timeout: limit, connect_timeout: limit, ..RedisConfig::default() };
+    let store = RedisStore::new("shared", address, &config, 1, Arc::new(SystemResolver::default())).unwrap();
+    store.on(&Handle::current()).unwrap()
 }
 
 fn is_stale(swap: &Swap, value: Option<&'static str>) -> bool {
@@ -76,11 +75,13 @@ async fn of_many_that_swap_one_key_exactly_one_wins() {
             if key.starts_with("present") {
                 stores[0].set(&key, "v".into()).await.unwrap();
             }
-            let seen = futures::future::join_all((0..16).map(|n| stores[n % 2].snapshot(&key))).await;
+            let seen =
+                futures::future::join_all((0..16).map(|n| stores[n % 2].snapshot(&key).into_future())).await;
             let swaps = seen
                 .iter()
                 .enumerate()
-                .map(|(n, seen)| stores[n % 2].swap(&key, seen.as_ref().unwrap(), n.to_string().into()));
+                .map(|(n, seen)| stores[n % 2].swap(&key, seen.as_ref().unwrap(), n.to_string().into()))
+                .map(IntoFuture::into_future);
             let swaps = futures::future::join_all(swaps).await;
             let won: Vec<_> = (0..16).filter(|n| swaps[*n] == Ok(Swap::Done)).collect();
             assert_eq!(won.len(), 1, "{key}: {swaps:?}");

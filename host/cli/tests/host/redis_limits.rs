@@ -13,8 +13,9 @@ use tokio::{
     runtime::Handle,
     sync::watch,
 };
+use wasi_http_host_core::ByteSize;
 use wasi_http_host_egress::SystemResolver;
-use wasi_http_host_keyvalue::{KeyValueConfig, RedisStore, RemoteStore as _};
+use wasi_http_host_keyvalue::{RedisConfig, RedisStore, Store as _};
 
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -49,10 +50,14 @@ async fn a_call_that_waited_for_its_connection_does_not_end_it() {
             tokio::spawn(slow(client, may.clone()));
         }
     });
-    let mut settings = KeyValueConfig::default().redis_settings(1);
-    (settings.answer, settings.connect, settings.cache_bytes) = (LIMIT, DEADLINE, 0);
-    let store = RedisStore::new("shared", address, settings, Arc::new(SystemResolver::default())).unwrap();
-    let store = store.on(&Handle::current());
+    let config = RedisConfig {
+        timeout: LIMIT.into(),
+        connect_timeout: DEADLINE.into(),
+        cache_bytes: ByteSize::bytes(0),
+        ..RedisConfig::default()
+    };
+    let store = RedisStore::new("shared", address, &config, 1, Arc::new(SystemResolver::default())).unwrap();
+    let store = store.on(&Handle::current()).unwrap();
     assert!(store.get("k").await.is_err());
     release.send_replace(true);
     until("the store answers", async || (store.get("k").await == Ok(None)).then_some(())).await;

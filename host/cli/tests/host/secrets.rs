@@ -45,7 +45,7 @@ async fn a_host_in_trouble_tells_no_secret() {
         ("FROM_ENVIRONMENT", &*format!("{CANARY}-environment")),
         ("WASI_HTTP_HOST_VAR", "github_token,from_environment"),
         ("WASI_HTTP_HOST_KEYVALUE_STORE", &store),
-        ("WASI_HTTP_HOST_KEYVALUE_PASSWORD", &password),
+        ("WASI_HTTP_HOST_REDIS_PASSWORD", &password),
         ("HTTP_PROXY", &proxy),
         ("HTTPS_PROXY", &proxy),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector),
@@ -63,7 +63,7 @@ async fn a_host_in_trouble_tells_no_secret() {
         "http://*",
         "--log-level",
         "trace",
-        "--keyvalue-connect-timeout",
+        "--redis-connect-timeout",
         "300ms",
     ];
     let mut host = serving(&guest("service")).flags(&flags).envs(&environment).start().await;
@@ -140,11 +140,11 @@ fn a_setting_that_is_wrong_is_named_without_its_value() {
         command().args(["serve", app]).env("HTTPS_PROXY", secret("socks5://me:?@proxy")).output().unwrap();
     assert!(without_secret(&proxy).contains("HTTPS_PROXY"));
     let both = command()
-        .args(["serve", app, "--keyvalue-password-file", "/nowhere"])
-        .env("WASI_HTTP_HOST_KEYVALUE_PASSWORD", CANARY)
+        .args(["serve", app, "--redis-password-file", "/nowhere"])
+        .env("WASI_HTTP_HOST_REDIS_PASSWORD", CANARY)
         .output()
         .unwrap();
-    assert!(without_secret(&both).contains("--keyvalue-password"));
+    assert!(without_secret(&both).contains("--redis-password"));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn help_and_inspect_tell_no_secret() {
         let output = command()
             .args(args)
             .env("WASI_HTTP_HOST_VAR", format!("github_token={CANARY}"))
-            .env("WASI_HTTP_HOST_KEYVALUE_PASSWORD", CANARY)
+            .env("WASI_HTTP_HOST_REDIS_PASSWORD", CANARY)
             .env("WASI_HTTP_HOST_KEYVALUE_STORE", format!("shared=redis://cache/{CANARY}"))
             .env("WASI_HTTP_HOST_ALLOWED_OUTBOUND_HOST", format!("https://me:{CANARY}@example.com"))
             .env("HTTPS_PROXY", format!("http://me:{CANARY}@proxy"))

@@ -1,8 +1,8 @@
-//! The task that keeps one thread's connection.
+//! The task that keeps one thread's connection up.
 
-use super::Shared;
 use super::cache::Cache;
-use super::connect::{Connected, Greeting, connect};
+use super::connect::{Connected, Handshake, connect};
+use super::shared::Shared;
 use redis::aio::MultiplexedConnection;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -11,58 +11,58 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-/// The pauses between attempts to connect, of which each is shortened by up to half: hosts that lost one server
-/// together do not come back together.
+/// The pauses between attempts to connect. Jitter shortens each by up to half: hosts that lost one server at the same time do not
+/// connect again at the same time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A connection that lived longer was a good one: the next is tried at once.
+/// After a connection that lived longer than this, the next attempt comes at once.
 const STABLE: Duration = Duration::from_secs(1);
-/// A connection on whose word the cache relies is asked so often for a sign of life …
-const BEAT: Duration = Duration::from_secs(1);
-/// … and given this long for it at least.
-const LEAST_BEAT_LIMIT: Duration = Duration::from_secs(2);
+/// How often a connection that carries invalidation messages is sent a `PING`.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long the server has at least to reply to it.
+const LEAST_HEARTBEAT_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
 pub(super) enum State {
-    /// The first attempt, or the first after a loss: it is worth waiting for.
+    /// The first attempt, or the first after a loss, is under way. Calls wait for it.
     Connecting,
     Up(MultiplexedConnection, u64),
     /// The last attempt failed, for this reason.
     Down(Arc<str>),
 }
 
-/// A connection did not do: which, and why.
+/// A call found that a connection no longer works: which connection, and why.
 pub(super) struct Report {
     pub(super) generation: u64,
     pub(super) reason: String,
 }
 
-pub(super) struct Keeper {
+pub(super) struct Supervisor {
     shared: Arc<Shared>,
     cache: Option<Arc<Cache>>,
     publish: watch::Sender<State>,
     reported: mpsc::Receiver<Report>,
     generation: u64,
-    /// Attempts since there was a connection.
+    /// Attempts since the last connection.
     attempts: usize,
-    greeting: Greeting,
+    handshake: Handshake,
 }
 
-impl Keeper {
+impl Supervisor {
     pub(super) fn new(
         shared: Arc<Shared>,
         cache: Option<Arc<Cache>>,
         publish: watch::Sender<State>,
         reported: mpsc::Receiver<Report>,
     ) -> Self {
-        Self { shared, cache, publish, reported, generation: 0, attempts: 0, greeting: Greeting::default() }
+        Self { shared, cache, publish, reported, generation: 0, attempts: 0, handshake: Handshake::default() }
     }
 
     pub(super) async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let limit = self.shared.settings.connect;
-            let attempt = connect(&self.shared, self.cache.as_ref(), &mut self.greeting, self.attempts);
+            let limit = self.shared.config.connect_timeout.get();
+            let attempt = connect(&self.shared, self.cache.as_ref(), &mut self.handshake, self.attempts);
             let attempt = timeout(limit, attempt).await;
             let attempt = attempt.unwrap_or_else(|_| Err(format!("no connection within {limit:?}")));
             let reason = match attempt {
@@ -84,17 +84,18 @@ impl Keeper {
                 }
             };
             self.down(reason);
-            sleep(shortened(pause)).await;
+            sleep(with_jitter(pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Until the connection breaks, and says why.
+    /// Drives the connection until it breaks. Returns why.
     async fn drive(&mut self, connected: Connected) -> String {
         let Connected { connection, driver, untracked } = connected;
         self.generation += 1;
         let generation = self.generation;
-        let stats = self.shared.stats.clone();
+        let shared = self.shared.clone();
+        let stats = &shared.stats;
         let _up = stats.connected();
         tracing::info!(store = self.shared.name, address = %self.shared.address, "connected to the key-value store");
         let live = self.cache.as_ref().filter(|_| untracked.is_none()).map(Live::begin);
@@ -103,10 +104,10 @@ impl Keeper {
             tracing::warn!(
                 store = self.shared.name,
                 reason,
-                "the key-value store does not say what changes: each read asks it"
+                "the key-value store sends no invalidation messages: the host does not cache what it reads"
             );
         }
-        let beats = connection.clone();
+        let pinged = connection.clone();
         self.publish.send_replace(State::Up(connection, generation));
         let report = async {
             loop {
@@ -117,10 +118,10 @@ impl Keeper {
                 }
             }
         };
-        let limit = self.shared.settings.answer.max(LEAST_BEAT_LIMIT);
+        let limit = self.shared.config.timeout.get().max(LEAST_HEARTBEAT_LIMIT);
         let dead = async {
             match live {
-                Some(_) => beat(beats, limit).await,
+                Some(_) => heartbeat(pinged, limit).await,
                 None => std::future::pending().await,
             }
         };
@@ -133,7 +134,7 @@ impl Keeper {
         reason
     }
 
-    /// Says it once, not at each attempt.
+    /// Publishes why there is no connection. Logs each reason once, not at each attempt.
     fn down(&self, reason: String) {
         let known = matches!(&*self.publish.borrow(), State::Down(known) if **known == *reason);
         if !known {
@@ -148,7 +149,7 @@ impl Keeper {
     }
 }
 
-/// The cache is kept right for as long as this is there.
+/// The cache may answer for as long as this guard lives.
 struct Live(Arc<Cache>);
 
 impl Live {
@@ -164,10 +165,10 @@ impl Drop for Live {
     }
 }
 
-/// Ends when there is no sign of life. A peer that has gone without a word would say no more what changes.
-async fn beat(mut connection: MultiplexedConnection, limit: Duration) -> String {
+/// Ends when the server does not reply. A server that vanished without closing the connection sends no invalidation messages.
+async fn heartbeat(mut connection: MultiplexedConnection, limit: Duration) -> String {
     loop {
-        sleep(BEAT).await;
+        sleep(HEARTBEAT).await;
         match timeout(limit, redis::cmd("PING").exec_async(&mut connection)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error.to_string(),
@@ -176,7 +177,7 @@ async fn beat(mut connection: MultiplexedConnection, limit: Duration) -> String 
     }
 }
 
-fn shortened(pause: Duration) -> Duration {
+fn with_jitter(pause: Duration) -> Duration {
     let random = RandomState::new().hash_one(()) % 512;
     pause - pause * u32::try_from(random).unwrap_or_default() / 1024
 }
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_pause_is_shortened_by_half_at_most_and_not_always_the_same() {
-        let pauses: Vec<_> = (0..64).map(|_| shortened(LONGEST_PAUSE)).collect();
+        let pauses: Vec<_> = (0..64).map(|_| with_jitter(LONGEST_PAUSE)).collect();
         assert!(pauses.iter().all(|pause| (LONGEST_PAUSE / 2..=LONGEST_PAUSE).contains(pause)), "{pauses:?}");
         assert!(pauses.iter().any(|pause| *pause != pauses[0]));
     }

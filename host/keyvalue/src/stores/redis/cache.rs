@@ -1,8 +1,11 @@
-//! What one thread remembers of a store, kept right by the server: it says over the same connection what has changed.
+//! What one thread has read of a store (client-side caching). Redis sends invalidation messages over the same connection.
 //!
-//! One a thread, not one a process, because of that order: an answer to a command comes after word of all that had
-//! changed before the server carried the command out. Whoever reads after an increment therefore never sees what was
-//! there before it, which leases and the like are built on. No other core takes its lock but to forget a key.
+//! Each thread has its own cache, because the order of messages counts: the reply to a command comes after the invalidations of all
+//! keys that changed before Redis carried the command out. A guest that reads after its increment therefore never gets a value from
+//! before the increment. Leases and the like rely on that. Other threads take the lock only to invalidate a key that they wrote.
+//!
+//! Before a thread sends a `GET`, it registers the key as pending. If Redis invalidates the key before the reply arrives, the thread
+//! drops the pending entry and does not cache the reply. When the connection closes, the thread drops all pending entries.
 
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
@@ -11,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use wasi_http_host_core::lock;
 
-/// What an entry costs beside key and value. An upper estimate.
+/// What an entry costs beside key and value, in bytes. An upper estimate.
 const ENTRY_OVERHEAD: usize = 256;
-/// A value that takes more than this share of the room is not remembered.
+/// A value that takes more than this share of the cache is not cached.
 const LARGEST_SHARE: usize = 8;
 
 pub(super) struct Cache {
@@ -24,13 +27,12 @@ pub(super) struct Cache {
 
 #[derive(Default)]
 struct State {
-    /// The server says what changes, over a connection that is up.
+    /// A connection is up over which Redis sends invalidation messages.
     live: bool,
     entries: HashMap<Arc<str>, Entry>,
-    /// In the order of arrival; an entry that was replaced or removed leaves its old place behind.
+    /// The order of arrival. When an entry is replaced or removed, its old place stays for a while.
     order: VecDeque<(Arc<str>, u64)>,
-    /// Reads that are under way.
-    reads: HashMap<Arc<str>, Reads>,
+    pending: HashMap<Arc<str>, Pending>,
     /// The last number given out.
     number: u64,
     totals: CacheTotals,
@@ -41,35 +43,35 @@ struct Entry {
     value: Option<Bytes>,
     since: Instant,
     place: u64,
-    /// Asked for since it was last passed over.
+    /// It was read since eviction last passed it over.
     used: bool,
 }
 
-/// Reads of one key since it last changed. Their answers may be remembered as long as they are in the table.
-struct Reads {
+/// Reads of one key that have begun since its last invalidation. Their replies may be cached while this entry is there.
+struct Pending {
     id: u64,
-    running: usize,
+    reads: usize,
 }
 
-/// What was counted, and what is there.
+/// What the cache has counted, and what it holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CacheTotals {
-    /// Reads that were answered from memory.
-    pub hits: u64,
-    /// Reads that could have been, had the key been there.
-    pub misses: u64,
-    /// Keys that the server named as changed.
-    pub invalidations: u64,
-    /// Entries displaced for want of room.
-    pub evictions: u64,
-    /// Entries now; absent keys included.
-    pub entries: usize,
+pub(super) struct CacheTotals {
+    /// Reads that the cache answered.
+    pub(super) hits: u64,
+    /// Reads that it would have answered if it had had the key.
+    pub(super) misses: u64,
+    /// Invalidation messages.
+    pub(super) invalidations: u64,
+    /// Entries evicted for want of room.
+    pub(super) evictions: u64,
+    /// Entries now, absent keys included.
+    pub(super) entries: usize,
     /// Their bytes, with the overhead estimated.
-    pub bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl CacheTotals {
-    /// Adds what another has counted, but not what it holds.
+    /// Adds what the other cache has counted, but not what it holds.
     pub(super) fn count(&mut self, other: &Self) {
         self.hits += other.hits;
         self.misses += other.misses;
@@ -77,7 +79,7 @@ impl CacheTotals {
         self.evictions += other.evictions;
     }
 
-    /// Adds all of another.
+    /// Adds what the other cache has counted and what it holds.
     pub(super) fn add(&mut self, other: &Self) {
         self.count(other);
         self.entries += other.entries;
@@ -86,7 +88,7 @@ impl CacheTotals {
 }
 
 impl Cache {
-    /// Remembers nothing until it is [`live`](Self::live).
+    /// A cache that holds nothing until [`Cache::live`] is called.
     pub(super) fn new(max_bytes: usize, max_age: Duration) -> Self {
         Self { state: Mutex::default(), max_bytes, max_age }
     }
@@ -95,19 +97,19 @@ impl Cache {
         lock(&self.state)
     }
 
-    /// From now on the server says what changes; until [`clear`](Self::clear) says that it no longer does.
+    /// From now on Redis sends invalidation messages, until [`Cache::clear`] is called.
     pub(super) fn live(&self) {
         self.state().live = true;
     }
 
-    /// Nobody says any more what changes.
+    /// Redis sends no invalidation messages any more.
     pub(super) fn clear(&self) {
         let mut state = self.state();
         state.live = false;
-        state.forget_all();
+        state.remove_all();
     }
 
-    /// The value of `key`, or that it has none, if that is known.
+    /// The value of `key`, or that it has none, if the cache knows.
     pub(super) fn get(&self, key: &str) -> Option<Option<Bytes>> {
         let mut state = self.state();
         let found = state.fresh(key, self.max_age);
@@ -115,7 +117,7 @@ impl Cache {
         found
     }
 
-    /// The values of all `keys`, if all are known.
+    /// The values of all `keys`, if the cache knows all.
     pub(super) fn get_many(&self, keys: &[String]) -> Option<Vec<(String, Option<Bytes>)>> {
         let mut state = self.state();
         let known: Option<Vec<_>> =
@@ -124,39 +126,38 @@ impl Cache {
         known
     }
 
-    /// To be called before the server is asked, so that a change meanwhile is noticed. `None` while nothing can be
-    /// remembered.
-    pub(super) fn begin(self: &Arc<Self>, key: &str) -> Option<Read> {
+    /// Registers a read as pending, before the command is sent. `None` while nothing can be cached.
+    pub(super) fn begin_read(self: &Arc<Self>, key: &str) -> Option<PendingRead> {
         let mut state = self.state();
         if !state.live {
             return None;
         }
         state.totals.misses += 1;
-        if let Some((known, reads)) = state.reads.get_key_value(key) {
-            let read = Read { cache: self.clone(), key: known.clone(), id: reads.id };
-            if let Some(reads) = state.reads.get_mut(key) {
-                reads.running += 1;
+        if let Some((known, pending)) = state.pending.get_key_value(key) {
+            let read = PendingRead { cache: self.clone(), key: known.clone(), id: pending.id };
+            if let Some(pending) = state.pending.get_mut(key) {
+                pending.reads += 1;
             }
             return Some(read);
         }
         let (key, id): (Arc<str>, u64) = (key.into(), state.next());
-        state.reads.insert(key.clone(), Reads { id, running: 1 });
-        Some(Read { cache: self.clone(), key, id })
+        state.pending.insert(key.clone(), Pending { id, reads: 1 });
+        Some(PendingRead { cache: self.clone(), key, id })
     }
 
-    /// The server says that `key` has changed; nothing, that all have.
-    pub(super) fn changed(&self, key: Option<&str>) {
+    /// Redis has invalidated `key`, or all keys where it names none.
+    pub(super) fn invalidate(&self, key: Option<&str>) {
         let mut state = self.state();
         state.totals.invalidations += 1;
         match key {
-            Some(key) => state.forget(key),
-            None => state.forget_all(),
+            Some(key) => state.remove_with_pending(key),
+            None => state.remove_all(),
         }
     }
 
     /// This process has written `key`.
     pub(super) fn forget(&self, key: &str) {
-        self.state().forget(key);
+        self.state().remove_with_pending(key);
     }
 
     pub(super) fn totals(&self) -> CacheTotals {
@@ -187,15 +188,15 @@ impl State {
         }
     }
 
-    fn forget(&mut self, key: &str) {
+    fn remove_with_pending(&mut self, key: &str) {
         self.remove(key);
-        self.reads.remove(key);
+        self.pending.remove(key);
     }
 
-    fn forget_all(&mut self) {
+    fn remove_all(&mut self) {
         self.entries = HashMap::new();
         self.order = VecDeque::new();
-        self.reads = HashMap::new();
+        self.pending = HashMap::new();
         self.totals.bytes = 0;
     }
 
@@ -210,14 +211,15 @@ impl State {
         self.entries.insert(key, Entry { value, since: Instant::now(), place, used: false });
         self.totals.bytes += weight;
         while self.totals.bytes > max_bytes && self.evict() {}
-        // Places that were left behind go once they outnumber the entries.
+        // Old places are removed once they outnumber the entries.
         if self.order.len() > 2 * self.entries.len() + 16 {
             let entries = &self.entries;
             self.order.retain(|(key, place)| entries.get(key).is_some_and(|entry| entry.place == *place));
         }
     }
 
-    /// Looks at the oldest place: what was used since it was put there gets another round. Says whether there was one.
+    /// Evicts the oldest entry, unless it was read since it got its place: then it gets a new place (second chance). Returns whether
+    /// there was a place.
     fn evict(&mut self) -> bool {
         let Some((key, place)) = self.order.pop_front() else { return false };
         match self.entries.get_mut(&key) {
@@ -240,29 +242,30 @@ fn weight(key: &str, value: Option<&Bytes>) -> usize {
 }
 
 /// A read that is under way.
-pub(super) struct Read {
+pub(super) struct PendingRead {
     cache: Arc<Cache>,
     key: Arc<str>,
     id: u64,
 }
 
-impl Read {
-    /// Remembers the answer, unless the key has changed since the read began.
+impl PendingRead {
+    /// Caches the reply, unless the key was invalidated since the read began.
     pub(super) fn end(self, value: Option<&Bytes>) {
         let mut state = self.cache.state();
-        if state.reads.get(&self.key).is_some_and(|reads| reads.id == self.id) {
+        if state.pending.get(&self.key).is_some_and(|pending| pending.id == self.id) {
             state.insert(self.key.clone(), value.cloned(), self.cache.max_bytes);
         }
     }
 }
 
-impl Drop for Read {
+impl Drop for PendingRead {
     fn drop(&mut self) {
         let mut state = self.cache.state();
-        let Some(reads) = state.reads.get_mut(&self.key).filter(|reads| reads.id == self.id) else { return };
-        reads.running -= 1;
-        if reads.running == 0 {
-            state.reads.remove(&self.key);
+        let pending = state.pending.get_mut(&self.key).filter(|pending| pending.id == self.id);
+        let Some(pending) = pending else { return };
+        pending.reads -= 1;
+        if pending.reads == 0 {
+            state.pending.remove(&self.key);
         }
     }
 }
@@ -274,7 +277,7 @@ pub(super) struct Caches(Mutex<All>);
 #[derive(Default)]
 struct All {
     live: Vec<Arc<Cache>>,
-    /// What those counted that are no more.
+    /// What the caches of ended threads have counted.
     past: CacheTotals,
 }
 
@@ -289,8 +292,7 @@ impl Caches {
         all.past.count(&cache.totals());
     }
 
-    /// This process has written `keys`: none of its threads is to answer with what was there before, not even
-    /// before the server has told it.
+    /// This process has written `keys`: no thread answers with an older value any more, even before Redis has invalidated it.
     pub(super) fn forget<'a>(&self, keys: &(impl Iterator<Item = &'a str> + Clone)) {
         for cache in &lock(&self.0).live {
             keys.clone().for_each(|key| cache.forget(key));
@@ -319,7 +321,7 @@ mod tests {
     }
 
     fn remember(cache: &Arc<Cache>, key: &str, value: &[u8]) {
-        cache.begin(key).unwrap().end(Some(&Bytes::copy_from_slice(value)));
+        cache.begin_read(key).unwrap().end(Some(&Bytes::copy_from_slice(value)));
     }
 
     #[test]
@@ -327,14 +329,14 @@ mod tests {
         let cache = cache(1 << 20);
         assert_eq!(cache.get("k"), None);
         remember(&cache, "k", b"v");
-        cache.begin("absent").unwrap().end(None);
+        cache.begin_read("absent").unwrap().end(None);
         assert_eq!(cache.get("k"), Some(Some(Bytes::from_static(b"v"))));
         assert_eq!(cache.get("absent"), Some(None), "that there is nothing is known too");
         assert_eq!(cache.get_many(&["k".into(), "other".into()]), None, "not all are known");
         assert_eq!(cache.get_many(&["k".into(), "absent".into()]).unwrap().len(), 2);
-        cache.changed(Some("k"));
+        cache.invalidate(Some("k"));
         assert_eq!((cache.get("k"), cache.get("absent")), (None, Some(None)));
-        cache.changed(None);
+        cache.invalidate(None);
         assert_eq!(cache.get("absent"), None);
         let totals = cache.totals();
         assert_eq!((totals.hits, totals.misses, totals.invalidations), (5, 2, 2));
@@ -344,28 +346,28 @@ mod tests {
     #[test]
     fn an_answer_that_a_change_overtook_is_not_remembered() {
         let cache = cache(1 << 20);
-        let early = cache.begin("k").unwrap();
-        cache.changed(Some("k"));
-        let late = cache.begin("k").unwrap();
+        let early = cache.begin_read("k").unwrap();
+        cache.invalidate(Some("k"));
+        let late = cache.begin_read("k").unwrap();
         early.end(Some(&Bytes::from_static(b"old")));
         assert_eq!(cache.get("k"), None);
         late.end(Some(&Bytes::from_static(b"new")));
         assert_eq!(cache.get("k"), Some(Some(Bytes::from_static(b"new"))));
         let overtakes: [fn(&Cache); 3] = [
             |cache| cache.forget("k"),
-            |cache| cache.changed(None),
+            |cache| cache.invalidate(None),
             |cache| {
                 cache.clear();
                 cache.live();
             },
         ];
         for overtake in overtakes {
-            let read = cache.begin("k").unwrap();
+            let read = cache.begin_read("k").unwrap();
             overtake(&cache);
             read.end(Some(&Bytes::from_static(b"old")));
             assert_eq!(cache.get("k"), None);
         }
-        assert!(lock(&cache.state).reads.is_empty());
+        assert!(lock(&cache.state).pending.is_empty());
     }
 
     #[test]
@@ -374,7 +376,7 @@ mod tests {
         remember(&cache, "k", b"v");
         cache.clear();
         assert_eq!(cache.get("k"), None);
-        assert!(cache.begin("k").is_none());
+        assert!(cache.begin_read("k").is_none());
     }
 
     #[test]
@@ -450,7 +452,7 @@ mod tests {
                 match step {
                     Step::Begin(key) => {
                         // Carried out by the server at once; the answer is on its way.
-                        let read = cache.begin(&key.to_string()).unwrap();
+                        let read = cache.begin_read(&key.to_string()).unwrap();
                         reads.push_back((read, server.get(&key).cloned()));
                     }
                     Step::Answer => if let Some((read, value)) = reads.pop_front() {
@@ -459,7 +461,7 @@ mod tests {
                     Step::Write(key) => {
                         written += 1;
                         server.insert(key, Bytes::from(written.to_string()));
-                        cache.changed(Some(&key.to_string()));
+                        cache.invalidate(Some(&key.to_string()));
                     }
                     Step::Get(key) => if let Some(value) = cache.get(&key.to_string()) {
                         prop_assert_eq!(value, server.get(&key).cloned());

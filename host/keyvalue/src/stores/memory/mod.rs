@@ -1,31 +1,34 @@
-use super::window::{Entry, Window};
-use super::{Error, KeyPage, MAX_VALUE_BYTES, Snapshot, Store, Swap};
+//! A store in the process's memory.
+
+mod entry;
+mod recent;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
 use bytes::Bytes;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use moka::{notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
 
-/// Most keys in one answer to `list-keys`.
-pub const PAGE_KEYS: usize = 1000;
+use self::{
+    entry::{ENTRY_OVERHEAD, Entry, weight},
+    recent::RecentWrites,
+};
+use crate::{Answer, Error, KeyPage, MAX_VALUE_BYTES, PAGE_KEYS, Samples, Snapshot, Store, Swap};
 
-/// What an entry costs beside key and value: the cache's table, queues and counts. An upper estimate.
-const ENTRY_OVERHEAD: u64 = 256;
-
-/// A value's bytes in the books.
-pub(super) fn weight(key: &str, value: &Bytes) -> u64 {
-    key.len() as u64 + value.len() as u64 + ENTRY_OVERHEAD
-}
-
-/// A store in the process's memory, bounded in bytes; it forgets what is asked for least (W-TinyLFU).
+/// A store in the process's memory, bounded in bytes. When it is full, it evicts by W-TinyLFU.
 ///
-/// A key lives in one of two spaces: values, or counters (made by `increment`), which a flood of values cannot
-/// displace. Of the bound, 1/8 is for counters, the least recently used of which goes when they outgrow it, 1/8
-/// for the [`Window`] of latest writes, the rest for the values that admission has found worth it.
+/// A key is either a value or a counter (made by `increment`). Values cannot displace counters. The bound is divided:
+/// - 1/8 for counters. When they outgrow it, the least recently used one is evicted.
+/// - 1/8 for [`RecentWrites`].
+/// - The rest for values that the admission policy keeps.
 ///
-/// Reads of values take no lock. Writes are serialised, which makes increments and swaps exact: a cache's writes
-/// are few, since each stands for a fetch that the reads are spared.
+/// Reads of values take no lock. Writes take one, which makes increments and swaps exact. A cache has few writes: each stands
+/// for a fetch that many reads share.
 #[derive(Debug)]
 pub struct MemoryStore {
     values: Cache<Box<str>, Entry>,
@@ -42,23 +45,22 @@ struct Counter {
     value: i64,
 }
 
-/// Invariant: an entry that is in both `window` and `values` is the same in both, because whoever changes one
-/// holds this lock and changes the other.
+/// Invariant: an entry that is in both `recent` and `values` is the same in both, because a writer changes both under this lock.
 #[derive(Debug)]
 struct Writers {
-    window: Window,
+    recent: RecentWrites,
     /// The last version given out; 0 marks absence.
     version: u64,
-    /// Bytes written since the cache was last made to evict: it does so by itself only every so many writes.
+    /// Bytes written since the caches last evicted. By themselves they evict only every so many writes.
     unsettled_bytes: u64,
 }
 
-/// What a [`MemoryStore`] holds, for metrics.
+/// What a [`MemoryStore`] holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
     /// Bytes held, with the overhead estimated. An entry that is also among the latest writes counts twice.
     pub bytes: u64,
-    /// The bound.
+    /// The bound in bytes.
     pub max_bytes: u64,
     /// Values held.
     pub values: u64,
@@ -74,44 +76,44 @@ impl MemoryStore {
     pub fn new(max_bytes: u64) -> Self {
         let share = max_bytes / 8;
         let evictions = Arc::new(AtomicU64::new(0));
-        let count = |evictions: &Arc<AtomicU64>| {
-            let evictions = Arc::clone(evictions);
-            move |cause: moka::notification::RemovalCause| {
-                if cause == moka::notification::RemovalCause::Size {
+        let evicted = || {
+            let evictions = evictions.clone();
+            move |cause: RemovalCause| {
+                if cause == RemovalCause::Size {
                     evictions.fetch_add(1, Relaxed);
                 }
             }
         };
-        let (count_value, count_counter) = (count(&evictions), count(&evictions));
+        let (value_evicted, counter_evicted) = (evicted(), evicted());
         let values = Cache::<Box<str>, Entry>::builder()
             .max_capacity(max_bytes - 2 * share)
             .weigher(|key, entry: &Entry| clamp(weight(key, &entry.value)))
-            .eviction_listener(move |_, _, cause| count_value(cause))
+            .eviction_listener(move |_, _, cause| value_evicted(cause))
             .build();
         let counters = Cache::<Box<str>, Counter>::builder()
             .max_capacity(share)
-            .weigher(|key, _: &Counter| clamp(weight(key, &Bytes::new())))
+            .weigher(|key, _: &Counter| clamp(weight(key, &[])))
             .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener(move |_, _, cause| count_counter(cause))
+            .eviction_listener(move |_, _, cause| counter_evicted(cause))
             .build();
-        let window = Window::new(share);
-        // What is larger than the window would be dropped as it is written.
+        let recent = RecentWrites::new(share);
+        // A larger value would leave the recent writes at once, and could be lost as it is written.
         let max_value_bytes = usize::try_from(share.saturating_sub(ENTRY_OVERHEAD)).unwrap_or(usize::MAX);
         Self {
             values,
             counters,
-            writers: Mutex::new(Writers { window, version: 0, unsettled_bytes: 0 }),
+            writers: Mutex::new(Writers { recent, version: 0, unsettled_bytes: 0 }),
             evictions,
             max_bytes,
             max_value_bytes: max_value_bytes.min(MAX_VALUE_BYTES),
         }
     }
 
-    /// What it holds now.
+    /// What the store holds now.
     #[must_use]
     pub fn usage(&self) -> Usage {
         Usage {
-            bytes: self.values.weighted_size() + self.counters.weighted_size() + self.lock().window.bytes(),
+            bytes: self.values.weighted_size() + self.counters.weighted_size() + self.lock().recent.bytes(),
             max_bytes: self.max_bytes,
             values: self.values.entry_count(),
             counters: self.counters.entry_count(),
@@ -120,13 +122,13 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Writers> {
-        // Each change leaves the books consistent before it calls anything that could panic.
+        // Each change leaves the data consistent before it calls anything that could panic.
         self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state of `key` that no writer can change while it is looked at.
+    /// The state of `key`. The lock is held, so no writer changes it meanwhile.
     fn read(&self, writers: &Writers, key: &str) -> Snapshot {
-        if let Some(entry) = writers.window.get(key) {
+        if let Some(entry) = writers.recent.get(key) {
             return Snapshot { version: entry.version, value: Some(entry.value.clone()) };
         }
         if let Some(counter) = self.counters.get(key) {
@@ -139,7 +141,7 @@ impl MemoryStore {
     }
 
     fn write(&self, writers: &mut Writers, key: &str, value: Bytes) -> Result<(), Error> {
-        // The key may take up to its limit beside the value; both have to fit the window.
+        // Key and value must fit the recent writes together.
         if value.len() + key.len() > self.max_value_bytes {
             return Err(Error::other(format_args!(
                 "the value of {key:?} has {} bytes, over this store's limit of {}",
@@ -153,8 +155,8 @@ impl MemoryStore {
         if self.counters.contains_key(key) {
             self.counters.invalidate(key);
         }
-        writers.window.put(key, entry.clone(), |key, entry| {
-            // Offered again: by now its popularity is known.
+        writers.recent.put(key, entry.clone(), |key, entry| {
+            // Offered to the cache again: the cache knows by now how often it is read.
             if !self.values.contains_key(key) {
                 self.values.insert(key.into(), entry);
             }
@@ -164,13 +166,23 @@ impl MemoryStore {
         Ok(())
     }
 
+    fn count(&self, writers: &mut Writers, key: &str, value: i64) {
+        // A value that `set` wrote becomes a counter.
+        writers.recent.remove(key);
+        self.values.invalidate(key);
+        writers.version += 1;
+        writers.unsettled_bytes += weight(key, &[]);
+        self.counters.insert(key.into(), Counter { version: writers.version, value });
+        self.settle(writers);
+    }
+
     fn remove(&self, writers: &mut Writers, key: &str) {
-        writers.window.remove(key);
+        writers.recent.remove(key);
         self.values.invalidate(key);
         self.counters.invalidate(key);
     }
 
-    /// Keeps the overshoot in bytes, not only in entries: evicts once a 64th of the bound has been written.
+    /// Evicts once a 64th of the bound has been written, so that the bound is exceeded by no more than that.
     fn settle(&self, writers: &mut Writers) {
         if writers.unsettled_bytes > self.max_bytes / 64 {
             writers.unsettled_bytes = 0;
@@ -184,25 +196,28 @@ fn clamp(weight: u64) -> u32 {
     u32::try_from(weight).unwrap_or(u32::MAX)
 }
 
-impl Store for MemoryStore {
-    fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+/// The operations, as [`Store`] documents them.
+impl MemoryStore {
+    pub(super) fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
         match self.values.get(key) {
             Some(entry) => Ok(Some(entry.value)),
             None => Ok(self.read(&self.lock(), key).value),
         }
     }
 
-    fn set(&self, key: &str, value: Bytes) -> Result<(), Error> {
-        self.write(&mut self.lock(), key, value)
+    pub(super) fn set(&self, key: &str, value: Bytes) -> Result<(), Error> {
+        let mut writers = self.lock();
+        self.write(&mut writers, key, value)
     }
 
-    fn delete(&self, key: &str) -> Result<(), Error> {
-        self.remove(&mut self.lock(), key);
+    pub(super) fn delete(&self, key: &str) -> Result<(), Error> {
+        let mut writers = self.lock();
+        self.remove(&mut writers, key);
         Ok(())
     }
 
-    /// In the order of the keys, so that a cursor is a key and needs no state. Each page looks at every key.
-    fn list_keys(&self, cursor: Option<&str>) -> Result<KeyPage, Error> {
+    /// One page, in the order of the keys: a cursor is a key and needs no state. Each page looks at every key.
+    pub(super) fn list_keys(&self, cursor: Option<&str>) -> Result<KeyPage, Error> {
         let mut page: BTreeSet<Box<str>> = BTreeSet::new();
         let mut more = false;
         let mut offer = |key: &str| {
@@ -219,14 +234,14 @@ impl Store for MemoryStore {
                 page.pop_last();
             }
         };
-        self.lock().window.keys().for_each(&mut offer);
+        self.lock().recent.keys().for_each(&mut offer);
         self.values.iter().for_each(|(key, _)| offer(&key));
         self.counters.iter().for_each(|(key, _)| offer(&key));
         let cursor = page.last().filter(|_| more).map(|last| last.clone().into_string());
         Ok(KeyPage { keys: page.into_iter().map(String::from).collect(), cursor })
     }
 
-    fn increment(&self, key: &str, delta: i64) -> Result<i64, Error> {
+    pub(super) fn increment(&self, key: &str, delta: i64) -> Result<i64, Error> {
         let mut writers = self.lock();
         let present = match self.counters.get(key) {
             Some(counter) => counter.value,
@@ -240,27 +255,70 @@ impl Store for MemoryStore {
         let value = present.checked_add(delta).ok_or_else(|| {
             Error::other(format_args!("cannot increment {key:?}: {present} + {delta} is out of range"))
         })?;
-        // From now on it is a counter, if it was a value that `set` wrote.
-        writers.window.remove(key);
-        self.values.invalidate(key);
-        writers.version += 1;
-        writers.unsettled_bytes += weight(key, &Bytes::new());
-        self.counters.insert(key.into(), Counter { version: writers.version, value });
-        self.settle(&mut writers);
+        self.count(&mut writers, key, value);
         Ok(value)
     }
 
-    fn snapshot(&self, key: &str) -> Result<Snapshot, Error> {
+    pub(super) fn snapshot(&self, key: &str) -> Result<Snapshot, Error> {
         Ok(self.read(&self.lock(), key))
     }
 
-    fn swap(&self, key: &str, seen: &Snapshot, value: Bytes) -> Result<Swap, Error> {
+    pub(super) fn swap(&self, key: &str, seen: &Snapshot, value: Bytes) -> Result<Swap, Error> {
         let mut writers = self.lock();
         let now = self.read(&writers, key);
         if now.version != seen.version {
             return Ok(Swap::Stale(now));
         }
-        self.write(&mut writers, key, value).map(|()| Swap::Done)
+        self.write(&mut writers, key, value)?;
+        Ok(Swap::Done)
+    }
+}
+
+impl Store for MemoryStore {
+    fn get(&self, key: &str) -> Answer<Option<Bytes>> {
+        self.get(key).into()
+    }
+
+    fn set(&self, key: &str, value: Bytes) -> Answer<()> {
+        self.set(key, value).into()
+    }
+
+    fn delete(&self, key: &str) -> Answer<()> {
+        self.delete(key).into()
+    }
+
+    fn list_keys(&self, cursor: Option<&str>) -> Answer<KeyPage> {
+        self.list_keys(cursor).into()
+    }
+
+    fn increment(&self, key: &str, delta: i64) -> Answer<i64> {
+        self.increment(key, delta).into()
+    }
+
+    fn snapshot(&self, key: &str) -> Answer<Snapshot> {
+        self.snapshot(key).into()
+    }
+
+    fn swap(&self, key: &str, seen: &Snapshot, value: Bytes) -> Answer<Swap> {
+        self.swap(key, seen, value).into()
+    }
+
+    /// The samples have no label for the store: those of all stores in memory are added up.
+    fn measure(&self, _name: &str, samples: &mut Samples) {
+        self.usage().measure(samples);
+    }
+}
+
+impl Usage {
+    #[expect(clippy::cast_precision_loss, reason = "the format of metrics has floating-point numbers only")]
+    fn measure(&self, samples: &mut Samples) {
+        let mut gauge = |name, help, value: u64| samples.gauge(name, help, &[], value as f64);
+        gauge("memory_bytes", "Bytes that the stores in memory hold.", self.bytes);
+        gauge("memory_limit_bytes", "Bytes that they may hold.", self.max_bytes);
+        gauge("memory_values", "Values that they hold.", self.values);
+        gauge("memory_counters", "Counters that they hold.", self.counters);
+        let help = "Displaced, or not admitted, for want of room.";
+        samples.counter("memory_evictions_total", help, &[], self.evictions);
     }
 }
 

@@ -1,11 +1,11 @@
-//! One thread's way to a store: commands over the connection that its keeper keeps, within limits.
+//! What one thread calls a store by: commands over the connection that the supervisor keeps up, within limits.
 
-use super::super::Error;
-use super::Shared;
-use super::cache::{Cache, Read};
-use super::commands::{Command, What};
-use super::keeper::{Keeper, Report, State};
+use super::cache::{Cache, PendingRead};
+use super::commands::{Command, Request};
+use super::shared::Shared;
 use super::stats::Failure;
+use super::supervisor::{Report, State, Supervisor};
+use crate::Error;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{RedisResult, RetryMethod, Value};
 use std::fmt::Display;
@@ -15,56 +15,55 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
-pub(super) struct Link {
+pub(super) struct ThreadClient {
     shared: Arc<Shared>,
-    /// None where the settings give it no room.
+    /// `None` where the configuration gives the cache no bytes.
     cache: Option<Arc<Cache>>,
     state: watch::Receiver<State>,
     reports: mpsc::Sender<Report>,
-    places: Semaphore,
-    keeper: AbortHandle,
+    permits: Semaphore,
+    supervisor: AbortHandle,
 }
 
-impl Link {
-    /// Connects, and reconnects for as long as this lives, in a task on `runtime`.
+impl ThreadClient {
+    /// Starts a task on `runtime` that connects, and connects again for as long as this client lives.
     pub(super) fn start(shared: Arc<Shared>, runtime: &Handle) -> Self {
-        let settings = &shared.settings;
-        let cache = (settings.cache_bytes > 0)
-            .then(|| Arc::new(Cache::new(settings.cache_bytes, settings.cache_max_age)));
+        let (config, cache_bytes) = (&shared.config, shared.thread_cache_bytes);
+        let cache = (cache_bytes > 0).then(|| Arc::new(Cache::new(cache_bytes, config.cache_max_age.get())));
         if let Some(cache) = &cache {
             shared.stats.caches.add(cache.clone());
         }
         let (publish, state) = watch::channel(State::Connecting);
         let (reports, reported) = mpsc::channel(1);
-        let keeper = Keeper::new(shared.clone(), cache.clone(), publish, reported);
-        let keeper = runtime.spawn(keeper.run()).abort_handle();
-        let places = Semaphore::new(shared.settings.max_in_flight.min(Semaphore::MAX_PERMITS));
-        Self { shared, cache, state, reports, places, keeper }
+        let supervisor = Supervisor::new(shared.clone(), cache.clone(), publish, reported);
+        let supervisor = runtime.spawn(supervisor.run()).abort_handle();
+        let permits = Semaphore::new(shared.config.max_concurrency.get().min(Semaphore::MAX_PERMITS));
+        Self { shared, cache, state, reports, permits, supervisor }
     }
 
-    /// What this thread remembers of the store.
+    /// What this thread has cached of the store.
     pub(super) fn cache(&self) -> Option<&Cache> {
         self.cache.as_deref()
     }
 
-    /// A read begins whose answer may be remembered.
-    pub(super) fn begin(&self, key: &str) -> Option<Read> {
-        self.cache.as_ref()?.begin(key)
+    /// Registers a read whose reply may be cached: see [`Cache::begin_read`].
+    pub(super) fn begin_read(&self, key: &str) -> Option<PendingRead> {
+        self.cache.as_ref()?.begin_read(key)
     }
 
-    /// Says something to Redis and reads the answer, within the limits.
+    /// Sends a command and reads the reply, within the limits.
     pub(super) async fn call<R>(&self, command: Command<R>) -> Result<R, Error> {
-        let Ok(_place) = self.places.try_acquire() else {
-            return Err(self.failed(Failure::Overload, "too many commands wait for their answers"));
+        let Ok(_permit) = self.permits.try_acquire() else {
+            return Err(self.failed(Failure::Overload, "too many commands wait for their replies"));
         };
-        let limit = self.shared.settings.answer;
+        let limit = self.shared.config.timeout.get();
         let deadline = Instant::now() + limit;
         let (connection, generation) = self.connection(deadline).await?;
         let left = deadline.saturating_duration_since(Instant::now());
         let _in_flight = self.shared.stats.sent();
-        let answer = timeout_at(deadline, say(connection, command.what)).await;
+        let answer = timeout_at(deadline, send(connection, command.request)).await;
         let Ok(answer) = answer else {
-            // Who waited long for the connection knows too little of it to end it.
+            // A call that waited long for the connection has given the server too little time to tell that it is silent.
             if left >= limit / 2 {
                 self.report(generation, format!("no answer within {limit:?}"));
             }
@@ -74,7 +73,7 @@ impl Link {
             if error.is_io_error() {
                 return self.failed(Failure::Broken, error);
             }
-            // A replica after a failover, say: the name may lead elsewhere by now.
+            // For example a replica after a failover: the name may resolve to another server by now.
             if matches!(
                 error.retry_method(),
                 RetryMethod::Reconnect | RetryMethod::ReconnectFromInitialConnections
@@ -85,7 +84,7 @@ impl Link {
         })
     }
 
-    /// A connection that is up. One that is being made is waited for, but none that has just failed.
+    /// A connection that is up. Waits for an attempt that is under way, but not after an attempt has just failed.
     async fn connection(&self, deadline: Instant) -> Result<(MultiplexedConnection, u64), Error> {
         let mut state = self.state.clone();
         let settled = state.wait_for(|state| !matches!(state, State::Connecting));
@@ -101,7 +100,7 @@ impl Link {
     }
 
     fn report(&self, generation: u64, reason: String) {
-        // One report is enough, and where one waits already it is about this connection.
+        // The channel has room for one: a report that waits there is about this connection, too.
         let _ = self.reports.try_send(Report { generation, reason });
     }
 
@@ -111,20 +110,20 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for ThreadClient {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.supervisor.abort();
         if let Some(cache) = &self.cache {
             self.shared.stats.caches.remove(cache);
         }
     }
 }
 
-async fn say(mut connection: MultiplexedConnection, what: What) -> RedisResult<Value> {
-    match what {
-        What::One(command) => connection.req_packed_command(&command).await,
-        What::Many(commands) => commands.query_async(&mut connection).await,
-        What::Script(script, arguments) => {
+async fn send(mut connection: MultiplexedConnection, request: Request) -> RedisResult<Value> {
+    match request {
+        Request::One(command) => connection.req_packed_command(&command).await,
+        Request::Many(commands) => commands.query_async(&mut connection).await,
+        Request::Script(script, arguments) => {
             let mut arguments = arguments.into_iter();
             let mut call = script.prepare_invoke();
             call.key(arguments.next());

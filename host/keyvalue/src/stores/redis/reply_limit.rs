@@ -1,43 +1,42 @@
-//! Bounds what an answer may take in the host's memory, whatever others have put into Redis.
+//! Limits how much memory a reply of Redis may take in the host, whatever other clients have stored there.
 //!
-//! The client reads an answer whole before it hands it out. Here the bytes are looked at before: a value that is too
-//! large is passed over as it comes, and an error takes its place, so that the connection and all other answers on
-//! it stay as they are.
+//! The Redis client reads a reply whole before it returns it. This reader stands before it: it skips a value that is too large
+//! while the value arrives, and puts an error reply in its place. The connection and all other replies on it are not affected.
 
-use super::super::MAX_VALUE_BYTES;
+use crate::MAX_VALUE_BYTES;
 use bytes::BytesMut;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Most bytes of one answer, all its values together.
-pub(super) const MAX_ANSWER_BYTES: usize = 4 * MAX_VALUE_BYTES;
-/// What a part of an answer costs beside its bytes.
+/// Most bytes of one reply, all its values together.
+pub(super) const MAX_REPLY_BYTES: usize = 4 * MAX_VALUE_BYTES;
+/// What a part of a reply costs beside its bytes, as an estimate.
 const PART_OVERHEAD: usize = 64;
-/// Longest line: a length, a number, an error's text.
+/// Longest line in bytes: a length, a number, or an error's text.
 const MAX_LINE_BYTES: usize = 64 << 10;
-/// Answers within answers.
+/// How deep replies may contain replies.
 const MAX_DEPTH: usize = 16;
-/// Bytes that are read at once.
+/// Bytes in one read.
 const CHUNK: usize = 8 << 10;
 
-/// A stream whose reading side is bounded.
-pub(super) struct Guard<S> {
+/// A stream whose replies are limited.
+pub(super) struct ReplyLimit<S> {
     stream: S,
     chunk: Box<[u8]>,
     ready: BytesMut,
     scanner: Scanner,
 }
 
-impl<S> Guard<S> {
+impl<S> ReplyLimit<S> {
     pub(super) fn new(stream: S) -> Self {
-        let scanner = Scanner::new(MAX_VALUE_BYTES, MAX_ANSWER_BYTES);
+        let scanner = Scanner::new(MAX_VALUE_BYTES, MAX_REPLY_BYTES);
         Self { stream, chunk: vec![0; CHUNK].into(), ready: BytesMut::new(), scanner }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ReplyLimit<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -58,7 +57,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ReplyLimit<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -72,43 +71,43 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     }
 }
 
-/// Knows of RESP (2 and 3) only where answers and their parts begin and end.
+/// Finds where replies and their parts begin and end, in RESP 2 and 3.
 struct Scanner {
     max_value: usize,
-    max_answer: usize,
+    max_reply: usize,
     line: Vec<u8>,
     rest: Rest,
-    /// Parts that are still to come, of each answer that has parts, outermost first.
+    /// For each array and the like that has begun, outermost first: how many parts are still to come.
     open: Vec<usize>,
-    /// Bytes of the present answer so far.
-    answer: usize,
+    /// Bytes of the present reply so far.
+    reply: usize,
 }
 
 /// What comes next.
 enum Rest {
     Line,
-    /// So many bytes of a value, its end included, to be passed on or over.
+    /// So many bytes of a value, its end included.
     Value(usize, Fate),
 }
 
 #[derive(Clone, Copy)]
 enum Fate {
-    On,
-    Over,
+    Pass,
+    Skip,
 }
 
 impl Scanner {
-    fn new(max_value: usize, max_answer: usize) -> Self {
-        Self { max_value, max_answer, line: Vec::new(), rest: Rest::Line, open: Vec::new(), answer: 0 }
+    fn new(max_value: usize, max_reply: usize) -> Self {
+        Self { max_value, max_reply, line: Vec::new(), rest: Rest::Line, open: Vec::new(), reply: 0 }
     }
 
-    /// Takes `input` in, in pieces of any size, and appends what is to be passed on.
+    /// Reads a piece of the input, of any size, and appends to `output` what passes.
     fn feed(&mut self, mut input: &[u8], output: &mut BytesMut) -> io::Result<()> {
         while !input.is_empty() {
             input = match self.rest {
                 Rest::Value(length, fate) => {
                     let (value, others) = input.split_at(length.min(input.len()));
-                    if matches!(fate, Fate::On) {
+                    if matches!(fate, Fate::Pass) {
                         output.extend_from_slice(value);
                     }
                     self.rest = Rest::Value(length - value.len(), fate);
@@ -144,32 +143,32 @@ impl Scanner {
                     self.end_part();
                     return Ok(());
                 };
-                let (limit, what) = match self.answer.saturating_add(length) > self.max_answer {
+                let (limit, what) = match self.reply.saturating_add(length) > self.max_reply {
                     _ if length > self.max_value => (self.max_value, "a value has"),
-                    true => (self.max_answer, "values together have"),
+                    true => (self.max_reply, "values together have"),
                     false => {
-                        self.answer += length;
+                        self.reply += length;
                         output.extend_from_slice(&self.line);
-                        self.rest = Rest::Value(length + 2, Fate::On);
+                        self.rest = Rest::Value(length + 2, Fate::Pass);
                         return Ok(());
                     }
                 };
                 let error = format!("-TOOLARGE {what} {length} bytes or more, over the limit of {limit}\r\n");
                 output.extend_from_slice(error.as_bytes());
-                self.rest = Rest::Value(length.saturating_add(2), Fate::Over);
+                self.rest = Rest::Value(length.saturating_add(2), Fate::Skip);
             }
             Some(kind @ (b'*' | b'~' | b'>' | b'%' | b'|')) => {
                 let parts = match kind {
                     b'*' | b'~' | b'>' => self.count()?,
-                    // Pairs; an attribute is followed by what it is about.
+                    // Maps have pairs. An attribute is followed by the reply that it belongs to.
                     kind => self
                         .count()?
                         .map(|pairs| pairs.saturating_mul(2).saturating_add(usize::from(*kind == b'|'))),
                 };
                 let parts = parts.unwrap_or_default();
-                self.answer = self.answer.saturating_add(parts.saturating_mul(PART_OVERHEAD));
-                if self.answer > self.max_answer || self.open.len() >= MAX_DEPTH {
-                    return Err(broken(format_args!("an answer has {parts} parts")));
+                self.reply = self.reply.saturating_add(parts.saturating_mul(PART_OVERHEAD));
+                if self.reply > self.max_reply || self.open.len() >= MAX_DEPTH {
+                    return Err(broken(format_args!("a reply has {parts} parts")));
                 }
                 output.extend_from_slice(&self.line);
                 if parts == 0 {
@@ -186,7 +185,7 @@ impl Scanner {
         Ok(())
     }
 
-    /// The number of a line; none where it says that there is nothing.
+    /// The number of a line; `None` for a null (-1).
     fn count(&self) -> io::Result<Option<usize>> {
         let digits = self.line.trim_ascii_end().get(1..).unwrap_or_default();
         let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok());
@@ -202,12 +201,12 @@ impl Scanner {
             }
             self.open.pop();
         }
-        self.answer = 0;
+        self.reply = 0;
     }
 }
 
 fn broken(why: impl std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("not an answer of Redis: {why}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("not a reply of Redis: {why}"))
 }
 
 #[cfg(test)]
@@ -215,13 +214,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What comes of an input that arrives in pieces of this size.
+    /// The output for an input that arrives in pieces of this size.
     fn scan(input: &[u8], piece: usize) -> io::Result<Vec<u8>> {
         let (mut scanner, mut output) = (Scanner::new(10, 25), BytesMut::new());
         for piece in input.chunks(piece) {
             scanner.feed(piece, &mut output)?;
         }
-        assert!(scanner.open.is_empty() && scanner.line.is_empty() && scanner.answer == 0, "all has ended");
+        assert!(scanner.open.is_empty() && scanner.line.is_empty() && scanner.reply == 0, "all has ended");
         Ok(output.to_vec())
     }
 
@@ -243,11 +242,11 @@ mod tests {
             scanner.feed(&[*byte], &mut output).unwrap();
         }
         assert_eq!(output, input[..]);
-        assert!(scanner.open.is_empty() && scanner.answer == 0);
+        assert!(scanner.open.is_empty() && scanner.reply == 0);
     }
 
     #[test]
-    fn a_value_that_is_too_large_is_an_error_in_its_place_and_the_next_answer_is_untouched() {
+    fn a_value_that_is_too_large_is_an_error_in_its_place_and_the_next_reply_is_untouched() {
         let input = b"$11\r\n01234567890\r\n+OK\r\n";
         for piece in 1..=input.len() {
             let output = String::from_utf8(scan(input, piece).unwrap()).unwrap();
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_ends_the_connection() {
+    fn what_is_no_reply_ends_the_connection() {
         for input in [&b"$x\r\n"[..], b"*1000000000\r\n", b"$?\r\n", &[b'+'; 70 << 10]] {
             assert!(scan(input, 4096).is_err(), "{:?}", &input[..input.len().min(20)]);
         }
@@ -284,7 +283,7 @@ mod tests {
         ) {
             let (mut scanner, mut output) = (Scanner::new(10, 25), BytesMut::new());
             let _ = input.chunks(piece).try_for_each(|piece| scanner.feed(piece, &mut output));
-            // An error's text may be longer than the value whose place it takes.
+            // An error's text may be longer than the value that it replaces.
             let errors = input.iter().filter(|byte| **byte == b'$').count();
             prop_assert!(output.len() <= input.len() + errors * 120);
         }

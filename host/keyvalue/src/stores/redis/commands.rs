@@ -1,78 +1,81 @@
-//! What is said to Redis, and how its answers are read.
+//! The commands for each operation, and how their replies are read.
 
-use super::super::Snapshot;
-use super::super::{Error, KeyPage, PAGE_KEYS, Swap};
+use crate::{Error, KeyPage, PAGE_KEYS, Snapshot, Swap};
 use bytes::Bytes;
 use redis::{
     Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value, cmd, from_redis_value,
 };
 use std::sync::OnceLock;
 
-/// Something to say, and what its answer means.
+/// What to send, and how to read the reply.
 pub(super) struct Command<R> {
-    pub(super) what: What,
+    pub(super) request: Request,
     pub(super) read: Box<dyn FnOnce(Value) -> RedisResult<R> + Send>,
 }
 
-pub(super) enum What {
+pub(super) enum Request {
     One(Cmd),
-    /// In one write and one read; a transaction where the pipeline says so.
+    /// Several commands in one write and one read. `Pipeline::atomic` makes them a transaction.
     Many(Pipeline),
-    /// By its digest, and in full where the server does not know it.
+    /// A script with a key and arguments: by its digest, or in full where the server does not know it.
     Script(&'static redis::Script, Vec<Vec<u8>>),
 }
 
 impl<R: FromRedisValue + 'static> Command<R> {
-    fn plain(what: What) -> Self {
-        Self { what, read: Box::new(|value| Ok(from_redis_value(value)?)) }
+    fn plain(request: Request) -> Self {
+        Self { request, read: Box::new(|value| Ok(from_redis_value(value)?)) }
     }
 }
 
 impl<R: 'static> Command<R> {
-    fn mapped<V: FromRedisValue + 'static>(what: What, map: impl FnOnce(V) -> R + Send + 'static) -> Self {
-        Self { what, read: Box::new(|value| Ok(map(from_redis_value(value)?))) }
+    fn mapped<V: FromRedisValue + 'static>(
+        request: Request,
+        map: impl FnOnce(V) -> R + Send + 'static,
+    ) -> Self {
+        Self { request, read: Box::new(|value| Ok(map(from_redis_value(value)?))) }
     }
 }
 
 pub(super) fn get(key: String) -> Command<Option<Bytes>> {
-    Command::mapped(What::One(cmd("GET").arg(key).take()), |value: Option<Vec<u8>>| value.map(Bytes::from))
+    Command::mapped(Request::One(cmd("GET").arg(key).take()), |value: Option<Vec<u8>>| value.map(Bytes::from))
 }
 
 pub(super) fn set(key: String, value: &[u8], ttl: u64) -> Command<()> {
-    Command::plain(What::One(cmd("SET").arg(key).arg(value).arg("PX").arg(ttl).take()))
+    Command::plain(Request::One(cmd("SET").arg(key).arg(value).arg("PX").arg(ttl).take()))
 }
 
 pub(super) fn delete(keys: Vec<String>) -> Command<()> {
-    Command::mapped(What::One(cmd("DEL").arg(keys).take()), |_gone: u64| ())
+    Command::mapped(Request::One(cmd("DEL").arg(keys).take()), |_gone: u64| ())
 }
 
 pub(super) fn exists(key: String) -> Command<bool> {
-    Command::plain(What::One(cmd("EXISTS").arg(key).take()))
+    Command::plain(Request::One(cmd("EXISTS").arg(key).take()))
 }
 
-/// One step on the server, so that nobody else's increment falls between; the second only renews the time to live.
+/// A transaction: Redis carries out no other client's command between the two. `PEXPIRE` renews the time to live.
 pub(super) fn increment(key: String, delta: i64, ttl: u64) -> Command<i64> {
     let mut both = Pipeline::new();
     both.atomic().cmd("INCRBY").arg(&key).arg(delta).cmd("PEXPIRE").arg(key).arg(ttl);
-    Command::mapped(What::Many(both), |(sum, _renewed): (i64, i64)| sum)
+    Command::mapped(Request::Many(both), |(sum, _renewed): (i64, i64)| sum)
 }
 
 pub(super) fn get_many(keys: Vec<String>) -> Command<Vec<Option<Bytes>>> {
-    Command::mapped(What::One(cmd("MGET").arg(keys).take()), |values: Vec<Option<Vec<u8>>>| {
+    Command::mapped(Request::One(cmd("MGET").arg(keys).take()), |values: Vec<Option<Vec<u8>>>| {
         values.into_iter().map(|value| value.map(Bytes::from)).collect()
     })
 }
 
-/// Not `MSET`, which knows no time to live.
+/// Several `SET`s and not `MSET`, which has no time to live.
 pub(super) fn set_many<'a>(pairs: impl Iterator<Item = (String, &'a Bytes)>, ttl: u64) -> Command<()> {
     let mut all = Pipeline::new();
     for (key, value) in pairs {
         all.cmd("SET").arg(key).arg(&**value).arg("PX").arg(ttl).ignore();
     }
-    Command { what: What::Many(all), read: Box::new(|_| Ok(())) }
+    Command { request: Request::Many(all), read: Box::new(|_| Ok(())) }
 }
 
-/// One page; `cursor` is Redis's own, as text. A key that is there all the time is in some page, maybe in two.
+/// One page. `cursor` is Redis's own, as text. A key that exists during the whole iteration is in at least one page, and may be
+/// in two.
 pub(super) fn scan(prefix: &str, cursor: Option<&str>) -> Result<Command<KeyPage>, Error> {
     let cursor: u64 = match cursor {
         Some(text) => {
@@ -83,16 +86,16 @@ pub(super) fn scan(prefix: &str, cursor: Option<&str>) -> Result<Command<KeyPage
     let pattern = format!("{}*", escape(prefix));
     let scan = cmd("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(PAGE_KEYS).take();
     let prefix = prefix.to_owned();
-    Ok(Command::mapped(What::One(scan), move |(cursor, keys): (u64, Vec<Vec<u8>>)| {
+    Ok(Command::mapped(Request::One(scan), move |(cursor, keys): (u64, Vec<Vec<u8>>)| {
         let keys = keys.into_iter().filter_map(|key| {
-            // A key that is no text is none of ours.
+            // A key that is not UTF-8 was not written by a component.
             Some(String::from_utf8(key).ok()?.strip_prefix(&*prefix)?.to_owned())
         });
         KeyPage { keys: keys.collect(), cursor: (cursor != 0).then(|| cursor.to_string()) }
     }))
 }
 
-/// A prefix as a pattern that matches nothing else.
+/// The prefix as a glob pattern that matches only itself.
 fn escape(prefix: &str) -> String {
     let mut escaped = String::with_capacity(prefix.len());
     for c in prefix.chars() {
@@ -104,8 +107,10 @@ fn escape(prefix: &str) -> String {
     escaped
 }
 
-/// A key's value, and what tells it from the same value written again: when it ends, to the millisecond, since each
-/// write of ours renews that. A server before 7.0 cannot say, and values alone are compared.
+/// A compare-and-swap can miss a change from A to B and back to A. To detect most of these, the snapshot also stores the key's
+/// expiry time (`PEXPIRETIME`), which every write renews. Two writes in the same millisecond are not told apart. A server before
+/// 7.0 does not know the command: then only values are compared. `WATCH` would be exact, but needs one connection for each open
+/// handle.
 const STATE: &str = r"
 local function state(key)
   local now = redis.call('GET', key)
@@ -115,13 +120,13 @@ local function state(key)
   return now, ends
 end";
 
-/// Says the state, or nothing.
+/// Returns the state, or an empty array for an absent key.
 const SNAPSHOT: &str = r"
 local now, ends = state(KEYS[1])
 if now then return {now, ends} end
 return {}";
 
-/// Compares and stores in one step. Says 1, or 0 and the state that is there instead, if there is one.
+/// Compares and stores in one step. Returns 1 when it has stored, or 0 and the state that it found.
 const SWAP: &str = r"
 local now, ends = state(KEYS[1])
 local same
@@ -137,7 +142,7 @@ pub(super) fn snapshot(key: String) -> Command<Snapshot> {
     static SCRIPT: OnceLock<redis::Script> = OnceLock::new();
     let script = SCRIPT.get_or_init(|| redis::Script::new(&format!("{STATE}{SNAPSHOT}")));
     Command {
-        what: What::Script(script, vec![key.into_bytes()]),
+        request: Request::Script(script, vec![key.into_bytes()]),
         read: Box::new(|value| match value {
             Value::Array(state) => read_state(state.into_iter()),
             _ => Err(unexpected()),
@@ -158,7 +163,7 @@ pub(super) fn swap(key: String, seen: &Snapshot, value: &[u8], ttl: u64) -> Comm
         ttl.to_string().into_bytes(),
     ];
     Command {
-        what: What::Script(script, arguments),
+        request: Request::Script(script, arguments),
         read: Box::new(|value| {
             let Value::Array(answer) = value else { return Err(unexpected()) };
             let mut answer = answer.into_iter();
@@ -182,7 +187,7 @@ fn read_state(mut state: impl Iterator<Item = Value>) -> RedisResult<Snapshot> {
 }
 
 fn unexpected() -> RedisError {
-    (ErrorKind::UnexpectedReturnType, "the script answered something else").into()
+    (ErrorKind::UnexpectedReturnType, "the script returned something else").into()
 }
 
 #[cfg(test)]

@@ -6,6 +6,12 @@ use std::thread;
 
 const MIB: u64 = 1 << 20;
 
+impl MemoryStore {
+    fn exists(&self, key: &str) -> Result<bool, Error> {
+        self.get(key).map(|value| value.is_some())
+    }
+}
+
 fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
@@ -172,7 +178,7 @@ fn what_was_just_written_is_readable_whatever_is_popular() {
         let a_while_ago = format!("new{}", n.max(15) - 15);
         assert!(
             n < 15 || store.exists(&a_while_ago).unwrap(),
-            "15 writes later, of 26 that the window holds"
+            "15 writes later, of 26 that the recent writes hold"
         );
     }
 }
@@ -195,7 +201,7 @@ fn scanning_does_not_displace_what_is_popular() {
 }
 
 #[test]
-fn a_value_that_the_window_cannot_hold_is_refused() {
+fn a_value_that_the_recent_writes_cannot_hold_is_refused() {
     let store = MemoryStore::new(MIB);
     let largest = store.max_value_bytes - 1;
     store.set("k", Bytes::from(vec![0; largest])).unwrap();

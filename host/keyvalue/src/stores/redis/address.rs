@@ -1,3 +1,5 @@
+//! Where a Redis is.
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,32 +13,32 @@ pub struct RedisAddress {
     pub tls: bool,
     /// A name or an address, without brackets.
     pub host: String,
-    /// TCP.
+    /// The TCP port.
     pub port: u16,
-    /// Who we are there; Redis's default user where there is none.
+    /// Redis's user; `None` for its default user.
     pub user: Option<String>,
-    /// Which of its databases.
+    /// The number of the database.
     pub database: i64,
 }
 
-/// Not the address of a Redis. Never says more of the text than its scheme: somebody may have put a password there.
+/// A text is not the address of a Redis. The message contains no more of the text than the scheme: the rest may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// No URL at all.
+    /// It is no URL, or has no host.
     #[error("want redis://HOST[:PORT][/DATABASE] or rediss://…")]
     Url,
-    /// Another scheme.
+    /// It has another scheme, which is this.
     #[error("the scheme {0:?} is not supported: want redis:// or rediss://")]
     Scheme(String),
-    /// `user:password@`.
+    /// It contains a password (`user:password@`).
     #[error(
-        "a password does not belong in the URL: set WASI_HTTP_HOST_KEYVALUE_PASSWORD, or --keyvalue-password-file"
+        "a password does not belong in the URL: set WASI_HTTP_HOST_REDIS_PASSWORD, or --redis-password-file"
     )]
     Password,
-    /// The path is no number.
+    /// Its path is no number.
     #[error("the database must be a number: redis://HOST:PORT/0")]
     Database,
-    /// `?…` or `#…`.
+    /// It has a query or a fragment.
     #[error("nothing may follow the database")]
     Trailing,
 }

@@ -1,8 +1,8 @@
-//! How a connection is made: addresses, TCP, TLS, and what is said first.
+//! Makes a connection: addresses, TCP, TLS, and the handshake.
 
 use super::cache::Cache;
-use super::guard::Guard;
-use super::{Password, Shared};
+use super::reply_limit::ReplyLimit;
+use super::shared::Shared;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
@@ -21,9 +21,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-/// An idle connection is probed so often, so that a peer that has gone without a word is known.
+/// How often TCP probes an idle connection, to find that a peer has vanished without closing it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// An address that is silent for so long is no longer waited for alone.
+/// How long one address has to answer before the next one is tried beside it.
 const STAGGER: Duration = Duration::from_millis(250);
 /// Largest password file, in bytes.
 const MAX_PASSWORD_BYTES: u64 = 4 << 10;
@@ -36,26 +36,25 @@ impl<S: AsyncRead + AsyncWrite + Send> Duplex for S {}
 
 pub(super) struct Connected {
     pub(super) connection: MultiplexedConnection,
-    /// To be polled for as long as the connection is used.
+    /// Must be polled for as long as the connection is used.
     pub(super) driver: Driver,
-    /// Why the server does not say what changes.
+    /// Why the server sends no invalidation messages; `None` when it does.
     pub(super) untracked: Option<String>,
 }
 
-/// What is remembered from one attempt to the next.
+/// What one attempt leaves for the next.
 #[derive(Default)]
-pub(super) struct Greeting {
-    /// The server hung up when it was greeted in the newer protocol: a proxy that does not know it, or one that was going
-    /// down just then.
+pub(super) struct Handshake {
+    /// The server closed the connection after `HELLO 3`: it is a proxy that does not know RESP 3, or it was just stopping.
     hung_up: bool,
 }
 
-/// `attempt` says how many have failed: an address that takes connections and is silent then is not tried first
-/// again and again.
+/// Connects. `attempt` is the number of attempts that have failed: each begins with another address, because an address may accept
+/// connections and then be silent.
 pub(super) async fn connect(
     shared: &Shared,
     cache: Option<&Arc<Cache>>,
-    greeting: &mut Greeting,
+    handshake: &mut Handshake,
     attempt: usize,
 ) -> Result<Connected, String> {
     let address = &shared.address;
@@ -69,17 +68,17 @@ pub(super) async fn connect(
     let info = identity(shared).await?;
     let older = async || {
         let stream = stream(shared, &addresses).await?;
-        greet(info.clone(), stream, None).await.map_err(described)
+        hello(info.clone(), stream, None).await.map_err(described)
     };
     let Some(cache) = cache else {
         let (connection, driver) = older().await?;
         return Ok(Connected { connection, driver, untracked: None });
     };
-    // Who takes the older protocol and hangs up at the newer one right behind it does not know it: it was not going down.
-    let spare = if std::mem::take(&mut greeting.hung_up) { Some(older().await?) } else { None };
+    // A server that accepts RESP 2 and closes the connection at RESP 3 right after does not know RESP 3: it is not stopping.
+    let spare = if std::mem::take(&mut handshake.hung_up) { Some(older().await?) } else { None };
     let newer = stream(shared, &addresses).await?;
-    let told = Told { cache: cache.clone(), prefix: shared.settings.prefix.clone() };
-    let error = match greet(info.clone(), newer, Some(told)).await {
+    let invalidations = Invalidations { cache: cache.clone(), prefix: shared.config.prefix.clone() };
+    let error = match hello(info.clone(), newer, Some(invalidations)).await {
         Ok((connection, mut driver)) => {
             let untracked = track(connection.clone(), &mut driver).await.map_err(described)?;
             return Ok(Connected { connection, driver, untracked });
@@ -91,7 +90,7 @@ pub(super) async fn connect(
     } else if spare.is_some() && error.is_connection_dropped() {
         "it closes the connection when it is asked to".to_owned()
     } else {
-        greeting.hung_up = error.is_connection_dropped();
+        handshake.hung_up = error.is_connection_dropped();
         return Err(described(error));
     };
     let (connection, driver) = match spare {
@@ -101,8 +100,8 @@ pub(super) async fn connect(
     Ok(Connected { connection, driver, untracked: Some(untracked) })
 }
 
-/// What may be said of a greeting that failed: a server that does not know one of its commands repeats what came with
-/// it, the password included.
+/// What the log may say of a handshake that failed. A server that does not know a command repeats its arguments in the error, the
+/// password included.
 fn refusal(error: &RedisError) -> String {
     match error.code() {
         Some(code) => format!("it answered {code}"),
@@ -111,8 +110,8 @@ fn refusal(error: &RedisError) -> String {
     }
 }
 
-/// Whether the server does not know what it was asked for, or not for us. Anything else that it says, as that it is busy or
-/// has no place for us, is of this moment.
+/// Whether the server does not know the command, or does not permit it to this user. Any other error may pass: that it is busy,
+/// or has too many clients.
 fn is_unknown(error: &RedisError) -> bool {
     match error.code() {
         Some("ERR") => !error.detail().is_some_and(|text| text.starts_with("max number of clients")),
@@ -121,8 +120,11 @@ fn is_unknown(error: &RedisError) -> bool {
     }
 }
 
-/// Asks the server to say what changes of all that is read over this connection from now on. What it answers if it
-/// does not know how; an error when it could not say, or the connection broke.
+/// Asks the server for invalidation messages for all keys that are read over this connection. Returns why not if the server does not
+/// know how.
+///
+/// We use the default tracking mode on the connection that reads. With `BCAST`, or with a second connection for invalidation
+/// messages, Redis may deliver an invalidation after the reply to a later command.
 async fn track(
     mut connection: MultiplexedConnection,
     driver: &mut Driver,
@@ -145,44 +147,44 @@ async fn identity(shared: &Shared) -> Result<RedisConnectionInfo, String> {
     if let Some(user) = &shared.address.user {
         info = info.set_username(user);
     }
-    Ok(match &shared.settings.password {
-        Password::None => info,
-        Password::Text(password) => info.set_password(password),
-        Password::File(path) => {
+    Ok(match (&shared.config.password_file, shared.config.password()) {
+        (Some(path), _) => {
             let password = read(path).await.map_err(|error| format!("{}: {error}", path.display()))?;
             info.set_password(password)
         }
+        (None, Some(password)) => info.set_password(password),
+        (None, None) => info,
     })
 }
 
-/// In the newer protocol where there is a cache to be told what changes.
-async fn greet(
+/// The handshake: in RESP 3 where there is a cache that takes invalidation messages.
+async fn hello(
     info: RedisConnectionInfo,
     stream: Stream,
-    told: Option<Told>,
+    invalidations: Option<Invalidations>,
 ) -> Result<(MultiplexedConnection, Driver), RedisError> {
-    // The limits are ours, and hold for the whole of a call.
+    // `ThreadClient::call` has a limit for the whole of a call.
     let mut config = AsyncConnectionConfig::new().set_response_timeout(None);
     let mut info = info;
-    if let Some(told) = told {
+    if let Some(invalidations) = invalidations {
         info = info.set_protocol(ProtocolVersion::RESP3);
         config = config.set_push_sender(move |push: PushInfo| {
-            told.apply(&push);
+            invalidations.apply(&push);
             Ok::<_, std::convert::Infallible>(())
         });
     }
     let (connection, driver) =
-        MultiplexedConnection::new_with_config(&info, Guard::new(stream), config).await?;
+        MultiplexedConnection::new_with_config(&info, ReplyLimit::new(stream), config).await?;
     Ok((connection, Box::pin(driver)))
 }
 
-/// Who is told what changes: by the connection's driver, between the answers and in their order.
-struct Told {
+/// Takes invalidation messages. The connection's driver calls it between replies, in the order in which Redis sent them.
+struct Invalidations {
     cache: Arc<Cache>,
     prefix: String,
 }
 
-impl Told {
+impl Invalidations {
     fn apply(&self, push: &PushInfo) {
         match (&push.kind, push.data.first()) {
             (PushKind::Invalidate, Some(Value::Array(keys))) => {
@@ -191,12 +193,12 @@ impl Told {
                         && let Ok(key) = std::str::from_utf8(key)
                         && let Some(key) = key.strip_prefix(&*self.prefix)
                     {
-                        self.cache.changed(Some(key));
+                        self.cache.invalidate(Some(key));
                     }
                 }
             }
-            // All of them: somebody has emptied the database.
-            (PushKind::Invalidate, _) => self.cache.changed(None),
+            // A null means all keys: a client has emptied the database.
+            (PushKind::Invalidate, _) => self.cache.invalidate(None),
             (PushKind::Disconnection, _) => self.cache.clear(),
             _ => {}
         }
@@ -211,7 +213,7 @@ async fn stream(shared: &Shared, addresses: &[SocketAddr]) -> Result<Stream, Str
     Ok(Box::pin(stream.map_err(|error| format!("{address}: {error}"))?))
 }
 
-/// The first address that answers. The next is tried once one has failed, or has kept silent for a while.
+/// Connects to the first address that answers. Tries the next one when one has failed or is silent for [`STAGGER`].
 async fn tcp(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut left = addresses.iter();
     let mut attempts = FuturesUnordered::new();

@@ -1,6 +1,6 @@
-//! TLS to Redis: the roots of outbound requests, and a certificate of our own where the server asks for one.
+//! TLS to Redis: the roots of outbound requests, and the host's certificate where the server asks for one.
 
-use super::RedisSettings;
+use super::config::RedisConfig;
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -16,13 +16,10 @@ use wasi_http_host_egress::{RootsError, Tls};
 /// Largest file with a certificate or a key, in bytes.
 const MAX_PEM_BYTES: u64 = 256 << 10;
 
-/// By what we show who we are.
-#[derive(Debug, Clone)]
-pub struct ClientCertificate {
-    /// The chain, PEM.
-    pub certificate: PathBuf,
-    /// Its key, PEM.
-    pub key: PathBuf,
+/// The PEM files of the host's certificate.
+struct ClientCertificate {
+    chain: PathBuf,
+    key: PathBuf,
 }
 
 pub(super) struct Security {
@@ -31,9 +28,10 @@ pub(super) struct Security {
 }
 
 impl Security {
-    pub(super) fn new(settings: &RedisSettings) -> Result<Self, RootsError> {
-        let roots = Tls::new(settings.ca_file.as_deref())?;
-        Ok(Self { roots, client: settings.client_certificate.clone() })
+    pub(super) fn new(config: &RedisConfig) -> Result<Self, RootsError> {
+        let roots = Tls::new(config.ca_file.as_deref())?;
+        let files = config.client_certificate.clone().zip(config.client_key.clone());
+        Ok(Self { roots, client: files.map(|(chain, key)| ClientCertificate { chain, key }) })
     }
 
     /// Encrypts a connection to `host`, whose certificate must name it.
@@ -45,7 +43,7 @@ impl Security {
         let mut config = ClientConfig::clone(&*self.roots.config().await.map_err(|e| e.to_string())?);
         config.alpn_protocols.clear();
         if let Some(files) = &self.client {
-            // Read for each connection, so that a renewed one is taken up by the next.
+            // Read for each connection: the next connection uses a renewed certificate.
             config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(files.read().await?));
         }
         let name = ServerName::try_from(host.to_owned()).map_err(|e| e.to_string())?;
@@ -56,13 +54,13 @@ impl Security {
 impl ClientCertificate {
     async fn read(&self) -> Result<CertifiedKey, String> {
         let failed = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let text = read(&self.certificate).await?;
+        let text = read(&self.chain).await?;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-        let chain = chain.map_err(|error| failed(&self.certificate, &error))?;
+        let chain = chain.map_err(|error| failed(&self.chain, &error))?;
         let key = PrivateKeyDer::from_pem_slice(&read(&self.key).await?);
         let key = key.map_err(|error| failed(&self.key, &error))?;
         let provider = rustls::crypto::ring::default_provider();
-        CertifiedKey::from_der(chain, key, &provider).map_err(|error| failed(&self.certificate, &error))
+        CertifiedKey::from_der(chain, key, &provider).map_err(|error| failed(&self.chain, &error))
     }
 }
 
