@@ -1,5 +1,6 @@
 //! A store in the process's memory.
 
+mod changes;
 mod entry;
 mod recent;
 
@@ -14,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use moka::{notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
 
+pub(super) use self::changes::{Changes, Changeset, Stored};
 use self::{
     entry::{ENTRY_OVERHEAD, Entry, weight},
     recent::RecentWrites,
@@ -35,6 +37,8 @@ pub struct MemoryStore {
     counters: Cache<Box<str>, Counter>,
     writers: Mutex<Writers>,
     evictions: Arc<AtomicU64>,
+    /// Where keys are listed that have changed, for a store that writes them.
+    changes: Option<Arc<Changes>>,
     max_bytes: u64,
     max_value_bytes: usize,
 }
@@ -74,13 +78,25 @@ impl MemoryStore {
     /// An empty store that holds at most about `max_bytes`. Its largest value is an eighth of that.
     #[must_use]
     pub fn new(max_bytes: u64) -> Self {
+        Self::build(max_bytes, None)
+    }
+
+    /// The same store, which lists in `changes` each key that is written, deleted or evicted.
+    pub(super) fn with_changes(max_bytes: u64, changes: Arc<Changes>) -> Self {
+        Self::build(max_bytes, Some(changes))
+    }
+
+    fn build(max_bytes: u64, changes: Option<Arc<Changes>>) -> Self {
         let share = max_bytes / 8;
         let evictions = Arc::new(AtomicU64::new(0));
         let evicted = || {
-            let evictions = evictions.clone();
-            move |cause: RemovalCause| {
+            let (evictions, changes) = (evictions.clone(), changes.clone());
+            move |key: &str, cause: RemovalCause| {
                 if cause == RemovalCause::Size {
                     evictions.fetch_add(1, Relaxed);
+                    if let Some(changes) = &changes {
+                        changes.mark(key);
+                    }
                 }
             }
         };
@@ -88,13 +104,13 @@ impl MemoryStore {
         let values = Cache::<Box<str>, Entry>::builder()
             .max_capacity(max_bytes - 2 * share)
             .weigher(|key, entry: &Entry| clamp(weight(key, &entry.value)))
-            .eviction_listener(move |_, _, cause| value_evicted(cause))
+            .eviction_listener(move |key, _, cause| value_evicted(&key, cause))
             .build();
         let counters = Cache::<Box<str>, Counter>::builder()
             .max_capacity(share)
             .weigher(|key, _: &Counter| clamp(weight(key, &[])))
             .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener(move |_, _, cause| counter_evicted(cause))
+            .eviction_listener(move |key, _, cause| counter_evicted(&key, cause))
             .build();
         let recent = RecentWrites::new(share);
         // A larger value would leave the recent writes at once, and could be lost as it is written.
@@ -104,6 +120,7 @@ impl MemoryStore {
             counters,
             writers: Mutex::new(Writers { recent, version: 0, unsettled_bytes: 0 }),
             evictions,
+            changes,
             max_bytes,
             max_value_bytes: max_value_bytes.min(MAX_VALUE_BYTES),
         }
@@ -196,6 +213,52 @@ fn clamp(weight: u64) -> u32 {
     u32::try_from(weight).unwrap_or(u32::MAX)
 }
 
+/// For a store that writes what changes somewhere else, too.
+impl MemoryStore {
+    /// Puts back what was written in an earlier process. It does not count as a change, unless there is no room for it.
+    pub(super) fn restore(&self, key: &str, stored: Stored) {
+        let mut writers = self.lock();
+        let restored = match stored {
+            Stored::Value(value) => self.write(&mut writers, key, value),
+            Stored::Counter(value) => {
+                self.count(&mut writers, key, value);
+                Ok(())
+            }
+        };
+        if restored.is_err() {
+            self.changed(key);
+        }
+    }
+
+    /// Takes the list of changed keys, with what they hold at this moment.
+    pub(super) fn take(&self, changes: &Changes) -> Changeset {
+        let writers = self.lock();
+        let listed = changes.take();
+        let all = listed.is_none();
+        let keys = listed.unwrap_or_else(|| {
+            let recent = writers.recent.keys().map(Box::from);
+            let values = self.values.iter().map(|(key, _)| Box::from(&**key));
+            let counters = self.counters.iter().map(|(key, _)| Box::from(&**key));
+            recent.chain(values).chain(counters).collect()
+        });
+        let stored = |key: &str| match self.counters.get(key) {
+            Some(counter) => Some(Stored::Counter(counter.value)),
+            None => self.read(&writers, key).value.map(Stored::Value),
+        };
+        let with_content = |key: Box<str>| {
+            let stored = stored(&key);
+            (key, stored)
+        };
+        Changeset { all, entries: keys.into_iter().map(with_content).collect() }
+    }
+
+    fn changed(&self, key: &str) {
+        if let Some(changes) = &self.changes {
+            changes.mark(key);
+        }
+    }
+}
+
 /// The operations, as [`Store`] documents them.
 impl MemoryStore {
     pub(super) fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
@@ -207,12 +270,15 @@ impl MemoryStore {
 
     pub(super) fn set(&self, key: &str, value: Bytes) -> Result<(), Error> {
         let mut writers = self.lock();
-        self.write(&mut writers, key, value)
+        self.write(&mut writers, key, value)?;
+        self.changed(key);
+        Ok(())
     }
 
     pub(super) fn delete(&self, key: &str) -> Result<(), Error> {
         let mut writers = self.lock();
         self.remove(&mut writers, key);
+        self.changed(key);
         Ok(())
     }
 
@@ -256,6 +322,7 @@ impl MemoryStore {
             Error::other(format_args!("cannot increment {key:?}: {present} + {delta} is out of range"))
         })?;
         self.count(&mut writers, key, value);
+        self.changed(key);
         Ok(value)
     }
 
@@ -270,6 +337,7 @@ impl MemoryStore {
             return Ok(Swap::Stale(now));
         }
         self.write(&mut writers, key, value)?;
+        self.changed(key);
         Ok(Swap::Done)
     }
 }
