@@ -1,5 +1,6 @@
 //! The kinds of stores: which there are, which one a URL names, and their flags.
 
+mod file;
 mod memory;
 mod redis;
 
@@ -9,6 +10,7 @@ use clap::Args;
 use wasi_http_host_core::{ByteSize, DEFAULT_STORE, InvalidSetting};
 use wasi_http_host_egress::Resolve;
 
+use self::file::FileStore;
 pub use self::{
     memory::{MemoryStore, Usage},
     redis::{InvalidAddress, RedisAddress, RedisConfig, RedisStore},
@@ -16,7 +18,7 @@ pub use self::{
 use super::{access::Stores, store::Store};
 
 /// All kinds. A new kind is added here.
-static KINDS: [Kind; 3] = [
+static KINDS: [Kind; 4] = [
     Kind {
         scheme: "memory",
         form: "memory:",
@@ -37,6 +39,16 @@ static KINDS: [Kind; 3] = [
         is_own: false,
         check: check_redis,
         open: open_redis,
+    },
+    Kind {
+        scheme: "file",
+        form: "file:PATH",
+        is_own: true,
+        check: |url| FileStore::path(url).map(drop),
+        open: |opening| {
+            let store = FileStore::open(FileStore::path(opening.url)?, opening.config.max_bytes.get())?;
+            Ok(Arc::new(store))
+        },
     },
 ];
 
@@ -79,7 +91,7 @@ fn open_redis(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
 #[command(next_help_heading = "Key-value store")]
 pub struct KeyValueConfig {
     /// A store for the component, under a name of its own; may be repeated. The URL is memory:,
-    /// redis://[USER@]HOST[:PORT][/DATABASE] or rediss://… (with TLS). The store "default" is memory: unless it is set
+    /// redis://[USER@]HOST[:PORT][/DATABASE], rediss://… (with TLS), or file:PATH (in memory, and kept in a file). The store "default" is memory: unless it is set
     #[arg(
         long = "keyvalue-store",
         value_name = "NAME=URL",
@@ -88,7 +100,7 @@ pub struct KeyValueConfig {
         hide_env_values = true
     )]
     pub stores: Vec<StoreSetting>,
-    /// Bytes that each store in this process's memory may hold
+    /// Bytes that each store in this process's memory may hold, those with a file included
     #[arg(long = "keyvalue-max-bytes", value_name = "BYTES", env = "WASI_HTTP_HOST_KEYVALUE_MAX_BYTES", default_value_t = KeyValueConfig::default().max_bytes)]
     pub max_bytes: ByteSize,
     /// Stores in Redis.
