@@ -104,7 +104,9 @@ fn metrics() {
         |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://127.0.0.1:1".to_owned());
     let settings = trace::Settings::read("app", &endpoint).unwrap().unwrap();
     // A store of each kind.
-    let stores = ["default=memory:".parse().unwrap(), "shared=redis://localhost".parse().unwrap()];
+    let directory = tempfile::tempdir().unwrap();
+    let file = format!("kept=file:{}/store", directory.path().display());
+    let stores = ["default=memory:", &file, "shared=redis://localhost"].map(|text| text.parse().unwrap());
     let config = KeyValueConfig { stores: stores.into(), ..KeyValueConfig::default() };
     let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
     let interfaces =

@@ -13,6 +13,7 @@ mod chaining;
 mod code_cache;
 mod command_line;
 mod components;
+mod file_store;
 mod forgery;
 mod frames;
 mod h2;
