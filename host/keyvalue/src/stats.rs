@@ -141,6 +141,7 @@ impl Stats {
 
     /// Counts its end.
     #[inline]
+    #[expect(clippy::needless_pass_by_value, reason = "an operation ends once")]
     pub fn end<R>(&self, running: Running, result: &Result<R, Error>) {
         let stats = self.of(running.operation);
         if result.is_err() {

@@ -186,7 +186,7 @@ fn the_file_is_bounded_as_memory_is() {
     let store = FileStore::open(&fixture.path(), max_bytes).unwrap();
     now(store.increment("counter", 7));
     for n in 0..3000_u32 {
-        now(store.set(&format!("flood{n}"), vec![n as u8; 20_000].into()));
+        now(store.set(&format!("flood{n}"), vec![n.to_le_bytes()[0]; 20_000].into()));
         if n % 500 == 0 {
             std::thread::sleep(FLUSH_EVERY);
         }
