@@ -286,7 +286,8 @@ async fn a_full_disk_is_written_again_when_there_is_room() {
         println!("NOT RUN: only root can mount a small file system");
         return;
     }
-    let directory = scratch("file-store-full");
+    // Without links: below /proc/PID/root an absolute link leads out of the host's mounts.
+    let directory = fs::canonicalize(scratch("file-store-full")).unwrap();
     let mount = format!("mount -t tmpfs -o size=4m none '{}' && exec \"$0\" \"$@\"", directory.display());
     let store = directory.join("full");
     let host = options(&store).under(["unshare", "--mount", "sh", "-c", &mount]).start().await;
