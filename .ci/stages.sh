@@ -9,8 +9,6 @@ needs=(curl:curl faketime:faketime g++:g++ :python3-venv wrk:wrk redis-server:re
   iptables:iptables openssl:openssl ps:procps)
 # A browser for the pages' tests: Chrome where there is one, as on GitHub's runner, because Ubuntu has Chromium as a snap only.
 command -v google-chrome >/dev/null || needs+=(chromium:chromium)
-# Ubuntu has Chromium as a snap only; GitHub's runners have Chrome.
-command -v google-chrome >/dev/null || needs+=(chromium:chromium)
 packages=("${needs[@]#*:}")
 
 root=$([ "$(id -u)" != 0 ] || echo yes)

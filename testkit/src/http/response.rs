@@ -44,8 +44,17 @@ impl Response {
     #[must_use]
     #[expect(clippy::panic, reason = "how a test reports it")]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
-            panic!("{error}: {} {:?} {:?}", self.status, self.headers, String::from_utf8_lossy(&self.body))
+        self.try_json().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The body as JSON, or the whole response in an error: for a test that waits for an answer, and may see another one first.
+    ///
+    /// # Errors
+    ///
+    /// If the body is no JSON.
+    pub fn try_json(&self) -> Result<Value, String> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            format!("{error}: {} {:?} {:?}", self.status, self.headers, String::from_utf8_lossy(&self.body))
         })
     }
 
