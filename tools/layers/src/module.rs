@@ -128,24 +128,25 @@ impl Tree {
 
     /// What a path means that stands in `module`; `None` for another crate's items, the prelude's and local names.
     pub(crate) fn resolve(&self, module: ModuleId, path: &[String]) -> Option<Target> {
-        self.follow(module, path, &mut HashSet::new())
+        self.follow(module, path, false, &mut HashSet::new())
     }
 
-    fn follow(&self, module: ModuleId, path: &[String], seen: &mut Seen) -> Option<Target> {
+    /// What a path means. `as_module` tells whether its last segment is meant as a module.
+    fn follow(&self, module: ModuleId, path: &[String], as_module: bool, seen: &mut Seen) -> Option<Target> {
         let (first, mut rest) = path.split_first()?;
         let mut at = match first.as_str() {
             "crate" | "$crate" => Target::Module(ModuleId(0)),
             "self" => Target::Module(module),
             "super" => Target::Module(self.get(module).parent?),
-            name => self.look_up(module, name, !rest.is_empty(), seen)?,
+            name => self.look_up(module, name, as_module || !rest.is_empty(), seen)?,
         };
         while let (Target::Module(inside), Some((name, after))) = (&at, rest.split_first()) {
             let inside = *inside;
             at = if name == "super" {
                 Target::Module(self.get(inside).parent?)
             } else {
-                self.look_up(inside, name, !after.is_empty(), seen)
-                    // A macro may have made the item.
+                self.look_up(inside, name, as_module || !after.is_empty(), seen)
+                    // A macro may have made the item or the module.
                     .unwrap_or_else(|| Target::Item { module: inside, name: name.clone() })
             };
             rest = after;
@@ -164,32 +165,18 @@ impl Tree {
             found.extend(match what {
                 Name::Item => Some(Target::Item { module, name: name.to_owned() }),
                 Name::Module(id) => Some(Target::Module(*id)),
-                Name::Import(import) => self.import(module, import, as_module, seen),
+                Name::Import(import) => self.follow(module, &import.path, as_module, seen),
             });
         }
         if found.is_empty() {
             for glob in &scope.globs {
-                if let Some(Target::Module(id)) = self.follow(module, &glob.path, seen) {
+                if let Some(Target::Module(id)) = self.follow(module, &glob.path, true, seen) {
                     found.extend(self.look_up(id, name, as_module, seen));
                 }
             }
         }
         let wanted = found.iter().position(|target| matches!(target, Target::Module(_)) == as_module);
         (!found.is_empty()).then(|| found.swap_remove(wanted.unwrap_or(0)))
-    }
-
-    /// What an import means, whose last segment may be a module and an item at once.
-    fn import(&self, module: ModuleId, import: &Import, as_module: bool, seen: &mut Seen) -> Option<Target> {
-        match (as_module, import.path.split_last()) {
-            (true, Some((last, [_, ..]))) => {
-                let before = import.path.get(..import.path.len().checked_sub(1)?)?;
-                match self.follow(module, before, seen)? {
-                    Target::Module(id) if last != "super" => self.look_up(id, last, true, seen),
-                    _ => self.follow(module, &import.path, seen),
-                }
-            }
-            _ => self.follow(module, &import.path, seen),
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Crates that are made up, with cycles that the lint must find and others' habits that it must let pass.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     path::{Path, PathBuf},
 };
@@ -10,7 +10,7 @@ use crate::{
     config::{Config, Exception},
     crates::{self, Metadata},
     module::Tree,
-    modules,
+    modules, references,
     source::{self, Files, SourceError},
 };
 
@@ -151,6 +151,26 @@ fn reexports_count_where_the_item_is() {
         ("src/lib.rs", "pub mod a { pub use super::b::X; } pub mod b { use super::c; } pub mod c;"),
         ("src/c.rs", ""),
     ]);
+}
+
+/// The lint sees no item that a macro makes. An alias of a module made by a macro still leads to the module that calls the macro.
+#[test]
+fn aliases_of_modules_that_a_macro_makes() {
+    for alias in ["use bindings::exports as alias;", "use bindings::exports::wasi::http as alias;"] {
+        let root = format!("mod a; mod bindings; {alias}");
+        let files = [
+            ("src/lib.rs", root.as_str()),
+            ("src/bindings.rs", "generate!({});"),
+            ("src/a.rs", "use super::alias::Handler; fn f() { crate::alias::handle() }"),
+        ];
+        let tree = read(&files).unwrap();
+        let used = references::find(&tree).into_iter().filter(|reference| tree.path(reference.from) == "crate::a");
+        let used: HashSet<String> = used.map(|reference| tree.path(reference.to)).collect();
+        assert_eq!(used, HashSet::from(["crate::bindings".to_owned()]), "{alias}");
+        // The root uses `a`, and `a` does not use the root.
+        let used = format!("{root} fn g() {{ a::f() }}");
+        assert_layers(&[("src/lib.rs", used.as_str()), files[1], files[2]]);
+    }
 }
 
 /// Ways to name an item `B` or `b` of the module `b` in the module `a`.
