@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 /// How long anything may take before a test calls it a hang. No step of a test takes as long on the slowest machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The pause between two looks of [`until`] and [`eventually`].
-const PAUSE: Duration = Duration::from_millis(15);
+/// The pause between two checks.
+pub(crate) const PAUSE: Duration = Duration::from_millis(15);
 
 /// Calls `look` again and again until it returns `Some`, at most for [`DEADLINE`].
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {

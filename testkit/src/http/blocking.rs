@@ -12,9 +12,10 @@ use super::decoder::Decoder;
 use super::request::Request;
 use super::response::Response;
 use crate::tls::Trust;
+use crate::wait::{DEADLINE, PAUSE, eventually_within};
 
 /// The time to connect, and between two reads: above each time limit of the service, the gateway and the mesh.
-const PATIENCE: Duration = Duration::from_secs(45);
+const IO_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Bytes of a response that the client buffers at most.
 const MAX_BUFFERED: usize = 16 << 20;
@@ -64,10 +65,10 @@ impl Client {
     /// # Errors
     /// If the address does not accept, or the TLS handshake fails.
     pub fn connect(&self) -> io::Result<Connection> {
-        let tcp = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+        let tcp = TcpStream::connect_timeout(&self.address, IO_TIMEOUT)?;
         tcp.set_nodelay(true)?;
-        tcp.set_read_timeout(Some(PATIENCE))?;
-        tcp.set_write_timeout(Some(PATIENCE))?;
+        tcp.set_read_timeout(Some(IO_TIMEOUT))?;
+        tcp.set_write_timeout(Some(IO_TIMEOUT))?;
         let stream = match &self.trust {
             None => Stream::Plain(tcp),
             Some(trust) => {
@@ -98,6 +99,15 @@ impl Client {
     pub fn get(&self, target: &str) -> Response {
         self.send(&Request::get(target))
             .unwrap_or_else(|error| panic!("GET {target} of {} ({}): {error}", self.host, self.address))
+    }
+
+    /// Sends `GET` of this target until the status is 200, at most for [`DEADLINE`]. Each attempt has a connection of its own.
+    #[track_caller]
+    pub fn wait_until_ok(&self, target: &str) -> Response {
+        eventually_within(DEADLINE, PAUSE, &format!("GET {target} of {} is 200", self.address), || {
+            let response = self.send(&Request::get(target)).map_err(|error| error.to_string())?;
+            if response.status == 200 { Ok(response) } else { Err(format!("it is {}", response.status)) }
+        })
     }
 }
 

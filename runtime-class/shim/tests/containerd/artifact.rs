@@ -13,8 +13,8 @@ use serde_json::json;
 
 use crate::{
     daemon::{Daemon, RUNTIME},
-    http::{free_port, get},
     image::{self, ARTIFACT, gists_wasm},
+    serving::client,
 };
 
 const TYPES: [&str; 2] =
@@ -64,11 +64,11 @@ fn each_media_type_of_a_component() {
             return;
         }
         daemon.import(&image::artifact(&[(kind, gists_wasm())]));
-        let port = free_port();
-        let admin = format!("WASI_HTTP_HOST_ADMIN_LISTEN=127.0.0.1:{}", free_port());
-        create(&daemon, "a", &[format!("PORT={port}"), admin]);
+        let service = client();
+        let admin = format!("WASI_HTTP_HOST_ADMIN_LISTEN={}", client().address());
+        create(&daemon, "a", &[format!("PORT={}", service.address().port()), admin]);
         daemon.ctr(&["task", "start", "--detach", "a"]);
-        assert!(get(port, "/health").contains("healthy"), "{kind}");
+        assert!(service.wait_until_ok("/health").text().contains("healthy"), "{kind}");
         assert_eq!(daemon.end("a", "SIGTERM"), 0);
     }
 }

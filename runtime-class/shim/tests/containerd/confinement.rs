@@ -3,13 +3,13 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use testkit::wait::eventually;
 
 use crate::{
     daemon::{Daemon, RUNTIME},
-    http::{free_port, get},
     image::gists_wasm,
     observe::process_status,
-    wait::eventually,
+    serving::client,
 };
 
 /// The specification that containerd's CRI plugin generates for a restricted pod.
@@ -50,10 +50,10 @@ fn a_restricted_component() {
     let rootfs = daemon.path("image");
     fs::create_dir(&rootfs).unwrap();
     fs::write(rootfs.join("gists.wasm"), gists_wasm()).unwrap();
-    let (port, admin) = (free_port(), free_port());
+    let (service, admin) = (client(), client());
     let env = [
-        format!("PORT={port}"),
-        format!("WASI_HTTP_HOST_ADMIN_LISTEN=127.0.0.1:{admin}"),
+        format!("PORT={}", service.address().port()),
+        format!("WASI_HTTP_HOST_ADMIN_LISTEN={}", admin.address()),
         "WASI_HTTP_HOST_THREADS=1".to_owned(),
     ];
     let file = daemon.path("spec.json");
@@ -71,7 +71,7 @@ fn a_restricted_component() {
         file.to_str().unwrap(),
         "a",
     ]);
-    assert!(get(port, "/health").contains("healthy"), "{}", daemon.output("a"));
+    assert!(service.wait_until_ok("/health").text().contains("healthy"), "{}", daemon.output("a"));
 
     let pid = daemon.pid("a");
     assert_eq!(process_status(pid, "Uid:"), "1000\t1000\t1000\t1000");
@@ -110,7 +110,7 @@ fn a_pod_cannot_redirect_the_compiler() {
     fs::create_dir(&target).unwrap();
     std::os::unix::fs::symlink(&target, rootfs.join(".wasi-http")).unwrap();
     let env = [
-        format!("PORT={}", free_port()),
+        format!("PORT={}", client().address().port()),
         "WASI_HTTP_HOST_ADMIN_LISTEN=127.0.0.1:0".to_owned(),
         format!("WASI_HTTP_HOST_CACHE_DIR={}", target.display()),
         "LD_PRELOAD=/evil.so".to_owned(),

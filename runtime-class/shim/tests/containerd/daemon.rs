@@ -12,12 +12,12 @@ use std::{
 };
 
 use tempfile::TempDir;
+use testkit::wait::eventually;
 
 use crate::{
     image::{self, Image},
     observe::{Events, process_status},
     programs::{find, required},
-    wait::eventually,
 };
 
 pub(crate) const RUNTIME: &str = "io.containerd.wasi-http.v1";

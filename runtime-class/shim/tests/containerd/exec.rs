@@ -5,7 +5,9 @@ use std::{
     process::Stdio,
 };
 
-use crate::{daemon::with_images, image::BUSYBOX, observe::environment, wait::eventually};
+use testkit::wait::eventually;
+
+use crate::{daemon::with_images, image::BUSYBOX, observe::environment};
 
 #[test]
 fn output_and_status() {

@@ -1,31 +1,33 @@
 //! Signals, exit statuses, pausing, and the end of the shim.
 
+use testkit::{http::Request, wait::eventually};
+
 use crate::{
     daemon::{RUNTIME, with_images},
-    http::{get, try_get},
     image::BUSYBOX,
     serving::serve,
-    wait::eventually,
 };
 
 #[test]
 fn sigterm_drains_a_component() {
     let daemon = with_images();
-    let (port, admin) = serve(&daemon, "a", &["--env", "WASI_HTTP_HOST_SHUTDOWN_GRACE=2s"], &[]);
-    get(port, "/health");
-    get(admin, "/ready");
+    let (service, admin) = serve(&daemon, "a", &["--env", "WASI_HTTP_HOST_SHUTDOWN_GRACE=2s"], &[]);
+    service.wait_until_ok("/health");
+    admin.wait_until_ok("/ready");
     daemon.ctr(&["task", "kill", "--signal", "SIGTERM", "a"]);
     // During the grace period, the component is not ready and still serves requests.
-    eventually("/ready returns 503", || (try_get(admin, "/ready")?.0 == 503).then_some(()));
-    assert_eq!(try_get(port, "/health").map(|answer| answer.0), Some(200));
+    eventually("/ready returns 503", || {
+        (admin.send(&Request::get("/ready")).ok()?.status == 503).then_some(())
+    });
+    assert_eq!(service.get("/health").status, 200);
     assert_eq!(daemon.delete("a"), 0);
 }
 
 #[test]
 fn sigkill_kills_a_component() {
     let daemon = with_images();
-    let (port, _) = serve(&daemon, "a", &[], &[]);
-    get(port, "/health");
+    let (service, _) = serve(&daemon, "a", &[], &[]);
+    service.wait_until_ok("/health");
     assert_eq!(daemon.end("a", "SIGKILL"), 128 + 9);
 }
 
@@ -72,13 +74,13 @@ fn a_signal_to_an_exited_process_is_an_error() {
 #[test]
 fn pause_and_resume() {
     let daemon = with_images();
-    let (port, _) = serve(&daemon, "a", &[], &[]);
-    get(port, "/health");
+    let (service, _) = serve(&daemon, "a", &[], &[]);
+    service.wait_until_ok("/health");
     daemon.ctr(&["task", "pause", "a"]);
     assert_eq!(daemon.task("a").unwrap().1, "PAUSED");
     daemon.ctr(&["task", "resume", "a"]);
     assert_eq!(daemon.task("a").unwrap().1, "RUNNING");
-    get(port, "/health");
+    service.wait_until_ok("/health");
     assert_eq!(daemon.end("a", "SIGTERM"), 0);
 }
 

@@ -1,12 +1,12 @@
 //! Ordinary containers, alone and in the pod of a component.
 
+use testkit::wait::eventually;
+
 use crate::{
     daemon::{NODE_SECRET, with_images},
-    http::get,
     image::BUSYBOX,
     observe::{environment, process_status},
     serving::serve,
-    wait::eventually,
 };
 
 const POD: &str = "io.kubernetes.cri.sandbox-id=pod1";
@@ -19,7 +19,7 @@ fn a_sidecar_beside_a_component() {
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("file"), "of the volume\n").unwrap();
     let mount = format!("type=bind,src={},dst=/data,options=rbind:ro", data.display());
-    let (port, _) = serve(&daemon, "app", &["--annotation", POD, "--env", "ONLY=app"], &[]);
+    let (service, _) = serve(&daemon, "app", &["--annotation", POD, "--env", "ONLY=app"], &[]);
     let script = "echo \"$ONLY $(cat /data/file)\"; touch /data/new || echo read-only; exec sleep 1000";
     daemon.run(
         "side",
@@ -27,7 +27,7 @@ fn a_sidecar_beside_a_component() {
         BUSYBOX,
         &["/bin/busybox", "sh", "-c", script],
     );
-    get(port, "/health");
+    service.wait_until_ok("/health");
     eventually("the sidecar's output", || {
         let output = daemon.output("side");
         (output.contains("side of the volume") && output.contains("read-only")).then_some(())
@@ -47,16 +47,16 @@ fn a_sidecar_beside_a_component() {
 
     // The component goes on after the sidecar's exit.
     assert_eq!(daemon.end("side", "SIGKILL"), 137);
-    get(port, "/health");
+    service.wait_until_ok("/health");
     assert_eq!(daemon.end("app", "SIGTERM"), 0);
 }
 
 #[test]
 fn the_node_s_environment_reaches_nobody() {
     let daemon = with_images();
-    let (port, _) = serve(&daemon, "app", &["--annotation", POD], &[]);
+    let (service, _) = serve(&daemon, "app", &["--annotation", POD], &[]);
     daemon.run("side", &["--annotation", POD], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
-    get(port, "/health");
+    service.wait_until_ok("/health");
     for pid in [daemon.pid("app"), daemon.pid("side"), daemon.shim("app")] {
         let variables = environment(pid);
         assert!(!variables.contains(&NODE_SECRET.to_owned()), "{variables:?}");

@@ -2,30 +2,30 @@
 
 use std::process::Stdio;
 
+use testkit::wait::eventually;
+
 use crate::{
     daemon::{RUNTIME, with_images},
-    http::get,
     image::BUSYBOX,
     serving::serve,
-    wait::eventually,
 };
 
 #[test]
 fn a_pod_survives_a_restart_of_containerd() {
     let mut daemon = with_images();
     let pod = "io.kubernetes.cri.sandbox-id=pod1";
-    let (port, _) = serve(&daemon, "app", &["--annotation", pod], &[]);
+    let (service, _) = serve(&daemon, "app", &["--annotation", pod], &[]);
     daemon.run("side", &["--annotation", pod], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
-    get(port, "/health");
+    service.wait_until_ok("/health");
     let before = (daemon.pid("app"), daemon.pid("side"), daemon.shim("app"));
 
     daemon.stop();
-    get(port, "/health");
+    service.wait_until_ok("/health");
     daemon.start_again();
 
     assert_eq!((daemon.pid("app"), daemon.pid("side"), daemon.shim("app")), before);
     assert_eq!(daemon.task("app").unwrap().1, "RUNNING");
-    get(port, "/health");
+    service.wait_until_ok("/health");
     assert!(daemon.ctr(&["task", "metrics", "app"]).contains("usage"));
     assert_eq!(
         daemon.ctr(&["task", "exec", "--exec-id", "e", "side", "/bin/busybox", "echo", "here"]),

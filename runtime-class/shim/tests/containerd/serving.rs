@@ -2,39 +2,44 @@
 
 use std::{fs, thread};
 
+use testkit::{http::blocking::Client, ports::reserve, wait::eventually};
+
 use crate::{
     daemon::{Daemon, with_images},
-    http::{free_port, get},
     image::GISTS,
-    wait::eventually,
 };
 
-/// Starts the component in the machine's network namespace, and returns its port and its admin port.
+/// A client of an address that is free at the time of the call.
+pub(crate) fn client() -> Client {
+    Client::http(reserve(), "localhost")
+}
+
+/// Starts the component in the machine's network namespace. Returns clients of the component and of the admin port.
 #[track_caller]
-pub(crate) fn serve(daemon: &Daemon, id: &str, flags: &[&str], command: &[&str]) -> (u16, u16) {
-    let (port, admin) = (free_port(), free_port());
-    let listen = format!("PORT={port}");
-    let admin_listen = format!("WASI_HTTP_HOST_ADMIN_LISTEN=127.0.0.1:{admin}");
+pub(crate) fn serve(daemon: &Daemon, id: &str, flags: &[&str], command: &[&str]) -> (Client, Client) {
+    let (service, admin) = (client(), client());
+    let listen = format!("PORT={}", service.address().port());
+    let admin_listen = format!("WASI_HTTP_HOST_ADMIN_LISTEN={}", admin.address());
     let mut all = vec!["--net-host", "--env", &listen, "--env", &admin_listen];
     all.extend(flags);
     daemon.run(id, &all, GISTS, command);
-    (port, admin)
+    (service, admin)
 }
 
 #[test]
 fn a_manifest_of_a_scratch_image() {
     let daemon = with_images();
-    let (port, admin) = serve(&daemon, "a", &[], &[]);
-    assert!(get(port, "/health").contains("healthy"));
-    assert!(get(admin, "/metrics").contains("wasi_http_host"));
+    let (service, admin) = serve(&daemon, "a", &[], &[]);
+    assert!(service.wait_until_ok("/health").text().contains("healthy"));
+    assert!(admin.wait_until_ok("/metrics").text().contains("wasi_http_host"));
     assert_eq!(daemon.end("a", "SIGTERM"), 0);
 }
 
 #[test]
 fn a_bare_component_with_flags_of_the_host() {
     let daemon = with_images();
-    let (port, _) = serve(&daemon, "a", &[], &["/gists.wasm", "--var", "app_version=by-flag"]);
-    assert!(get(port, "/ready?verbose").contains("by-flag"));
+    let (service, _) = serve(&daemon, "a", &[], &["/gists.wasm", "--var", "app_version=by-flag"]);
+    assert!(service.wait_until_ok("/ready?verbose").text().contains("by-flag"));
 }
 
 #[test]
@@ -52,8 +57,9 @@ fn settings_of_the_environment_and_of_mounted_files() {
         "--env",
         "APP_VERSION=by-variable",
     ];
-    let (port, _) = serve(&daemon, "a", &flags, &[]);
-    let ready = get(port, "/ready?verbose");
+    let (service, _) = serve(&daemon, "a", &flags, &[]);
+    let ready = service.wait_until_ok("/ready?verbose");
+    let ready = ready.text();
     assert!(ready.contains("by-variable") && ready.contains("by-file"), "{ready}");
 }
 
@@ -61,42 +67,42 @@ fn settings_of_the_environment_and_of_mounted_files() {
 #[test]
 fn compiled_once_for_all() {
     let daemon = with_images();
-    let ports = thread::scope(|scope| {
+    let services = thread::scope(|scope| {
         let starts: Vec<_> = ["a", "b"]
             .into_iter()
             .map(|id| {
-                let (port, log) = (free_port(), daemon.path(&format!("{id}.out")));
+                let (service, log) = (client(), daemon.path(&format!("{id}.out")));
                 let mut command =
                     daemon.command(&["run", "--detach", "--runtime", crate::daemon::RUNTIME, "--net-host"]);
                 command.args([
                     "--log-uri",
                     &format!("file://{}", log.display()),
                     "--env",
-                    &format!("PORT={port}"),
+                    &format!("PORT={}", service.address().port()),
                 ]);
                 command.args([
                     "--env",
-                    &format!("WASI_HTTP_HOST_ADMIN_LISTEN=127.0.0.1:{}", free_port()),
+                    &format!("WASI_HTTP_HOST_ADMIN_LISTEN={}", client().address()),
                     GISTS,
                     id,
                 ]);
                 daemon.remember(id);
-                scope.spawn(move || (port, command.output().unwrap()))
+                scope.spawn(move || (service, command.output().unwrap()))
             })
             .collect();
         starts.into_iter().map(|start| start.join().unwrap()).collect::<Vec<_>>()
     });
-    for (port, output) in ports {
+    for (service, output) in services {
         assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stderr), daemon.log());
-        get(port, "/health");
+        service.wait_until_ok("/health");
     }
     let compiled = daemon.compiled();
     let [directory] = compiled.as_slice() else { panic!("{compiled:?}") };
     let files: Vec<_> = fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
     let [file] = files.as_slice() else { panic!("{files:?}") };
     let before = fs::metadata(file).unwrap().modified().unwrap();
-    let (port, _) = serve(&daemon, "c", &[], &[]);
-    get(port, "/health");
+    let (service, _) = serve(&daemon, "c", &[], &[]);
+    service.wait_until_ok("/health");
     assert_eq!(fs::metadata(file).unwrap().modified().unwrap(), before, "compiled again");
     assert_eq!(daemon.compiled().len(), 1);
 }
@@ -106,8 +112,8 @@ fn compiled_once_for_all() {
 fn compiled_code_is_root_s_and_read_only() {
     use std::os::unix::fs::MetadataExt as _;
     let daemon = with_images();
-    let (port, _) = serve(&daemon, "a", &[], &[]);
-    get(port, "/health");
+    let (service, _) = serve(&daemon, "a", &[], &[]);
+    service.wait_until_ok("/health");
     let directory = daemon.compiled().remove(0);
     for path in fs::read_dir(&directory).unwrap().map(|file| file.unwrap().path()).chain([directory.clone()])
     {
@@ -145,7 +151,7 @@ fn an_error_names_the_missing_component() {
 #[test]
 fn logs() {
     let daemon = with_images();
-    let (port, _) = serve(&daemon, "a", &[], &[]);
-    get(port, "/health");
+    let (service, _) = serve(&daemon, "a", &[], &[]);
+    service.wait_until_ok("/health");
     eventually("a line of the access log", || daemon.output("a").contains("/health").then_some(()));
 }

@@ -2,12 +2,12 @@
 
 use std::{fs, path::Path};
 
+use testkit::wait::eventually;
+
 use crate::{
     daemon::{Daemon, with_images},
-    http::get,
     image::BUSYBOX,
     serving::serve,
-    wait::eventually,
 };
 
 const LIMIT: u64 = 64 << 20;
@@ -81,8 +81,8 @@ fn processor_time_agrees_with_the_kernel() {
 fn memory_and_its_limit() {
     let daemon = with_images();
     let limit = LIMIT.to_string();
-    let (port, _) = serve(&daemon, "a", &["--memory-limit", &limit], &[]);
-    get(port, "/health");
+    let (service, _) = serve(&daemon, "a", &["--memory-limit", &limit], &[]);
+    service.wait_until_ok("/health");
     let reported = metric(&daemon, "a", &["memory.limit_in_bytes", "memory.usage_limit"]);
     assert_eq!(reported, LIMIT);
     let used = memory(&daemon, "a");
