@@ -30,14 +30,26 @@ fn the_manifest_has_the_variables() {
 #[test]
 fn the_readme_has_the_table() {
     let row = |setting: &Setting| {
-        let default = match setting.default {
-            "" => String::new(),
-            default => format!("`{default}`"),
-        };
         let secret = if setting.secret { ". Secret" } else { "" };
-        format!("| `{}` | {default} | {}{secret} |", setting.name, setting.text)
+        format!("| `{}` | {} | {}{secret} |", setting.name, code(setting.default), setting.text)
     };
     check("README.md", &[format!("| setting | default | meaning |\n| --- | --- | --- |\n{}", lines(row))]);
+}
+
+#[test]
+fn the_reference_has_the_table() {
+    let row = |setting: &Setting| {
+        let (name, variable) = (setting.name, setting.name.to_uppercase());
+        let secret = if setting.secret { "yes" } else { "" };
+        format!("| `{name}` | `{variable}` | {} | {secret} | {} |", code(setting.default), setting.text)
+    };
+    let head = "| setting | variable | default | secret | meaning |\n| --- | --- | --- | --- | --- |\n";
+    check("docs/reference/settings.md", &[format!("{head}{}", lines(row))]);
+}
+
+/// The text as code in Markdown; nothing for an empty text.
+fn code(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("`{text}`") }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The table of all settings. The parser reads names and defaults from this table, and `scripts/generate` writes the
-//! table's copies: the variables in `spin.toml`, the list in README.md, `.env.example`, the variables of the artifact
-//! component, and the chart's list of secrets.
+//! table's copies: the variables in `spin.toml`, the lists in README.md and docs/reference/settings.md, `.env.example`, the
+//! variables of the artifact component, and the chart's list of secrets.
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
