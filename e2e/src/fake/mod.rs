@@ -9,6 +9,7 @@ mod demo_data;
 mod github;
 mod journal;
 mod lock;
+mod random;
 mod request;
 mod response;
 mod server;

@@ -1,13 +1,12 @@
 //! The fake's users and their gists: generated, and always the same for the same login.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
 use super::demo_data;
+use super::random::Random;
 
 /// All users that the fake knows.
 #[derive(Default)]
@@ -94,25 +93,12 @@ impl Users {
     }
 }
 
-/// Random numbers that depend on the seed alone, whatever the case of its letters.
-fn random(seed: &str) -> Rng {
-    let mut hasher = DefaultHasher::new();
-    seed.to_ascii_lowercase().hash(&mut hasher);
-    Rng::with_seed(hasher.finish())
-}
-
-/// An element of a table that is not empty.
-fn pick<T>(random: &mut Rng, table: &'static [T]) -> &'static T {
-    #[expect(clippy::indexing_slicing, reason = "below the length of a table that is not empty")]
-    &table[random.usize(..table.len())]
-}
-
 impl User {
     /// A user with this number of generated gists; secret ones are spread among the public ones.
     #[must_use]
     pub fn generate(login: &str, public: usize, secret: usize) -> Self {
-        let mut random = random(login);
-        let id = random.u64(1_000..200_001_000);
+        let mut random = Random::new(login);
+        let id = 1_000 + random.below(200_000_000);
         let total = public + secret;
         let mut secrets = secret;
         let gists = (0..total)
@@ -128,17 +114,17 @@ impl User {
 }
 
 impl Gist {
-    fn generate(random: &mut Rng, index: usize, public: bool) -> Self {
-        let id = format!("{:016x}{:016x}", random.u64(..), random.u64(..));
-        let (topic, action) = (pick(random, demo_data::TOPICS), pick(random, demo_data::ACTIONS));
-        let description = match random.u8(..8) {
+    fn generate(random: &mut Random, index: usize, public: bool) -> Self {
+        let id = format!("{:016x}{:016x}", random.next(), random.next());
+        let (topic, action) = (random.pick(demo_data::TOPICS), random.pick(demo_data::ACTIONS));
+        let description = match random.below(8) {
             0 => None,
             1 => Some(String::new()),
             _ => Some(format!("{action} {topic}")),
         };
-        let files = (0..random.u8(..3) + u8::from(random.u8(..24) > 0))
+        let files = (0..random.below(3) + u64::from(random.below(24) > 0))
             .map(|number| {
-                let (extension, media_type, language) = pick(random, demo_data::KINDS);
+                let (extension, media_type, language) = random.pick(demo_data::KINDS);
                 let stem = topic.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
                 let name = if number == 0 {
                     format!("{stem}.{extension}")
@@ -149,12 +135,12 @@ impl Gist {
                     name,
                     media_type: (*media_type).to_owned(),
                     language: (!language.is_empty()).then(|| (*language).to_owned()),
-                    size: random.u64(20..9_020),
+                    size: 20 + random.below(9_000),
                 }
             })
             .collect();
-        let day = 20_400_u64.saturating_sub(index as u64 * 9 + random.u64(..9));
-        Self { id, description, created_at: timestamp(day * 86_400 + random.u64(..86_400)), public, files }
+        let day = 20_400_u64.saturating_sub(index as u64 * 9 + random.below(9));
+        Self { id, description, created_at: timestamp(day * 86_400 + random.below(86_400)), public, files }
     }
 
     /// The gist as GitHub lists it.
@@ -164,7 +150,7 @@ impl Gist {
             .files
             .iter()
             .map(|file| {
-                let revision = random(&format!("{id}{}", file.name)).u64(..);
+                let revision = Random::new(&format!("{id}{}", file.name)).next();
                 let raw = format!("https://gist.githubusercontent.com/{login}/{id}/raw/{revision:016x}/{}", file.name);
                 let file_json = json!({ "filename": file.name, "type": file.media_type, "language": file.language, "raw_url": raw, "size": file.size });
                 (file.name.clone(), file_json)
@@ -240,6 +226,21 @@ mod tests {
             assert_eq!(user.gists.iter().filter(|gist| !gist.public).count(), secret);
             assert_eq!(format!("{user:?}"), format!("{:?}", User::generate("somebody", public, secret)));
         }
+    }
+
+    /// README.md and docs/tutorials/first-steps.md show this gist. If this test fails, correct them as well.
+    #[test]
+    fn the_first_gist_of_the_demonstration_never_changes() {
+        let gist = &Users::demo().login("octocat").unwrap().gists[0];
+        assert_eq!(
+            (gist.id.as_str(), gist.description.as_deref(), gist.created_at.as_str(), gist.files.len()),
+            (
+                "b99e77b4a46989419a910d165b6488a9",
+                Some("A minimal Go context deadline"),
+                "2025-11-07T15:46:48Z",
+                1
+            )
+        );
     }
 
     #[test]
