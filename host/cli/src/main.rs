@@ -19,8 +19,8 @@ use wasi_http_host::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Help about settings that have no flag.
-const TRACES: &str = "Traces: by the variables of OpenTelemetry, off until OTEL_EXPORTER_OTLP_ENDPOINT (or \
-    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) says where they go: OTEL_EXPORTER_OTLP_PROTOCOL (http/protobuf, grpc), _HEADERS, \
+const TRACES: &str = "Traces are configured by OpenTelemetry's variables. Traces are off until OTEL_EXPORTER_OTLP_ENDPOINT (or \
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) is set. Further variables: OTEL_EXPORTER_OTLP_PROTOCOL (http/protobuf, grpc), _HEADERS, \
     _TIMEOUT, _CERTIFICATE, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER and _ARG, OTEL_PROPAGATORS \
     (tracecontext, none), OTEL_BSP_*, OTEL_TRACES_EXPORTER (otlp, none), OTEL_SDK_DISABLED";
 
@@ -148,13 +148,16 @@ fn report_inspect(config: &Config, json: bool) -> Result<ExitCode, StartError> {
 }
 
 fn print_inspection(inspection: &Inspection) {
-    println!("kind: {}", inspection.kind.unwrap_or("none: it serves no HTTP"));
+    println!("kind: {}", inspection.kind.unwrap_or("none: it does not serve HTTP"));
     println!("imports:");
     for import in &inspection.imports {
         let mark = if import.satisfied { "ok" } else { "MISSING" };
         println!("  {mark:7} {}", import.name);
         if let Some(reason) = &import.reason {
             println!("          {reason}");
+        }
+        if let Some(advice) = import.advice {
+            println!("          {advice}");
         }
     }
     println!("exports:");

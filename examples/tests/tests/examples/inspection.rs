@@ -39,7 +39,9 @@ fn an_import_that_only_spin_has_is_named_with_its_version() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
     assert!(
-        said.contains(&format!("it imports what this host does not provide: {missing} (no `get` here)")),
+        said.contains(&format!(
+            "it imports what this host does not provide: {missing} (this host does not have `get`)"
+        )),
         "{said}"
     );
 }

@@ -21,10 +21,16 @@ pub enum ComponentError {
         exports: Vec<String>,
     },
     /// The component imports what this host does not provide.
-    #[error("it imports what this host does not provide: {}", list(missing))]
+    #[error(
+        "it imports what this host does not provide: {}{}",
+        list(missing),
+        advice.iter().map(|advice| format!("; {advice}")).collect::<String>()
+    )]
     Unsatisfied {
         /// The imports with their versions, each with the reason.
         missing: Vec<String>,
+        /// What to rebuild the component with.
+        advice: Vec<&'static str>,
     },
     /// The component is not valid, or linking failed for another reason.
     #[error("it is invalid: {0:#}")]
@@ -32,5 +38,5 @@ pub enum ComponentError {
 }
 
 fn list(names: &[String]) -> String {
-    if names.is_empty() { "nothing at all".to_owned() } else { names.join(", ") }
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }

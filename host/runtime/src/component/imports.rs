@@ -1,5 +1,7 @@
 //! What a component imports and exports, and whether this host satisfies each import.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use wasmtime::{
     Engine,
@@ -36,6 +38,9 @@ pub struct Import {
     /// The reason, for an import that this host does not provide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What to rebuild the component with, for an import that this host does not provide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<&'static str>,
 }
 
 impl Inspection {
@@ -60,7 +65,8 @@ impl Inspection {
                 };
                 let found = unsatisfied.iter().position(|(missing, _)| missing == name);
                 let reason = found.map(|at| unsatisfied.swap_remove(at).1);
-                Import { name: name.to_owned(), functions, satisfied: reason.is_none(), reason }
+                let advice = reason.as_ref().and_then(|_| advice(name));
+                Import { name: name.to_owned(), functions, satisfied: reason.is_none(), reason, advice }
             })
             .collect();
         let kind = kind(engine, component).ok().map(|kind| match kind {
@@ -76,12 +82,41 @@ impl Inspection {
     }
 }
 
-/// One line for each import that `linker` does not satisfy, with the reason.
-pub(super) fn missing(engine: &Engine, component: &Component, linker: &Linker<Guest>) -> Vec<String> {
-    unsatisfied(engine, component, linker)
-        .into_iter()
-        .map(|(name, reason)| format!("{name} ({reason})"))
-        .collect()
+/// What to rebuild a component with that imports the interface `name`. `None`: no advice for this interface.
+pub(super) fn advice(name: &str) -> Option<&'static str> {
+    let (package, version) = name.split_once('@').unwrap_or((name, ""));
+    if package.starts_with("wasi:") && version.starts_with("0.3.0-rc-") {
+        Some(
+            "release candidates of WASI 0.3 are not supported: rebuild the component for WASI 0.3.0, \
+             for example with spin-sdk 7",
+        )
+    } else if package.starts_with("wasi:") && version.starts_with("0.2.0-rc-") {
+        Some(
+            "release candidates of WASI 0.2 are not supported: rebuild the component for WASI 0.2.0 or later, \
+             for example with spin-sdk 5.2",
+        )
+    } else if package.starts_with("fermyon:spin") || package.starts_with("spin:") {
+        Some(
+            "only Spin has this interface: use wasi:config/store for variables and wasi:keyvalue/store \
+             for key-value stores",
+        )
+    } else {
+        None
+    }
+}
+
+/// The error for the imports that `linker` does not satisfy. `None` if it satisfies all of them.
+pub(super) fn unsatisfied_error(
+    engine: &Engine,
+    component: &Component,
+    linker: &Linker<Guest>,
+) -> Option<ComponentError> {
+    let unsatisfied = unsatisfied(engine, component, linker);
+    // Many interfaces of one version get the same advice.
+    let advice: BTreeSet<_> = unsatisfied.iter().filter_map(|(name, _)| advice(name)).collect();
+    let missing: Vec<_> = unsatisfied.iter().map(|(name, reason)| format!("{name} ({reason})")).collect();
+    (!missing.is_empty())
+        .then(|| ComponentError::Unsatisfied { missing, advice: advice.into_iter().collect() })
 }
 
 /// Name and reason of each unsatisfied import.
@@ -116,11 +151,13 @@ fn reason(error: &wasmtime::Error) -> String {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     let innermost = causes.last().cloned().unwrap_or_default();
     if innermost.contains("not found in the linker") {
-        return "no such interface here".to_owned();
+        return "this host does not have the interface".to_owned();
     }
     let export = causes.iter().find_map(|cause| cause.strip_prefix("instance export `")?.split('`').next());
     match export {
-        Some(export) if innermost.ends_with("implementation is missing") => format!("no `{export}` here"),
+        Some(export) if innermost.ends_with("implementation is missing") => {
+            format!("this host does not have `{export}`")
+        }
         _ => innermost,
     }
 }
@@ -167,3 +204,74 @@ fn stub(
 
 /// Stands for the type of resources that nobody provides.
 struct Stub;
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::Config;
+
+    use super::*;
+    use crate::component::Linked;
+
+    /// The binary of a component that imports the instances `names`, each with the function `handle`, and exports them
+    /// again. See the component model's Binary.md.
+    fn passing_on(names: &[&str]) -> Vec<u8> {
+        fn vec(items: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
+            let items: Vec<_> = items.into_iter().collect();
+            let mut bytes = vec![u8::try_from(items.len()).unwrap()];
+            bytes.extend(items.concat());
+            bytes
+        }
+        fn name(text: &str) -> Vec<u8> {
+            [&[0, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()
+        }
+        let function = vec![0x01, 0x40, 0x00, 0x01, 0x00];
+        let export = [&[0x04][..], &name("handle"), &[0x01, 0x00]].concat();
+        let instance = [vec![0x42], vec([function, export])].concat();
+        let imports = names.iter().map(|import| [name(import), vec![0x05, 0x00]].concat());
+        let exports = (0u8..).zip(names).map(|(at, export)| [name(export), vec![0x05, at, 0x00]].concat());
+        let sections = [(7, vec([instance])), (10, vec(imports)), (11, vec(exports))];
+        let sections = sections.map(|(id, content)| {
+            // Two bytes of LEB128.
+            let length = content.len();
+            let length = [u8::try_from(length & 0x7f).unwrap() | 0x80, u8::try_from(length >> 7).unwrap()];
+            [&[id], &length[..], &content].concat()
+        });
+        [&b"\0asm\x0d\0\x01\0"[..], &sections.concat()].concat()
+    }
+
+    fn refused(names: &[&str]) -> (String, Inspection) {
+        let mut config = Config::new();
+        config.wasm_component_model(true).wasm_component_model_async(true);
+        let engine = Engine::new(&config).unwrap();
+        let component = Component::from_binary(&engine, &passing_on(names)).unwrap();
+        let error = Linked::new(&engine, &component, false).err().unwrap();
+        (error.to_string(), Inspection::new(&engine, &component).unwrap())
+    }
+
+    #[test]
+    fn an_import_of_a_release_candidate_comes_with_what_to_rebuild_with() {
+        let advice = "release candidates of WASI 0.3 are not supported: rebuild the component for WASI 0.3.0, \
+                      for example with spin-sdk 7";
+        let (handler, client) =
+            ("wasi:http/handler@0.3.0-rc-2026-03-15", "wasi:http/client@0.3.0-rc-2026-03-15");
+        let (error, inspection) = refused(&[handler, client]);
+        assert!(error.contains(handler) && error.contains(client), "{error}");
+        assert!(error.ends_with(&format!("; {advice}")) && error.matches(advice).count() == 1, "{error}");
+        assert!(inspection.imports.iter().all(|import| import.advice == Some(advice)), "{inspection:?}");
+
+        let (error, _) = refused(&["wasi:http/incoming-handler@0.2.0-rc-2023-11-10"]);
+        assert!(error.ends_with("for WASI 0.2.0 or later, for example with spin-sdk 5.2"), "{error}");
+        let (error, _) = refused(&["wasi:http/handler@0.3.0-rc-2026-01-06", "fermyon:spin/variables@2.0.0"]);
+        assert!(
+            error.contains("spin-sdk 7") && error.contains("use wasi:config/store for variables"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_import_that_nobody_knows_has_no_advice() {
+        let (error, _) = refused(&["wasi:http/handler@0.3.999", "other:thing/api@1.0.0"]);
+        assert!(error.ends_with(')'), "{error}");
+        assert_eq!(advice("wasi:http/types@0.3.0"), None);
+    }
+}

@@ -28,7 +28,7 @@ pub fn check_binary(bytes: &[u8]) -> Result<(), ComponentError> {
             Err(ComponentError::NotWasm("its layer is neither module nor component"))
         }
         [0x7f, b'E', b'L', b'F', ..] => Err(ComponentError::NotWasm(
-            "it is compiled code: give the .wasm, the host keeps compiled code itself",
+            "it is native code: pass the .wasm file; the host compiles and caches it itself",
         )),
         [] => Err(ComponentError::NotWasm("it is empty")),
         _ => Err(ComponentError::NotWasm("it does not begin with \\0asm")),
@@ -55,11 +55,8 @@ impl Linked {
         let pre = match linker.instantiate_pre(component) {
             Ok(pre) => pre,
             Err(error) => {
-                let missing = imports::missing(engine, component, &linker);
-                return Err(match missing.is_empty() {
-                    true => ComponentError::Invalid(error),
-                    false => ComponentError::Unsatisfied { missing },
-                });
+                let unsatisfied = imports::unsatisfied_error(engine, component, &linker);
+                return Err(unsatisfied.unwrap_or(ComponentError::Invalid(error)));
             }
         };
         let pre = match kind {
