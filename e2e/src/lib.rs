@@ -3,4 +3,4 @@
 pub mod fake;
 mod service;
 
-pub use service::{Instances, PATIENCE, Service, component, fake, manifest, options};
+pub use service::{Instances, Service, TIMEOUT, component, fake, manifest, options};

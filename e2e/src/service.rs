@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use crate::fake::FakeGitHub;
 
 /// The time limit that tests of the API assert: an answer or an end that takes longer is wrong.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The component that the repository's manifest names, relative to the repository.
 const COMPONENT: &str = "target/wasm32-wasip2/dist/gists.wasm";

@@ -163,25 +163,29 @@ impl Snapshot {
         let mut out = Exposition(String::with_capacity(4096));
         self.requests(&mut out);
         self.durations(&mut out);
-        out.family("http_requests_active", "gauge", "Requests being answered now.");
+        out.family("http_requests_active", "gauge", "Requests in flight.");
         out.sample("http_requests_active", "", self.active);
         self.github(&mut out);
         let of = |counter| self.counters.get(&counter).copied().unwrap_or_default();
         out.family("cache_hits_total", "counter", "Requests answered from the cache.");
         out.sample("cache_hits_total", "", of(Counter::Hits));
-        out.family("cache_misses_total", "counter", "Requests that GitHub had to be asked for.");
+        out.family("cache_misses_total", "counter", "Requests that the cache could not answer.");
         out.sample("cache_misses_total", "", of(Counter::Misses));
         if let Some(remaining) = self.rate_limit_remaining {
             let name = "github_rate_limit_remaining";
-            out.family(name, "gauge", "Requests that GitHub said are left in its present window.");
+            out.family(name, "gauge", "Requests left in GitHub's current rate limit window.");
             out.sample(name, "", remaining);
         }
-        out.family("cache_stale_served_total", "counter", "Stale entries answered, by why.");
+        out.family(
+            "cache_stale_served_total",
+            "counter",
+            "Stale cache entries that were answered, by reason.",
+        );
         for (reason, label) in [(StaleReason::Revalidate, "revalidate"), (StaleReason::Error, "error")] {
             let labels = format!("{{reason=\"{label}\"}}");
             out.sample("cache_stale_served_total", &labels, of(Counter::Stale(reason)));
         }
-        out.family("cache_store_errors_total", "counter", "Times that the cache's store failed.");
+        out.family("cache_store_errors_total", "counter", "Failed operations of the cache's store.");
         out.sample("cache_store_errors_total", "", of(Counter::StoreErrors));
         out.0
     }
@@ -201,7 +205,7 @@ impl Snapshot {
         out.family(
             "http_request_duration_seconds",
             "histogram",
-            "From a request's arrival in the component to its response.",
+            "Time from a request's arrival in the component to its response.",
         );
         for (counter, micros) in &self.counters {
             let Counter::Micros(endpoint, method) = *counter else { continue };
@@ -222,7 +226,7 @@ impl Snapshot {
     }
 
     fn github(&self, out: &mut Exposition) {
-        out.family("github_api_requests_total", "counter", "Calls to GitHub, by how they ended.");
+        out.family("github_api_requests_total", "counter", "Calls to GitHub, by outcome.");
         for (counter, count) in &self.counters {
             let Counter::GitHub(status) = counter else { continue };
             let labels = match status {

@@ -28,7 +28,7 @@ fn outgoing(request: &FetchRequest<'_>) -> Result<Request, FetchError> {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes()))
         .collect();
-    let refused = |what: &str| FetchError::Connect(format!("the host refuses the request's {what}"));
+    let refused = |what: &str| FetchError::Connect(format!("the host rejects the request's {what}"));
     let headers = Fields::from_list(&headers).map_err(|_| refused("headers"))?;
     let (_no_trailers, trailers) = wasip3::wit_future::new(|| Ok(None));
     let (outgoing, _transmission) = Request::new(headers, None, trailers, None);

@@ -66,7 +66,7 @@ fn respond(
     if status != 200 {
         response
             .set_status_code(status)
-            .map_err(|()| ErrorCode::InternalError(Some(format!("the host refuses status {status}"))))?;
+            .map_err(|()| ErrorCode::InternalError(Some(format!("the host rejects the status {status}"))))?;
     }
     match writer {
         None => {

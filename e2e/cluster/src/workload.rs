@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{LONG, Namespace, Pod, eventually_within, fail, pods};
 
 /// How often [`Pod::hopeless`] must hold before the test fails: a first failure may be temporary.
-const HOPELESS: u32 = 8;
+const MAX_FAILED_CHECKS: u32 = 8;
 
 /// A Deployment.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +94,7 @@ impl<'a> Deployment<'a> {
                 }
                 if let Some(reason) = self.pods().iter().find_map(Pod::hopeless) {
                     hopeless.set(hopeless.get() + 1);
-                    if hopeless.get() >= HOPELESS {
+                    if hopeless.get() >= MAX_FAILED_CHECKS {
                         fail(reason);
                     }
                 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use e2e::fake::ScriptedResponse;
-use e2e::{Instances, PATIENCE, Service};
+use e2e::{Instances, Service, TIMEOUT};
 use serde_json::json;
 use testkit::until;
 
@@ -61,7 +61,7 @@ async fn a_slow_head_is_cut_off_and_holds_nobody_up(instances: Instances) {
     for mut connection in slow {
         // Another late byte does not renew the time limit of the whole head.
         let _ = connection.write(b"y").await;
-        assert!(connection.closed_within(PATIENCE).await, "the connection of a slow head stays open");
+        assert!(connection.closed_within(TIMEOUT).await, "the connection of a slow head stays open");
     }
     service.host.get("/octocat").await.is(200);
 }
@@ -125,7 +125,7 @@ async fn a_body_that_nobody_wants_is_no_trouble(instances: Instances) {
         .await
         .unwrap();
     let _ = connection.finish().await;
-    assert!(connection.closed_within(PATIENCE).await);
+    assert!(connection.closed_within(TIMEOUT).await);
     service.host.get("/health").await.is(200);
 }
 
@@ -133,7 +133,7 @@ async fn an_old_client_is_served(instances: Instances) {
     let service = Service::start(instances).await;
     let mut connection = service.host.connect().await;
     connection.write(b"GET /health HTTP/1.0\r\n\r\n").await.unwrap();
-    let answer = String::from_utf8(connection.drain(PATIENCE).await).unwrap();
+    let answer = String::from_utf8(connection.drain(TIMEOUT).await).unwrap();
     assert!(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.ends_with(r#"{"status":"healthy","service":"github-gists-api"}"#), "{answer}");
     // A target in absolute form, as a proxy sends it.

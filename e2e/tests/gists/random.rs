@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{Instances, PATIENCE, Service};
+use e2e::{Instances, Service, TIMEOUT};
 use fastrand::Rng;
 use futures::future::join_all;
 
@@ -64,7 +64,7 @@ async fn ten_thousand_random_requests(instances: Instances) {
             if connection.write(&bytes).await.is_ok() {
                 let _ = connection.finish().await;
             }
-            let answer = tokio::time::timeout(PATIENCE, connection.drain(PATIENCE)).await;
+            let answer = tokio::time::timeout(TIMEOUT, connection.drain(TIMEOUT)).await;
             let answer =
                 answer.unwrap_or_else(|_| panic!("no end after {:?}", String::from_utf8_lossy(&bytes)));
             if !answer.is_empty() {
@@ -124,7 +124,7 @@ async fn malformed_heads_are_refused(instances: Instances) {
         let mut connection = service.host.connect().await;
         let _ = connection.write(head.as_bytes()).await;
         let _ = connection.finish().await;
-        let answer = tokio::time::timeout(PATIENCE, connection.drain(PATIENCE))
+        let answer = tokio::time::timeout(TIMEOUT, connection.drain(TIMEOUT))
             .await
             .unwrap_or_else(|_| panic!("no end after {head:?}"));
         let answer = String::from_utf8_lossy(&answer).into_owned();
@@ -147,7 +147,7 @@ async fn oversized_heads_are_refused(instances: Instances) {
     ] {
         let mut connection = service.host.connect().await;
         let _ = connection.write(head.as_bytes()).await;
-        let answer = tokio::time::timeout(PATIENCE, connection.drain(Duration::from_secs(20)))
+        let answer = tokio::time::timeout(TIMEOUT, connection.drain(Duration::from_secs(20)))
             .await
             .unwrap_or_else(|_| panic!("no end"));
         let answer = String::from_utf8_lossy(&answer).into_owned();

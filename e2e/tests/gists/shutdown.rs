@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use e2e::{Instances, PATIENCE, Service};
+use e2e::{Instances, Service, TIMEOUT};
 use futures::future::join_all;
 use testkit::until;
 
@@ -90,7 +90,7 @@ async fn an_idle_host_ends_at_once(instances: Instances) {
     service.host.terminate();
     let begun = std::time::Instant::now();
     assert!(service.host.ended().await.success());
-    assert!(begun.elapsed() < PATIENCE, "an idle connection delays the shutdown");
+    assert!(begun.elapsed() < TIMEOUT, "an idle connection delays the shutdown");
 }
 
 /// Prints how long a start takes with cached code. The bound is far above the usual time: other tests use the machine, too.

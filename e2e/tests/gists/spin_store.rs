@@ -59,17 +59,17 @@ impl SpinStore {
 
 impl Store for SpinStore {
     fn get(&self, key: &str) -> Answer<Option<Bytes>> {
-        Answer::Now(Ok(self.read().values.get(key).cloned()))
+        Answer::Ready(Ok(self.read().values.get(key).cloned()))
     }
 
     fn set(&self, key: &str, value: Bytes) -> Answer<()> {
         self.write(key).values.insert(key.to_owned(), value);
-        Answer::Now(Ok(()))
+        Answer::Ready(Ok(()))
     }
 
     fn delete(&self, key: &str) -> Answer<()> {
         self.write(key).values.remove(key);
-        Answer::Now(Ok(()))
+        Answer::Ready(Ok(()))
     }
 
     fn list_keys(&self, _cursor: Option<&str>) -> Answer<KeyPage> {
@@ -89,21 +89,21 @@ impl Store for SpinStore {
         };
         let sum = present + delta;
         state.values.insert(key.to_owned(), Bytes::copy_from_slice(&sum.to_le_bytes()));
-        Answer::Now(Ok(sum))
+        Answer::Ready(Ok(sum))
     }
 
     fn snapshot(&self, key: &str) -> Answer<Snapshot> {
-        Answer::Now(Ok(Snapshot { version: 0, value: self.read().values.get(key).cloned() }))
+        Answer::Ready(Ok(Snapshot { version: 0, value: self.read().values.get(key).cloned() }))
     }
 
     fn swap(&self, key: &str, seen: &Snapshot, value: Bytes) -> Answer<Swap> {
         let mut state = self.write(key);
         let present = state.values.get(key).cloned();
         if seen.value.is_some() && seen.value != present {
-            return Answer::Now(Ok(Swap::Stale(Snapshot { version: 0, value: present })));
+            return Answer::Ready(Ok(Swap::Stale(Snapshot { version: 0, value: present })));
         }
         state.values.insert(key.to_owned(), value);
-        Answer::Now(Ok(Swap::Done))
+        Answer::Ready(Ok(Swap::Done))
     }
 
     fn get_many(&self, keys: Vec<String>) -> Answer<Vec<(String, Option<Bytes>)>> {
@@ -112,6 +112,6 @@ impl Store for SpinStore {
             let value = state.values.get(&key).cloned()?;
             Some((key, Some(value)))
         });
-        Answer::Now(Ok(found.collect()))
+        Answer::Ready(Ok(found.collect()))
     }
 }

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use wasi_http_host_core::{ByteSize, InvalidSetting, Period};
 use wasi_http_host_manifest::{Manifest, OwnLimits};
-use wasi_http_host_runtime::{self as runtime, InstanceConfig, Kind, RequestConfig, engine::Room};
+use wasi_http_host_runtime::{self as runtime, InstanceConfig, Kind, RequestConfig, engine::PoolCapacity};
 
 /// Requests that an instance of a service serves before it is replaced, unless a flag says otherwise.
 const SERVICE_REQUESTS: usize = 10_000;
@@ -19,9 +19,9 @@ pub struct Bounds {
     pub request_timeout: Period,
     response_timeout: Period,
     /// Requests in flight in the whole process.
-    pub places: usize,
+    pub max_concurrent_requests: usize,
     /// Requests that may wait for admission.
-    pub queue: usize,
+    pub max_queued_requests: usize,
     instances: usize,
     concurrency: usize,
 }
@@ -34,14 +34,14 @@ impl Bounds {
             max_memory: stricter(name, "max-memory", instances.max_memory, own.max_memory),
             request_timeout: stricter(name, "request-timeout", requests.request_timeout, own.request_timeout),
             response_timeout: requests.response_timeout,
-            places: stricter(
+            max_concurrent_requests: stricter(
                 name,
                 "max-concurrent-requests",
                 requests.max_concurrent_requests,
                 own.max_concurrent_requests,
             )
             .get(),
-            queue: stricter(
+            max_queued_requests: stricter(
                 name,
                 "max-queued-requests",
                 requests.max_queued_requests,
@@ -114,27 +114,27 @@ impl Bounds {
 /// another.
 ///
 /// # Errors
-/// The sum is larger than [`Room::MAX`].
-pub fn room(config: &InstanceConfig, manifest: &Manifest) -> Result<Room, InvalidSetting> {
+/// The sum is larger than [`PoolCapacity::MAX`].
+pub fn pool_capacity(config: &InstanceConfig, manifest: &Manifest) -> Result<PoolCapacity, InvalidSetting> {
     let flag = config.max_instances.get();
     let threads = u32::try_from(config.thread_count()).unwrap_or(u32::MAX);
     let own = manifest.components.iter().map(|component| component.limits.max_instances);
     let each = own.map(|own| own.map_or(flag, |own| own.get().min(flag)).max(threads));
     let least = each.fold(0, u32::saturating_add).max(1);
     let components = u32::try_from(manifest.components.len()).unwrap_or(u32::MAX).max(1);
-    if least > Room::MAX {
+    if least > PoolCapacity::MAX {
         return Err(InvalidSetting {
             name: "--max-instances",
             reason: format!(
-                "{components} component(s) may have {least} instances together, and a process has room for {}: \
+                "{components} component(s) may have {least} instances together, over the limit of {} for a process: \
                  lower it, or the components' own max-instances",
-                Room::MAX
+                PoolCapacity::MAX
             ),
         });
     }
     // The wanted size depends only on the flag, because a manifest that is loaded later may have other limits.
     let wanted = flag.saturating_mul(components);
-    Ok(Room { least, wanted: wanted.clamp(least, Room::MAX) })
+    Ok(PoolCapacity { least, wanted: wanted.clamp(least, PoolCapacity::MAX) })
 }
 
 fn stricter<T: PartialOrd + std::fmt::Display>(component: &str, name: &str, flag: T, own: Option<T>) -> T {
@@ -143,7 +143,7 @@ fn stricter<T: PartialOrd + std::fmt::Display>(component: &str, name: &str, flag
         Some(own) => {
             tracing::warn!(
                 component,
-                "{name} = {own} in the manifest is more than --{name} {flag}, which holds"
+                "{name} = {own} in the manifest is more than --{name} {flag}: the host uses the flag's value"
             );
             flag
         }
@@ -169,7 +169,7 @@ mod tests {
         let bounds = Bounds::new(&instances, &requests, "one", &own);
         assert_eq!(bounds.max_memory, ByteSize::mib(64));
         assert_eq!(bounds.request_timeout, Period::secs(1));
-        assert_eq!(bounds.places, requests.max_concurrent_requests.get());
+        assert_eq!(bounds.max_concurrent_requests, requests.max_concurrent_requests.get());
         assert_eq!(bounds.instances(2), 3);
     }
 
@@ -198,21 +198,24 @@ mod tests {
             }
             manifest
         };
-        let room = |flag, manifest| {
+        let capacity = |flag, manifest| {
             let max_instances = NonZeroU32::new(flag).unwrap();
-            room(
+            pool_capacity(
                 &InstanceConfig { max_instances, threads: NonZeroUsize::new(2), ..InstanceConfig::default() },
                 &manifest,
             )
         };
-        assert_eq!(room(256, manifest(1, &[])), Ok(Room { least: 256, wanted: 256 }));
+        assert_eq!(capacity(256, manifest(1, &[])), Ok(PoolCapacity { least: 256, wanted: 256 }));
         // At least one instance for each thread, and never more than the flag.
-        assert_eq!(room(10, manifest(3, &[1, 5, 50])), Ok(Room { least: 17, wanted: 30 }));
-        assert_eq!(room(256, manifest(31, &[])).unwrap().least, 31 * 256);
-        let error = room(256, manifest(64, &[])).unwrap_err();
+        assert_eq!(capacity(10, manifest(3, &[1, 5, 50])), Ok(PoolCapacity { least: 17, wanted: 30 }));
+        assert_eq!(capacity(256, manifest(31, &[])).unwrap().least, 31 * 256);
+        let error = capacity(256, manifest(64, &[])).unwrap_err();
         assert_eq!(error.name, "--max-instances");
         assert!(error.reason.contains("64 component(s) may have 16384 instances"), "{error}");
-        assert_eq!(room(256, manifest(64, &[8; 64])).unwrap(), Room { least: 512, wanted: Room::MAX });
+        assert_eq!(
+            capacity(256, manifest(64, &[8; 64])).unwrap(),
+            PoolCapacity { least: 512, wanted: PoolCapacity::MAX }
+        );
     }
 
     #[test]

@@ -56,7 +56,7 @@ async fn send(
     }
     let depth = cause.as_ref().map_or(0, |cause| cause.depth) + 1;
     if depth > MAX_DEPTH {
-        warn(&id, "a chain of requests is too long: it is taken for a loop");
+        warn(&id, "a chain of requests between components is too long, probably a loop");
         return Err(Failure::new(Error::LoopDetected, Outcome::Loop));
     }
     let Some(served) = current.get().named(&id).cloned() else {

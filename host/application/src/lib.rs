@@ -18,7 +18,7 @@ mod served;
 mod source;
 mod thread;
 
-pub use bounds::room;
+pub use bounds::pool_capacity;
 pub use config::ApplicationConfig;
 pub use error::LoadError;
 pub use generation::{Deployment, Generation};

@@ -94,7 +94,7 @@ impl Loader {
     ///
     /// # Errors
     /// A component is granted a store that does not exist.
-    pub fn resettle(
+    pub fn with_settings(
         &self,
         previous: &Generation,
         settings: Vec<Resolved>,
@@ -185,7 +185,7 @@ impl Loader {
             tracing::warn!(
                 component = component.id,
                 entry,
-                "allowed_outbound_hosts: not supported here, and allows nothing"
+                "allowed_outbound_hosts: this entry is not supported and allows nothing"
             );
         }
         let policy =
@@ -203,8 +203,8 @@ impl Loader {
         let admission = match before.filter(|before| before.bounds == bounds) {
             Some(before) => before.admission.clone(),
             None => Arc::new(Admission::new(
-                bounds.places,
-                bounds.queue,
+                bounds.max_concurrent_requests,
+                bounds.max_queued_requests,
                 config.requests.queue_timeout.get(),
                 metrics.clone(),
             )),
@@ -240,7 +240,7 @@ pub(super) fn cache(config: &CodeConfig) -> Cache {
         Some(dir) => Cache::at(dir),
         None => {
             tracing::warn!(
-                "no home directory and no --cache-dir: compiled code is not kept, each start compiles"
+                "no home directory and no --cache-dir: compiled code is not cached, and each start compiles again"
             );
             Cache::none()
         }

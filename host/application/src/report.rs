@@ -10,7 +10,7 @@ use wasi_http_host_runtime::{Inspection, Linked, engine};
 
 use super::{
     ApplicationConfig, Binary, LoadError,
-    bounds::room,
+    bounds::pool_capacity,
     loader::{cache, compiled},
     source,
 };
@@ -34,7 +34,8 @@ pub struct CompileReport {
 /// Those of [`Loader::load`](super::Loader::load).
 pub fn compile(config: &ApplicationConfig) -> Result<Vec<CompileReport>, LoadError> {
     let manifest = source::manifest(config)?;
-    let engine = engine::new(config.instances.max_memory.as_usize(), room(&config.instances, &manifest)?)?;
+    let engine =
+        engine::new(config.instances.max_memory.as_usize(), pool_capacity(&config.instances, &manifest)?)?;
     let cache = cache(&config.code);
     let compile = |component: &Component| {
         let started = Instant::now();
@@ -66,7 +67,8 @@ pub struct Inspected {
 /// Those of [`compile`], except unsatisfied imports and missing exports, which the inspection reports.
 pub fn inspect(config: &ApplicationConfig) -> Result<Vec<Inspected>, LoadError> {
     let manifest = source::manifest(config)?;
-    let engine = engine::new(config.instances.max_memory.as_usize(), room(&config.instances, &manifest)?)?;
+    let engine =
+        engine::new(config.instances.max_memory.as_usize(), pool_capacity(&config.instances, &manifest)?)?;
     let cache = cache(&config.code);
     let inspect = |component: &Component| {
         let compiled = compiled(&engine, &cache, component, &Binary::of(&component.source)?, &|| {})?;

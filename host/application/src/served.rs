@@ -81,7 +81,7 @@ impl ThreadApplication {
     }
 
     /// The component for the host's own request to `path`: the only component, or the one that the routes select.
-    pub fn asked(&self, path: &str) -> Option<&Arc<Served>> {
+    pub fn component_for(&self, path: &str) -> Option<&Arc<Served>> {
         match &*self.served {
             [only] => Some(only),
             _ => self.find(path),

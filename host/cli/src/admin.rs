@@ -32,7 +32,7 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest life of a connection to the admin port.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3600);
 /// A thread whose event loop has not run for this long counts as hanging.
-const SILENCE: Duration = Duration::from_secs(15);
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The most bytes of the component's own metrics, and of its readiness response.
 const MAX_COMPONENT_METRICS: usize = 8 << 20;
 const MAX_READY_ANSWER: usize = 64 << 10;
@@ -113,9 +113,9 @@ impl Admin {
 
     /// Liveness: whether the event loop of each thread runs.
     fn live(&self) -> Result<(), String> {
-        match self.workers.iter().map(|worker| worker.silent_for()).max() {
-            Some(silence) if silence > SILENCE => {
-                Err(format!("a thread has not turned for {} s", silence.as_secs()))
+        match self.workers.iter().map(|worker| worker.since_heartbeat()).max() {
+            Some(silence) if silence > HEARTBEAT_TIMEOUT => {
+                Err(format!("the event loop of a thread has not run for {} s", silence.as_secs()))
             }
             _ => Ok(()),
         }
@@ -131,11 +131,11 @@ impl Admin {
             return Err("the application is being compiled".to_owned());
         }
         if !self.warm.load(Ordering::Acquire) {
-            return Err("no instance has been made yet".to_owned());
+            return Err("no instance has been created yet".to_owned());
         }
         let (Some(path), Some(worker)) = (&self.ready_path, self.workers.first()) else { return Ok(()) };
         let application = worker.application();
-        let Some(served) = application.asked(path) else {
+        let Some(served) = application.component_for(path) else {
             return Err(format!("no component is routed at {path}"));
         };
         match ask(&served.dispatch, path, ASK_TIMEOUT, MAX_READY_ANSWER).await {
@@ -157,21 +157,25 @@ impl Admin {
         }
         exposition.counter(
             "wasi_http_host_log_lines_dropped_total",
-            "Log lines that nobody read in time.",
+            "Log lines that were dropped because the reader of standard output was too slow.",
             self.log.sink.dropped(),
         );
         expose_process(&mut exposition);
         if let (Some(path), Some(application)) = (&self.metrics_path, &application)
-            && let Some(served) = application.asked(path)
+            && let Some(served) = application.component_for(path)
         {
             match ask(&served.dispatch, path, ASK_TIMEOUT, MAX_COMPONENT_METRICS).await {
                 Ok((status, text)) if status.is_success() => {
                     exposition.append(&String::from_utf8_lossy(&text));
                 }
                 Ok((status, _)) => {
-                    tracing::warn!(path, status = status.as_u16(), "the component has no metrics there");
+                    tracing::warn!(
+                        path,
+                        status = status.as_u16(),
+                        "the component does not answer --component-metrics with a 2xx status"
+                    );
                 }
-                Err(error) => tracing::warn!(path, %error, "the component's metrics are missing"),
+                Err(error) => tracing::warn!(path, %error, "the component's metrics cannot be read"),
             }
         }
         let mut response = Response::new(Full::new(Bytes::from(exposition.into_text())));

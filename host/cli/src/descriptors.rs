@@ -27,7 +27,7 @@ pub(crate) fn bounded(max_connections: usize, max_outbound: usize) -> usize {
         tracing::warn!(
             limit,
             max_connections = left,
-            "--max-connections is more than the process may open files for: fewer connections are open at once"
+            "--max-connections exceeds the process's limit of open files (ulimit -n): the host opens fewer connections"
         );
     }
     wanted.min(left)

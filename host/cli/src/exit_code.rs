@@ -35,18 +35,18 @@ impl ExitStatus {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Done => {
-                "`serve` was told to stop, and has finished what was running; or it was told to stop before it served. \
-                 `compile` has compiled. `inspect` finds that this host can serve the component"
+                "`serve` received SIGTERM or SIGINT and completed its requests, or received the signal before it served. \
+                 `compile` compiled the component. `inspect` found that this host can serve the component"
             }
             Self::Failed => {
-                "the host cannot start: the log's last line names the file, component, address or store. `inspect` finds \
+                "the host cannot start: the log's last line names the file, component, address or store. `inspect` found \
                  that this host cannot serve the component"
             }
             Self::Usage => {
-                "a flag, a variable or a setting of the manifest has a value that cannot be; the message names it"
+                "a flag, a variable or a setting of the manifest is not valid; the message names it"
             }
             Self::Interrupted => {
-                "a second SIGTERM or SIGINT came while requests were being finished: the host ended at once"
+                "a second SIGTERM or SIGINT arrived during the drain: the host exited at once"
             }
         }
     }

@@ -34,12 +34,12 @@ impl HostMetrics {
         self.components.expose(to);
         self.connections.expose(to);
         let name = "wasi_http_host_reloads_total";
-        to.family(name, MetricKind::Counter, "Changes of the application or its settings that were seen.");
+        to.family(name, MetricKind::Counter, "Reloads of the application or its settings, by outcome.");
         for (outcome, count) in self.reloads.all() {
             to.sample(name, &[("outcome", outcome)], count);
         }
         let name = "wasi_http_host_build_info";
-        to.family(name, MetricKind::Gauge, "What runs here.");
+        to.family(name, MetricKind::Gauge, "The host's version, as a label. The value is always 1.");
         to.sample(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
     }
 }

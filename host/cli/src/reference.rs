@@ -113,7 +113,11 @@ fn metrics() {
         InterfaceMetrics::example(config.open(&[], 1, &resolver).unwrap(), Tracer::new(&settings));
     interfaces.expose(&mut exposition, &[]);
     wasi_http_host_server::TlsStats::default().expose(&mut exposition);
-    exposition.counter("wasi_http_host_log_lines_dropped_total", "Log lines that nobody read in time.", 0);
+    exposition.counter(
+        "wasi_http_host_log_lines_dropped_total",
+        "Log lines that were dropped because the reader of standard output was too slow.",
+        0,
+    );
     wasi_http_host_telemetry::expose_process(&mut exposition);
 
     let text = exposition.into_text();
@@ -128,9 +132,9 @@ fn metrics() {
     }
     let mut page = format!(
         "# Metrics of the host\n\n{GENERATED}\
-         `GET /metrics` on the admin port answers in the text format of Prometheus. Families about TLS, traces and remote \
-         stores appear where the host has these. A component's own metrics follow where `--component-metrics` names \
-         their path.\n\n| metric | type | meaning |\n| --- | --- | --- |\n"
+         `GET /metrics` on the admin port answers in the text format of Prometheus. Metrics of TLS, traces and remote \
+         stores appear only if the host uses them. A component's own metrics follow if `--component-metrics` names their \
+         path.\n\n| metric | type | meaning |\n| --- | --- | --- |\n"
     );
     for (name, (kind, help)) in families {
         writeln!(page, "| `{name}` | {kind} | {} |", cell(help)).unwrap();

@@ -59,11 +59,11 @@ impl Shutdown {
                 let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
                 if !has_host.load(Ordering::Acquire) {
                     // Not through the log, whose thread would not write the line before the process ends.
-                    let _ = writeln!(io::stderr(), "wasi-http-host: {name} before the start was over");
+                    let _ = writeln!(io::stderr(), "wasi-http-host: {name} during the start");
                     end(ExitStatus::Done);
                 }
                 if std::mem::replace(&mut requested, true) {
-                    tracing::warn!(signal = name, "ending at once");
+                    tracing::warn!(signal = name, "second signal: exiting without a drain");
                     end(ExitStatus::Interrupted);
                 }
                 tracing::info!(signal = name, "shutting down");

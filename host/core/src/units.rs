@@ -35,8 +35,9 @@ impl FromStr for Period {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (digits, unit) = split(text);
-        let n: u64 =
-            digits.parse().map_err(|_| format!("{text:?} is no time: write it as 500ms, 10s, 2m or 1h"))?;
+        let n: u64 = digits
+            .parse()
+            .map_err(|_| format!("{text:?} is not a duration: write it as 500ms, 10s, 2m or 1h"))?;
         let millis = match unit {
             "ms" => Some(n),
             "s" => n.checked_mul(1_000),
@@ -106,8 +107,9 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (digits, unit) = split(text);
-        let n: u64 =
-            digits.parse().map_err(|_| format!("{text:?} is no size: write it as 65536, 64KiB or 16MiB"))?;
+        let n: u64 = digits
+            .parse()
+            .map_err(|_| format!("{text:?} is not a size: write it as 65536, 64KiB or 16MiB"))?;
         let scale: u64 = match unit {
             "" | "B" => 1,
             "kB" => 1_000,
@@ -122,7 +124,7 @@ impl FromStr for ByteSize {
                 ));
             }
         };
-        n.checked_mul(scale).map(Self).ok_or_else(|| format!("{text:?} is more than 64 bits hold"))
+        n.checked_mul(scale).map(Self).ok_or_else(|| format!("{text:?} does not fit into 64 bits"))
     }
 }
 

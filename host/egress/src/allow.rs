@@ -191,7 +191,7 @@ impl Entry {
         let port = match (port, scheme) {
             (Some(port), _) => PortPattern::parse(port)?,
             (None, Some(scheme)) => PortPattern::One(scheme.default_port()),
-            (None, None) => return Err("`*://` has no port of its own: name one, or `*`"),
+            (None, None) => return Err("`*://` has no default port: add a port, or `:*`"),
         };
         Ok(Some(Self { text: text.trim().into(), scheme, host, port }))
     }
@@ -230,7 +230,7 @@ impl HostPattern {
         match Host::parse(text) {
             Some(Host::Ip(address)) => Ok(Self::Net(address.to_canonical().into())),
             Some(Host::Name(name)) if !name.contains('*') => Ok(Self::Name(name)),
-            Some(Host::Name(_)) => Err("`*` may only stand for the whole host or its first labels"),
+            Some(Host::Name(_)) => Err("`*` may only replace the whole host or its first labels"),
             None => Err("the host is not valid"),
         }
     }

@@ -44,7 +44,7 @@ pub enum Denied {
 /// An error: the policy forbids a connection to an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{target} leads to {address}, a {reach} address: list it as an IP address or CIDR in allowed_outbound_hosts, or in the host's --outbound-allow-cidr"
+    "{target} resolves to {address}, a {reach} address: list it as an IP address or CIDR in allowed_outbound_hosts, or in the host's --outbound-allow-cidr"
 )]
 pub struct Prohibited {
     /// The target of the request.

@@ -12,7 +12,7 @@ pub struct Proxies(Option<Matcher>);
 
 /// An error: a setting is not a proxy that the host can use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}: want http://[user:password@]host[:port]")]
+#[error("{setting}: expected http://[user:password@]host[:port]")]
 pub struct InvalidProxy {
     /// The name of the environment variable or flag. The value is not shown, because it may hold a password.
     pub setting: &'static str,

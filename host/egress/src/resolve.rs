@@ -114,9 +114,9 @@ impl Lookup {
 
     fn failure(&self, host: &str, error: NetError) -> io::Error {
         match &self.unconfigured {
-            Some(reason) => {
-                io::Error::other(format!("{host} is not in /etc/hosts, and no server is known: {reason}"))
-            }
+            Some(reason) => io::Error::other(format!(
+                "{host} is not in /etc/hosts, and no name server is configured: {reason}"
+            )),
             None if error.is_no_records_found() || error.is_nx_domain() => {
                 io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"))
             }

@@ -106,7 +106,7 @@ pub enum InvalidTarget {
     #[error("the scheme is neither http nor https")]
     Scheme,
     /// The URL has no host.
-    #[error("there is no host")]
+    #[error("the host is missing")]
     NoHost,
     /// The URL has `user:password@` before the host.
     #[error("user information in a URL is not allowed")]

@@ -26,7 +26,7 @@ pub enum RootsError {
         source: pki_types::pem::Error,
     },
     /// The file is PEM and has no certificate.
-    #[error("extra CA file {}: no certificate in it", .0.display())]
+    #[error("extra CA file {}: it contains no certificate", .0.display())]
     Empty(PathBuf),
     /// The file has a certificate that cannot be parsed.
     #[error("extra CA file {}: {source}", path.display())]

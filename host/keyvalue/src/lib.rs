@@ -22,7 +22,7 @@ pub use error::Error;
 pub use metrics::{Samples, expose_operations};
 pub use span::KeyValueSpan;
 pub use stats::{LATENCY_SAMPLE, Operation, OperationSnapshot, Running, Stats};
-pub use store::{Answer, KeyPage, Later, PAGE_KEYS, Snapshot, Store, Swap};
+pub use store::{Answer, AnswerFuture, KeyPage, PAGE_KEYS, Snapshot, Store, Swap};
 pub use stores::{
     InvalidAddress, KeyValueConfig, MemoryStore, OpenError, RedisAddress, RedisConfig, RedisStore,
     StoreSetting, Usage,

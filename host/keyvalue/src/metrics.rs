@@ -95,7 +95,7 @@ pub fn expose_operations(to: &mut Exposition, stats: &[Arc<Stats>]) {
         .collect::<Vec<(_, u64, u64, _)>>();
 
     let name = "wasi_http_host_keyvalue_operations_total";
-    to.family(name, MetricKind::Counter, "Calls of wasi:keyvalue, failed ones included.");
+    to.family(name, MetricKind::Counter, "Calls of wasi:keyvalue, including failed ones.");
     for (operation, calls, ..) in &operations {
         to.sample(name, &[("operation", operation)], calls);
     }
@@ -108,7 +108,7 @@ pub fn expose_operations(to: &mut Exposition, stats: &[Arc<Stats>]) {
     to.family(
         name,
         MetricKind::Histogram,
-        "Time in the store; of every 32nd call where stores answer at once.",
+        "Duration of calls of wasi:keyvalue. For stores in memory, every 32nd call is measured.",
     );
     for (operation, _, _, latency) in operations.iter().filter(|seen| seen.3.count > 0) {
         to.histogram(name, &[("operation", operation)], &latency.buckets, latency.sum, latency.count);

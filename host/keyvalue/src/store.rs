@@ -18,18 +18,18 @@ pub const PAGE_KEYS: usize = 1000;
 /// What a store answers.
 pub enum Answer<R> {
     /// The store knew it without waiting.
-    Now(Result<R, Error>),
+    Ready(Result<R, Error>),
     /// The store has to ask another process. The whole instance that called waits for this future.
-    Later(Later<R>),
+    Pending(AnswerFuture<R>),
 }
 
 /// An answer that takes time. It borrows neither the store nor the arguments, because those lie in the memory of an instance.
-pub type Later<R> = Pin<Box<dyn Future<Output = Result<R, Error>> + Send>>;
+pub type AnswerFuture<R> = Pin<Box<dyn Future<Output = Result<R, Error>> + Send>>;
 
 impl<R> Answer<R> {
     /// The answer that `future` will give.
-    pub fn later(future: impl Future<Output = Result<R, Error>> + Send + 'static) -> Self {
-        Self::Later(Box::pin(future))
+    pub fn pending(future: impl Future<Output = Result<R, Error>> + Send + 'static) -> Self {
+        Self::Pending(Box::pin(future))
     }
 
     /// The answer with `change` applied to the value. An answer that takes time costs one more allocation.
@@ -39,8 +39,8 @@ impl<R> Answer<R> {
         R: 'static,
     {
         match self {
-            Self::Now(result) => Answer::Now(result.map(change)),
-            Self::Later(later) => Answer::later(async { later.await.map(change) }),
+            Self::Ready(result) => Answer::Ready(result.map(change)),
+            Self::Pending(future) => Answer::pending(async { future.await.map(change) }),
         }
     }
 }
@@ -51,12 +51,12 @@ impl<R: Send + 'static> Answer<R> {
         let mut values = Vec::with_capacity(answers.size_hint().0);
         while let Some(answer) = answers.next() {
             match answer {
-                Self::Now(Ok(value)) => values.push(value),
-                Self::Now(Err(error)) => return Answer::Now(Err(error)),
-                Self::Later(later) => {
+                Self::Ready(Ok(value)) => values.push(value),
+                Self::Ready(Err(error)) => return Answer::Ready(Err(error)),
+                Self::Pending(future) => {
                     let rest: Vec<Self> = answers.collect();
-                    return Answer::later(async {
-                        values.push(later.await?);
+                    return Answer::pending(async {
+                        values.push(future.await?);
                         for answer in rest {
                             values.push(answer.await?);
                         }
@@ -65,30 +65,30 @@ impl<R: Send + 'static> Answer<R> {
                 }
             }
         }
-        Answer::Now(Ok(values))
+        Answer::Ready(Ok(values))
     }
 }
 
 impl<R> From<Result<R, Error>> for Answer<R> {
     fn from(result: Result<R, Error>) -> Self {
-        Self::Now(result)
+        Self::Ready(result)
     }
 }
 
 impl<R> From<Error> for Answer<R> {
     fn from(error: Error) -> Self {
-        Self::Now(Err(error))
+        Self::Ready(Err(error))
     }
 }
 
 impl<R> IntoFuture for Answer<R> {
     type Output = Result<R, Error>;
-    type IntoFuture = Either<Ready<Self::Output>, Later<R>>;
+    type IntoFuture = Either<Ready<Self::Output>, AnswerFuture<R>>;
 
     fn into_future(self) -> Self::IntoFuture {
         match self {
-            Self::Now(result) => Either::Left(ready(result)),
-            Self::Later(later) => Either::Right(later),
+            Self::Ready(result) => Either::Left(ready(result)),
+            Self::Pending(future) => Either::Right(future),
         }
     }
 }
@@ -99,10 +99,10 @@ impl<R> IntoFuture for Answer<R> {
 /// [`MAX_VALUE_BYTES`](super::MAX_VALUE_BYTES) before it calls an operation. A store may be stricter. Each operation does what
 /// `wasi:keyvalue` documents; the comments here say what a store guarantees beyond that.
 ///
-/// An operation answers [`Answer::Now`] whenever it can: the instance then loses no time. A store that answers
-/// [`Answer::Later`] limits how long each answer takes, because the calling instance waits.
+/// An operation answers [`Answer::Ready`] whenever it can: the instance then loses no time. A store that answers
+/// [`Answer::Pending`] limits how long each answer takes, because the calling instance waits.
 pub trait Store: Send + Sync + 'static {
-    /// Whether each answer is [`Answer::Now`]. A component whose stores are all local is linked with synchronous functions, which
+    /// Whether each answer is [`Answer::Ready`]. A component whose stores are all local is linked with synchronous functions, which
     /// cost no fiber. A local store that answers later traps the instance.
     fn is_local(&self) -> bool {
         true

@@ -216,7 +216,7 @@ impl<'a> Node<'a> {
     }
 
     fn want(&self, what: &str) -> Error {
-        self.error(format!("want {what}, found {}", self.value.type_str()))
+        self.error(format!("expected {what}, found {}", self.value.type_str()))
     }
 
     pub(super) fn error(&self, problem: impl Into<String>) -> Error {

@@ -13,7 +13,7 @@ pub(super) fn manifest(text: &str, file: &Path) -> Result<Manifest, Error> {
     let mut root = Source::new(file, text, &line_breaks).root()?;
     let version = root.require("spin_manifest_version")?;
     if !version.is_integer("2") {
-        return Err(version.error("only version 2 is read"));
+        return Err(version.error("only version 2 is supported"));
     }
     let (name, version) = application(root.require("application")?.section()?, &mut warnings)?;
     let variables = match root.section("variables")? {
@@ -29,7 +29,7 @@ pub(super) fn manifest(text: &str, file: &Path) -> Result<Manifest, Error> {
     let triggers = root.require("trigger")?;
     let (served, routes) = reader.triggers(triggers)?;
     let Reader { components, mut warnings, .. } = reader;
-    warnings.extend(components.into_values().map(|node| node.warning("no HTTP trigger names it")));
+    warnings.extend(components.into_values().map(|node| node.warning("no HTTP trigger uses it")));
     root.finish(&mut warnings);
     Ok(Manifest { name, version, variables, components: served, routes, warnings })
 }
@@ -53,7 +53,7 @@ fn variables(section: Section<'_>, warnings: &mut Vec<String>) -> Result<BTreeMa
         let mut section = node.section()?;
         let default = section.optional_string("default")?;
         if section.flag("required")? == default.is_some() {
-            return Err(section.error("want either `default` or `required = true`"));
+            return Err(section.error("expected either `default` or `required = true`"));
         }
         let secret = section.flag("secret")?;
         section.ignore(&["description"]);
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
                 && let Some(kind) = executor.take("type")
                 && kind.string()? != "http"
             {
-                return Err(kind.error("only the executor `http` is served"));
+                return Err(kind.error("only the executor `http` is supported"));
             }
             let pattern = trigger.require("route")?;
             let named = trigger.require("component")?;
@@ -100,8 +100,7 @@ impl<'a> Reader<'a> {
             let Some(route) = route(pattern)? else { continue };
             if let Some((_, other, first)) = routes.iter().find(|(known, ..)| known.is_same(&route)) {
                 let leads = served.get(*other).map_or("", |component| &component.id);
-                let problem =
-                    format!("{route} is the route of {first} too, which leads to component {leads}");
+                let problem = format!("{route} is also the route of {first}, for component {leads}");
                 return Err(Error { problem, ..double });
             }
             routes.push((route, component, place));
@@ -110,7 +109,7 @@ impl<'a> Reader<'a> {
             return Err(section.error("there is no [[trigger.http]] with a route"));
         }
         for (_, other) in section.into_entries() {
-            self.warnings.push(other.warning("only HTTP triggers are served"));
+            self.warnings.push(other.warning("only HTTP triggers are supported"));
         }
         Ok((
             served,
@@ -142,7 +141,7 @@ impl<'a> Reader<'a> {
         let mut section = node.section()?;
         let source = section.require("source")?;
         if !source.is_string() {
-            return Err(source.error("only a file's path is supported: fetch the component first"));
+            return Err(source.error("only the path of a file is supported: download the component first"));
         }
         let source = self.directory.join(source.string()?);
         let allowed_outbound_hosts = self.outbound(section.list("allowed_outbound_hosts")?)?;
@@ -191,7 +190,9 @@ impl<'a> Reader<'a> {
             let secret =
                 template.variables().find(|name| self.variables.get(*name).is_some_and(|v| v.secret));
             if let Some(secret) = secret {
-                return Err(entry.error(format!("{secret} is secret, but the entries are shown in metrics")));
+                return Err(
+                    entry.error(format!("variable {secret} is secret, but metrics show these entries"))
+                );
             }
             templates.push(template);
         }
@@ -213,7 +214,7 @@ impl<'a> Reader<'a> {
         let mut mounts = Vec::new();
         for entry in entries {
             if entry.is_string() {
-                self.warnings.push(entry.warning("patterns are not supported: want { source, destination }"));
+                self.warnings.push(entry.warning("patterns are not supported: use { source, destination }"));
                 continue;
             }
             let mut mount = entry.section()?;
@@ -221,7 +222,7 @@ impl<'a> Reader<'a> {
             let destination = mount.require("destination")?;
             let path = destination.string()?;
             if !path.starts_with('/') {
-                return Err(destination.error("want an absolute path"));
+                return Err(destination.error("expected an absolute path"));
             }
             mount.finish(&mut self.warnings);
             mounts.push(Mount { source, destination: path });
@@ -240,5 +241,9 @@ fn route(node: Node<'_>) -> Result<Option<Route>, Error> {
         return node.string()?.parse().map(Some).map_err(invalid);
     }
     let mut section = node.section()?;
-    if section.flag("private")? { Ok(None) } else { Err(section.error("want a path or { private = true }")) }
+    if section.flag("private")? {
+        Ok(None)
+    } else {
+        Err(section.error("expected a path or { private = true }"))
+    }
 }

@@ -21,7 +21,7 @@ enum Segment {
 
 /// The text is not a route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{route:?} is no route: {reason}")]
+#[error("{route:?} is not a route: {reason}")]
 pub struct InvalidRoute {
     /// The text of the manifest.
     pub route: String,
@@ -75,14 +75,14 @@ impl FromStr for Route {
     fn from_str(text: &str) -> Result<Self, InvalidRoute> {
         let invalid = |reason| InvalidRoute { route: text.to_owned(), reason };
         if !text.starts_with('/') {
-            return Err(invalid("want a leading slash"));
+            return Err(invalid("it must begin with a slash"));
         }
         let closed = text.strip_suffix("/...").or_else(|| text.strip_suffix("/*"));
         let pattern = segments(closed.unwrap_or(text)).map(|segment| match segment.strip_prefix(':') {
-            Some("") => Err(invalid("`:` wants a name")),
+            Some("") => Err(invalid("`:` must be followed by a name")),
             Some(_) => Ok(Segment::Any),
             None if segment == "..." || segment.contains('*') => {
-                Err(invalid("a wildcard may only stand at the end"))
+                Err(invalid("a wildcard is only allowed at the end"))
             }
             None => Ok(Segment::Literal(segment.into())),
         });

@@ -77,11 +77,11 @@ component = "other"
     assert_eq!(
         manifest.warnings,
         [
-            "dir/spin.toml:13: component.one.files[0]: patterns are not supported: want { source, destination }",
+            "dir/spin.toml:13: component.one.files[0]: patterns are not supported: use { source, destination }",
             "dir/spin.toml:9: component.one.sqlite_databases: not supported by this host",
             "dir/spin.toml:10: component.one.colour: unknown key",
-            "dir/spin.toml:16: trigger.redis: only HTTP triggers are served",
-            "dir/spin.toml:14: component.other: no HTTP trigger names it",
+            "dir/spin.toml:16: trigger.redis: only HTTP triggers are supported",
+            "dir/spin.toml:14: component.other: no HTTP trigger uses it",
             "dir/spin.toml:19: extra: unknown key",
         ]
     );
@@ -92,13 +92,13 @@ component = "other"
 #[test]
 fn what_cannot_be_served_is_named_with_file_line_and_key() {
     for (from, to, error) in [
-        ("= 2", "= 1", "dir/spin.toml:2: spin_manifest_version: only version 2 is read"),
+        ("= 2", "= 1", "dir/spin.toml:2: spin_manifest_version: only version 2 is supported"),
         ("name = \"app\"", "", "dir/spin.toml:3: application: name is missing"),
         ("\"app\"", "7", "dir/spin.toml:4: application.name: want a string, found integer"),
         (
             "\"/...\"",
             "\"one\"",
-            "dir/spin.toml:6: trigger.http[0].route: \"one\" is no route: want a leading slash",
+            "dir/spin.toml:6: trigger.http[0].route: \"one\" is not a route: it must begin with a slash",
         ),
         ("\"one\"", "\"two\"", "dir/spin.toml:7: trigger.http[0].component: there is no [component.two]"),
         (
@@ -109,7 +109,7 @@ fn what_cannot_be_served_is_named_with_file_line_and_key() {
         (
             "\"one.wasm\"",
             "{ url = \"u\" }",
-            "dir/spin.toml:9: component.one.source: only a file's path is supported: fetch the component first",
+            "dir/spin.toml:9: component.one.source: only the path of a file is supported: download the component first",
         ),
         (
             "source =",
@@ -124,7 +124,7 @@ fn what_cannot_be_served_is_named_with_file_line_and_key() {
         (
             "[component.one]",
             "[variables]\nv = { secret = true }\n[component.one]",
-            "dir/spin.toml:9: variables.v: want either `default` or `required = true`",
+            "dir/spin.toml:9: variables.v: expected either `default` or `required = true`",
         ),
         (
             "[component.one]\n",
@@ -134,12 +134,12 @@ fn what_cannot_be_served_is_named_with_file_line_and_key() {
         (
             "[component.one]",
             "[[trigger.http]]\nroute = \"/*\"\ncomponent = \"two\"\n[component.two]\nsource = \"b\"\n[component.one]",
-            "dir/spin.toml:9: trigger.http[1].route: /* is the route of trigger.http[0].route (line 6) too, which leads to component one",
+            "dir/spin.toml:9: trigger.http[1].route: /* is also the route of trigger.http[0].route (line 6), for component one",
         ),
         (
             "source =",
             "tool.wasi-http-host = { max-memory = \"lots\" }\nsource =",
-            "dir/spin.toml:9: component.one.tool.wasi-http-host.max-memory: \"lots\": \"lots\" is no size: write it as 65536, 64KiB or 16MiB",
+            "dir/spin.toml:9: component.one.tool.wasi-http-host.max-memory: \"lots\": \"lots\" is not a size: write it as 65536, 64KiB or 16MiB",
         ),
         (
             "source =",

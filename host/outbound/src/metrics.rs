@@ -14,7 +14,7 @@ pub fn expose<'a>(to: &mut Exposition, components: impl Iterator<Item = (&'a str
     to.family(
         name,
         MetricKind::Counter,
-        "Finished requests to others, by the entry that allows them and how they ended.",
+        "Finished outbound requests, by the entry that allows them and by outcome.",
     );
     for (component, _, entries) in &all {
         for entry in entries {
@@ -25,7 +25,7 @@ pub fn expose<'a>(to: &mut Exposition, components: impl Iterator<Item = (&'a str
         }
     }
     let name = "wasi_http_host_outbound_first_byte_seconds";
-    to.family(name, MetricKind::Histogram, "From a request to the head of its response.");
+    to.family(name, MetricKind::Histogram, "Time from an outbound request to the head of its response.");
     for (component, _, entries) in &all {
         for entry in entries.iter().filter(|entry| entry.latency.count > 0) {
             let (labels, latency) = ([*component, ("allowed", &*entry.entry)], &entry.latency);
@@ -33,12 +33,12 @@ pub fn expose<'a>(to: &mut Exposition, components: impl Iterator<Item = (&'a str
         }
     }
     let name = "wasi_http_host_outbound_denied_total";
-    to.family(name, MetricKind::Counter, "Requests that no entry allows.");
+    to.family(name, MetricKind::Counter, "Outbound requests that no entry of allowed_outbound_hosts allows.");
     for (component, stats, _) in &all {
         to.sample(name, &[*component], stats.denied());
     }
     let name = "wasi_http_host_outbound_requests_active";
-    to.family(name, MetricKind::Gauge, "Requests in flight.");
+    to.family(name, MetricKind::Gauge, "Outbound requests in flight.");
     for (component, stats, _) in &all {
         to.sample(name, &[*component], stats.in_flight());
     }

@@ -36,11 +36,11 @@ pub(super) enum ConnectError {
     Invalid(#[from] InvalidTarget),
     #[error(transparent)]
     Prohibited(#[from] Prohibited),
-    #[error("the look-up of the host took too long")]
+    #[error("the name lookup timed out")]
     DnsTimeout,
-    #[error("the look-up of the host failed: {0}")]
+    #[error("the name lookup failed: {0}")]
     Dns(io::Error),
-    #[error("connecting took too long")]
+    #[error("connecting timed out")]
     Timeout,
     #[error("connecting failed: {0}")]
     Tcp(io::Error),

@@ -83,7 +83,7 @@ impl GuestOutput {
             tracing::warn!(
                 component = &*self.component,
                 dropped_bytes = dropped,
-                "a guest prints more than is logged"
+                "a guest prints more than the rate limit allows: dropping output"
             );
         }
         fits

@@ -85,7 +85,7 @@ pub struct ComponentMetrics {
     traps: Mutex<BTreeMap<String, u64>>,
     /// Requests that wait for admission.
     pub queued: Gauge,
-    /// Requests that never reached the component.
+    /// Requests that were rejected before they reached the component, by reason.
     pub rejected: RejectionCounters,
     /// Instances that are alive.
     pub instances_live: Gauge,
@@ -223,7 +223,7 @@ fn requests(to: &mut Exposition, all: &[Seen<'_>]) {
     to.family(
         name,
         MetricKind::Counter,
-        "Requests that are over, by the class of their status; aborted: the client left.",
+        "Finished requests, by status class. aborted: the client closed the connection.",
     );
     for seen in all {
         for (at, class) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().enumerate() {
@@ -234,7 +234,7 @@ fn requests(to: &mut Exposition, all: &[Seen<'_>]) {
     }
 
     let name = "wasi_http_host_request_duration_seconds";
-    to.family(name, MetricKind::Histogram, "From a request's head to the last byte of its response.");
+    to.family(name, MetricKind::Histogram, "Time from a request's head to the last byte of its response.");
     for seen in all {
         let mut below = 0;
         #[expect(
@@ -253,14 +253,18 @@ fn requests(to: &mut Exposition, all: &[Seen<'_>]) {
         to.histogram(name, &[seen.label()], &buckets, seconds, seen.requests());
     }
 
-    each(to, ("requests_active", MetricKind::Gauge, "Requests being served."), all, |seen| {
+    each(to, ("requests_active", MetricKind::Gauge, "Requests in flight."), all, |seen| {
         seen.workers.iter().map(|worker| worker.active.get()).sum::<i64>()
     });
-    each(to, ("requests_queued", MetricKind::Gauge, "Requests that wait for a place."), all, |seen| {
+    each(to, ("requests_queued", MetricKind::Gauge, "Requests that wait for admission."), all, |seen| {
         seen.metrics.queued.get()
     });
     let name = "wasi_http_host_requests_rejected_total";
-    to.family(name, MetricKind::Counter, "Requests that never reached the component.");
+    to.family(
+        name,
+        MetricKind::Counter,
+        "Requests that were rejected before they reached the component, by reason.",
+    );
     for seen in all {
         for (reason, count) in seen.metrics.rejected.all() {
             to.sample(name, &[seen.label(), ("reason", reason)], count);
@@ -269,42 +273,42 @@ fn requests(to: &mut Exposition, all: &[Seen<'_>]) {
 }
 
 fn instances(to: &mut Exposition, all: &[Seen<'_>]) {
-    each(to, ("instances_live", MetricKind::Gauge, "Instances that live."), all, |seen| {
+    each(to, ("instances_live", MetricKind::Gauge, "Instances that exist now."), all, |seen| {
         seen.metrics.instances_live.get()
     });
-    each(to, ("instances_created_total", MetricKind::Counter, "Instances made."), all, |seen| {
+    each(to, ("instances_created_total", MetricKind::Counter, "Instances created."), all, |seen| {
         seen.metrics.instances_created.get()
     });
-    let help = "Requests that an instance served after its first.";
+    let help = "Requests that reused an instance: all but the first of each instance.";
     each(to, ("instances_reused_total", MetricKind::Counter, help), all, |seen| {
         seen.sum(|worker| worker.reused.get())
     });
     let name = "wasi_http_host_instances_ended_total";
-    to.family(name, MetricKind::Counter, "Instances that ended, by the reason.");
+    to.family(name, MetricKind::Counter, "Instances that ended, by reason.");
     for seen in all {
         for (reason, count) in seen.metrics.instances_ended.all() {
             to.sample(name, &[seen.label(), ("reason", reason)], count);
         }
     }
     let name = "wasi_http_host_traps_total";
-    to.family(name, MetricKind::Counter, "Traps, by kind.");
+    to.family(name, MetricKind::Counter, "WebAssembly traps, by kind.");
     for seen in all {
         for (kind, count) in seen.metrics.traps() {
             to.sample(name, &[seen.label(), ("kind", &kind)], count);
         }
     }
-    let help = "Requests that ended because another in their instance did.";
+    let help = "Requests that ended because another request ended their instance.";
     each(to, ("sibling_requests_ended_total", MetricKind::Counter, help), all, |seen| {
         seen.metrics.siblings.get()
     });
     each(to, ("guest_memory_bytes", MetricKind::Gauge, "Linear memory of all instances."), all, |seen| {
         seen.metrics.guest_memory.get()
     });
-    let help = "Requests for memory beyond an instance's ceiling.";
+    let help = "Times that the host refused to grow a linear memory, because of the instance's limit.";
     each(to, ("guest_memory_refused_total", MetricKind::Counter, help), all, |seen| {
         seen.metrics.memory_refused.get()
     });
-    let help = "What guests printed beyond the limit.";
+    let help = "Bytes of guest output that were dropped because of the rate limit.";
     each(to, ("guest_output_dropped_bytes_total", MetricKind::Counter, help), all, |seen| {
         seen.metrics.guest_bytes_dropped.get()
     });

@@ -41,18 +41,18 @@ const WRITE_BUFFER: usize = 128 << 10;
 /// Serves the connection until the client or the host closes it.
 pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted) {
     let Accepted { stream, permit } = accepted;
-    let hang_up = worker.shared.hang_up.subscribe();
+    let close_idle = worker.shared.close_idle.subscribe();
     let result = match prepare(stream) {
-        Ok(stream) => run(&worker, stream, hang_up.clone()).await,
+        Ok(stream) => run(&worker, stream, close_idle.clone()).await,
         Err(error) => Err(error.into()),
     };
     if let Err(error) = result {
         worker.shared.metrics.errors.inc();
-        tracing::debug!(%error, "a connection broke");
+        tracing::debug!(%error, "a connection ended with an error");
     }
     worker.connections.dec();
     // Held until here: the listener and the shutdown wait for these to be dropped.
-    drop((permit, hang_up));
+    drop((permit, close_idle));
 }
 
 fn prepare(stream: std::net::TcpStream) -> std::io::Result<TcpStream> {
@@ -67,10 +67,10 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 async fn run(
     worker: &Arc<Worker>,
     stream: TcpStream,
-    hang_up: watch::Receiver<bool>,
+    close_idle: watch::Receiver<bool>,
 ) -> Result<(), AnyError> {
     let limits = &worker.shared.limits;
-    let mut closing = pin!(closing(hang_up));
+    let mut closing = pin!(closing(close_idle));
     let opened = tokio::select! {
         biased;
         opened = open(worker, stream) => opened?,
@@ -152,7 +152,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
 }
 
 /// Resolves when connections without a request must close.
-async fn closing(mut hang_up: watch::Receiver<bool>) {
+async fn closing(mut close_idle: watch::Receiver<bool>) {
     // If the sender is dropped, the process ends.
-    let _ = hang_up.wait_for(|hang_up| *hang_up).await;
+    let _ = close_idle.wait_for(|close_idle| *close_idle).await;
 }

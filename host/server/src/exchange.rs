@@ -140,7 +140,7 @@ impl Exchange {
     /// that the body is incomplete.
     pub(super) fn body_failed(&mut self, error: &Error) {
         let request_id = self.request_id.to_str().unwrap_or_default();
-        tracing::error!(component = self.component(), request_id, %error, "a response broke off");
+        tracing::error!(component = self.component(), request_id, %error, "a response ended before it was complete");
         if let Some(span) = &mut self.span {
             span.set_error("response_broke_off");
         }

@@ -84,7 +84,7 @@ impl Listener {
 
     /// Accepts the connections in the kernel's queue without waiting. The host calls this before it closes the
     /// listener, because these clients are already connected from their point of view.
-    pub fn sweep(&self) {
+    pub fn accept_backlog(&self) {
         while let Ok(permit) = self.permits.clone().try_acquire_owned()
             && let Ok((stream, _)) = self.socket.accept()
         {
@@ -102,7 +102,7 @@ impl Listener {
         self.metrics.accepted.inc();
         let idlest = self.workers.iter().min_by_key(|worker| worker.connections.get());
         if let Some(worker) = idlest {
-            worker.give(Accepted { stream, permit });
+            worker.assign(Accepted { stream, permit });
         }
     }
 
@@ -115,7 +115,7 @@ impl Listener {
         ) {
             return;
         }
-        tracing::warn!(%error, "a connection could not be accepted");
+        tracing::warn!(%error, "cannot accept a connection");
         sleep(PAUSE).await;
     }
 }

@@ -30,12 +30,12 @@ impl ConnectionMetrics {
         to.counter(&format!("{prefix}_connections_total"), "Connections accepted.", self.accepted.get());
         to.counter(
             &format!("{prefix}_accept_errors_total"),
-            "Failures to accept one.",
+            "Failed attempts to accept a connection.",
             self.accept_errors.get(),
         );
         to.counter(
             &format!("{prefix}_connection_errors_total"),
-            "Connections that ended by a malformed head, a limit of time, or a break.",
+            "Connections that ended with an error: a malformed head, a timeout, or a broken connection.",
             self.errors.get(),
         );
     }

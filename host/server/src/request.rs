@@ -91,7 +91,7 @@ fn absolute(uri: Uri, scheme: Scheme, version: Version, headers: &HeaderMap) -> 
         && version == Version::HTTP_2
         && authority != host
     {
-        return Err(Refusal::BadRequest("Host is not :authority"));
+        return Err(Refusal::BadRequest("Host differs from :authority"));
     }
     // The authority of an absolute target takes precedence over `Host`.
     parts.authority = parts.authority.or(host).or_else(|| Some(Authority::from_static("localhost")));

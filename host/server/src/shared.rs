@@ -35,7 +35,7 @@ pub struct Shared {
     closing: AtomicBool,
     /// Set when idle connections must close. Each connection holds a receiver, so that the shutdown can wait until
     /// all connections are closed.
-    pub(super) hang_up: watch::Sender<bool>,
+    pub(super) close_idle: watch::Sender<bool>,
 }
 
 /// The limits of requests and connections.
@@ -78,7 +78,7 @@ impl Shared {
                 },
             },
             closing: AtomicBool::new(false),
-            hang_up: watch::Sender::new(false),
+            close_idle: watch::Sender::new(false),
         })
     }
 
@@ -97,12 +97,12 @@ impl Shared {
     }
 
     /// Closes all connections that have no request in flight.
-    pub fn hang_up(&self) {
-        self.hang_up.send_replace(true);
+    pub fn close_idle_connections(&self) {
+        self.close_idle.send_replace(true);
     }
 
     /// Waits until all connections are closed.
     pub async fn all_closed(&self) {
-        self.hang_up.closed().await;
+        self.close_idle.closed().await;
     }
 }

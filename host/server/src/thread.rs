@@ -11,7 +11,7 @@ use wasi_http_host_application::{Generation, ThreadContext};
 
 use super::{
     Shared, connection,
-    worker::{Accepted, BEAT, DispatchSet, Worker, WorkerError},
+    worker::{Accepted, DispatchSet, HEARTBEAT_INTERVAL, Worker, WorkerError},
 };
 
 /// Starts a thread that serves `generation`. `thread` creates the thread's context from the handle of its runtime.
@@ -38,7 +38,7 @@ pub fn start(
 }
 
 async fn run(worker: Arc<Worker>, mut connections: mpsc::Receiver<Accepted>) {
-    let mut beat = time::interval(BEAT);
+    let mut heartbeat = time::interval(HEARTBEAT_INTERVAL);
     loop {
         tokio::select! {
             accepted = connections.recv() => match accepted {
@@ -48,7 +48,7 @@ async fn run(worker: Arc<Worker>, mut connections: mpsc::Receiver<Accepted>) {
                 // Each worker holds a sender of its own channel, so the channel closes only when the process ends.
                 None => return,
             },
-            _ = beat.tick() => worker.beat(),
+            _ = heartbeat.tick() => worker.heartbeat(),
         }
     }
 }

@@ -25,7 +25,7 @@ use wasi_http_host_runtime::{Dispatch, WorkerMetrics};
 /// Capacity of the channel of connections to a thread. A thread is at most one turn of its event loop behind.
 const INBOX: usize = 1024;
 /// Interval of a thread's heartbeat.
-pub(super) const BEAT: Duration = Duration::from_secs(1);
+pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The reason why a thread cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum WorkerError {
     #[error(transparent)]
     Store(#[from] UnknownStore),
     /// The operating system refused a thread or an event queue.
-    #[error("the system refused a thread or an event queue: {0}")]
+    #[error("cannot start a thread or an event queue: {0}")]
     System(#[from] io::Error),
 }
 
@@ -51,7 +51,7 @@ pub struct Worker {
     inbox: mpsc::Sender<Accepted>,
     started: Instant,
     /// Time of the last heartbeat, in milliseconds since the start.
-    beat_ms: AtomicU64,
+    heartbeat_ms: AtomicU64,
 }
 
 /// All components with instances on a thread: those of the current generation, and those of earlier generations
@@ -89,7 +89,7 @@ impl Worker {
             dispatches,
             inbox,
             started: Instant::now(),
-            beat_ms: AtomicU64::new(0),
+            heartbeat_ms: AtomicU64::new(0),
         });
         Ok((worker, connections))
     }
@@ -140,7 +140,7 @@ impl Worker {
     }
 
     /// Sends a connection to the thread. A full channel means that the thread hangs; the connection is then closed.
-    pub(super) fn give(&self, accepted: Accepted) {
+    pub(super) fn assign(&self, accepted: Accepted) {
         self.connections.inc();
         if self.inbox.try_send(accepted).is_err() {
             self.connections.dec();
@@ -149,15 +149,15 @@ impl Worker {
     }
 
     /// Records a heartbeat of the thread.
-    pub(super) fn beat(&self) {
+    pub(super) fn heartbeat(&self) {
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.beat_ms.store(ms, Ordering::Relaxed);
+        self.heartbeat_ms.store(ms, Ordering::Relaxed);
     }
 
     /// Returns the time since the last heartbeat. Liveness depends on this time.
-    pub fn silent_for(&self) -> Duration {
-        let beat = Duration::from_millis(self.beat_ms.load(Ordering::Relaxed));
-        self.started.elapsed().saturating_sub(beat)
+    pub fn since_heartbeat(&self) -> Duration {
+        let heartbeat = Duration::from_millis(self.heartbeat_ms.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(heartbeat)
     }
 }
 
@@ -172,7 +172,7 @@ impl DispatchSet {
         served.dispatch.drained().await;
         // Requests that arrived before the swap and still wait for admission create new instances.
         while Arc::strong_count(&served) > 1 {
-            time::sleep(BEAT).await;
+            time::sleep(HEARTBEAT_INTERVAL).await;
             served.dispatch.drained().await;
         }
         lock(&self.0).retain(|member| !Arc::ptr_eq(member, &served.dispatch));

@@ -17,11 +17,11 @@ pub fn expose(to: &mut Exposition) {
         to.gauge("process_resident_memory_bytes", "Resident memory.", kib * KIB);
     }
     if let Some(seconds) = cpu_seconds(&read("/proc/self/stat")) {
-        to.family("process_cpu_seconds_total", MetricKind::Counter, "Processor time, user and system.");
+        to.family("process_cpu_seconds_total", MetricKind::Counter, "User and system CPU time.");
         to.sample("process_cpu_seconds_total", &[], seconds);
     }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
-        to.gauge("process_open_fds", "Open files.", open.count());
+        to.gauge("process_open_fds", "Open file descriptors.", open.count());
     }
 }
 

@@ -61,14 +61,14 @@ impl Configuration {
         let document: DocumentMut = text.parse().map_err(|error| format!("not TOML: {error}"))?;
         let version = match document.get("version") {
             None => 1,
-            Some(version) => version.as_integer().ok_or("its key version is no number")?,
+            Some(version) => version.as_integer().ok_or("its key `version` is not a number")?,
         };
         let schema = match version {
             2 => Schema::Two,
             3 | 4 => Schema::Three(version),
             other => {
                 return Err(format!(
-                    "version {other} of the configuration is not supported: want 2, 3 or 4; \
+                    "version {other} of the configuration is not supported: expected 2, 3 or 4; \
                      `containerd config migrate` converts an old configuration"
                 ));
             }
@@ -149,7 +149,7 @@ impl Configuration {
                     "{key} is written in one line ({{…}}), to which no table can be added: write it as [{key}]"
                 ));
             }
-            table = item.as_table_like_mut().ok_or_else(|| format!("{key} is no table"))?;
+            table = item.as_table_like_mut().ok_or_else(|| format!("{key} is not a table"))?;
         }
         let ours: DocumentMut =
             drop_in(self.schema, options).parse().map_err(|error| format!("the table to add: {error}"))?;

@@ -119,9 +119,9 @@ impl Installation {
     fn apply_and_restart(&self, distribution: &Distribution, changes: &[Change]) -> Result<()> {
         let pending = plan::pending_marker(distribution);
         if self.node.exists(&pending) {
-            (self.say)("an earlier run was killed before it restarted containerd: restarts it now");
+            (self.say)("an earlier run was killed before it restarted containerd: restarting it now");
         } else if changes.is_empty() {
-            (self.say)("the configuration needs no change: does not restart containerd");
+            (self.say)("the configuration needs no change: not restarting containerd");
             return Ok(());
         }
         // Written before the configuration. If this run is killed, the next one finds a right configuration, and only the
@@ -132,7 +132,7 @@ impl Installation {
         }
         change::apply(&self.node, changes)?;
         let Err(error) = self.restart(distribution) else { return self.node.remove(&pending) };
-        (self.say)(&format!("{error}: restores the configuration"));
+        (self.say)(&format!("{error}: restoring the configuration"));
         if changes.is_empty() {
             // The killed run made the changes, and the content before them is not known any more: remove the runtime.
             change::apply(&self.node, &plan::remove(&self.node, distribution)?)?;
@@ -150,7 +150,7 @@ impl Installation {
 
     fn label(&self, ready: bool) -> Result<()> {
         let Some((api, node)) = &self.label else { return Ok(()) };
-        (self.say)(&format!("{} node {node}", if ready { "labels" } else { "takes the label off" }));
+        (self.say)(&format!("{} node {node}", if ready { "labels" } else { "removing the label of" }));
         api.label(node, ready)
     }
 }

@@ -91,7 +91,7 @@ impl Target {
         let restart = move |default: &Restart| {
             let restart_by = match flag.as_deref() {
                 Some("never") => {
-                    say("does not restart containerd (--restart=never): restart it yourself");
+                    say("not restarting containerd (--restart=never): restart it yourself");
                     return Ok(());
                 }
                 Some(command) => &Restart::Command(command.split_whitespace().map(str::to_owned).collect()),

@@ -53,7 +53,7 @@ impl Node {
         };
         if !metadata.is_file() {
             // A symbolic link is refused too: its target would be resolved in this program's root, not in the node's.
-            let reason = io::Error::other("no regular file: pass the path of the real file by --config");
+            let reason = io::Error::other("not a regular file: pass the path of the real file by --config");
             return Err(Error::file(path)(reason));
         }
         if metadata.len() > FILE_MAX {

@@ -184,7 +184,7 @@ impl Container {
         let mut process: Value = serde_json::from_slice(spec).map_err(|error| invalid(error.to_string()))?;
         let fields = process
             .as_object_mut()
-            .ok_or_else(|| invalid("its specification is no JSON object".to_owned()))?;
+            .ok_or_else(|| invalid("its specification is not a JSON object".to_owned()))?;
         fields.insert("terminal".to_owned(), stdio.terminal.into());
         let mut execs = self.execs();
         if execs.contains_key(exec_id) {
@@ -206,7 +206,7 @@ impl Container {
     fn exec_file(&self, exec_id: &str) -> Result<PathBuf> {
         let is_identifier = exec_id.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
         if !is_identifier || exec_id.is_empty() {
-            return Err(Error::InvalidArgument(format!("{exec_id:?} is no process id")));
+            return Err(Error::InvalidArgument(format!("{exec_id:?} is not a valid process ID")));
         }
         Ok(self.bundle.join(format!("exec-{exec_id}.json")))
     }

@@ -114,7 +114,9 @@ impl Runc {
         args.push(self.id.clone().into());
         self.call(&args, streams).await?;
         let pid = fs::read_to_string(pid_file).context(|| pid_file.display())?;
-        pid.trim().parse().map_err(|_| Error::Other(format!("{}: {pid:?} is no pid", pid_file.display())))
+        pid.trim()
+            .parse()
+            .map_err(|_| Error::Other(format!("{}: {pid:?} is not a process ID", pid_file.display())))
     }
 
     /// Starts the container's init process.

@@ -164,7 +164,8 @@ fn aliases_of_modules_that_a_macro_makes() {
             ("src/a.rs", "use super::alias::Handler; fn f() { crate::alias::handle() }"),
         ];
         let tree = read(&files).unwrap();
-        let used = references::find(&tree).into_iter().filter(|reference| tree.path(reference.from) == "crate::a");
+        let used =
+            references::find(&tree).into_iter().filter(|reference| tree.path(reference.from) == "crate::a");
         let used: HashSet<String> = used.map(|reference| tree.path(reference.to)).collect();
         assert_eq!(used, HashSet::from(["crate::bindings".to_owned()]), "{alias}");
         // The root uses `a`, and `a` does not use the root.

@@ -107,7 +107,7 @@ fn the_installer_has_the_rights_it_needs_and_leaves_a_node_as_it_was() {
         let said = |container: &str| namespace.kubectl(["logs", &pod.name, "-c", container]).must();
         let node = pod.text("/spec/nodeName");
         assert!(said("install").contains(&format!("labels node {node}")), "{}", said("install"));
-        assert!(said("remove").contains(&format!("takes the label off node {node}")), "{}", said("remove"));
+        assert!(said("remove").contains(&format!("removing the label of node {node}")), "{}", said("remove"));
         let object = kubectl(["get", "node", node]).json().unwrap();
         assert_eq!(object["metadata"]["labels"].get(LABEL), None, "{node}");
 

@@ -20,7 +20,7 @@ pub(super) async fn full() -> Outcome {
     let under = with_mounts("mount -t tmpfs -o size=64k,mode=700 none \"$1\"", &[dir.path()])?;
     let testbed = Testbed::alone(|options| at(options, dir.path()).under(under)).await?;
     let tally = served(&testbed).await?;
-    said(&testbed, "compiled code not kept", 1)?;
+    said(&testbed, "compiled code cannot be cached", 1)?;
     let done = format!("64 KiB of disk for code; warned once; started in {}", started(&testbed));
     Ok(Observed { done, tally, recovered_after: std::time::Duration::ZERO })
 }
@@ -31,7 +31,7 @@ pub(super) async fn limited() -> Outcome {
     let under = ["prlimit", "--fsize=1048576"];
     let testbed = Testbed::alone(|options| at(options, dir.path()).under(under)).await?;
     let tally = served(&testbed).await?;
-    said(&testbed, "compiled code not kept", 1)?;
+    said(&testbed, "compiled code cannot be cached", 1)?;
     let left = fs::read_dir(dir.path()).map_err(|error| error.to_string())?.count();
     ensure!(left == 0, "{left} partial files are left");
     let done = format!("files may not grow beyond a MiB (ulimit -f); started in {}", started(&testbed));
@@ -47,7 +47,7 @@ pub(super) async fn read_only() -> Outcome {
         Testbed::alone(|options| options.without("--cache-dir").setting("home", &home_is).under(under))
             .await?;
     let tally = served(&testbed).await?;
-    said(&testbed, "compiled code not kept", 1)?;
+    said(&testbed, "compiled code cannot be cached", 1)?;
     let done = format!("HOME and /tmp read-only; warned once; started in {}", started(&testbed));
     Ok(Observed { done, tally, recovered_after: std::time::Duration::ZERO })
 }
@@ -57,7 +57,7 @@ pub(super) async fn damaged() -> Outcome {
     let mut all = Tally::default();
     let whole = {
         let testbed = Testbed::alone(|options| at(options, dir.path())).await?;
-        said(&testbed, "compiled code not", 0)?;
+        said(&testbed, "compiled code cannot", 0)?;
         let code = code(dir.path())?;
         (code.clone(), fs::read(&code).map_err(|error| error.to_string())?)
     };
@@ -73,13 +73,13 @@ pub(super) async fn damaged() -> Outcome {
         fs::write(&path, damage).map_err(|error| error.to_string())?;
         let testbed = Testbed::alone(|options| at(options, dir.path())).await?;
         all.absorb(served(&testbed).await?);
-        said(&testbed, "compiled code not used", 1)?;
+        said(&testbed, "compiled code cannot be used", 1)?;
         let rewritten = fs::read(&path).map_err(|error| error.to_string())?;
         ensure!(rewritten.len() == whole.len(), "{} was not compiled again", path.display());
     }
     // The file that was written again is used.
     let testbed = Testbed::alone(|options| at(options, dir.path())).await?;
-    said(&testbed, "compiled code not", 0)?;
+    said(&testbed, "compiled code cannot", 0)?;
     let done = "cut, a bit flipped, lengthened, emptied, replaced: recompiled each time".to_owned();
     Ok(Observed { done, tally: all, recovered_after: std::time::Duration::ZERO })
 }

@@ -42,10 +42,10 @@ pub(super) async fn unread() -> Outcome {
         pause: std::time::Duration::ZERO,
         allows: Allows::NOTHING,
     };
-    let chatter = Load::start(plan, Chatter);
-    chatter.more(UNREAD / PATH as u64 + 1).await?;
-    let chatter = chatter.finish().await;
-    ensure!(chatter.lost == 0, "{:?}", chatter.reasons);
+    let log_load = Load::start(plan, LongLogLines);
+    log_load.more(UNREAD / PATH as u64 + 1).await?;
+    let log_load = log_load.finish().await;
+    ensure!(log_load.lost == 0, "{:?}", log_load.reasons);
     let host = testbed.host()?;
     let dropped = async || host.samples().await.sum("wasi_http_host_log_lines_dropped_total", &[]);
     let lines = dropped().await;
@@ -57,7 +57,7 @@ pub(super) async fn unread() -> Outcome {
     until("lines come again", async || (host.log().lines().len() > known + 100).then_some(())).await;
     let recovered_after = load.recovered().await?;
     let tally = load.finish().await;
-    counted.all(&testbed, &tally, chatter.total()).await?;
+    counted.all(&testbed, &tally, log_load.total()).await?;
     // The host ends although the log is not read.
     let host = testbed.host()?;
     host.read_log(LogReading::Held);
@@ -72,14 +72,14 @@ pub(super) async fn unread() -> Outcome {
 }
 
 /// Requests with long paths, and so with long access lines.
-struct Chatter;
+struct LongLogLines;
 
-impl Traffic for Chatter {
+impl Traffic for LongLogLines {
     fn draw(&self, _: &mut Rng) -> TrafficRequest {
         let check = |reply: &testkit::http::Response| match reply.status {
             404 | 422 => Grade::Right,
             _ => Grade::Wrong(shown(reply)),
         };
-        TrafficRequest { target: format!("/{}", "chatter".repeat(PATH / 7)), check: Box::new(check) }
+        TrafficRequest { target: format!("/{}", "log_load".repeat(PATH / 7)), check: Box::new(check) }
     }
 }

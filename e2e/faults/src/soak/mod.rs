@@ -25,7 +25,7 @@ use side_load::SideLoad;
 
 const TOKEN: &str = "soak-token";
 /// Errors that the failures of GitHub and the host's limits explain.
-const TOLERATES: &[u16] = &[502, 503, 504];
+const ALLOWED_STATUSES: &[u16] = &[502, 503, 504];
 const EVERY: Duration = Duration::from_millis(500);
 /// The time that resources may take to return to the idle level: the longest time limit of kept connections.
 const QUIET: Duration = Duration::from_secs(150);
@@ -141,7 +141,7 @@ async fn busy(
             addresses: vec![address],
             clients: 6,
             pause: Duration::from_millis(5),
-            allows: Allows::errors(TOLERATES),
+            allows: Allows::errors(ALLOWED_STATUSES),
         };
         watched_host.load = Some(Load::start(plan, Gists::recurring(Mix::ALL)));
         others.spawn(clients::leaving(address, Arc::clone(side_load)));

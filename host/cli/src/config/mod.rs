@@ -85,7 +85,7 @@ impl Config {
             (None, None | Some("")) => Ok(default(8080)),
             (None, Some(text)) => text.parse().map(default).map_err(|_| InvalidSetting {
                 name: "PORT",
-                reason: format!("{text:?} is no port number (0 to 65535)"),
+                reason: format!("{text:?} is not a port number (0 to 65535)"),
             }),
         }
     }
@@ -111,7 +111,7 @@ impl Config {
 fn absolute_path(text: &str) -> Result<String, String> {
     match text.parse::<http::uri::PathAndQuery>() {
         Ok(_) if text.starts_with('/') => Ok(text.to_owned()),
-        _ => Err(format!("{text:?} is no path: it must begin with a slash")),
+        _ => Err(format!("{text:?} is not a path: it must begin with a slash")),
     }
 }
 

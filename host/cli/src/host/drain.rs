@@ -10,7 +10,7 @@ use wasi_http_host_telemetry::trace::Exporting;
 use crate::config::Config;
 
 /// How long an idle connection stays open for a request that the client has already sent.
-const LINGER: Duration = Duration::from_millis(500);
+const IDLE_GRACE: Duration = Duration::from_millis(500);
 
 /// The least time for exporting the last spans, even after the drain timeout.
 const LAST_SPANS: Duration = Duration::from_secs(1);
@@ -27,17 +27,18 @@ pub(super) async fn drain(
     // Load balancers still send requests until they have seen that this host is not ready.
     let _ = timeout(grace, listener.accept()).await;
     shared.close();
-    listener.sweep();
+    listener.accept_backlog();
     drop(listener);
-    tracing::info!("no longer accepting");
+    tracing::info!("no longer accepting connections");
 
     let deadline = tokio::time::Instant::now() + config.drain_timeout.get();
     // From now on each response closes its connection. Requests that clients have already sent are still answered
     // before idle connections are closed.
-    let lingered = timeout_at(deadline.min(tokio::time::Instant::now() + LINGER), shared.all_closed()).await;
-    shared.hang_up();
-    if lingered.is_err() && timeout_at(deadline, shared.all_closed()).await.is_err() {
-        tracing::warn!("--drain-timeout is over: connections are cut off");
+    let closed =
+        timeout_at(deadline.min(tokio::time::Instant::now() + IDLE_GRACE), shared.all_closed()).await;
+    shared.close_idle_connections();
+    if closed.is_err() && timeout_at(deadline, shared.all_closed()).await.is_err() {
+        tracing::warn!("--drain-timeout is over: closing connections with requests in flight");
     }
     for worker in workers {
         worker.drain();
@@ -48,7 +49,7 @@ pub(super) async fn drain(
         }
     };
     if timeout_at(deadline, ended).await.is_err() {
-        tracing::warn!("--drain-timeout is over: background tasks are cut off");
+        tracing::warn!("--drain-timeout is over: ending background tasks");
     }
     if let Some(exporting) = exporting {
         // Requests that took until the timeout have spans too.

@@ -39,7 +39,7 @@ pub enum StartError {
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// The operating system refused a thread or an event queue.
-    #[error("the system refused a thread or an event queue: {0}")]
+    #[error("cannot start a thread or an event queue: {0}")]
     System(#[from] io::Error),
 }
 

@@ -106,9 +106,9 @@ impl Builder {
         // Creating the pool of instances takes a quarter of a start, so it runs at the same time as other work.
         let engine = thread::Builder::new().name("engine".to_owned()).spawn({
             let instances = &config.application.instances;
-            let (max_memory, room) =
-                (instances.max_memory.as_usize(), application::room(instances, &manifest)?);
-            move || engine::new(max_memory, room)
+            let (max_memory, capacity) =
+                (instances.max_memory.as_usize(), application::pool_capacity(instances, &manifest)?);
+            move || engine::new(max_memory, capacity)
         })?;
         let binaries = application::binaries(&manifest)?;
         let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());

@@ -44,7 +44,7 @@ impl Hangup {
 }
 
 fn not_received(error: &std::io::Error) {
-    tracing::warn!(%error, "SIGHUP is not heard");
+    tracing::warn!(%error, "cannot listen for SIGHUP: it will not reload the application");
 }
 
 impl Hangups {

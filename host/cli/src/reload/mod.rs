@@ -47,7 +47,7 @@ pub(crate) struct Reloader {
     /// The new settings, or the error of reading them, while they differ from the settings that are served.
     settings: Debounce<Result<Vec<Resolved>, String>>,
     /// The last error of the settings, so that the same error is logged only once.
-    unfit: Option<String>,
+    settings_error: Option<String>,
 }
 
 /// Why a change is not served.
@@ -57,7 +57,7 @@ enum ReloadError {
     Load(#[from] LoadError),
     #[error("component {name:?}: {cause}")]
     Instance { name: Arc<str>, cause: CallError },
-    #[error("loading it broke down: {0}")]
+    #[error("loading the application panicked: {0}")]
     Panic(#[from] JoinError),
 }
 
@@ -83,7 +83,7 @@ enum Change {
     /// SIGHUP asks for a reload, whatever has changed.
     Signal,
     /// The reason why the last attempt failed may be gone.
-    Obstacle,
+    Retry,
 }
 
 impl Reloader {
@@ -106,7 +106,7 @@ impl Reloader {
             failed: None,
             retry: Retry::default(),
             settings: Debounce::new(),
-            unfit: None,
+            settings_error: None,
         }
     }
 
@@ -123,14 +123,14 @@ impl Reloader {
                 () = tick(&mut files) => Change::File,
                 () = tick(&mut settings) => Change::Setting,
                 () = hangups.next() => Change::Signal,
-                () = self.retry.due() => Change::Obstacle,
+                () = self.retry.due() => Change::Retry,
             };
             if change == Change::File && !self.has_settled().await {
                 continue;
             }
             match change {
                 Change::Setting => {
-                    if self.resettle().await
+                    if self.apply_settings().await
                         && let Some(settings) = &mut settings
                     {
                         settings.reset_after(POLL_INTERVAL.min(poll));
@@ -141,7 +141,7 @@ impl Reloader {
                     self.retry.never();
                     self.reload().await;
                 }
-                Change::Obstacle => self.reload().await,
+                Change::Retry => self.reload().await,
             }
         }
     }
@@ -161,7 +161,7 @@ impl Reloader {
                 let files = loader.files(&current);
                 let mut watch = lock(&watch);
                 watch.extend(files);
-                watch.settle();
+                watch.mark_loaded();
             }
             loader.reload(&current)
         };
@@ -184,13 +184,13 @@ impl Reloader {
 
     /// Applies new settings when they have settled. Returns whether to check again soon, because they have not
     /// settled.
-    async fn resettle(&mut self) -> bool {
+    async fn apply_settings(&mut self) -> bool {
         let (loader, current) = (self.loader.clone(), self.current.clone());
         let read = spawn_blocking(move || loader.settings(&current)).await;
         let found = match read.map_err(ReloadError::from).and_then(|found| Ok(found?)) {
             Ok(None) => {
                 self.settings.forget();
-                self.unfit = None;
+                self.settings_error = None;
                 return false;
             }
             Ok(Some(settings)) => Ok(settings),
@@ -199,13 +199,13 @@ impl Reloader {
         if !self.settings.has_settled(found.as_ref().cloned().map_err(ToString::to_string)) {
             return true;
         }
-        let done = match found.and_then(|settings| Ok(self.loader.resettle(&self.current, settings)?)) {
+        let done = match found.and_then(|settings| Ok(self.loader.with_settings(&self.current, settings)?)) {
             Ok(generation) => self.swap(generation).await,
             Err(error) => Err(error),
         };
         let message = done.as_ref().err().map(ToString::to_string);
-        if message.is_none() || message != self.unfit {
-            self.unfit = message;
+        if message.is_none() || message != self.settings_error {
+            self.settings_error = message;
             self.report(done, "the settings");
         }
         false
@@ -219,7 +219,7 @@ impl Reloader {
             }
             Err(error) => {
                 self.metrics.reloads.count(Reload::Failed);
-                tracing::error!(%error, "{what} changed, and cannot be served: what was before still is");
+                tracing::error!(%error, "{what} changed and cannot be served: the host still serves the previous state");
             }
         }
     }
@@ -234,7 +234,7 @@ impl Reloader {
         for next in &next {
             for served in next.fresh() {
                 let failed = |cause| ReloadError::Instance { name: served.deployment.name.clone(), cause };
-                served.dispatch.proven().await.map_err(failed)?;
+                served.dispatch.ensure_instance().await.map_err(failed)?;
             }
         }
         let same = |name: &str| {

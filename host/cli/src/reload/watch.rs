@@ -9,7 +9,7 @@ use std::{
 use wasi_http_host_manifest::Manifest;
 
 /// Identifies a state of a file without reading the file. `None` if the file does not exist.
-type Mark = Option<[u64; 7]>;
+type FileState = Option<[u64; 7]>;
 
 /// Files that are checked for changes by their metadata. Notifications do not cover everything that a path may lead
 /// through, such as bind mounts, network file systems, and links that are replaced
@@ -17,9 +17,9 @@ type Mark = Option<[u64; 7]>;
 pub(crate) struct FileWatch {
     files: Vec<PathBuf>,
     /// The states that have been loaded.
-    known: Vec<Mark>,
+    known: Vec<FileState>,
     /// The states of the last check.
-    seen: Vec<Mark>,
+    seen: Vec<FileState>,
 }
 
 impl FileWatch {
@@ -35,21 +35,21 @@ impl FileWatch {
 
     /// Takes the files' present states as loaded.
     fn new(files: Vec<PathBuf>) -> Self {
-        let known = marks(&files);
+        let known = states(&files);
         Self { files, seen: known.clone(), known }
     }
 
     /// Whether a file has changed since it was loaded, and has not changed since the last check. A file that is being
     /// written waits for the next check.
     pub(super) fn has_settled(&mut self) -> bool {
-        let now = marks(&self.files);
+        let now = states(&self.files);
         let still = now == self.seen;
         self.seen = now;
         still && self.seen != self.known
     }
 
     /// Takes the states of the last check as loaded.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn mark_loaded(&mut self) {
         self.known.clone_from(&self.seen);
     }
 
@@ -57,20 +57,20 @@ impl FileWatch {
     pub(super) fn extend(&mut self, files: Vec<PathBuf>) {
         for file in files {
             if !self.files.contains(&file) {
-                let mark = mark(&file);
+                let state = state(&file);
                 self.files.push(file);
-                self.known.push(mark);
-                self.seen.push(mark);
+                self.known.push(state);
+                self.seen.push(state);
             }
         }
     }
 }
 
-fn marks(files: &[PathBuf]) -> Vec<Mark> {
-    files.iter().map(|file| mark(file)).collect()
+fn states(files: &[PathBuf]) -> Vec<FileState> {
+    files.iter().map(|file| state(file)).collect()
 }
 
-fn mark(file: &Path) -> Mark {
+fn state(file: &Path) -> FileState {
     let file = fs::metadata(file).ok()?;
     let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()].map(i64::cast_unsigned);
     let [mtime, mtime_ns, ctime, ctime_ns] = times;
@@ -92,7 +92,7 @@ mod tests {
         assert!(!watch.has_settled(), "it may still be written");
         assert!(watch.has_settled());
         assert!(watch.has_settled(), "until it is dealt with");
-        watch.settle();
+        watch.mark_loaded();
         assert!(!watch.has_settled());
     }
 
@@ -104,12 +104,12 @@ mod tests {
         let mut watch = FileWatch::new(vec![link.clone()]);
         fs::write(&path, "one").unwrap();
         assert!(!watch.has_settled() && watch.has_settled(), "it has come");
-        watch.settle();
+        watch.mark_loaded();
         let other = dir.path().join("other");
         fs::write(&other, "two").unwrap();
         fs::rename(&other, &path).unwrap();
         assert!(!watch.has_settled() && watch.has_settled(), "another has its name");
-        watch.settle();
+        watch.mark_loaded();
         fs::remove_file(&path).unwrap();
         assert!(!watch.has_settled() && watch.has_settled(), "it has gone");
     }

@@ -242,7 +242,7 @@ async fn goes_on_in_memory_until_there_is_room(
     }
     let failures = "wasi_http_host_keyvalue_file_flush_failures_total";
     until("two flushes fail", async || (admin.metric(failures)? >= 2.0).then_some(())).await;
-    let told = |line: &testkit::LogLine| line.message_contains("cannot be written");
+    let told = |line: &testkit::LogLine| line.message_contains("cannot write the key-value store's file");
     host.wait_for_line(told).await;
     assert_eq!(host.lines().iter().filter(|line| told(line)).count(), 1, "not once an attempt");
     assert_eq!(client.get("/keyvalue/get/default/key0").unwrap(), format!("Ok(Some({large:?}))"));
@@ -250,7 +250,7 @@ async fn goes_on_in_memory_until_there_is_room(
     let lifted_ms = now_ms();
     lift(host.pid());
     until("all is durable", async || (admin.durable_ms()? > lifted_ms).then_some(())).await;
-    host.wait_for_line(|line| line.message_contains("written again")).await;
+    host.wait_for_line(|line| line.message_contains("file can be written again")).await;
     // What a crash would leave now. The file may be in a mount of the host's own.
     let copy = scratch("file-store-copies").join(store.file_name().unwrap());
     fs::copy(format!("/proc/{}/root{}", host.pid(), store.display()), &copy).unwrap();
@@ -330,10 +330,7 @@ async fn a_second_process_is_told_which_file_is_open() {
     let _host = serve(&store).await;
     let (code, error) = fails(store.to_str().unwrap());
     assert_eq!(code, Some(1), "{error}");
-    assert!(
-        error.contains("another process has it open") && error.contains(store.to_str().unwrap()),
-        "{error}"
-    );
+    assert!(error.contains("another process uses it") && error.contains(store.to_str().unwrap()), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

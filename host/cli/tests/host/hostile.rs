@@ -58,7 +58,7 @@ async fn recursion_without_end_a_panic_and_an_exit_cost_their_own_request() {
         is_stopped(&host, path).await;
     }
     let line = host.wait_for_line(|line| line["kind"] == "call stack exhausted").await;
-    assert_eq!(line["message"], "an instance trapped, and is not used again");
+    assert_eq!(line["message"], "an instance trapped and was discarded");
     assert!(host.is_running());
 }
 
@@ -255,7 +255,7 @@ async fn traps_without_end_do_not_fill_the_log() {
     for _ in 0..TRAPS {
         assert_eq!(host.get("/trap").await.status, 500);
     }
-    let trapped = |line: &&LogLine| line["message"] == "an instance trapped, and is not used again";
+    let trapped = |line: &&LogLine| line["message"] == "an instance trapped and was discarded";
     let lines = host.lines();
     let told: Vec<_> = lines.iter().filter(trapped).collect();
     let whole = told.iter().filter(|line| line["backtrace"].is_string()).count();

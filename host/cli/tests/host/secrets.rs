@@ -94,7 +94,7 @@ async fn a_host_in_trouble_tells_no_secret() {
     for path in ["/metrics", "/ready", "/live"] {
         assert_no_secret(path, host.admin(path).await.text());
     }
-    host.wait_for_line(|line| line["message"] == "an instance trapped, and is not used again").await;
+    host.wait_for_line(|line| line["message"] == "an instance trapped and was discarded").await;
     host.wait_for_line(|line| line["store"] == "shared" && line["level"] == "WARN").await;
     host.wait_for_line(|line| line["message"] == "outbound request failed").await;
     let own = fs::read_to_string(format!("/proc/{}/cmdline", host.pid())).unwrap();

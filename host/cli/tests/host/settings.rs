@@ -51,7 +51,7 @@ async fn settings_that_cannot_be_are_reported_once_and_the_old_ones_stay() {
     let host = start_app(&guest("service"), &flags, &[]).await;
     assert!(host.get("/fetch?127.0.0.1:1").await.text().contains("ConnectionRefused"));
     mount(&dir, "2", &[("upstream", "no host at all")]);
-    let refused = |line: &LogLine| line.message_contains("what was before still is");
+    let refused = |line: &LogLine| line.message_contains("the host still serves the previous state");
     let line = host.wait_for_line(refused).await;
     assert!(line["error"].as_str().unwrap().contains("allowed_outbound_hosts"), "{line}");
     assert!(host.get("/fetch?127.0.0.1:1").await.text().contains("ConnectionRefused"), "as before");

@@ -41,7 +41,7 @@ async fn a_kept_connection_gets_its_next_answer_and_is_told_that_it_is_the_last(
     stream.write(request).await.unwrap();
     host.wait_for_line(|line| line["message"] == "request").await;
     host.signal(Signal::SIGTERM);
-    host.wait_for_line(|line| line["message"] == "no longer accepting").await;
+    host.wait_for_line(|line| line["message"] == "no longer accepting connections").await;
     stream.write(request).await.unwrap();
     let answers = stream.until_closed().await;
     assert_eq!(answers.matches("hello x").count(), 2, "{answers}");

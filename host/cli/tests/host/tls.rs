@@ -220,8 +220,15 @@ async fn a_renewed_certificate_is_taken_over_and_no_request_is_lost() {
     let answered =
         host.metric("wasi_http_host_requests_total{component=\"guest_service\",status=\"2xx\"}").await;
     assert_eq!(answered, served.load(Relaxed) as f64);
-    let said = host.wait_for_line(|line| line["message"] == "TLS: the certificate in use stays").await;
-    assert!(said["error"].as_str().unwrap().contains("tls.key: not the key of the certificate"), "{said}");
+    let said = host
+        .wait_for_line(|line| {
+            line["message"] == "TLS: cannot use the new certificate: the previous one stays active"
+        })
+        .await;
+    assert!(
+        said["error"].as_str().unwrap().contains("tls.key: it does not belong to the certificate"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -234,7 +241,7 @@ async fn the_metrics_tell_when_the_certificate_expires() {
     // The host serves with an expired certificate, because no certificate would be an outage, too. The host warns.
     files.write(&signed(2020));
     host.wait_for_metric(name, |seconds| seconds == 1_577_836_800.0).await;
-    host.wait_for_line(|line| line["message"] == "TLS: the certificate in use has expired").await;
+    host.wait_for_line(|line| line["message"] == "TLS: the certificate has expired").await;
 }
 
 #[tokio::test]
@@ -256,10 +263,19 @@ fn files_that_cannot_be_served_with_end_the_start() {
         (&["--tls-cert", text(&files.cert)][..], "--tls-key"),
         (&["--tls-key", text(&files.key)], "--tls-cert"),
         (&["--tls-cert", text(&missing), "--tls-key", text(&files.key)], "missing.pem: No such file"),
-        (&["--tls-cert", text(&empty), "--tls-key", text(&files.key)], "empty.pem: no certificate in it"),
-        (&["--tls-cert", text(&files.key), "--tls-key", text(&files.key)], "tls.key: no certificate in it"),
-        (&["--tls-cert", text(&files.cert), "--tls-key", text(&empty)], "empty.pem: no private key in it"),
-        (&["--tls-cert", text(&files.cert), "--tls-key", text(&foreign)], "other.key: not the key of"),
+        (
+            &["--tls-cert", text(&empty), "--tls-key", text(&files.key)],
+            "empty.pem: it contains no certificate",
+        ),
+        (
+            &["--tls-cert", text(&files.key), "--tls-key", text(&files.key)],
+            "tls.key: it contains no certificate",
+        ),
+        (
+            &["--tls-cert", text(&files.cert), "--tls-key", text(&empty)],
+            "empty.pem: it contains no private key",
+        ),
+        (&["--tls-cert", text(&files.cert), "--tls-key", text(&foreign)], "other.key: it does not belong to"),
         (&["--tls-cert", text(directory), "--tls-key", text(&files.key)], "not a file"),
         (&["--tls-handshake-timeout", "1ms"], "--tls-handshake-timeout"),
     ] {

@@ -364,7 +364,7 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     // The collector does not delay the shutdown.
     host.signal(Signal::SIGTERM);
     assert_eq!(host.ended().await.code(), Some(0));
-    host.wait_for_line(|line| line["message"] == "the host ends before the last spans are sent").await;
+    host.wait_for_line(|line| line["message"] == "the host stops before the last spans are sent").await;
 
     // Connections to the collector are refused.
     let refusing = Refusing::bind();

@@ -9,8 +9,7 @@ async fn a_trap_is_a_500_with_its_backtrace_in_the_log_only() {
     let answer = host.get("/trap").await;
     assert_eq!((answer.status, answer.text()), (500, r#"{"detail":"Internal Server Error"}"#));
     assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()));
-    let line =
-        host.wait_for_line(|line| line["message"] == "an instance trapped, and is not used again").await;
+    let line = host.wait_for_line(|line| line["message"] == "an instance trapped and was discarded").await;
     assert!(line["backtrace"].as_str().unwrap().contains("guest_service.wasm"), "{line}");
     assert_eq!(host.get("/served").await.text(), "1", "a new instance");
     assert!(host.is_running());

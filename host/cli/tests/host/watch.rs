@@ -45,7 +45,7 @@ fn is_reloaded(line: &LogLine) -> bool {
 }
 
 fn is_refused(line: &LogLine) -> bool {
-    line.message_contains("what was before still is")
+    line.message_contains("the host still serves the previous state")
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn what_did_not_start_at_first_is_ready_once_it_is_mended() {
     let starved = format!("{mended}[component.c.tool.wasi-http-host]\nmax-memory = \"64KiB\"\n");
     std::fs::write(&manifest, starved).unwrap();
     let host = serving(&manifest).flags(&["--watch"]).start_unready().await;
-    host.wait_for_line(|line| line["message"] == "no instance could be made").await;
+    host.wait_for_line(|line| line["message"] == "cannot create an instance").await;
     let answer = host.admin("/ready").await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     std::fs::write(&manifest, mended).unwrap();

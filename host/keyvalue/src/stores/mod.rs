@@ -100,7 +100,7 @@ pub struct KeyValueConfig {
         hide_env_values = true
     )]
     pub stores: Vec<StoreSetting>,
-    /// Bytes that each store in this process's memory may hold, those with a file included
+    /// Maximum size of each in-memory store, including those with a file
     #[arg(long = "keyvalue-max-bytes", value_name = "BYTES", env = "WASI_HTTP_HOST_KEYVALUE_MAX_BYTES", default_value_t = KeyValueConfig::default().max_bytes)]
     pub max_bytes: ByteSize,
     /// Stores in Redis.
@@ -204,7 +204,7 @@ impl KeyValueConfig {
         for StoreSetting(setting) in &self.stores {
             let named = named(setting).map_err(invalid)?;
             if stores.iter().any(|known| known.name == named.name) {
-                return Err(invalid(format!("{:?} is there twice", named.name)));
+                return Err(invalid(format!("{:?} is defined twice", named.name)));
             }
             stores.push(named);
         }

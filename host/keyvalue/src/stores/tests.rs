@@ -37,10 +37,10 @@ fn what_is_wrong_is_named_without_the_url() {
         (&["default=redis://cache"], "this process's own store"),
         (&["a=redis://x", "a=redis://y"], "twice"),
         (&["a=memory:hush"], "nothing may follow"),
-        (&["shared=redis://:hush@cache"], "password does not belong"),
+        (&["shared=redis://:hush@cache"], "must not contain a password"),
         (&["shared=http://hush"], "scheme"),
         (&["shared=hush"], "scheme"),
-        (&["shared=rediss://:hush@cache"], "password does not belong"),
+        (&["shared=rediss://:hush@cache"], "must not contain a password"),
     ] {
         let config = config(stores);
         let error = config.validate().unwrap_err().to_string();

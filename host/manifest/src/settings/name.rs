@@ -14,7 +14,7 @@ pub struct Name(Box<str>);
 
 /// The text is not a variable's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no variable name: want lower_snake_case, at most {MAX_BYTES} bytes")]
+#[error("{0:?} is not a variable name: use lower_snake_case and at most {MAX_BYTES} bytes")]
 pub struct InvalidName(pub String);
 
 impl Name {

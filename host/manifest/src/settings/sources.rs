@@ -51,7 +51,7 @@ pub struct Assignments(pub Vec<Assignment>);
 
 /// The text is not an [`Assignment`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("want NAME=VALUE, NAME, or NAME,NAME…: {0}")]
+#[error("expected NAME=VALUE, NAME, or NAME,NAME…: {0}")]
 pub struct InvalidAssignment(#[from] InvalidName);
 
 impl FromStr for Assignment {

@@ -104,7 +104,7 @@ impl Cache {
                 }
                 Ok(None) => {}
                 Err(reason) => {
-                    tracing::warn!(path = %path.display(), reason, "compiled code not used, compiling again");
+                    tracing::warn!(path = %path.display(), reason, "compiled code cannot be used: compiling again");
                 }
             }
         }
@@ -112,7 +112,7 @@ impl Cache {
         let file = path.filter(|path| match write(path, &component) {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "compiled code not kept: the next start compiles again");
+                tracing::warn!(path = %path.display(), %error, "compiled code cannot be cached: the next start compiles again");
                 false
             }
         });
@@ -152,7 +152,7 @@ fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
             return Ok(None);
         }
         Err(error) => return Err(error.to_string()),
-        Ok(metadata) if !metadata.is_file() => return Err("it is no regular file".to_owned()),
+        Ok(metadata) if !metadata.is_file() => return Err("it is not a regular file".to_owned()),
         Ok(metadata) => ours_alone(&metadata)?,
     }
     if let Some(dir) = path.parent() {
@@ -214,7 +214,7 @@ pub fn compile(engine: &Engine, name: &str, wasm: &[u8]) -> wasmtime::Result<Com
             }
         };
         // If the thread cannot start, the compilation runs without progress lines.
-        let _ = thread::Builder::new().name("telling".to_owned()).spawn_scoped(scope, progress);
+        let _ = thread::Builder::new().name("compile-log".to_owned()).spawn_scoped(scope, progress);
         let component = Component::from_binary(engine, wasm);
         drop(done);
         if component.is_ok() {

@@ -40,7 +40,7 @@ const WARM_SLOTS: u32 = 64;
 pub enum EngineError {
     /// The operating system refused to reserve the address space.
     #[error(
-        "no room in the address space for {instances} instances ({cause}): lower --max-instances or --max-memory, or raise the limit (ulimit -v)"
+        "the address space is too small for {instances} instances ({cause}): lower --max-instances or --max-memory, or raise the limit (ulimit -v)"
     )]
     AddressSpace {
         /// The instances of all components together.
@@ -49,13 +49,13 @@ pub enum EngineError {
         cause: String,
     },
     /// The thread that interrupts spinning guests cannot start.
-    #[error("no thread to interrupt guests with: {0}")]
+    #[error("cannot start the thread that interrupts guests: {0}")]
     Ticker(io::Error),
 }
 
 /// The number of instances that the pool reserves space for. Instances that replace others during a reload are extra.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct PoolCapacity {
     /// The start fails if there is no space for this many instances.
     pub least: u32,
     /// The number that is reserved twice if the system allows it: during a reload, new instances start before the old
@@ -63,15 +63,15 @@ pub struct Room {
     pub wanted: u32,
 }
 
-impl Room {
+impl PoolCapacity {
     /// The largest number of instances, whatever the flags ask for.
     pub const MAX: u32 = 8_000;
 
-    fn ample(self) -> Pool {
+    fn with_reload_headroom(self) -> Pool {
         Pool { instances: self.wanted.saturating_mul(2).min(MAX_INSTANCES), ..Pool::new(self.wanted) }
     }
 
-    fn scant(self) -> Pool {
+    fn minimal(self) -> Pool {
         Pool::new(self.least)
     }
 }
@@ -93,10 +93,10 @@ impl Pool {
 ///
 /// # Errors
 /// The pool does not fit into the address space, or the thread cannot start.
-pub fn new(max_memory: usize, room: Room) -> Result<Engine, EngineError> {
-    let engine = Engine::new(&settings(max_memory, room.ample())).or_else(|_| {
-        let instances = room.least;
-        Engine::new(&settings(max_memory, room.scant()))
+pub fn new(max_memory: usize, capacity: PoolCapacity) -> Result<Engine, EngineError> {
+    let engine = Engine::new(&settings(max_memory, capacity.with_reload_headroom())).or_else(|_| {
+        let instances = capacity.least;
+        Engine::new(&settings(max_memory, capacity.minimal()))
             .map_err(|cause| EngineError::AddressSpace { instances, cause: format!("{cause:#}") })
     })?;
     tick(&engine).map_err(EngineError::Ticker)?;

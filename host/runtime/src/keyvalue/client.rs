@@ -84,7 +84,7 @@ impl Client {
 
     /// The store behind a bucket.
     pub(super) fn store(&self, bucket: u32) -> wasmtime::Result<&dyn Store> {
-        self.access.store(bucket).ok_or_else(|| wasmtime::format_err!("no store {bucket} behind this bucket"))
+        self.access.store(bucket).ok_or_else(|| wasmtime::format_err!("the bucket {bucket} has no store"))
     }
 
     /// Keeps a compare-and-swap that has begun.

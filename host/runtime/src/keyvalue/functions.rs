@@ -2,7 +2,7 @@
 
 use std::{future::ready, task::Poll};
 
-use wasi_http_host_keyvalue::{Answer, Error, KeyValueSpan, Later, Operation, Running, Store};
+use wasi_http_host_keyvalue::{Answer, AnswerFuture, Error, KeyValueSpan, Operation, Running, Store};
 use wasmtime::{
     StoreContextMut,
     component::{ComponentNamedList, Lift, LinkerInstance, Lower, Resource},
@@ -125,26 +125,24 @@ impl<T: Send + 'static> Functions<'_, T> {
             return self.instance.func_wrap(name, move |mut cx: StoreContextMut<'_, T>, arguments: P| {
                 let Asked { running, span, state, answer } = begin(&mut cx, arguments)?;
                 match answer {
-                    Answer::Now(answer) => Ok(end(get(cx.data()), running, span, state, answer)),
-                    Answer::Later(_) => {
-                        Err(wasmtime::format_err!("a store that calls itself local answers later"))
-                    }
+                    Answer::Ready(answer) => Ok(end(get(cx.data()), running, span, state, answer)),
+                    Answer::Pending(_) => Err(wasmtime::format_err!("a local store did not answer at once")),
                 }
             });
         }
         self.instance.func_wrap_async(name, move |mut cx: StoreContextMut<'_, T>, arguments: P| {
             match begin(&mut cx, arguments) {
-                Ok(Asked { running, mut span, state, answer: Answer::Now(answer) }) => {
+                Ok(Asked { running, mut span, state, answer: Answer::Ready(answer) }) => {
                     if let Some(span) = &mut span {
                         span.set_known();
                     }
                     Box::new(ready(Returned::Ok(end(get(cx.data()), running, span, state, answer))))
                 }
-                Ok(Asked { mut running, span, state, answer: Answer::Later(later) }) => {
+                Ok(Asked { mut running, span, state, answer: Answer::Pending(future) }) => {
                     running.waits();
                     let on_wait = get(cx.data()).on_wait.clone();
                     Box::new(async move {
-                        let answer = wait(later, &on_wait).await;
+                        let answer = wait(future, &on_wait).await;
                         Ok(end(get(cx.data()), running, span, state, answer))
                     })
                 }
@@ -155,12 +153,12 @@ impl<T: Send + 'static> Functions<'_, T> {
 }
 
 /// Waits for an answer, and says so meanwhile.
-async fn wait<A>(mut later: Later<A>, on_wait: &OnWait) -> Result<A, Error> {
-    if let Poll::Ready(answer) = futures::poll!(later.as_mut()) {
+async fn wait<A>(mut future: AnswerFuture<A>, on_wait: &OnWait) -> Result<A, Error> {
+    if let Poll::Ready(answer) = futures::poll!(future.as_mut()) {
         return answer;
     }
     let _waiting = Waiting::begin(on_wait);
-    later.await
+    future.await
 }
 
 /// Ends also when the call is cancelled.

@@ -19,7 +19,7 @@ use wasi_http_host_core::lock;
 pub(super) struct CallTable {
     state: Mutex<State>,
     /// Whether the event loop has run since the watchdog's last check.
-    turned: AtomicBool,
+    polled: AtomicBool,
     /// Whether the instance must not take further calls.
     retiring: AtomicBool,
     /// The number of response heads that wait for the first bytes of their bodies.
@@ -99,7 +99,7 @@ impl CallTable {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             state: Mutex::new(State { slots: Vec::new(), phase: Phase::Idle, since: now }),
-            turned: AtomicBool::new(true),
+            polled: AtomicBool::new(true),
             retiring: AtomicBool::new(false),
             heads_waiting: AtomicUsize::new(0),
             flush_heads: AtomicBool::new(false),
@@ -126,7 +126,7 @@ impl CallTable {
     }
 
     /// Removes a call. Returns the sender if the call has no reply yet.
-    pub(super) fn leave(&self, slot: usize) -> Option<ReplySender> {
+    pub(super) fn remove(&self, slot: usize) -> Option<ReplySender> {
         lock(&self.state).slots.get_mut(slot).and_then(Option::take).and_then(|mut slot| slot.take())
     }
 
@@ -140,13 +140,13 @@ impl CallTable {
     }
 
     /// Must be called whenever the event loop runs.
-    pub(super) fn turn(&self) {
-        self.turned.store(true, Ordering::Relaxed);
+    pub(super) fn mark_polled(&self) {
+        self.polled.store(true, Ordering::Relaxed);
     }
 
     /// Whether the event loop has run since the last time that this function was called.
-    pub(super) fn has_turned(&self) -> bool {
-        self.turned.swap(false, Ordering::Relaxed)
+    pub(super) fn has_been_polled(&self) -> bool {
+        self.polled.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn retire(&self) {

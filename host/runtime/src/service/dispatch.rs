@@ -298,7 +298,7 @@ impl Dispatch {
     ///
     /// # Errors
     /// Why no instance could be created.
-    pub async fn proven(self: &Arc<Self>) -> Result<(), CallError> {
+    pub async fn ensure_instance(self: &Arc<Self>) -> Result<(), CallError> {
         self.warm_up();
         self.until(|state| !state.handles.is_empty() || state.live == 0).await;
         lock(&self.state).failed.clone().map_or(Ok(()), Err)
@@ -375,7 +375,7 @@ impl InstanceLease {
         let now = Instant::now();
         if state.reported.is_none_or(|last| now.duration_since(last) >= REPORT_EVERY) {
             state.reported = Some(now);
-            tracing::error!(component = self.dispatch.metrics.component(), %error, "no instance could be made");
+            tracing::error!(component = self.dispatch.metrics.component(), %error, "cannot create an instance");
         }
         // A full pool is temporary, and calls have their own deadlines. Any other error is permanent.
         if matches!(error, CallError::NoInstance) || !state.handles.is_empty() {

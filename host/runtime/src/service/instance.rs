@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// After a timeout, how long the event loop may take to run before the guest counts as spinning or blocked.
-const TURN_GRACE: Duration = Duration::from_millis(100);
+const POLL_GRACE: Duration = Duration::from_millis(100);
 /// After a timeout, how long the other tasks of the instance may take to end.
 const RETIRE_GRACE: Duration = Duration::from_secs(2);
 /// The shortest time between two checks of the watchdog.
@@ -103,7 +103,7 @@ async fn serve(
     let mut watchdog = Watchdog::new(&dispatch.limits);
     let ended = {
         let event_loop = async |accessor: &Accessor<Guest>| {
-            turn(lease, dispatch, accessor, proxy, &call_table, &bodies).await
+            serve_calls(lease, dispatch, accessor, proxy, &call_table, &bodies).await
         };
         let mut event_loop = pin!(store.run_concurrent(event_loop));
         poll_fn(|cx| {
@@ -137,7 +137,7 @@ fn report(ended: End, dispatch: &Dispatch, call_table: &CallTable) -> EndReason 
             if reason == EndReason::Abandoned {
                 tracing::warn!(
                     component = dispatch.metrics.component(),
-                    "background tasks of an instance ended: they ran longer than --background-timeout"
+                    "ended an instance: its background tasks ran longer than --background-timeout"
                 );
             }
             reason
@@ -148,7 +148,7 @@ fn report(ended: End, dispatch: &Dispatch, call_table: &CallTable) -> EndReason 
             tracing::error!(
                 component = dispatch.metrics.component(),
                 siblings,
-                "an instance ended: a call neither was answered nor ended in time"
+                "ended an instance: a call was not complete at its deadline"
             );
             EndReason::TimedOut
         }
@@ -167,7 +167,7 @@ fn report(ended: End, dispatch: &Dispatch, call_table: &CallTable) -> EndReason 
                 calls,
                 backtrace = backtrace.as_deref().map(|text| bounded(text, BACKTRACE_BYTES)),
                 left_out,
-                "an instance trapped, and is not used again"
+                "an instance trapped and was discarded"
             );
             EndReason::Trapped
         }
@@ -189,7 +189,7 @@ fn trap_kind(error: &wasmtime::Error) -> String {
 }
 
 /// The inner part of the event loop: takes calls, passes them to the guest, and sends the replies.
-async fn turn(
+async fn serve_calls(
     lease: &mut InstanceLease,
     dispatch: &Dispatch,
     accessor: &Accessor<Guest>,
@@ -215,7 +215,7 @@ async fn turn(
         if !std::mem::replace(&mut registered, true) {
             lease.register(cx.waker());
         }
-        call_table.turn();
+        call_table.mark_polled();
         let mut may_take = true;
         loop {
             while let Poll::Ready(Some((slot, end))) = in_flight_calls.poll_next_unpin(cx) {
@@ -322,7 +322,7 @@ fn begin<'a>(
 /// Sends a call's reply.
 fn finish(slot: usize, end: CallEnd, call_table: &CallTable, heads: &mut PendingHeads) {
     // Without a sender, the call has its reply already: from a timeout or from the guest itself.
-    let Some(reply) = call_table.leave(slot) else { return };
+    let Some(reply) = call_table.remove(slot) else { return };
     match end {
         CallEnd::Response(response) => heads.push(response, reply),
         CallEnd::Failure(error) => drop(reply.send(Err(error))),
@@ -392,7 +392,7 @@ impl WatchdogState {
         now: Instant,
     ) -> Verdict {
         let checked = self.checked.replace(now);
-        self.blocked = if call_table.has_turned() { None } else { self.blocked.or(checked) };
+        self.blocked = if call_table.has_been_polled() { None } else { self.blocked.or(checked) };
         let survey = call_table.survey(now, limits.response);
         if survey.overrun > 0 {
             // Soft limit: overdue calls have their timeout reply, and the instance takes no more calls.
@@ -408,7 +408,7 @@ impl WatchdogState {
             return match !others && now >= since + RETIRE_GRACE {
                 true if survey.overrun > 0 => Verdict::End(End::Stuck),
                 true => Verdict::End(End::Quiet(EndReason::TimedOut)),
-                false => Verdict::Keep(Some(now + TURN_GRACE)),
+                false => Verdict::Keep(Some(now + POLL_GRACE)),
             };
         }
         // Without a call there is no deadline. A background task that spins shows as an event loop that does not run.

@@ -93,6 +93,6 @@ fn send(reply: ReplySender, head: http::response::Parts, content: Content) {
 }
 
 fn refuse(reply: ReplySender, length: u64) {
-    let what = format!("its body ends before the {length} bytes that it announced");
+    let what = format!("its body ends before the {length} bytes of its content-length");
     let _ = reply.send(Err(CallError::InvalidResponse(what)));
 }

@@ -13,7 +13,7 @@ use rustls::{
 
 use super::{
     pair::{Digest, Files, Pair, PairError},
-    stats::TlsStats,
+    stats::{CertificateReload, TlsStats},
 };
 use wasi_http_host_core::lock;
 
@@ -64,7 +64,7 @@ impl Certificate {
             Ok(pair) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = pair.certified.clone();
                 *seen = Seen { in_use: digest, failure: None };
-                self.stats.reload(true);
+                self.stats.reload(CertificateReload::Ok);
                 self.log_in_use(&pair);
             }
             Err(error) => self.keep_current(&mut seen, Some(digest), &error),
@@ -75,8 +75,11 @@ impl Certificate {
         let failure = Some((digest, error.message().to_owned()));
         if seen.failure != failure {
             seen.failure = failure;
-            self.stats.reload(false);
-            tracing::error!(error = error.message(), "TLS: the certificate in use stays");
+            self.stats.reload(CertificateReload::Failed);
+            tracing::error!(
+                error = error.message(),
+                "TLS: cannot use the new certificate: the previous one stays active"
+            );
         }
     }
 
@@ -86,9 +89,9 @@ impl Certificate {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let left = pair.not_after.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX));
         if left > 0 {
-            tracing::info!(%file, hours_left = left / 3_600, "TLS: certificate in use");
+            tracing::info!(%file, hours_left = left / 3_600, "TLS: certificate loaded");
         } else {
-            tracing::warn!(%file, "TLS: the certificate in use has expired");
+            tracing::warn!(%file, "TLS: the certificate has expired");
         }
     }
 }

@@ -43,10 +43,7 @@ impl TlsConfig {
     /// When only one of certificate and key is set, or the timeout is too short. The error names the flag.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         let missing = |name, other: &str| {
-            Err(InvalidSetting {
-                name,
-                reason: format!("it is missing, and {other} is of no use without it"),
-            })
+            Err(InvalidSetting { name, reason: format!("it is required together with {other}") })
         };
         match (&self.cert, &self.key) {
             (Some(_), None) => missing("--tls-key", "--tls-cert"),

@@ -95,15 +95,15 @@ impl Tls {
         }
         let Ok(Ok(permit)) = timeout_at(deadline, self.permits.acquire()).await else {
             self.stats.handshake(Handshake::Overloaded);
-            return Err(late("too many TLS handshakes at once"));
+            return Err(late("too many concurrent TLS handshakes"));
         };
         let active = Active::new(&self.stats);
-        let shaken = timeout_at(deadline, self.acceptor.accept(stream)).await;
+        let handshake = timeout_at(deadline, self.acceptor.accept(stream)).await;
         drop((active, permit));
-        let (outcome, result) = match shaken {
+        let (outcome, result) = match handshake {
             Ok(Ok(stream)) => (Handshake::Ok, Ok(stream)),
             Ok(Err(error)) => (Handshake::Failed, Err(error)),
-            Err(_) => (Handshake::TimedOut, Err(late("the TLS handshake took too long"))),
+            Err(_) => (Handshake::TimedOut, Err(late("the TLS handshake timed out"))),
         };
         self.stats.handshake(outcome);
         let stream = result?;
@@ -123,7 +123,7 @@ impl Tls {
             let certificate = self.certificate.clone();
             // On a blocking thread: a file system may hang, and must block nothing else.
             if tokio::task::spawn_blocking(move || certificate.check_files()).await.is_err() {
-                tracing::error!("TLS: a look at the certificate's files broke down");
+                tracing::error!("TLS: the check of the certificate's files panicked");
             }
         }
     }

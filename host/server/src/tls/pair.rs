@@ -72,20 +72,20 @@ impl Files {
             |what: &dyn std::fmt::Display| PairError::Key(format!("{}: {what}", self.key.display()));
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&contents.cert)
             .collect::<Result<_, _>>()
-            .map_err(|error| cert_error(&pem_error(&error, "no certificate in it")))?;
+            .map_err(|error| cert_error(&pem_error(&error, "it contains no certificate")))?;
         let not_after = (chain.iter().map(|certificate| validity::not_after(certificate)))
             .min()
-            .ok_or_else(|| cert_error(&"no certificate in it"))?
-            .ok_or_else(|| cert_error(&"one of its certificates cannot be read"))?;
+            .ok_or_else(|| cert_error(&"it contains no certificate"))?
+            .ok_or_else(|| cert_error(&"one of its certificates is not valid"))?;
         let key = PrivateKeyDer::from_pem_slice(&contents.key).map_err(|error| {
-            key_error(&pem_error(&error, "no private key in it, or one with a passphrase"))
+            key_error(&pem_error(&error, "it contains no private key, or one with a passphrase"))
         })?;
         let key = ring::sign::any_supported_type(&key)
-            .map_err(|_| key_error(&"a private key of a kind that is not supported"))?;
+            .map_err(|_| key_error(&"this kind of private key is not supported"))?;
         let certified = CertifiedKey::new(chain, key);
         certified.keys_match().map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
-                key_error(&format_args!("not the key of the certificate in {}", self.cert.display()))
+                key_error(&format_args!("it does not belong to the certificate in {}", self.cert.display()))
             }
             error => cert_error(&error),
         })?;

@@ -1,42 +1,42 @@
 //! Metrics of TLS.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-use wasi_http_host_core::{Exposition, Gauge, MetricKind};
+use wasi_http_host_core::{Exposition, Gauge, MetricKind, labelled_counters};
 
-/// The outcome of a handshake.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Handshake {
-    /// The handshake succeeded.
-    Ok,
-    /// There was no agreement, or the client ended the handshake.
-    Failed,
-    /// The handshake took too long.
-    TimedOut,
-    /// The handshake waited too long for a permit.
-    Overloaded,
-    /// The client did not speak TLS.
-    NotTls,
+labelled_counters! {
+    /// The outcome of a handshake.
+    Handshake, HandshakeCounters {
+        /// The handshake succeeded.
+        Ok = "ok",
+        /// There was no agreement, or the client ended the handshake.
+        Failed = "failed",
+        /// The handshake took too long.
+        TimedOut = "timeout",
+        /// The handshake waited too long for a permit.
+        Overloaded = "overload",
+        /// The client did not speak TLS.
+        NotTls = "not_tls",
+    }
 }
 
-impl Handshake {
-    const ALL: [(Self, &'static str); 5] = [
-        (Self::Ok, "ok"),
-        (Self::Failed, "failed"),
-        (Self::TimedOut, "timeout"),
-        (Self::Overloaded, "overload"),
-        (Self::NotTls, "not_tls"),
-    ];
+labelled_counters! {
+    /// The outcome of a reload of the certificate's files.
+    CertificateReload, CertificateReloadCounters {
+        /// The new certificate is active.
+        Ok = "ok",
+        /// The new files are not valid. The previous certificate stays active.
+        Failed = "failed",
+    }
 }
 
 /// Counts of handshakes and of certificate reloads, and the expiry time of the certificate in use.
 #[derive(Debug, Default)]
 pub struct TlsStats {
     active: Gauge,
-    handshakes: [AtomicU64; Handshake::ALL.len()],
+    handshakes: HandshakeCounters,
     not_after: AtomicI64,
-    reloaded: AtomicU64,
-    failed: AtomicU64,
+    reloads: CertificateReloadCounters,
 }
 
 /// Counts a handshake as active until it is dropped. The handshake has a permit.
@@ -57,9 +57,7 @@ impl Drop for Active<'_> {
 
 impl TlsStats {
     pub(super) fn handshake(&self, outcome: Handshake) {
-        if let Some(count) = self.handshakes.get(outcome as usize) {
-            count.fetch_add(1, Relaxed);
-        }
+        self.handshakes.count(outcome);
     }
 
     /// Sets the expiry time of the pair in use, in seconds since 1970.
@@ -67,37 +65,31 @@ impl TlsStats {
         self.not_after.store(not_after, Relaxed);
     }
 
-    /// Counts a change of the files, by whether the new pair was taken over.
-    pub(super) fn reload(&self, taken_over: bool) {
-        let count = if taken_over { &self.reloaded } else { &self.failed };
-        count.fetch_add(1, Relaxed);
+    pub(super) fn reload(&self, outcome: CertificateReload) {
+        self.reloads.count(outcome);
     }
 
     /// Writes all metrics.
     pub fn expose(&self, to: &mut Exposition) {
         let name = "wasi_http_host_tls_handshakes_total";
-        to.family(name, MetricKind::Counter, "TLS handshakes that are over, by how they ended.");
-        for (outcome, label) in Handshake::ALL {
-            let count = self.handshakes.get(outcome as usize).map_or(0, |count| count.load(Relaxed));
-            to.sample(name, &[("outcome", label)], count);
+        to.family(name, MetricKind::Counter, "Finished TLS handshakes, by outcome.");
+        for (outcome, count) in self.handshakes.all() {
+            to.sample(name, &[("outcome", outcome)], count);
         }
-        to.gauge(
-            "wasi_http_host_tls_handshakes_active",
-            "TLS handshakes that have a place.",
-            self.active.get(),
-        );
+        to.gauge("wasi_http_host_tls_handshakes_active", "TLS handshakes in progress.", self.active.get());
         to.gauge(
             "wasi_http_host_tls_certificate_not_after_seconds",
-            "When the first certificate of the chain in use expires, in seconds from 1970.",
+            "Unix time at which the first certificate of the active chain expires.",
             self.not_after.load(Relaxed),
         );
         let name = "wasi_http_host_tls_certificate_reloads_total";
         to.family(
             name,
             MetricKind::Counter,
-            "Changes of the certificate's files; failed: the pair before them stays.",
+            "Reloads of the certificate's files, by outcome. failed: the previous certificate stays active.",
         );
-        to.sample(name, &[("outcome", "ok")], self.reloaded.load(Relaxed));
-        to.sample(name, &[("outcome", "failed")], self.failed.load(Relaxed));
+        for (outcome, count) in self.reloads.all() {
+            to.sample(name, &[("outcome", outcome)], count);
+        }
     }
 }

@@ -98,7 +98,7 @@ impl Exporter {
                     return true;
                 }
                 Ok(Err(failure)) => failure.reason_if_last(&self.closing),
-                Err(_) => Err("the time for it is over".to_owned()),
+                Err(_) => Err("the time limit is over".to_owned()),
             };
             match failure {
                 Err(reason) => break reason,
@@ -160,7 +160,7 @@ impl Exporting {
         let ended = timeout_at(deadline, self.task).await;
         let left = self.tracer.queue.len();
         if ended.is_err() || left > 0 {
-            tracing::warn!(spans = left, "the host ends before the last spans are sent");
+            tracing::warn!(spans = left, "the host stops before the last spans are sent");
         }
     }
 }

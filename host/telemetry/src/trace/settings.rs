@@ -143,7 +143,7 @@ impl Variables<'_> {
     fn protocol(&self) -> Result<Protocol, InvalidSetting> {
         for name in ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"] {
             if self.get(name).is_some() {
-                return Err(invalid(name, "certificates of clients are not supported"));
+                return Err(invalid(name, "client certificates are not supported"));
             }
         }
         let compression =
@@ -153,7 +153,7 @@ impl Variables<'_> {
             Some((_, text)) if text == "none" => {}
             // A collector accepts both, so the host still sends traces.
             Some((name, text)) if text == "gzip" => {
-                tracing::warn!(variable = name, "spans are sent without compression: gzip is not supported");
+                tracing::warn!(variable = name, "compression is not supported");
             }
             Some((name, text)) => return Err(wanted(name, &text, "none")),
         }
@@ -178,15 +178,12 @@ impl Variables<'_> {
             .unwrap_or(("OTEL_EXPORTER_OTLP_ENDPOINT", default.to_owned()));
         // The error does not repeat the text, because the text may hold a password or a key.
         let uri: Uri =
-            text.parse().map_err(|_| invalid(name, "want a URL, such as http://collector:4318"))?;
+            text.parse().map_err(|_| invalid(name, "expected a URL such as http://collector:4318"))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return Err(invalid(name, "want a URL that begins with http:// or https://"));
+            return Err(invalid(name, "expected a URL that begins with http:// or https://"));
         }
         if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
-            return Err(invalid(
-                name,
-                "a password does not belong there, but into OTEL_EXPORTER_OTLP_HEADERS",
-            ));
+            return Err(invalid(name, "the URL must not contain a password: use OTEL_EXPORTER_OTLP_HEADERS"));
         }
         let path = match protocol {
             Protocol::Grpc => GRPC_PATH.to_owned(),
@@ -203,9 +200,9 @@ impl Variables<'_> {
         let found = self.of_traces("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS");
         let Some((name, text)) = found else { return Ok(headers) };
         for (key, value) in pairs(name, &text)? {
-            let key: HeaderName = key.parse().map_err(|_| invalid(name, "a key is no header's name"))?;
+            let key: HeaderName = key.parse().map_err(|_| invalid(name, "a key is not a header name"))?;
             let mut value =
-                HeaderValue::try_from(value).map_err(|_| invalid(name, "a value is no header's value"))?;
+                HeaderValue::try_from(value).map_err(|_| invalid(name, "a value is not a header value"))?;
             value.set_sensitive(true);
             headers.append(key, value);
         }
@@ -280,7 +277,7 @@ fn invalid(name: &'static str, reason: &str) -> InvalidSetting {
 }
 
 fn wanted(name: &'static str, text: &str, wanted: &str) -> InvalidSetting {
-    InvalidSetting { name, reason: format!("{text:?}: want {wanted}") }
+    InvalidSetting { name, reason: format!("{text:?}: expected {wanted}") }
 }
 
 fn milliseconds((name, text): Found) -> Result<Duration, InvalidSetting> {
@@ -303,7 +300,7 @@ fn pairs(name: &'static str, text: &str) -> Result<Vec<(String, String)>, Invali
             let (key, value) = member.split_once('=').filter(|(key, _)| !key.trim().is_empty())?;
             Some((decode(key).ok()?, decode(value).ok()?))
         })
-        .map(|pair| pair.ok_or_else(|| invalid(name, "want key=value, with commas between several")))
+        .map(|pair| pair.ok_or_else(|| invalid(name, "expected key=value pairs, separated by commas")))
         .collect()
 }
 

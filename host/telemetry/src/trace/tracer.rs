@@ -73,9 +73,9 @@ impl Tracer {
         let name = "wasi_http_host_trace_spans_queued";
         to.gauge(name, "Spans that wait to be sent.", self.queue.len());
         let name = "wasi_http_host_trace_spans_exported_total";
-        to.counter(name, "Spans that the collector has taken.", self.counts.exported.get());
+        to.counter(name, "Spans that the collector has accepted.", self.counts.exported.get());
         let name = "wasi_http_host_trace_spans_dropped_total";
-        to.family(name, MetricKind::Counter, "Spans that nobody will see, by the reason.");
+        to.family(name, MetricKind::Counter, "Spans that were dropped, by reason.");
         for (reason, count) in [
             ("queue_full", &self.counts.overflowed),
             ("export_failed", &self.counts.failed),

@@ -86,7 +86,7 @@ impl Transport {
             }
         };
         let limit = self.settings.timeout;
-        let late = |_| Failure::temporary(format!("no answer within {} ms", limit.as_millis()));
+        let late = |_| Failure::temporary(format!("no response within {} ms", limit.as_millis()));
         timeout(limit, attempt).await.map_err(late)?
     }
 
@@ -133,10 +133,10 @@ async fn of_http(response: Response<Incoming>) -> Result<u64, Failure> {
 async fn of_grpc(response: Response<Incoming>) -> Result<u64, Failure> {
     let (head, body) = response.into_parts();
     if head.status != StatusCode::OK {
-        let reason = format!("it answered {} in place of gRPC", head.status);
+        let reason = format!("it answered {}, which is not a gRPC response", head.status);
         return Err(Failure { reason, is_temporary: head.status.is_server_error(), pause: None });
     }
-    let broken = |error| Failure::temporary(format!("its answer broke off: {error}"));
+    let broken = |error| Failure::temporary(format!("its response is incomplete: {error}"));
     let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(broken)?;
     // A response that is only an error has its status in the head.
     let status = grpc_status(&head.headers).or_else(|| body.trailers().and_then(grpc_status));
@@ -144,10 +144,10 @@ async fn of_grpc(response: Response<Incoming>) -> Result<u64, Failure> {
         Some(0) => Ok(body.to_bytes().get(GRPC_PREFIX..).map_or(0, rejected)),
         // Cancelled, deadline exceeded, resource exhausted, aborted, out of range, unavailable, data loss.
         Some(code @ (1 | 4 | 8 | 10 | 11 | 14 | 15)) => {
-            Err(Failure::temporary(format!("it answered with gRPC's status {code}")))
+            Err(Failure::temporary(format!("it answered with the gRPC status {code}")))
         }
-        Some(code) => Err(Failure::lasting(format!("it answered with gRPC's status {code}"))),
-        None => Err(Failure::lasting("its answer is none of gRPC's".to_owned())),
+        Some(code) => Err(Failure::lasting(format!("it answered with the gRPC status {code}"))),
+        None => Err(Failure::lasting("its response is not a gRPC response".to_owned())),
     }
 }
 

@@ -20,7 +20,7 @@ fn a_configuration_that_is_no_toml() {
 #[test]
 fn a_version_that_is_not_supported() {
     refused(&TestNode::with(&[(ETC, "version = 9\n")]), &[ETC, "version 9", "containerd config migrate"]);
-    refused(&TestNode::with(&[(ETC, "version = \"two\"\n")]), &[ETC, "no number"]);
+    refused(&TestNode::with(&[(ETC, "version = \"two\"\n")]), &[ETC, "not a number"]);
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn tables_that_cannot_be_extended() {
     let inline = "version = 3\n[plugins.\"io.containerd.cri.v1.runtime\"]\ncontainerd = { runtimes = {} }\n";
     refused(&TestNode::with(&[(ETC, inline)]), &[ETC, "in one line"]);
     let number = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\nruntimes = 1\n";
-    refused(&TestNode::with(&[(ETC, number)]), &[ETC, "runtimes is no table"]);
+    refused(&TestNode::with(&[(ETC, number)]), &[ETC, "runtimes is not a table"]);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_symbolic_link_in_place_of_the_configuration() {
     let node = TestNode::with(&[("/opt/config.toml", "version = 2\n")]);
     std::fs::create_dir_all(node.here("/etc/containerd")).expect("a directory");
     std::os::unix::fs::symlink("../../opt/config.toml", node.here(ETC)).expect("a link");
-    refused(&node, &[ETC, "no regular file", "--config"]);
+    refused(&node, &[ETC, "not a regular file", "--config"]);
 }
 
 #[test]

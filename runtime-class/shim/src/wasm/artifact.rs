@@ -89,7 +89,7 @@ pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<PathBuf>> {
 /// As [`fetch`]; the shim takes the error's text from the command's standard output.
 pub(crate) fn run(args: &[OsString]) -> Result<String> {
     let [address, namespace, id, directory] = args else {
-        return Err(Error::InvalidArgument(format!("{ACTION}: want 4 arguments, got {}", args.len())));
+        return Err(Error::InvalidArgument(format!("{ACTION}: expected 4 arguments, got {}", args.len())));
     };
     let text = |arg: &OsString| arg.to_string_lossy().into_owned();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -149,7 +149,7 @@ impl OciManifest {
                 LAYERS.join(" or ")
             ))),
             (Some(_), Some(_)) => Err(Error::InvalidArgument(format!(
-                "image {image}: {} layers are WebAssembly, want exactly one",
+                "image {image}: {} layers are WebAssembly, expected exactly one",
                 2 + components.count()
             ))),
         }
@@ -223,7 +223,7 @@ impl Image {
     async fn save(&self, digest: &str, size: u64, directory: &Path) -> Result<PathBuf> {
         let hex = digest.strip_prefix("sha256:").filter(|hex| hex.chars().all(|c| c.is_ascii_hexdigit()));
         let hex = hex.ok_or_else(|| {
-            Error::InvalidArgument(format!("image {}: {digest} is no sha256 digest", self.name))
+            Error::InvalidArgument(format!("image {}: {digest} is not a sha256 digest", self.name))
         })?;
         let path = directory.join(format!("{hex}.wasm"));
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == size) {

@@ -119,7 +119,7 @@ fn give_to_root(path: &Path) -> Result<()> {
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).context(|| path.display())?;
     let metadata = file.metadata().context(|| path.display())?;
     if !metadata.is_file() || metadata.nlink() != 1 || metadata.uid() != COMPILER_USER {
-        return Err(Error::Other(format!("{}: no regular file of the compiler's user", path.display())));
+        return Err(Error::Other(format!("{}: not a regular file of the compiler's user", path.display())));
     }
     fchown(&file, Some(0), Some(0)).context(|| path.display())?;
     file.set_permissions(Permissions::from_mode(0o444)).context(|| path.display())

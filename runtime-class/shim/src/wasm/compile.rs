@@ -101,7 +101,7 @@ fn tail(messages: &[u8]) -> String {
 /// The command [`ACTION`]: enters the sandbox and executes the compiler. Returns only on failure.
 pub(crate) fn run(args: &[OsString]) -> Error {
     let [rootfs, host, directory, artifact, app] = args else {
-        return Error::InvalidArgument(format!("{ACTION}: want 5 arguments, got {}", args.len()));
+        return Error::InvalidArgument(format!("{ACTION}: expected 5 arguments, got {}", args.len()));
     };
     let bind_mounts =
         [(PathBuf::from(host), HOST), (PathBuf::from(directory), CODE), (PathBuf::from(artifact), ARTIFACT)];

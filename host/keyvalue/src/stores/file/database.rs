@@ -212,7 +212,7 @@ pub(super) fn set_aside(path: &Path, reason: &str) -> io::Result<()> {
         file = %path.display(),
         set_aside = %name.display(),
         reason,
-        "the key-value store's file is corrupt, or no such file: it is renamed, and a new one begins"
+        "the key-value store's file is corrupt or has another format: renamed it and created a new one"
     );
     Ok(())
 }

@@ -42,14 +42,14 @@ impl FileStats {
     #[expect(clippy::cast_precision_loss, reason = "the format of metrics has floating-point numbers only")]
     pub(super) fn measure(&self, store: &str, clean_since_ms: Option<u64>, samples: &mut Samples) {
         let labels = [("store", store)];
-        let flushes = "Transactions that have written changes to the store's file.";
+        let flushes = "Transactions that wrote changes to the store's file.";
         samples.counter("file_flushes_total", flushes, &labels, self.flushes.get());
         let failures =
-            "Transactions that failed: the changes are in memory, and are written when that is possible.";
+            "Transactions that failed. Their changes stay in memory, and the store writes them again later.";
         samples.counter("file_flush_failures_total", failures, &labels, self.failures.get());
-        let bytes = "Bytes of the store's file.";
+        let bytes = "Size of the store's file.";
         samples.gauge("file_bytes", bytes, &labels, self.file_bytes.load(Relaxed) as f64);
-        let durable = "Changes that were acknowledged before this time are in the file.";
+        let durable = "Unix time. All changes that were acknowledged before this time are in the file.";
         let durable_ms = clean_since_ms.unwrap_or_else(|| self.durable_ms.load(Relaxed));
         samples.gauge("file_durable_timestamp_seconds", durable, &labels, durable_ms as f64 / 1e3);
     }

@@ -58,7 +58,7 @@ impl FileStore {
             made.map_err(|error| format!("the directory {}: {error}", directory.display()))?;
         }
         let Some(lock) = LockFile::acquire(&path).map_err(|error| failed(&error))? else {
-            return Err(failed(&"another process has it open"));
+            return Err(failed(&"another process uses it"));
         };
         let changes = Arc::new(Changes::new(max_bytes / 8));
         let stats = Arc::new(FileStats::default());
@@ -96,7 +96,7 @@ fn load(
     match opened {
         Err(FileError::Corrupt(reason)) => set_aside(path, &reason)?,
         Err(FileError::Full(error)) if !path.exists() => {
-            tracing::error!(file = %path.display(), %error, "there is no room for the key-value store's file: the store begins in memory");
+            tracing::error!(file = %path.display(), %error, "no disk space for the key-value store's file: the store starts in memory");
         }
         opened => return opened,
     }
@@ -145,7 +145,7 @@ impl Store for FileStore {
         if let Some(thread) = lock(&self.writer).take()
             && thread.join().is_err()
         {
-            tracing::error!("the key-value store's writer has panicked: its last changes may be lost");
+            tracing::error!("the key-value store's writer panicked: the last changes may be lost");
         }
     }
 }

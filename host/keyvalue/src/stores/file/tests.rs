@@ -41,7 +41,7 @@ impl Fixture {
 }
 
 fn now<R>(answer: Answer<R>) -> R {
-    let Answer::Now(answer) = answer else { panic!("a local store answers at once") };
+    let Answer::Ready(answer) = answer else { panic!("a local store answers at once") };
     answer.unwrap()
 }
 
@@ -122,7 +122,7 @@ fn a_second_one_is_told_that_the_file_is_open() {
     let fixture = Fixture::new();
     let first = fixture.open();
     let error = FileStore::open(&fixture.path(), MIB).err().unwrap();
-    assert!(error.contains("another process has it open"), "{error}");
+    assert!(error.contains("another process uses it"), "{error}");
     assert!(error.contains(fixture.path().to_str().unwrap()), "{error}");
     drop(first);
     fixture.open();
@@ -277,7 +277,7 @@ proptest! {
                 }
                 Step::Increment(key, delta) => {
                     let before = map.get(&key).map_or(Some(0), |value| std::str::from_utf8(value).ok()?.parse::<i64>().ok());
-                    let Answer::Now(sum) = open.increment(&key.to_string(), delta.into()) else { panic!() };
+                    let Answer::Ready(sum) = open.increment(&key.to_string(), delta.into()) else { panic!() };
                     prop_assert_eq!(sum.is_ok(), before.is_some());
                     if let Some(before) = before {
                         map.insert(key, (before + i64::from(delta)).to_string().into());

@@ -54,7 +54,7 @@ impl Writer {
         match self.try_flush() {
             Ok(()) => {
                 if self.reported.take().is_some() {
-                    tracing::info!(file = %self.path.display(), "the key-value store's file is written again");
+                    tracing::info!(file = %self.path.display(), "the key-value store's file can be written again");
                 }
                 true
             }
@@ -108,7 +108,7 @@ impl Writer {
         if database.file_bytes() > most
             && let Err(error) = database.compact()
         {
-            tracing::warn!(file = %self.path.display(), error, "the key-value store's file cannot be compacted");
+            tracing::warn!(file = %self.path.display(), error, "cannot compact the key-value store's file");
             self.database = None;
         }
     }
@@ -121,7 +121,7 @@ impl Writer {
         tracing::error!(
             file = %self.path.display(),
             %error,
-            "the key-value store's file cannot be written: the store goes on in memory and tries again"
+            "cannot write the key-value store's file: the store continues in memory and retries"
         );
     }
 }

@@ -56,7 +56,7 @@ struct Writers {
     /// The last version given out; 0 marks absence.
     version: u64,
     /// Bytes written since the caches last evicted. By themselves they evict only every so many writes.
-    unsettled_bytes: u64,
+    bytes_since_eviction: u64,
 }
 
 /// What a [`MemoryStore`] holds.
@@ -118,7 +118,7 @@ impl MemoryStore {
         Self {
             values,
             counters,
-            writers: Mutex::new(Writers { recent, version: 0, unsettled_bytes: 0 }),
+            writers: Mutex::new(Writers { recent, version: 0, bytes_since_eviction: 0 }),
             evictions,
             changes,
             max_bytes,
@@ -168,7 +168,7 @@ impl MemoryStore {
         }
         writers.version += 1;
         let entry = Entry { version: writers.version, value };
-        writers.unsettled_bytes += weight(key, &entry.value);
+        writers.bytes_since_eviction += weight(key, &entry.value);
         if self.counters.contains_key(key) {
             self.counters.invalidate(key);
         }
@@ -179,7 +179,7 @@ impl MemoryStore {
             }
         });
         self.values.insert(key.into(), entry);
-        self.settle(writers);
+        self.evict_if_due(writers);
         Ok(())
     }
 
@@ -188,9 +188,9 @@ impl MemoryStore {
         writers.recent.remove(key);
         self.values.invalidate(key);
         writers.version += 1;
-        writers.unsettled_bytes += weight(key, &[]);
+        writers.bytes_since_eviction += weight(key, &[]);
         self.counters.insert(key.into(), Counter { version: writers.version, value });
-        self.settle(writers);
+        self.evict_if_due(writers);
     }
 
     fn remove(&self, writers: &mut Writers, key: &str) {
@@ -200,9 +200,9 @@ impl MemoryStore {
     }
 
     /// Evicts once a 64th of the bound has been written, so that the bound is exceeded by no more than that.
-    fn settle(&self, writers: &mut Writers) {
-        if writers.unsettled_bytes > self.max_bytes / 64 {
-            writers.unsettled_bytes = 0;
+    fn evict_if_due(&self, writers: &mut Writers) {
+        if writers.bytes_since_eviction > self.max_bytes / 64 {
+            writers.bytes_since_eviction = 0;
             self.values.run_pending_tasks();
             self.counters.run_pending_tasks();
         }
@@ -313,7 +313,7 @@ impl MemoryStore {
             Some(counter) => counter.value,
             None => match self.read(&writers, key).value {
                 Some(value) => integer(&value).ok_or_else(|| {
-                    Error::other(format_args!("cannot increment {key:?}: it holds no integer"))
+                    Error::other(format_args!("cannot increment {key:?}: its value is not an integer"))
                 })?,
                 None => 0,
             },
@@ -381,11 +381,12 @@ impl Usage {
     #[expect(clippy::cast_precision_loss, reason = "the format of metrics has floating-point numbers only")]
     fn measure(&self, samples: &mut Samples) {
         let mut gauge = |name, help, value: u64| samples.gauge(name, help, &[], value as f64);
-        gauge("memory_bytes", "Bytes that the stores in memory hold.", self.bytes);
-        gauge("memory_limit_bytes", "Bytes that they may hold.", self.max_bytes);
-        gauge("memory_values", "Values that they hold.", self.values);
-        gauge("memory_counters", "Counters that they hold.", self.counters);
-        let help = "Displaced, or not admitted, for want of room.";
+        gauge("memory_bytes", "Bytes that the in-memory stores hold.", self.bytes);
+        gauge("memory_limit_bytes", "The most bytes that the in-memory stores may hold.", self.max_bytes);
+        gauge("memory_values", "Values that the in-memory stores hold.", self.values);
+        gauge("memory_counters", "Counters that the in-memory stores hold.", self.counters);
+        let help =
+            "Values and counters that were evicted, or not admitted, because an in-memory store was full.";
         samples.counter("memory_evictions_total", help, &[], self.evictions);
     }
 }

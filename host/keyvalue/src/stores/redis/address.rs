@@ -25,14 +25,14 @@ pub struct RedisAddress {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
     /// It is no URL, or has no host.
-    #[error("want redis://HOST[:PORT][/DATABASE] or rediss://…")]
+    #[error("expected redis://HOST[:PORT][/DATABASE] or rediss://…")]
     Url,
     /// It has another scheme, which is this.
-    #[error("the scheme {0:?} is not supported: want redis:// or rediss://")]
+    #[error("the scheme {0:?} is not supported: use redis:// or rediss://")]
     Scheme(String),
     /// It contains a password (`user:password@`).
     #[error(
-        "a password does not belong in the URL: set WASI_HTTP_HOST_REDIS_PASSWORD, or --redis-password-file"
+        "the URL must not contain a password: set WASI_HTTP_HOST_REDIS_PASSWORD, or --redis-password-file"
     )]
     Password,
     /// Its path is no number.

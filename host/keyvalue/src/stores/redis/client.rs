@@ -54,7 +54,7 @@ impl ThreadClient {
     /// Sends a command and reads the reply, within the limits.
     pub(super) async fn call<R>(&self, command: Command<R>) -> Result<R, Error> {
         let Ok(_permit) = self.permits.try_acquire() else {
-            return Err(self.failed(Failure::Overload, "too many commands wait for their replies"));
+            return Err(self.failed(Failure::Overload, "too many commands wait for a reply"));
         };
         let limit = self.shared.config.timeout.get();
         let deadline = Instant::now() + limit;
@@ -65,9 +65,9 @@ impl ThreadClient {
         let Ok(answer) = answer else {
             // A call that waited long for the connection has given the server too little time to tell that it is silent.
             if left >= limit / 2 {
-                self.report(generation, format!("no answer within {limit:?}"));
+                self.report(generation, format!("no reply within {limit:?}"));
             }
-            return Err(self.failed(Failure::Timeout, format_args!("no answer within {limit:?}")));
+            return Err(self.failed(Failure::Timeout, format_args!("no reply within {limit:?}")));
         };
         answer.and_then(Value::extract_error).and_then(command.read).map_err(|error| {
             if error.is_io_error() {

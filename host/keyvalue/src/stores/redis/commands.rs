@@ -78,9 +78,9 @@ pub(super) fn set_many<'a>(pairs: impl Iterator<Item = (String, &'a Bytes)>, ttl
 /// in two.
 pub(super) fn scan(prefix: &str, cursor: Option<&str>) -> Result<Command<KeyPage>, Error> {
     let cursor: u64 = match cursor {
-        Some(text) => {
-            text.parse().map_err(|_| Error::other(format_args!("the cursor is not of this store")))?
-        }
+        Some(text) => text
+            .parse()
+            .map_err(|_| Error::other(format_args!("the cursor does not come from this store")))?,
         None => 0,
     };
     let pattern = format!("{}*", escape(prefix));
@@ -187,7 +187,7 @@ fn read_state(mut state: impl Iterator<Item = Value>) -> RedisResult<Snapshot> {
 }
 
 fn unexpected() -> RedisError {
-    (ErrorKind::UnexpectedReturnType, "the script returned something else").into()
+    (ErrorKind::UnexpectedReturnType, "the script returned an unexpected value").into()
 }
 
 #[cfg(test)]

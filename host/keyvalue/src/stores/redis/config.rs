@@ -26,7 +26,7 @@ const RENAMED: [(&str, &str); 12] = [
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisConfig {
-    /// Redis's password. Better set by the variable: other users of the machine can read a process's flags
+    /// Redis's password. Prefer the variable: other users of the machine can read a process's flags
     #[arg(
         long = "redis-password",
         value_name = "TEXT",
@@ -37,10 +37,10 @@ pub struct RedisConfig {
     /// A file with Redis's password, such as a mounted Secret's. It is read for each new connection
     #[arg(long = "redis-password-file", value_name = "FILE", env = "WASI_HTTP_HOST_REDIS_PASSWORD_FILE")]
     pub password_file: Option<PathBuf>,
-    /// Certificates (PEM) to trust beside the system's, for rediss://
+    /// Certificates (PEM) to trust in addition to the system's, for rediss://
     #[arg(long = "redis-ca-file", value_name = "FILE", env = "WASI_HTTP_HOST_REDIS_CA_FILE")]
     pub ca_file: Option<PathBuf>,
-    /// The host's certificate chain (PEM) for rediss://, where the server asks for one. It is read for each new connection
+    /// The host's certificate chain (PEM) for rediss://, if the server requires one. It is read for each new connection
     #[arg(
         long = "redis-client-certificate",
         value_name = "FILE",
@@ -50,7 +50,7 @@ pub struct RedisConfig {
     /// The key of that certificate (PEM)
     #[arg(long = "redis-client-key", value_name = "FILE", env = "WASI_HTTP_HOST_REDIS_CLIENT_KEY")]
     pub client_key: Option<PathBuf>,
-    /// What all keys in Redis begin with. Applications that share a database have different prefixes
+    /// Prefix of all keys in Redis. Applications that share a database need different prefixes
     #[arg(long = "redis-prefix", value_name = "TEXT", env = "WASI_HTTP_HOST_REDIS_PREFIX", default_value_t = RedisConfig::default().prefix)]
     pub prefix: String,
     /// How long Redis keeps a key after its last write
@@ -62,14 +62,14 @@ pub struct RedisConfig {
     /// The time limit for Redis's reply to a command. After it, the component gets an error
     #[arg(long = "redis-timeout", value_name = "DUR", env = "WASI_HTTP_HOST_REDIS_TIMEOUT", default_value_t = RedisConfig::default().timeout)]
     pub timeout: Period,
-    /// How many commands of one thread may wait for Redis's replies at once. More get an error
+    /// Maximum number of a thread's commands in flight. Further commands get an error
     #[arg(long = "redis-max-concurrency", value_name = "N", env = "WASI_HTTP_HOST_REDIS_MAX_CONCURRENCY", default_value_t = RedisConfig::default().max_concurrency)]
     pub max_concurrency: NonZeroUsize,
-    /// Bytes that the process may cache of each store in Redis, shared out to its threads. Redis invalidates what changes
-    /// (client-side caching, Redis 6 or later); 0 for no cache
+    /// Maximum number of bytes that the process caches of each store in Redis, divided among the threads. Redis invalidates
+    /// changed values (client-side caching, Redis 6 or later). 0 turns the cache off
     #[arg(long = "redis-cache-bytes", value_name = "BYTES", env = "WASI_HTTP_HOST_REDIS_CACHE_BYTES", default_value_t = RedisConfig::default().cache_bytes)]
     pub cache_bytes: ByteSize,
-    /// How old a cached value may be. Redis sends invalidation messages for expired keys late
+    /// Maximum age of a cached value. Redis sends invalidation messages for expired keys late
     #[arg(long = "redis-cache-max-age", value_name = "DUR", env = "WASI_HTTP_HOST_REDIS_CACHE_MAX_AGE", default_value_t = RedisConfig::default().cache_max_age)]
     pub cache_max_age: Period,
 }

@@ -46,7 +46,7 @@ pub(super) struct Connected {
 #[derive(Default)]
 pub(super) struct Handshake {
     /// The server closed the connection after `HELLO 3`: it is a proxy that does not know RESP 3, or it was just stopping.
-    hung_up: bool,
+    connection_dropped: bool,
 }
 
 /// Connects. `attempt` is the number of attempts that have failed: each begins with another address, because an address may accept
@@ -75,7 +75,7 @@ pub(super) async fn connect(
         return Ok(Connected { connection, driver, untracked: None });
     };
     // A server that accepts RESP 2 and closes the connection at RESP 3 right after does not know RESP 3: it is not stopping.
-    let spare = if std::mem::take(&mut handshake.hung_up) { Some(older().await?) } else { None };
+    let spare = if std::mem::take(&mut handshake.connection_dropped) { Some(older().await?) } else { None };
     let newer = stream(shared, &addresses).await?;
     let invalidations = Invalidations { cache: cache.clone(), prefix: shared.config.prefix.clone() };
     let error = match hello(info.clone(), newer, Some(invalidations)).await {
@@ -88,9 +88,9 @@ pub(super) async fn connect(
     let untracked = if is_unknown(&error) {
         refusal(&error)
     } else if spare.is_some() && error.is_connection_dropped() {
-        "it closes the connection when it is asked to".to_owned()
+        "it closes the connection at this request".to_owned()
     } else {
-        handshake.hung_up = error.is_connection_dropped();
+        handshake.connection_dropped = error.is_connection_dropped();
         return Err(described(error));
     };
     let (connection, driver) = match spare {
@@ -104,7 +104,7 @@ pub(super) async fn connect(
 /// password included.
 fn refusal(error: &RedisError) -> String {
     match error.code() {
-        Some(code) => format!("it answered {code}"),
+        Some(code) => format!("it replied {code}"),
         None if error.is_io_error() => error.to_string(),
         None => format!("{:?}", error.kind()),
     }

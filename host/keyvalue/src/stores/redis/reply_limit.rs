@@ -76,7 +76,7 @@ struct Scanner {
     max_value: usize,
     max_reply: usize,
     line: Vec<u8>,
-    rest: Rest,
+    state: ParseState,
     /// For each array and the like that has begun, outermost first: how many parts are still to come.
     open: Vec<usize>,
     /// Bytes of the present reply so far.
@@ -84,45 +84,45 @@ struct Scanner {
 }
 
 /// What comes next.
-enum Rest {
+enum ParseState {
     Line,
     /// So many bytes of a value, its end included.
-    Value(usize, Fate),
+    Value(usize, ValueAction),
 }
 
 #[derive(Clone, Copy)]
-enum Fate {
+enum ValueAction {
     Pass,
     Skip,
 }
 
 impl Scanner {
     fn new(max_value: usize, max_reply: usize) -> Self {
-        Self { max_value, max_reply, line: Vec::new(), rest: Rest::Line, open: Vec::new(), reply: 0 }
+        Self { max_value, max_reply, line: Vec::new(), state: ParseState::Line, open: Vec::new(), reply: 0 }
     }
 
     /// Reads a piece of the input, of any size, and appends to `output` what passes.
     fn feed(&mut self, mut input: &[u8], output: &mut BytesMut) -> io::Result<()> {
         while !input.is_empty() {
-            input = match self.rest {
-                Rest::Value(length, fate) => {
+            input = match self.state {
+                ParseState::Value(length, action) => {
                     let (value, others) = input.split_at(length.min(input.len()));
-                    if matches!(fate, Fate::Pass) {
+                    if matches!(action, ValueAction::Pass) {
                         output.extend_from_slice(value);
                     }
-                    self.rest = Rest::Value(length - value.len(), fate);
+                    self.state = ParseState::Value(length - value.len(), action);
                     if length == value.len() {
-                        self.rest = Rest::Line;
+                        self.state = ParseState::Line;
                         self.end_part();
                     }
                     others
                 }
-                Rest::Line => {
+                ParseState::Line => {
                     let end = input.iter().position(|byte| *byte == b'\n').map_or(input.len(), |at| at + 1);
                     let (part, others) = input.split_at(end);
                     self.line.extend_from_slice(part);
                     if self.line.len() > MAX_LINE_BYTES {
-                        return Err(broken("a line has no end"));
+                        return Err(broken("a line is too long"));
                     }
                     if self.line.ends_with(b"\n") {
                         self.line(output)?;
@@ -149,13 +149,13 @@ impl Scanner {
                     false => {
                         self.reply += length;
                         output.extend_from_slice(&self.line);
-                        self.rest = Rest::Value(length + 2, Fate::Pass);
+                        self.state = ParseState::Value(length + 2, ValueAction::Pass);
                         return Ok(());
                     }
                 };
                 let error = format!("-TOOLARGE {what} {length} bytes or more, over the limit of {limit}\r\n");
                 output.extend_from_slice(error.as_bytes());
-                self.rest = Rest::Value(length.saturating_add(2), Fate::Skip);
+                self.state = ParseState::Value(length.saturating_add(2), ValueAction::Skip);
             }
             Some(kind @ (b'*' | b'~' | b'>' | b'%' | b'|')) => {
                 let parts = match kind {
@@ -189,7 +189,7 @@ impl Scanner {
     fn count(&self) -> io::Result<Option<usize>> {
         let digits = self.line.trim_ascii_end().get(1..).unwrap_or_default();
         let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok());
-        let number = number.ok_or_else(|| broken("a length is no number"))?;
+        let number = number.ok_or_else(|| broken("a length is not a number"))?;
         Ok(usize::try_from(number).ok())
     }
 
@@ -206,7 +206,7 @@ impl Scanner {
 }
 
 fn broken(why: impl std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("not a reply of Redis: {why}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("not a valid reply of Redis: {why}"))
 }
 
 #[cfg(test)]

@@ -18,5 +18,5 @@ pub(super) struct Shared {
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) stats: RedisStats,
     /// The log says already that the server sends no invalidation messages.
-    pub(super) told_untracked: AtomicBool,
+    pub(super) untracked_logged: AtomicBool,
 }

@@ -1,6 +1,6 @@
 //! What is counted of a store in Redis, on all threads together.
 
-use wasi_http_host_core::{Counter, Gauge, labelled_counters};
+use wasi_http_host_core::{Gauge, labelled_counters};
 
 use super::cache::Caches;
 use crate::Samples;
@@ -21,12 +21,21 @@ labelled_counters! {
     }
 }
 
+labelled_counters! {
+    /// The outcome of an attempt to connect.
+    ConnectAttempt, ConnectAttempts {
+        /// The connection is open.
+        Ok = "ok",
+        /// There is no connection.
+        Failed = "failed",
+    }
+}
+
 /// The counters and gauges of one store.
 #[derive(Default)]
 pub(super) struct RedisStats {
     connections: Gauge,
-    connected: Counter,
-    not_connected: Counter,
+    attempts: ConnectAttempts,
     in_flight: Gauge,
     /// Connections over which Redis sends invalidation messages.
     tracked: Gauge,
@@ -40,12 +49,12 @@ impl RedisStats {
     }
 
     pub(super) fn not_connected(&self) {
-        self.not_connected.inc();
+        self.attempts.count(ConnectAttempt::Failed);
     }
 
     /// Counts a connection that is up until the result is dropped.
     pub(super) fn connected(&self) -> Counted<'_> {
-        self.connected.inc();
+        self.attempts.count(ConnectAttempt::Ok);
         Counted::new(&self.connections)
     }
 
@@ -63,37 +72,43 @@ impl RedisStats {
     #[expect(clippy::cast_precision_loss, reason = "the format of metrics has floating-point numbers only")]
     pub(super) fn measure(&self, store: &str, samples: &mut Samples) {
         let labels = [("store", store)];
-        let connections = "Connections to a remote store that are up: one a thread when all is well.";
+        let connections = "Open connections to a remote store. Normally, each thread has one.";
         samples.gauge("remote_connections", connections, &labels, self.connections.get() as f64);
-        for (outcome, count) in [("ok", &self.connected), ("failed", &self.not_connected)] {
-            let (help, labels) =
-                ("Attempts to connect to a remote store.", [labels[0], ("outcome", outcome)]);
-            samples.counter("remote_connects_total", help, &labels, count.get());
+        for (outcome, count) in self.attempts.all() {
+            let help = "Attempts to connect to a remote store.";
+            samples.counter("remote_connects_total", help, &[labels[0], ("outcome", outcome)], count);
         }
         for (reason, count) in self.failures.all() {
             let help = "Commands to a remote store that failed, by reason.";
             samples.counter("remote_failures_total", help, &[labels[0], ("reason", reason)], count);
         }
-        let in_flight = "Commands to a remote store that wait for their replies.";
+        let in_flight = "Commands to a remote store that wait for a reply.";
         samples.gauge("remote_in_flight", in_flight, &labels, self.in_flight.get() as f64);
 
         let cache = self.caches.totals();
         let mut counter = |name, help, value| samples.counter(name, help, &labels, value);
         counter("remote_cache_hits_total", "Reads of a remote store that the cache answered.", cache.hits);
-        counter("remote_cache_misses_total", "Reads that the cache could not answer.", cache.misses);
+        counter(
+            "remote_cache_misses_total",
+            "Reads of a remote store that the cache could not answer.",
+            cache.misses,
+        );
         let invalidations = "Keys that a remote store has invalidated.";
         counter("remote_cache_invalidations_total", invalidations, cache.invalidations);
         counter(
             "remote_cache_evictions_total",
-            "Values evicted from the cache for want of room.",
+            "Values of a remote store that were evicted because the cache was full.",
             cache.evictions,
         );
         let mut gauge = |name, help, value| samples.gauge(name, help, &labels, value);
-        let tracked =
-            "Connections over which a remote store sends invalidation messages: all when all is well.";
+        let tracked = "Connections on which a remote store sends invalidation messages. Normally, these are all connections.";
         gauge("remote_tracked", tracked, self.tracked.get() as f64);
         gauge("remote_cache_entries", "Keys of a remote store in the cache.", cache.entries as f64);
-        gauge("remote_cache_bytes", "Bytes that they take.", cache.bytes as f64);
+        gauge(
+            "remote_cache_bytes",
+            "Bytes of the keys and values of a remote store in the cache.",
+            cache.bytes as f64,
+        );
     }
 }
 

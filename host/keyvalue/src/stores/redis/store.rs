@@ -48,7 +48,7 @@ impl RedisStore {
                 security,
                 resolver,
                 stats: RedisStats::default(),
-                told_untracked: AtomicBool::new(false),
+                untracked_logged: AtomicBool::new(false),
             }),
             client: None,
         })
@@ -68,7 +68,7 @@ impl RedisStore {
     /// Sends a command that changes nothing.
     fn read<R: Send + 'static>(&self, command: Command<R>) -> Answer<R> {
         match self.client() {
-            Ok(client) => Answer::later(async move { client.call(command).await }),
+            Ok(client) => Answer::pending(async move { client.call(command).await }),
             Err(error) => error.into(),
         }
     }
@@ -85,7 +85,7 @@ impl RedisStore {
             Err(error) => return error.into(),
         };
         let shared = self.shared.clone();
-        Answer::later(async move {
+        Answer::pending(async move {
             let answer = client.call(command).await;
             shared.stats.caches.forget(&keys.as_ref().iter().map(String::as_str));
             answer
@@ -109,7 +109,7 @@ impl Store for RedisStore {
 
     fn get(&self, key: &str) -> Answer<Option<Bytes>> {
         if let Some(known) = self.cached(key) {
-            return Answer::Now(Ok(known));
+            return Answer::Ready(Ok(known));
         }
         let client = match self.client() {
             Ok(client) => client,
@@ -117,7 +117,7 @@ impl Store for RedisStore {
         };
         let pending = client.begin_read(key);
         let get = commands::get(self.key(key));
-        Answer::later(async move {
+        Answer::pending(async move {
             let value = client.call(get).await?;
             if let Some(pending) = pending {
                 pending.end(value.as_ref());
@@ -137,7 +137,7 @@ impl Store for RedisStore {
 
     fn exists(&self, key: &str) -> Answer<bool> {
         match self.cached(key) {
-            Some(known) => Answer::Now(Ok(known.is_some())),
+            Some(known) => Answer::Ready(Ok(known.is_some())),
             None => self.read(commands::exists(self.key(key))),
         }
     }
@@ -170,7 +170,7 @@ impl Store for RedisStore {
             Err(error) => return error.into(),
         };
         if let Some(known) = client.cache().and_then(|cache| cache.get_many(&keys)) {
-            return Answer::Now(Ok(known));
+            return Answer::Ready(Ok(known));
         }
         // Each key is asked for once, however often it is named.
         let mut values: HashMap<String, Option<Bytes>> = HashMap::with_capacity(keys.len());
@@ -187,7 +187,7 @@ impl Store for RedisStore {
             values.insert(key.clone(), known.flatten());
         }
         let get_many = commands::get_many(unknown.iter().map(|key| self.key(key)).collect());
-        Answer::later(async move {
+        Answer::pending(async move {
             if !unknown.is_empty() {
                 let answers = client.call(get_many).await?;
                 for ((key, pending), value) in unknown.into_iter().zip(pending).zip(answers) {
@@ -207,7 +207,7 @@ impl Store for RedisStore {
 
     fn set_many(&self, pairs: Vec<(String, Bytes)>) -> Answer<()> {
         if pairs.is_empty() {
-            return Answer::Now(Ok(()));
+            return Answer::Ready(Ok(()));
         }
         let named = pairs.iter().map(|(key, value)| (self.key(key), value));
         let set = commands::set_many(named, self.shared.config.ttl_ms());
@@ -216,7 +216,7 @@ impl Store for RedisStore {
 
     fn delete_many(&self, keys: Vec<String>) -> Answer<()> {
         if keys.is_empty() {
-            return Answer::Now(Ok(()));
+            return Answer::Ready(Ok(()));
         }
         let delete = commands::delete(keys.iter().map(|key| self.key(key)).collect());
         self.write(keys, delete)

@@ -100,11 +100,11 @@ impl Supervisor {
         tracing::info!(store = self.shared.name, address = %self.shared.address, "connected to the key-value store");
         let live = self.cache.as_ref().filter(|_| untracked.is_none()).map(Live::begin);
         let _tracked = live.is_some().then(|| stats.tracked());
-        if let Some(reason) = untracked.filter(|_| !self.shared.told_untracked.swap(true, Relaxed)) {
+        if let Some(reason) = untracked.filter(|_| !self.shared.untracked_logged.swap(true, Relaxed)) {
             tracing::warn!(
                 store = self.shared.name,
                 reason,
-                "the key-value store sends no invalidation messages: the host does not cache what it reads"
+                "the key-value store sends no invalidation messages: the host does not cache its values"
             );
         }
         let pinged = connection.clone();
@@ -142,7 +142,7 @@ impl Supervisor {
                 store = self.shared.name,
                 address = %self.shared.address,
                 reason,
-                "the key-value store cannot be reached: components go on without it, or fail"
+                "cannot connect to the key-value store: its operations fail until a connection succeeds"
             );
             self.publish.send_replace(State::Down(reason.into()));
         }
@@ -172,7 +172,7 @@ async fn heartbeat(mut connection: MultiplexedConnection, limit: Duration) -> St
         match timeout(limit, redis::cmd("PING").exec_async(&mut connection)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error.to_string(),
-            Err(_) => return format!("no sign of life within {limit:?}"),
+            Err(_) => return format!("no reply to PING within {limit:?}"),
         }
     }
 }

@@ -175,7 +175,7 @@ fn an_error_names_the_file_and_tells_nothing_of_a_key() {
     assert!(!error(&key, &key).0);
     assert!(error(&cert, &cert).0);
     let (at_key, message) = error(&cert, &other.signing_key.serialize_pem());
-    assert!(at_key && message.contains("not the key of the certificate in"), "{message}");
+    assert!(at_key && message.contains("it does not belong to the certificate in"), "{message}");
     // The parser's own error message would repeat a line that is not base64.
     let (at_key, message) = error(&cert, "-----BEGIN PRIVATE KEY-----\nsecret!\n-----END PRIVATE KEY-----\n");
     assert!(at_key && !message.contains("secret"), "{message}");
