@@ -31,10 +31,8 @@ pub(super) async fn deliver(
     response: &ScriptedResponse,
     head_only: bool,
 ) -> io::Result<After> {
-    let body = body.as_bytes();
-    let length = body.len() as u64;
-    match &response.delivery {
-        Delivery::Raw(bytes) => {
+    let length = match response.delivery {
+        Delivery::Raw(ref bytes) => {
             stream.write_all(bytes.as_bytes()).await?;
             return Ok(After::Close);
         }
@@ -44,18 +42,21 @@ pub(super) async fn deliver(
             let _ = tokio::time::timeout(SILENCE, stream.read(&mut [0; 1])).await;
             return Ok(After::Close);
         }
-        Delivery::Chunked | Delivery::Endless => stream.write_all(head(response, None).as_bytes()).await?,
-        Delivery::Claim(length) | Delivery::Filler(length) => {
-            stream.write_all(head(response, Some(*length)).as_bytes()).await?;
-        }
+        Delivery::Chunked | Delivery::Endless => None,
+        Delivery::Claim(length) | Delivery::Filler(length) => Some(length),
         Delivery::Sized | Delivery::Drip { .. } | Delivery::Cut(_) | Delivery::Reset(_) => {
-            stream.write_all(head(response, Some(length)).as_bytes()).await?;
+            Some(body.len() as u64)
         }
-    }
+    };
+    stream.write_all(head(response, length).as_bytes()).await?;
     if head_only || matches!(response.status, Some(204 | 304)) {
         return Ok(After::KeepAlive);
     }
-    match response.delivery {
+    deliver_body(stream, body.as_bytes(), &response.delivery).await
+}
+
+async fn deliver_body(stream: &mut TcpStream, body: &[u8], delivery: &Delivery) -> io::Result<After> {
+    match *delivery {
         Delivery::Chunked => {
             for part in body.chunks(BLOCK) {
                 chunk(stream, part).await?;
@@ -83,16 +84,7 @@ pub(super) async fn deliver(
             Ok(After::Reset)
         }
         Delivery::Filler(length) => {
-            stream.write_all(b"[").await?;
-            let mut left = length.saturating_sub(2);
-            while left > 0 {
-                let size = left.min(BLOCK as u64);
-                stream
-                    .write_all(BLANK.get(..usize::try_from(size).unwrap_or(BLOCK)).unwrap_or(&BLANK))
-                    .await?;
-                left -= size;
-            }
-            stream.write_all(b"]").await?;
+            filler(stream, length).await?;
             Ok(After::KeepAlive)
         }
         Delivery::Endless => {
@@ -109,6 +101,18 @@ pub(super) async fn deliver(
             Ok(After::KeepAlive)
         }
     }
+}
+
+/// Writes an empty JSON array of `length` bytes.
+async fn filler(stream: &mut TcpStream, length: u64) -> io::Result<()> {
+    stream.write_all(b"[").await?;
+    let mut left = length.saturating_sub(2);
+    while left > 0 {
+        let size = left.min(BLOCK as u64);
+        stream.write_all(BLANK.get(..usize::try_from(size).unwrap_or(BLOCK)).unwrap_or(&BLANK)).await?;
+        left -= size;
+    }
+    stream.write_all(b"]").await
 }
 
 async fn chunk(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {

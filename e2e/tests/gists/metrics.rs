@@ -48,6 +48,40 @@ fn all(samples: &Samples, expected: &[Expected]) -> Result<(), String> {
     Ok(())
 }
 
+/// The counts after the requests of [`counts_are_exact_within_a_second`].
+const EXPECTED: &[Expected] = &[
+    ("http_requests_total", &[("endpoint", "/{username}"), ("method", "GET"), ("status", "200")], 4),
+    (
+        "http_requests_total",
+        &[("endpoint", "/users/{username}/gists"), ("method", "GET"), ("status", "200")],
+        1,
+    ),
+    ("http_requests_total", &[("endpoint", "/{username}"), ("status", "404")], 2),
+    ("http_requests_total", &[("endpoint", "/{username}"), ("status", "422")], 1),
+    ("http_requests_total", &[("endpoint", "/{username}"), ("status", "502")], 2),
+    ("http_requests_total", &[("endpoint", "/{username}"), ("status", "504")], 1),
+    ("http_requests_total", &[("endpoint", "/{username}"), ("method", "HEAD"), ("status", "200")], 1),
+    ("http_requests_total", &[("endpoint", "/{username}"), ("method", "POST"), ("status", "405")], 1),
+    ("http_requests_total", &[("method", "OTHER"), ("status", "405")], 1),
+    ("http_requests_total", &[("endpoint", "unmatched"), ("status", "404")], 2),
+    ("http_requests_total", &[("endpoint", "/health")], 1),
+    ("http_requests_total", &[("endpoint", "/")], 1),
+    ("http_requests_total", &[("endpoint", "/docs")], 1),
+    ("http_request_duration_seconds_count", &[("endpoint", "/{username}"), ("method", "GET")], 10),
+    (
+        "http_request_duration_seconds_bucket",
+        &[("endpoint", "/{username}"), ("method", "GET"), ("le", "+Inf")],
+        10,
+    ),
+    ("cache_hits_total", &[], 5),
+    ("cache_misses_total", &[], 6),
+    ("github_api_requests_total", &[("status", "200")], 2),
+    ("github_api_requests_total", &[("status", "404")], 1),
+    ("github_api_requests_total", &[("status", "503")], 1),
+    ("github_api_requests_total", &[("status", "timeout")], 1),
+    ("github_api_requests_total", &[("status", "error")], 1),
+];
+
 async fn counts_are_exact_within_a_second(instances: Instances) {
     let service = Service::with(instances, |options| options.setting("upstream_timeout", "1")).await;
     service.github.always("down", ScriptedResponse::status(503));
@@ -76,39 +110,7 @@ async fn counts_are_exact_within_a_second(instances: Instances) {
     service.host.request("HEAD", "/octocat").send().await.is(200);
     service.host.request("POST", "/octocat").send().await.is(405);
     service.host.request("BREW", "/octocat").send().await.is(405);
-    let expected: &[Expected] = &[
-        ("http_requests_total", &[("endpoint", "/{username}"), ("method", "GET"), ("status", "200")], 4),
-        (
-            "http_requests_total",
-            &[("endpoint", "/users/{username}/gists"), ("method", "GET"), ("status", "200")],
-            1,
-        ),
-        ("http_requests_total", &[("endpoint", "/{username}"), ("status", "404")], 2),
-        ("http_requests_total", &[("endpoint", "/{username}"), ("status", "422")], 1),
-        ("http_requests_total", &[("endpoint", "/{username}"), ("status", "502")], 2),
-        ("http_requests_total", &[("endpoint", "/{username}"), ("status", "504")], 1),
-        ("http_requests_total", &[("endpoint", "/{username}"), ("method", "HEAD"), ("status", "200")], 1),
-        ("http_requests_total", &[("endpoint", "/{username}"), ("method", "POST"), ("status", "405")], 1),
-        ("http_requests_total", &[("method", "OTHER"), ("status", "405")], 1),
-        ("http_requests_total", &[("endpoint", "unmatched"), ("status", "404")], 2),
-        ("http_requests_total", &[("endpoint", "/health")], 1),
-        ("http_requests_total", &[("endpoint", "/")], 1),
-        ("http_requests_total", &[("endpoint", "/docs")], 1),
-        ("http_request_duration_seconds_count", &[("endpoint", "/{username}"), ("method", "GET")], 10),
-        (
-            "http_request_duration_seconds_bucket",
-            &[("endpoint", "/{username}"), ("method", "GET"), ("le", "+Inf")],
-            10,
-        ),
-        ("cache_hits_total", &[], 5),
-        ("cache_misses_total", &[], 6),
-        ("github_api_requests_total", &[("status", "200")], 2),
-        ("github_api_requests_total", &[("status", "404")], 1),
-        ("github_api_requests_total", &[("status", "503")], 1),
-        ("github_api_requests_total", &[("status", "timeout")], 1),
-        ("github_api_requests_total", &[("status", "error")], 1),
-    ];
-    settled(&service, |samples| all(samples, expected)).await;
+    settled(&service, |samples| all(samples, EXPECTED)).await;
 }
 
 async fn labels_are_closed_sets(instances: Instances) {

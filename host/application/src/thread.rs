@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use wasi_http_host_keyvalue::{Stats as KeyValueStats, Stores, UnknownStore};
 use wasi_http_host_outbound::{self as outbound, Outbound};
-use wasi_http_host_runtime::{Dispatch, Siblings, Template};
+use wasi_http_host_runtime::{Dispatch, DispatchContext, Siblings, Template};
 use wasi_http_host_telemetry::trace::Tracer;
 use wasmtime::Engine;
 
@@ -82,15 +82,15 @@ impl ThreadContext {
         let metrics = deployment.metrics.worker(self.at.0);
         let linked = deployment.code.linked.clone();
         let limits = deployment.bounds.on(&self.config.instances, self.at, linked.kind(), linked.waits());
-        let dispatch = Dispatch::start(
-            self.engine.clone(),
+        let dispatch = Dispatch::start(DispatchContext {
+            engine: self.engine.clone(),
             linked,
             template,
             limits,
-            deployment.metrics.clone(),
-            metrics.clone(),
-            self.runtime.clone(),
-        );
+            metrics: deployment.metrics.clone(),
+            worker: metrics.clone(),
+            runtime: self.runtime.clone(),
+        });
         Ok(Served { deployment: deployment.clone(), dispatch, metrics, outbound })
     }
 }

@@ -89,71 +89,70 @@ component = "other"
     assert_eq!(manifest.components[0].files, [mount]);
 }
 
+/// What is replaced in [`MINIMAL`], by what, and the error.
+const UNSERVABLE: &[(&str, &str, &str)] = &[
+    ("= 2", "= 1", "dir/spin.toml:2: spin_manifest_version: only version 2 is supported"),
+    ("name = \"app\"", "", "dir/spin.toml:3: application: name is missing"),
+    ("\"app\"", "7", "dir/spin.toml:4: application.name: want a string, found integer"),
+    (
+        "\"/...\"",
+        "\"one\"",
+        "dir/spin.toml:6: trigger.http[0].route: \"one\" is not a route: it must begin with a slash",
+    ),
+    ("\"one\"", "\"two\"", "dir/spin.toml:7: trigger.http[0].component: there is no [component.two]"),
+    ("\"/...\"", "{ private = true }", "dir/spin.toml:5: trigger: there is no [[trigger.http]] with a route"),
+    (
+        "\"one.wasm\"",
+        "{ url = \"u\" }",
+        "dir/spin.toml:9: component.one.source: only the path of a file is supported: download the component first",
+    ),
+    (
+        "source =",
+        "allowed_outbound_hosts = [\n\"{{ host }}\"]\nsource =",
+        "dir/spin.toml:10: component.one.allowed_outbound_hosts[0]: variable host is not declared in [variables]",
+    ),
+    (
+        "[component.one]",
+        "[component.one.variables]\na = \"{{ b\"\n[component.one]",
+        "dir/spin.toml:9: component.one.variables.a: a `{{` is not closed by `}}`",
+    ),
+    (
+        "[component.one]",
+        "[variables]\nv = { secret = true }\n[component.one]",
+        "dir/spin.toml:9: variables.v: expected either `default` or `required = true`",
+    ),
+    (
+        "[component.one]\n",
+        "[variables]\nv = { required = true, secret = true }\n[component.one]\nallowed_outbound_hosts = [\"https://{{ v }}\"]\n",
+        "dir/spin.toml:11: component.one.allowed_outbound_hosts[0]: v is secret, but the entries are shown in metrics",
+    ),
+    (
+        "[component.one]",
+        "[[trigger.http]]\nroute = \"/*\"\ncomponent = \"two\"\n[component.two]\nsource = \"b\"\n[component.one]",
+        "dir/spin.toml:9: trigger.http[1].route: /* is also the route of trigger.http[0].route (line 6), for component one",
+    ),
+    (
+        "source =",
+        "tool.wasi-http-host = { max-memory = \"lots\" }\nsource =",
+        "dir/spin.toml:9: component.one.tool.wasi-http-host.max-memory: \"lots\": \"lots\" is not a size: write it as 65536, 64KiB or 16MiB",
+    ),
+    (
+        "source =",
+        "tool.wasi-http-host = { max-memory = 1 }\nsource =",
+        "dir/spin.toml:9: component.one.tool.wasi-http-host.max-memory: 1 is less than 64KiB",
+    ),
+    (
+        "source =",
+        "tool.wasi-http-host = { request-timeout = \"0\" }\nsource =",
+        "dir/spin.toml:9: component.one.tool.wasi-http-host.request-timeout: 0s is less than 10ms",
+    ),
+];
+
 #[test]
 fn what_cannot_be_served_is_named_with_file_line_and_key() {
-    for (from, to, error) in [
-        ("= 2", "= 1", "dir/spin.toml:2: spin_manifest_version: only version 2 is supported"),
-        ("name = \"app\"", "", "dir/spin.toml:3: application: name is missing"),
-        ("\"app\"", "7", "dir/spin.toml:4: application.name: want a string, found integer"),
-        (
-            "\"/...\"",
-            "\"one\"",
-            "dir/spin.toml:6: trigger.http[0].route: \"one\" is not a route: it must begin with a slash",
-        ),
-        ("\"one\"", "\"two\"", "dir/spin.toml:7: trigger.http[0].component: there is no [component.two]"),
-        (
-            "\"/...\"",
-            "{ private = true }",
-            "dir/spin.toml:5: trigger: there is no [[trigger.http]] with a route",
-        ),
-        (
-            "\"one.wasm\"",
-            "{ url = \"u\" }",
-            "dir/spin.toml:9: component.one.source: only the path of a file is supported: download the component first",
-        ),
-        (
-            "source =",
-            "allowed_outbound_hosts = [\n\"{{ host }}\"]\nsource =",
-            "dir/spin.toml:10: component.one.allowed_outbound_hosts[0]: variable host is not declared in [variables]",
-        ),
-        (
-            "[component.one]",
-            "[component.one.variables]\na = \"{{ b\"\n[component.one]",
-            "dir/spin.toml:9: component.one.variables.a: a `{{` is not closed by `}}`",
-        ),
-        (
-            "[component.one]",
-            "[variables]\nv = { secret = true }\n[component.one]",
-            "dir/spin.toml:9: variables.v: expected either `default` or `required = true`",
-        ),
-        (
-            "[component.one]\n",
-            "[variables]\nv = { required = true, secret = true }\n[component.one]\nallowed_outbound_hosts = [\"https://{{ v }}\"]\n",
-            "dir/spin.toml:11: component.one.allowed_outbound_hosts[0]: v is secret, but the entries are shown in metrics",
-        ),
-        (
-            "[component.one]",
-            "[[trigger.http]]\nroute = \"/*\"\ncomponent = \"two\"\n[component.two]\nsource = \"b\"\n[component.one]",
-            "dir/spin.toml:9: trigger.http[1].route: /* is also the route of trigger.http[0].route (line 6), for component one",
-        ),
-        (
-            "source =",
-            "tool.wasi-http-host = { max-memory = \"lots\" }\nsource =",
-            "dir/spin.toml:9: component.one.tool.wasi-http-host.max-memory: \"lots\": \"lots\" is not a size: write it as 65536, 64KiB or 16MiB",
-        ),
-        (
-            "source =",
-            "tool.wasi-http-host = { max-memory = 1 }\nsource =",
-            "dir/spin.toml:9: component.one.tool.wasi-http-host.max-memory: 1 is less than 64KiB",
-        ),
-        (
-            "source =",
-            "tool.wasi-http-host = { request-timeout = \"0\" }\nsource =",
-            "dir/spin.toml:9: component.one.tool.wasi-http-host.request-timeout: 0s is less than 10ms",
-        ),
-    ] {
+    for (from, to, error) in UNSERVABLE {
         let text = MINIMAL.replacen(from, to, 1);
-        assert_eq!(parse(&text).unwrap_err().to_string(), error);
+        assert_eq!(parse(&text).unwrap_err().to_string(), *error);
     }
     let syntax = parse("a = 1\nb = ]").unwrap_err();
     assert_eq!((syntax.line, syntax.key), (Some(2), None));

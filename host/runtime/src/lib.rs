@@ -33,4 +33,4 @@ pub use guest_output::GuestOutput;
 pub use hooks::{ChainedRequest, Siblings};
 pub use metrics::{ComponentMetrics, EndReason, MetricsRegistry, Rejection, WorkerMetrics};
 pub use refusal::Unserved;
-pub use service::{Call, CallError, Content, Dispatch, GuestBody, Limits, Reply};
+pub use service::{Call, CallError, Content, Dispatch, DispatchContext, GuestBody, Limits, Reply};

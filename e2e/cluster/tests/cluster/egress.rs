@@ -57,6 +57,41 @@ fn connections(pod: &Pod, cluster: &str) -> Result<u64, String> {
     Ok(counts.sum())
 }
 
+/// The API with the sidecar and the egress gateway. Only the namespace of the gateway and the address of GitHub differ
+/// from the kustomize components.
+fn site_behind_gateway(namespace: Namespace, outside: &Namespace, gateway: &str) -> Site {
+    let add = |path: &str, value: Value| json!({ "op": "add", "path": path, "value": value });
+    let sidecar = json!([add("/spec/egress/0/hosts/-", json!(format!("{}/*", outside.name())))]);
+    let ingress = "istio-ingressgateway.istio-system.svc.cluster.local";
+    let service_entry = json!([
+        add("/spec/exportTo/-", json!(outside.name())),
+        add("/spec/endpoints", json!([{ "address": ingress }])),
+    ]);
+    let virtual_service = json!([
+        add("/spec/exportTo/-", json!(outside.name())),
+        { "op": "replace", "path": "/spec/tls/0/route/0/destination/host", "value": gateway },
+    ]);
+    let environment = [
+        ("GITHUB_API_URL", &*format!("https://{GITHUB}")),
+        ("WASI_HTTP_HOST_OUTBOUND_ALLOW_CIDR", "192.0.2.0/24"),
+        ("WASI_HTTP_HOST_OUTBOUND_CA_FILE", "/authority/ca.crt"),
+    ];
+    let volume = json!([{ "name": "authority", "configMap": { "name": "authority" } }]);
+    let mount = json!([{ "name": "authority", "mountPath": "/authority", "readOnly": true }]);
+    let deployment = json!([
+        add("/spec/template/spec/hostAliases", json!([{ "ip": NOWHERE, "hostnames": [GITHUB] }])),
+        add("/spec/template/spec/volumes", volume),
+        add("/spec/template/spec/containers/0/volumeMounts", mount),
+    ]);
+    Site::within(namespace, 1, &["istio-mesh-sidecar", "istio-egress"], |all| {
+        all.patch("Sidecar", "github-gists-api", &sidecar)
+            .patch("ServiceEntry", "api-github-com", &service_entry)
+            .patch("VirtualService", "github-gists-api-egress", &virtual_service)
+            .env("github-gists-api", "github-gists-api", &environment)
+            .patch("Deployment", "github-gists-api", &deployment)
+    })
+}
+
 #[test]
 fn the_only_way_out_leads_through_the_egress_gateway() {
     let privileged = [("pod-security.kubernetes.io/enforce", "privileged")];
@@ -75,59 +110,7 @@ fn the_only_way_out_leads_through_the_egress_gateway() {
     );
 
     let gateway = format!("istio-egressgateway.{}.svc.cluster.local", outside.name());
-    let add = |path: &str, value: Value| json!({ "op": "add", "path": path, "value": value });
-    let site = Site::within(namespace, 1, &["istio-mesh-sidecar", "istio-egress"], |all| {
-        // Only the namespace of the gateway and the address of GitHub differ from the component.
-        all.patch(
-            "Sidecar",
-            "github-gists-api",
-            &json!([add("/spec/egress/0/hosts/-", json!(format!("{}/*", outside.name())))]),
-        )
-        .patch(
-            "ServiceEntry",
-            "api-github-com",
-            &json!([
-                add("/spec/exportTo/-", json!(outside.name())),
-                add(
-                    "/spec/endpoints",
-                    json!([{ "address": "istio-ingressgateway.istio-system.svc.cluster.local" }])
-                ),
-            ]),
-        )
-        .patch(
-            "VirtualService",
-            "github-gists-api-egress",
-            &json!([
-                add("/spec/exportTo/-", json!(outside.name())),
-                { "op": "replace", "path": "/spec/tls/0/route/0/destination/host", "value": gateway },
-            ]),
-        )
-        .env(
-            "github-gists-api",
-            "github-gists-api",
-            &[
-                ("GITHUB_API_URL", &format!("https://{GITHUB}")),
-                ("WASI_HTTP_HOST_OUTBOUND_ALLOW_CIDR", "192.0.2.0/24"),
-                ("WASI_HTTP_HOST_OUTBOUND_CA_FILE", "/authority/ca.crt"),
-            ],
-        )
-        .patch(
-            "Deployment",
-            "github-gists-api",
-            &json!([
-                add("/spec/template/spec/hostAliases", json!([{ "ip": NOWHERE, "hostnames": [GITHUB] }])),
-                add(
-                    "/spec/template/spec/volumes",
-                    json!([{ "name": "authority", "configMap": { "name": "authority" } }])
-                ),
-                add(
-                    "/spec/template/spec/containers/0/volumeMounts",
-                    json!([
-                        { "name": "authority", "mountPath": "/authority", "readOnly": true }])
-                ),
-            ]),
-        )
-    });
+    let site = site_behind_gateway(namespace, &outside, &gateway);
     let fake = Fake::get();
     let user = fake.user(2);
     eventually("GitHub's answer arrives by way of the egress gateway", || {
@@ -140,8 +123,11 @@ fn the_only_way_out_leads_through_the_egress_gateway() {
     assert_eq!(connections(&pod, &format!("||{GITHUB}")).unwrap(), 0);
     let between = pods(outside.name(), "istio=egressgateway").unwrap().remove(0);
     assert!(connections(&between, &format!("||{GITHUB}")).unwrap() > 0);
+    assert_cluster_is_refused(&site, fake);
+}
 
-    // Each other destination is refused, including the cluster's own services.
+/// Each other destination is refused, including the cluster's own services.
+fn assert_cluster_is_refused(site: &Site, fake: &Fake) {
     let url = format!("GITHUB_API_URL={}", fake.url());
     site.namespace
         .kubectl([

@@ -1,6 +1,6 @@
 //! Response splitting and log injection: neither a component's response nor a client's headers can forge a response or a log line.
 
-use testkit::http::raw;
+use testkit::{Host, http::raw};
 
 use crate::harness::start_guest;
 
@@ -104,11 +104,19 @@ async fn answers_that_have_no_body_leave_the_connection_in_step() {
     }
 }
 
+async fn start_with_debug_log() -> Host {
+    start_guest("service", &["--log-level", "debug"]).await
+}
+
+/// The testkit asserts that each line of the log is a JSON object, so no line was split.
+fn assert_no_line_is_forged(host: &Host) {
+    assert!(host.lines().iter().all(|line| line["level"] != "forged" && line["message"].is_string()));
+}
+
 #[tokio::test]
-async fn names_that_are_taken_over_are_well_formed_and_nothing_is_unescaped_in_the_log() {
-    let host = start_guest("service", &["--log-level", "debug"]).await;
+async fn a_request_id_of_a_client_is_kept_only_if_it_is_well_formed() {
+    let host = start_with_debug_log().await;
     let long = "x".repeat(129);
-    let good = "4bf92f3577b34da6a3ce929d0e0e4736";
     for (id, taken) in [
         ("abc-1", true),
         ("a b", false),
@@ -130,6 +138,13 @@ async fn names_that_are_taken_over_are_well_formed_and_nothing_is_unescaped_in_t
             "{answer}"
         );
     }
+    assert_no_line_is_forged(&host);
+}
+
+#[tokio::test]
+async fn a_trace_of_a_client_is_continued_only_if_it_is_well_formed() {
+    let host = start_with_debug_log().await;
+    let good = "4bf92f3577b34da6a3ce929d0e0e4736";
     for (number, (parent, taken)) in [
         (format!("00-{good}-00f067aa0ba902b7-01"), true),
         (format!("00-{good}\"-00f067aa0ba902b7-01"), false),
@@ -147,6 +162,12 @@ async fn names_that_are_taken_over_are_well_formed_and_nothing_is_unescaped_in_t
         let line = host.wait_for_line(|line| line["path"] == format!("/hello/{number}")).await;
         assert_eq!(line["trace_id"] == good, taken, "{parent}: {line}");
     }
+    assert_no_line_is_forged(&host);
+}
+
+#[tokio::test]
+async fn nothing_in_a_request_is_unescaped_in_the_log() {
+    let host = start_with_debug_log().await;
     // A line break or a terminal's escape can be in a target only if it is encoded. The log quotes what can be in a target.
     for target in [
         "/hello/%0a%7b%22level%22:%22forged%22%7d",
@@ -169,6 +190,5 @@ async fn names_that_are_taken_over_are_well_formed_and_nothing_is_unescaped_in_t
         let answer = raw(host.address(), request.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{request:?}: {answer}");
     }
-    // The testkit asserts that each line of the log is a JSON object: no line was split.
-    assert!(host.lines().iter().all(|line| line["level"] != "forged" && line["message"].is_string()));
+    assert_no_line_is_forged(&host);
 }

@@ -1,9 +1,9 @@
 //! Secrets: no log line, error, metric or help text contains one, whatever fails.
 
-use std::{fs, process::Output};
+use std::{fs, net::SocketAddr, process::Output};
 
 use testkit::{
-    RedisServer,
+    Host, RedisServer,
     paths::{guest, scratch},
     ports::Refusing,
 };
@@ -28,14 +28,12 @@ fn without_secret(output: &Output) -> String {
     out + &err
 }
 
-#[tokio::test]
-async fn a_host_in_trouble_tells_no_secret() {
-    let refusing = Refusing::bind().address();
-    let directory = scratch("secrets");
-    let settings = directory.join("settings");
+/// A host that gets secrets from all sources. Its proxy and its collector are `refusing`, and its password for Redis is
+/// wrong.
+async fn host_in_trouble(redis: &RedisServer, refusing: SocketAddr) -> Host {
+    let settings = scratch("secrets").join("settings");
     fs::create_dir(&settings).unwrap();
     fs::write(settings.join("github_token"), format!("{CANARY}-file")).unwrap();
-    let redis = RedisServer::with(&["--requirepass", "another"]);
     let (store, proxy) =
         (format!("shared=redis://{}", redis.address()), format!("http://user:{CANARY}-proxy@{refusing}"));
     let collector = format!("http://{refusing}");
@@ -66,11 +64,11 @@ async fn a_host_in_trouble_tells_no_secret() {
         "--redis-connect-timeout",
         "300ms",
     ];
-    let mut host = serving(&guest("service")).flags(&flags).envs(&environment).start().await;
-    for name in ["github_token", "from_environment", "from_flag"] {
-        let answer = host.get(&format!("/config/{name}")).await;
-        assert!(answer.text().contains(CANARY), "the guest itself may read the secret: {}", answer.text());
-    }
+    serving(&guest("service")).flags(&flags).envs(&environment).start().await
+}
+
+/// Sends requests with secrets, and requests whose handling uses the host's secrets and fails.
+async fn assert_no_answer_has_a_secret(host: &Host) {
     for path in [
         "/keyvalue/get/shared/key",
         "/keyvalue/get/unknown/key",
@@ -94,6 +92,18 @@ async fn a_host_in_trouble_tells_no_secret() {
     for path in ["/metrics", "/ready", "/live"] {
         assert_no_secret(path, host.admin(path).await.text());
     }
+}
+
+#[tokio::test]
+async fn a_host_in_trouble_tells_no_secret() {
+    let redis = RedisServer::with(&["--requirepass", "another"]);
+    let refusing = Refusing::bind();
+    let mut host = host_in_trouble(&redis, refusing.address()).await;
+    for name in ["github_token", "from_environment", "from_flag"] {
+        let answer = host.get(&format!("/config/{name}")).await;
+        assert!(answer.text().contains(CANARY), "the guest itself may read the secret: {}", answer.text());
+    }
+    assert_no_answer_has_a_secret(&host).await;
     host.wait_for_line(|line| line["message"] == "an instance trapped and was discarded").await;
     host.wait_for_line(|line| line["store"] == "shared" && line["level"] == "WARN").await;
     host.wait_for_line(|line| line["message"] == "outbound request failed").await;

@@ -4,13 +4,14 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http_body_util::Full;
 use nix::sys::signal::Signal;
+use rustls::pki_types::CertificateDer;
 use testkit::{
     DEADLINE, Host,
     http::{Connection, Request, Response, http2, raw},
@@ -148,70 +149,83 @@ async fn the_end_of_a_connection_is_told_so_that_it_cannot_be_forged() {
     assert!(answer.ends_with("hello end"), "{answer}");
 }
 
+/// Sends requests over one connection until `stop`. Returns their number.
+async fn load_over_h1(stream: TlsStream<TcpStream>, stop: &AtomicBool) -> usize {
+    let (mut connection, request) = (Connection::over(stream), Request::get("/hello/h1").bytes(NAME));
+    let mut requests = 0;
+    while !stop.load(Relaxed) {
+        connection.write(&request).await.unwrap();
+        assert_eq!(connection.response().await.unwrap().text(), "hello h1");
+        requests += 1;
+    }
+    requests
+}
+
+/// Like [`load_over_h1`].
+async fn load_over_h2(stream: TlsStream<TcpStream>, stop: &AtomicBool) -> usize {
+    let mut client = http2::connect(stream).await;
+    let mut requests = 0;
+    while !stop.load(Relaxed) {
+        let request = http2::get("https://name.test/hello/h2");
+        assert_eq!(http2::send(&mut client, request).await.unwrap().text(), "hello h2");
+        requests += 1;
+    }
+    requests
+}
+
+/// Sends each request over a new connection until `stop`. Returns the certificates that the host showed.
+async fn load_over_new_connections(
+    host: &Host,
+    client: &Trust,
+    stop: &AtomicBool,
+) -> Vec<CertificateDer<'static>> {
+    let mut shown = Vec::new();
+    while !stop.load(Relaxed) {
+        let stream = connect(host, client).await;
+        shown.push(stream.get_ref().1.peer_certificates().unwrap()[0].clone());
+        assert_eq!(over_h1(stream, Request::get("/hello/new")).await.text(), "hello new");
+    }
+    shown
+}
+
+/// Replaces the host's certificate between many handshakes.
+async fn renew(host: &Host, files: &Files, new: &Certificate) {
+    const HANDSHAKES: &str = "wasi_http_host_tls_handshakes_total{outcome=\"ok\"}";
+    const FAILED: &str = "wasi_http_host_tls_certificate_reloads_total{outcome=\"failed\"}";
+    const RELOADED: &str = "wasi_http_host_tls_certificate_reloads_total{outcome=\"ok\"}";
+    host.wait_for_metric(HANDSHAKES, |n| n > 10.0).await;
+    // First the certificate, then the key; the host notices the mismatch in between.
+    fs::write(&files.cert, &new.pem).unwrap();
+    host.wait_for_metric(FAILED, |n| n == 1.0).await;
+    fs::write(&files.key, &new.key).unwrap();
+    host.wait_for_metric(RELOADED, |n| n == 1.0).await;
+    let before = host.metric(HANDSHAKES).await;
+    host.wait_for_metric(HANDSHAKES, |n| n > before + 10.0).await;
+}
+
 #[tokio::test]
 async fn a_renewed_certificate_is_taken_over_and_no_request_is_lost() {
     let (old, new) = (made(), made());
     let files = Files::new("tls-renewed", &old);
     let host = files.serve("service", &[]).await;
-    let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let load = async {
-        let kept = async |alpn: &'static [u8]| {
-            // One connection for the whole test, whatever happens to the certificate.
-            let stream = connect(&host, &trusting(&[&old], &[alpn])).await;
-            let mut requests = 0;
-            match alpn {
-                b"h2" => {
-                    let mut client = http2::connect(stream).await;
-                    while !stop.load(Relaxed) {
-                        let request = http2::get("https://name.test/hello/h2");
-                        assert_eq!(http2::send(&mut client, request).await.unwrap().text(), "hello h2");
-                        requests += 1;
-                    }
-                }
-                _ => {
-                    let (mut connection, request) =
-                        (Connection::over(stream), Request::get("/hello/h1").bytes(NAME));
-                    while !stop.load(Relaxed) {
-                        connection.write(&request).await.unwrap();
-                        assert_eq!(connection.response().await.unwrap().text(), "hello h1");
-                        requests += 1;
-                    }
-                }
-            }
-            served.fetch_add(requests, Relaxed);
-        };
-        let fresh = async || {
-            let client = trusting(&[&old, &new], &[b"http/1.1"]);
-            let mut seen = Vec::new();
-            while !stop.load(Relaxed) {
-                let stream = connect(&host, &client).await;
-                let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
-                assert_eq!(over_h1(stream, Request::get("/hello/new")).await.text(), "hello new");
-                seen.push(certificate == new.der);
-                served.fetch_add(1, Relaxed);
-            }
-            seen
-        };
-        tokio::join!(kept(b"h2"), kept(b"http/1.1"), fresh(), fresh())
-    };
-    let renew = async {
-        host.wait_for_metric("wasi_http_host_tls_handshakes_total{outcome=\"ok\"}", |n| n > 10.0).await;
-        // First the certificate, then the key; the host notices the mismatch in between.
-        fs::write(&files.cert, &new.pem).unwrap();
-        host.wait_for_metric("wasi_http_host_tls_certificate_reloads_total{outcome=\"failed\"}", |n| {
-            n == 1.0
-        })
-        .await;
-        fs::write(&files.key, &new.key).unwrap();
-        host.wait_for_metric("wasi_http_host_tls_certificate_reloads_total{outcome=\"ok\"}", |n| n == 1.0)
-            .await;
-        let before = host.metric("wasi_http_host_tls_handshakes_total{outcome=\"ok\"}").await;
-        host.wait_for_metric("wasi_http_host_tls_handshakes_total{outcome=\"ok\"}", |n| n > before + 10.0)
-            .await;
+    let stop = AtomicBool::new(false);
+    // Two connections live for the whole test, whatever happens to the certificate.
+    let h1 = connect(&host, &trusting(&[&old], &[b"http/1.1"])).await;
+    let h2 = connect(&host, &trusting(&[&old], &[b"h2"])).await;
+    let client = trusting(&[&old, &new], &[b"http/1.1"]);
+    let renewal = async {
+        renew(&host, &files, &new).await;
         stop.store(true, Relaxed);
     };
-    let ((_, _, one, other), ()) = tokio::join!(load, renew);
-    for seen in [one, other] {
+    let (by_h1, by_h2, one, other, ()) = tokio::join!(
+        load_over_h1(h1, &stop),
+        load_over_h2(h2, &stop),
+        load_over_new_connections(&host, &client, &stop),
+        load_over_new_connections(&host, &client, &stop),
+        renewal
+    );
+    for shown in [&one, &other] {
+        let seen: Vec<bool> = shown.iter().map(|certificate| *certificate == new.der).collect();
         assert!(!seen[0] && *seen.last().unwrap(), "{seen:?}");
         assert!(seen.is_sorted(), "the old certificate was shown again: {seen:?}");
     }
@@ -219,7 +233,7 @@ async fn a_renewed_certificate_is_taken_over_and_no_request_is_lost() {
     assert_eq!(errors, 0.0);
     let answered =
         host.metric("wasi_http_host_requests_total{component=\"guest_service\",status=\"2xx\"}").await;
-    assert_eq!(answered, served.load(Relaxed) as f64);
+    assert_eq!(answered, (by_h1 + by_h2 + one.len() + other.len()) as f64);
     let said = host
         .wait_for_line(|line| {
             line["message"] == "TLS: cannot use the new certificate: the previous one stays active"

@@ -7,7 +7,8 @@ pub use cache::{Cache, Compiled, abandon, compile};
 
 use std::{io, thread, time::Duration};
 
-use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+pub use wasmtime::Engine;
+use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// Time between two epoch ticks: the longest time that a spinning guest blocks the other tasks of its thread.
 const TICK: Duration = Duration::from_millis(5);

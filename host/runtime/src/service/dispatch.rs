@@ -50,18 +50,30 @@ pub struct Limits {
     pub response: Duration,
 }
 
+/// What a [`Dispatch`] creates its instances from, and where the instances report.
+pub struct DispatchContext {
+    /// Runs the component.
+    pub engine: wasmtime::Engine,
+    /// The component's code.
+    pub linked: Arc<Linked>,
+    /// The state that each instance starts with.
+    pub template: Template,
+    /// The limits of the instances.
+    pub limits: Limits,
+    /// The component's metrics, over all threads.
+    pub metrics: Arc<ComponentMetrics>,
+    /// The component's metrics on this thread.
+    pub worker: Arc<WorkerMetrics>,
+    /// The runtime of the thread that serves the component.
+    pub runtime: Handle,
+}
+
 /// Runs an instance from its creation to its end, in a task of its own.
 pub(super) type RunInstance = fn(InstanceLease) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The calls and instances of one component on one thread.
 pub struct Dispatch {
-    pub(super) engine: wasmtime::Engine,
-    pub(super) linked: Arc<Linked>,
-    pub(super) template: Template,
-    pub(super) limits: Limits,
-    pub(super) metrics: Arc<ComponentMetrics>,
-    pub(super) worker: Arc<WorkerMetrics>,
-    runtime: Handle,
+    pub(super) context: DispatchContext,
     run_instance: RunInstance,
     state: Mutex<State>,
     /// The queue's length, which can be read without the lock.
@@ -110,27 +122,11 @@ impl InstanceHandle {
 }
 
 impl Dispatch {
-    /// For the thread of `runtime`. `run_instance` creates and runs each instance.
-    #[expect(clippy::too_many_arguments, reason = "each is another part of the whole")]
-    pub(super) fn new(
-        run_instance: RunInstance,
-        engine: wasmtime::Engine,
-        linked: Arc<Linked>,
-        template: Template,
-        limits: Limits,
-        metrics: Arc<ComponentMetrics>,
-        worker: Arc<WorkerMetrics>,
-        runtime: Handle,
-    ) -> Arc<Self> {
+    /// `run_instance` creates and runs each instance.
+    pub(super) fn new(run_instance: RunInstance, context: DispatchContext) -> Arc<Self> {
         let work_arrived = Arc::new(Notify::new());
         let dispatch = Arc::new(Self {
-            engine,
-            linked,
-            template,
-            limits,
-            metrics,
-            worker,
-            runtime,
+            context,
             run_instance,
             state: Mutex::default(),
             waiting: AtomicUsize::new(0),
@@ -139,7 +135,7 @@ impl Dispatch {
             work_arrived: work_arrived.clone(),
             changed: Notify::new(),
         });
-        dispatch.runtime.spawn(Self::supervise(Arc::downgrade(&dispatch), work_arrived));
+        dispatch.context.runtime.spawn(Self::supervise(Arc::downgrade(&dispatch), work_arrived));
         dispatch
     }
 
@@ -150,7 +146,7 @@ impl Dispatch {
         self.waiting.store(state.queue.len(), Ordering::Release);
         // Prefer the oldest instance, so that spare instances become idle and end.
         let waker = state.handles.iter().find(|handle| handle.is_free()).map(|handle| handle.waker.clone());
-        if waker.is_none() && state.starting.saturating_mul(self.limits.at_once) < state.queue.len() {
+        if waker.is_none() && state.starting.saturating_mul(self.context.limits.at_once) < state.queue.len() {
             self.start_instance(&mut state);
         }
         let unwatched = !std::mem::replace(&mut state.watched, true);
@@ -172,13 +168,13 @@ impl Dispatch {
     }
 
     fn start_instance(self: &Arc<Self>, state: &mut State) {
-        if state.live >= self.limits.instances {
+        if state.live >= self.context.limits.instances {
             return;
         }
         state.live += 1;
         state.starting += 1;
         state.next_id += 1;
-        self.runtime.spawn((self.run_instance)(InstanceLease {
+        self.context.runtime.spawn((self.run_instance)(InstanceLease {
             dispatch: self.clone(),
             id: state.next_id,
             registered: false,
@@ -256,7 +252,7 @@ impl Dispatch {
                             .filter(|handle| handle.taking)
                             .map(|handle| handle.waker.clone()),
                     );
-                    let wanted = state.queue.len().div_ceil(self.limits.at_once);
+                    let wanted = state.queue.len().div_ceil(self.context.limits.at_once);
                     for _ in state.starting..wanted.min(MAX_STARTING) {
                         self.start_instance(&mut state);
                     }
@@ -375,7 +371,8 @@ impl InstanceLease {
         let now = Instant::now();
         if state.reported.is_none_or(|last| now.duration_since(last) >= REPORT_EVERY) {
             state.reported = Some(now);
-            tracing::error!(component = self.dispatch.metrics.component(), %error, "cannot create an instance");
+            let component = self.dispatch.context.metrics.component();
+            tracing::error!(component, %error, "cannot create an instance");
         }
         // A full pool is temporary, and calls have their own deadlines. Any other error is permanent.
         if matches!(error, CallError::NoInstance) || !state.handles.is_empty() {

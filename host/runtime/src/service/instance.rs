@@ -9,10 +9,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use tokio::{
-    runtime::Handle,
-    time::{Sleep, sleep, timeout},
-};
+use tokio::time::{Sleep, sleep, timeout};
 use wasmtime::{AsContextMut as _, PoolConcurrencyLimitError, Store, component::Accessor};
 use wasmtime_wasi_http::handler::Proxy;
 
@@ -20,15 +17,14 @@ use super::{
     Call, CallError,
     body::BodyTracker,
     call_table::{self, CallTable, Phase, Reply},
-    dispatch::{Dispatch, InstanceLease, Limits},
+    dispatch::{Dispatch, DispatchContext, InstanceLease, Limits},
     in_flight::{self, CallEnd},
+    lifecycle::Lifecycle,
     pending_heads::PendingHeads,
 };
 use wasi_http_host_core::{LogThrottle, bounded};
 
-use crate::{
-    ComponentMetrics, EndReason, Template, WorkerMetrics, component::Linked, guest::Guest, keyvalue::OnWait,
-};
+use crate::{EndReason, guest::Guest, keyvalue::OnWait};
 
 /// After a timeout, how long the event loop may take to run before the guest counts as spinning or blocked.
 const POLL_GRACE: Duration = Duration::from_millis(100);
@@ -42,17 +38,9 @@ const BACKTRACE_BYTES: usize = 16 << 10;
 static BACKTRACES: LogThrottle = LogThrottle::new();
 
 impl Dispatch {
-    /// Starts the queue for instances of `linked`, on the thread of `runtime`.
-    pub fn start(
-        engine: wasmtime::Engine,
-        linked: Arc<Linked>,
-        template: Template,
-        limits: Limits,
-        metrics: Arc<ComponentMetrics>,
-        worker: Arc<WorkerMetrics>,
-        runtime: Handle,
-    ) -> Arc<Self> {
-        Self::new(|lease| Box::pin(run(lease)), engine, linked, template, limits, metrics, worker, runtime)
+    /// Starts the queue for a component's instances, on the thread of the context's runtime.
+    pub fn start(context: DispatchContext) -> Arc<Self> {
+        Self::new(|lease| Box::pin(run(lease)), context)
     }
 }
 
@@ -63,31 +51,33 @@ async fn run(mut lease: InstanceLease) {
         Ok(made) => made,
         Err(error) => return lease.give_up(&error),
     };
-    dispatch.metrics.instances_created.inc();
-    dispatch.metrics.instances_live.inc();
+    dispatch.context.metrics.instances_created.inc();
+    dispatch.context.metrics.instances_live.inc();
     let reason = serve(&mut lease, &dispatch, &mut store, &proxy).await;
-    dispatch.metrics.instances_ended.count(reason);
+    dispatch.context.metrics.instances_ended.count(reason);
     drop(store);
-    dispatch.metrics.instances_live.dec();
+    dispatch.context.metrics.instances_live.dec();
 }
 
 async fn make(dispatch: &Dispatch, on_wait: OnWait) -> Result<(Store<Guest>, Proxy), CallError> {
-    let mut store = Guest::store(&dispatch.engine, &dispatch.template, on_wait);
-    let made = timeout(dispatch.limits.request, dispatch.linked.instantiate(&mut store)).await;
+    let mut store = Guest::store(&dispatch.context.engine, &dispatch.context.template, on_wait);
+    let made =
+        timeout(dispatch.context.limits.request, dispatch.context.linked.instantiate(&mut store)).await;
     match made {
         Ok(Ok(proxy)) => Ok((store, proxy)),
         Ok(Err(error)) if error.is::<PoolConcurrencyLimitError>() => Err(CallError::NoInstance),
         Ok(Err(error)) => {
             tracing::error!(
-                component = dispatch.metrics.component(),
+                component = dispatch.context.metrics.component(),
                 error = bounded(&format!("{error:?}"), BACKTRACE_BYTES),
                 "the component's start failed"
             );
             Err(CallError::Instantiation(error.root_cause().to_string()))
         }
-        Err(_) => {
-            Err(CallError::Instantiation(format!("its start took longer than {:?}", dispatch.limits.request)))
-        }
+        Err(_) => Err(CallError::Instantiation(format!(
+            "its start took longer than {:?}",
+            dispatch.context.limits.request
+        ))),
     }
 }
 
@@ -100,7 +90,7 @@ async fn serve(
 ) -> EndReason {
     let call_table = CallTable::new(Instant::now());
     let bodies = Arc::new(BodyTracker::default());
-    let mut watchdog = Watchdog::new(&dispatch.limits);
+    let mut watchdog = Watchdog::new(&dispatch.context.limits);
     let ended = {
         let event_loop = async |accessor: &Accessor<Guest>| {
             serve_calls(lease, dispatch, accessor, proxy, &call_table, &bodies).await
@@ -136,7 +126,7 @@ fn report(ended: End, dispatch: &Dispatch, call_table: &CallTable) -> EndReason 
         End::Quiet(reason) => {
             if reason == EndReason::Abandoned {
                 tracing::warn!(
-                    component = dispatch.metrics.component(),
+                    component = dispatch.context.metrics.component(),
                     "ended an instance: its background tasks ran longer than --background-timeout"
                 );
             }
@@ -144,9 +134,9 @@ fn report(ended: End, dispatch: &Dispatch, call_table: &CallTable) -> EndReason 
         }
         End::Stuck => {
             let siblings = call_table.fail_all(&CallError::TimedOut);
-            dispatch.metrics.siblings.inc_by(siblings as u64);
+            dispatch.context.metrics.siblings.inc_by(siblings as u64);
             tracing::error!(
-                component = dispatch.metrics.component(),
+                component = dispatch.context.metrics.component(),
                 siblings,
                 "ended an instance: a call was not complete at its deadline"
             );
@@ -155,14 +145,14 @@ fn report(ended: End, dispatch: &Dispatch, call_table: &CallTable) -> EndReason 
         End::Trap(error) => {
             // Calls whose head waits for its body fail in the same way, because their sender is dropped.
             let calls = call_table.fail_all(&CallError::Trapped) + call_table.heads_waiting.load(Relaxed);
-            dispatch.metrics.siblings.inc_by((calls as u64).saturating_sub(1));
+            dispatch.context.metrics.siblings.inc_by((calls as u64).saturating_sub(1));
             let kind = trap_kind(&error);
-            dispatch.metrics.count_trap(&kind);
+            dispatch.context.metrics.count_trap(&kind);
             // A malicious client may cause one trap with each request.
             let left_out = BACKTRACES.admit();
             let backtrace = left_out.map(|_| format!("{error:?}"));
             tracing::error!(
-                component = dispatch.metrics.component(),
+                component = dispatch.context.metrics.component(),
                 kind,
                 calls,
                 backtrace = backtrace.as_deref().map(|text| bounded(text, BACKTRACE_BYTES)),
@@ -197,15 +187,7 @@ async fn serve_calls(
     call_table: &CallTable,
     bodies: &Arc<BodyTracker>,
 ) -> wasmtime::Result<()> {
-    let limits = &dispatch.limits;
-    let handle = match proxy {
-        Proxy::P3(guest) => *guest.wasi_http_handler().func_handle().func(),
-        Proxy::P2(guest) => *guest.wasi_http_incoming_handler().func_handle().func(),
-    };
-    let is_proxy = matches!(proxy, Proxy::P2(_));
-    // With a concurrency of 1, an instance accepts its next request only after the current response body is complete.
-    // A proxy writes its body within the call, so for a proxy the end of the call is enough.
-    let alone = limits.concurrency == 1 && !is_proxy;
+    let lifecycle = Lifecycle::new(dispatch, accessor, proxy, call_table, bodies);
     let mut in_flight_calls = FuturesUnordered::new();
     let mut heads = PendingHeads::new(bodies.clone());
     let mut taken = 0usize;
@@ -221,19 +203,9 @@ async fn serve_calls(
             while let Poll::Ready(Some((slot, end))) = in_flight_calls.poll_next_unpin(cx) {
                 finish(slot, end?, call_table, &mut heads);
             }
-            if !heads.is_empty() {
-                heads.poll(cx, call_table.flush_heads.load(Relaxed));
-                call_table.flush_heads.store(false, Relaxed);
-            }
-            call_table.heads_waiting.store(heads.len(), Relaxed);
-
-            let ready = taken < limits.max_calls
-                && !call_table.is_retiring()
-                // A response whose head still waits counts as a call in progress.
-                && in_flight_calls.len() + heads.len() < limits.concurrency
-                && !(alone && bodies.is_open(cx.waker()))
-                && accessor.poll_ready_for_concurrent_call(handle, cx).is_ready();
-            if !ready {
+            send_heads(&mut heads, call_table, cx);
+            // A response whose head still waits counts as a call in progress.
+            if !lifecycle.can_take(taken, in_flight_calls.len() + heads.len(), cx) {
                 lease.withdraw();
                 break;
             }
@@ -248,32 +220,17 @@ async fn serve_calls(
             let Some(call) = lease.take(cx) else { break };
             may_take = false;
             if taken > 0 {
-                dispatch.worker.reused.inc();
+                dispatch.context.worker.reused.inc();
             }
             taken += 1;
             phase = Phase::Serving;
             let (slot, in_flight) = begin(call, accessor, proxy, call_table, bodies)?;
             in_flight_calls.push(async move { (slot, in_flight.finish(accessor).await) });
         }
-
         if !in_flight_calls.is_empty() || !heads.is_empty() {
             return Poll::Pending;
         }
-        if is_proxy && taken >= limits.max_calls {
-            bodies.fall_silent();
-        }
-        let finished = taken >= limits.max_calls
-            || call_table.is_retiring()
-            || dispatch.is_draining() && dispatch.waiting() == 0;
-        let next = if bodies.is_open(cx.waker()) {
-            Phase::Serving
-        } else if accessor.poll_no_interesting_tasks(cx).is_pending() {
-            Phase::Background
-        } else if finished {
-            return Poll::Ready(Ok(()));
-        } else {
-            Phase::Idle
-        };
+        let Some(next) = lifecycle.phase_without_calls(taken, cx) else { return Poll::Ready(Ok(())) };
         if next != phase {
             phase = next;
             call_table.set_phase(phase, Instant::now());
@@ -281,6 +238,15 @@ async fn serve_calls(
         Poll::Pending
     })
     .await
+}
+
+/// Sends the response heads that need not wait longer for their bodies.
+fn send_heads(heads: &mut PendingHeads, call_table: &CallTable, cx: &mut Context<'_>) {
+    if !heads.is_empty() {
+        heads.poll(cx, call_table.flush_heads.load(Relaxed));
+        call_table.flush_heads.store(false, Relaxed);
+    }
+    call_table.heads_waiting.store(heads.len(), Relaxed);
 }
 
 /// Passes a call to the guest.

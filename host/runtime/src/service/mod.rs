@@ -9,8 +9,9 @@ mod call_table;
 mod dispatch;
 mod in_flight;
 mod instance;
+mod lifecycle;
 mod pending_heads;
 
 pub use body::GuestBody;
 pub use call::{Call, CallError, Content, Reply};
-pub use dispatch::{Dispatch, Limits};
+pub use dispatch::{Dispatch, DispatchContext, Limits};
