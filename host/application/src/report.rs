@@ -5,8 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wasi_http_host_manifest::Component;
-use wasi_http_host_runtime::{Inspection, Linked, engine};
+use wasi_http_host_runtime::{
+    ComponentError, Inspection, Linked,
+    engine::{self, Compiled},
+};
+use wasmtime::Engine;
 
 use super::{
     ApplicationConfig, Binary, LoadError,
@@ -33,23 +36,15 @@ pub struct CompileReport {
 /// # Errors
 /// Those of [`Loader::load`](super::Loader::load).
 pub fn compile(config: &ApplicationConfig) -> Result<Vec<CompileReport>, LoadError> {
-    let manifest = source::manifest(config)?;
-    let engine =
-        engine::new(config.instances.max_memory.as_usize(), pool_capacity(&config.instances, &manifest)?)?;
-    let cache = cache(&config.code);
-    let compile = |component: &Component| {
-        let started = Instant::now();
-        let compiled = compiled(&engine, &cache, component, &Binary::of(&component.source)?, &|| {})?;
-        let failed = |cause| LoadError::Component { name: component.id.clone(), cause };
-        Linked::new(&engine, &compiled.component, false).map_err(failed)?;
+    each_compiled(config, |engine, component, compiled, started| {
+        Linked::new(engine, &compiled.component, false)?;
         Ok(CompileReport {
-            component: component.id.clone(),
+            component,
             file: compiled.file,
             from_cache: compiled.from_cache,
             duration: started.elapsed(),
         })
-    };
-    manifest.components.iter().map(compile).collect()
+    })
 }
 
 /// A component's ID, and its imports and exports.
@@ -66,15 +61,27 @@ pub struct Inspected {
 /// # Errors
 /// Those of [`compile`], except unsatisfied imports and missing exports, which the inspection reports.
 pub fn inspect(config: &ApplicationConfig) -> Result<Vec<Inspected>, LoadError> {
+    each_compiled(config, |engine, component, compiled, _| {
+        Ok(Inspected { component, inspection: Inspection::new(engine, &compiled.component)? })
+    })
+}
+
+/// Compiles each component of `config`, or reads its code from the cache. `report` gets the engine, the component's ID,
+/// the code, and when compiling began.
+fn each_compiled<R>(
+    config: &ApplicationConfig,
+    report: impl Fn(&Engine, String, Compiled, Instant) -> Result<R, ComponentError>,
+) -> Result<Vec<R>, LoadError> {
     let manifest = source::manifest(config)?;
     let engine =
         engine::new(config.instances.max_memory.as_usize(), pool_capacity(&config.instances, &manifest)?)?;
     let cache = cache(&config.code);
-    let inspect = |component: &Component| {
+    let reported = manifest.components.iter().map(|component| {
+        let started = Instant::now();
         let compiled = compiled(&engine, &cache, component, &Binary::of(&component.source)?, &|| {})?;
-        let failed = |cause| LoadError::Component { name: component.id.clone(), cause };
-        let inspection = Inspection::new(&engine, &compiled.component).map_err(failed)?;
-        Ok(Inspected { component: component.id.clone(), inspection })
-    };
-    manifest.components.iter().map(inspect).collect()
+        let name = component.id.clone();
+        report(&engine, name, compiled, started)
+            .map_err(|cause| LoadError::Component { name: component.id.clone(), cause })
+    });
+    reported.collect()
 }

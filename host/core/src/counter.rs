@@ -57,29 +57,78 @@ impl Gauge {
     }
 }
 
-/// Declares an enum whose variants are the values of a label, and a struct with one counter for each variant.
+/// Declares an enum whose variants are the values of a label. `ALL` has the variants in the order of declaration, and
+/// `as_str` returns the label value.
 #[macro_export]
-macro_rules! labelled_counters {
-    ($(#[$doc:meta])* $name:ident, $counters:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)+ }) => {
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name { $($(#[$variant_doc])* $variant,)+ }
 
+        impl $name {
+            /// All variants, in the order of declaration.
+            pub const ALL: [Self; [$($label),+].len()] = [$(Self::$variant),+];
+
+            /// The label value, as in metrics and traces.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+        }
+    };
+}
+
+/// Declares [`labels!`](crate::labels), and a struct with one counter for each variant.
+#[macro_export]
+macro_rules! labelled_counters {
+    ($(#[$doc:meta])* $name:ident, $counters:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)+ }) => {
+        $crate::labels! {
+            $(#[$doc])*
+            $name { $($(#[$variant_doc])* $variant = $label,)+ }
+        }
+
         #[doc = concat!("One counter for each [`", stringify!($name), "`].")]
         #[derive(Debug, Default)]
-        #[expect(non_snake_case, reason = "one counter a variant, by its name")]
-        pub struct $counters { $($variant: $crate::Counter,)+ }
+        pub struct $counters([$crate::Counter; $name::ALL.len()]);
 
         impl $counters {
             /// Adds one.
             pub fn count(&self, by: $name) {
-                match by { $($name::$variant => self.$variant.inc(),)+ }
+                // There is one counter for each variant, in the order of declaration.
+                if let Some(counter) = self.0.get(by as usize) {
+                    counter.inc();
+                }
             }
 
             /// Returns each label value with its count, in the order of declaration.
             pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$(($label, self.$variant.get()),)+].into_iter()
+                $name::ALL.into_iter().zip(&self.0).map(|(label, counter)| (label.as_str(), counter.get()))
             }
         }
     };
+}
+
+#[cfg(test)]
+#[expect(unreachable_pub, reason = "the macro declares public items")]
+mod tests {
+    labelled_counters! {
+        /// The size of something.
+        Size, Sizes {
+            /// Less than the other.
+            Small = "small",
+            /// More than the other.
+            Large = "large",
+        }
+    }
+
+    #[test]
+    fn each_label_has_a_counter_of_its_own() {
+        let sizes = Sizes::default();
+        for size in [Size::Large, Size::Small, Size::Large] {
+            sizes.count(size);
+        }
+        assert_eq!(sizes.all().collect::<Vec<_>>(), [("small", 1), ("large", 2)]);
+        assert_eq!(Size::ALL.map(Size::as_str), ["small", "large"]);
+    }
 }

@@ -1,6 +1,8 @@
 //! Basics that all crates of the host share. None of them depends on WebAssembly: units of settings, counters and
-//! the Prometheus text format, limits on log lines, and values that a guest may use until a deadline.
+//! the Prometheus text format, limits on log lines, values that a guest may use until a deadline, and HTTP bodies
+//! within limits.
 
+mod body;
 mod counter;
 mod exposition;
 mod held;
@@ -12,6 +14,7 @@ mod text;
 mod throttle;
 mod units;
 
+pub use body::{BodyFailure, BodyLimits, LimitedBody, add_to_hint};
 pub use counter::{Counter, Gauge};
 pub use exposition::{Exposition, Kind as MetricKind};
 pub use held::Held;

@@ -4,6 +4,7 @@ use super::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use wasi_http_host_core::histogram::{BUCKETS, Histogram, HistogramSnapshot};
+use wasi_http_host_core::labels;
 
 /// One call in this many is timed: reading the clock twice takes as long as the look-up that it would time.
 pub const LATENCY_SAMPLE: u64 = 32;
@@ -23,58 +24,22 @@ static LATENCY_BOUNDS: [Duration; BUCKETS] = [
     Duration::from_millis(100),
 ];
 
-/// A function of the interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the interface documents them")]
-pub enum Operation {
-    Open,
-    Get,
-    Set,
-    Delete,
-    Exists,
-    ListKeys,
-    Increment,
-    CasNew,
-    Swap,
-    GetMany,
-    SetMany,
-    DeleteMany,
-}
-
-impl Operation {
-    /// All operations, in the order of their declaration.
-    pub const ALL: [Self; 12] = [
-        Self::Open,
-        Self::Get,
-        Self::Set,
-        Self::Delete,
-        Self::Exists,
-        Self::ListKeys,
-        Self::Increment,
-        Self::CasNew,
-        Self::Swap,
-        Self::GetMany,
-        Self::SetMany,
-        Self::DeleteMany,
-    ];
-
-    /// The operation's name in the interface, in metrics and in traces.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Get => "get",
-            Self::Set => "set",
-            Self::Delete => "delete",
-            Self::Exists => "exists",
-            Self::ListKeys => "list-keys",
-            Self::Increment => "increment",
-            Self::CasNew => "cas-new",
-            Self::Swap => "swap",
-            Self::GetMany => "get-many",
-            Self::SetMany => "set-many",
-            Self::DeleteMany => "delete-many",
-        }
+labels! {
+    /// A function of the interface.
+    #[expect(missing_docs, reason = "the interface documents them")]
+    Operation {
+        Open = "open",
+        Get = "get",
+        Set = "set",
+        Delete = "delete",
+        Exists = "exists",
+        ListKeys = "list-keys",
+        Increment = "increment",
+        CasNew = "cas-new",
+        Swap = "swap",
+        GetMany = "get-many",
+        SetMany = "set-many",
+        DeleteMany = "delete-many",
     }
 }
 

@@ -1,10 +1,10 @@
 //! Reads a manifest's tables into a [`Manifest`], with warnings for what has no effect.
 
 use super::document::{Error, Node, Section, Source, line_breaks};
-use super::route::{Route, Routes};
+use super::route::{Pattern, Route, Routes};
 use super::{Component, Manifest, Mount, OwnLimits};
 use crate::settings::{Name, Template, Variable};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 pub(super) fn manifest(text: &str, file: &Path) -> Result<Manifest, Error> {
@@ -80,9 +80,9 @@ impl<'a> Reader<'a> {
     fn triggers(&mut self, node: Node<'a>) -> Result<(Vec<Component>, Routes), Error> {
         let mut section = node.section()?;
         let mut served: Vec<Component> = Vec::new();
-        // Each route with its component's index and its position in the file, for the message about a duplicate
-        // route.
-        let mut routes: Vec<(Route, usize, String)> = Vec::new();
+        let mut routes: Vec<(Route, usize)> = Vec::new();
+        // The first trigger with each pattern and its component's index, for the message about a duplicate route.
+        let mut seen: HashMap<Pattern, (String, usize)> = HashMap::new();
         for (n, trigger) in section.list("http")?.into_iter().enumerate() {
             let mut trigger = trigger.section()?;
             trigger.ignore(&["id"]);
@@ -98,12 +98,12 @@ impl<'a> Reader<'a> {
             let component = self.named(&mut served, n, named)?;
             let (place, double) = (pattern.place(), pattern.error(String::new()));
             let Some(route) = route(pattern)? else { continue };
-            if let Some((_, other, first)) = routes.iter().find(|(known, ..)| known.is_same(&route)) {
-                let leads = served.get(*other).map_or("", |component| &component.id);
+            if let Some((first, other)) = seen.insert(route.pattern().clone(), (place, component)) {
+                let leads = served.get(other).map_or("", |component| &component.id);
                 let problem = format!("{route} is also the route of {first}, for component {leads}");
                 return Err(Error { problem, ..double });
             }
-            routes.push((route, component, place));
+            routes.push((route, component));
         }
         if routes.is_empty() {
             return Err(section.error("there is no [[trigger.http]] with a route"));
@@ -111,10 +111,7 @@ impl<'a> Reader<'a> {
         for (_, other) in section.into_entries() {
             self.warnings.push(other.warning("only HTTP triggers are supported"));
         }
-        Ok((
-            served,
-            Routes::new(routes.into_iter().map(|(route, component, _)| (route, component)).collect()),
-        ))
+        Ok((served, Routes::new(routes)))
     }
 
     /// The index in `served` of the component that the `n`th trigger names or defines in place.

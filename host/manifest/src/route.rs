@@ -8,12 +8,18 @@ use std::str::FromStr;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     text: Box<str>,
+    pattern: Pattern,
+}
+
+/// What a route matches. The names of `:name` segments do not matter: routes with equal patterns match the same paths.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Pattern {
     segments: Vec<Segment>,
     /// Whether the pattern ends in `/...`.
     open: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Segment {
     Literal(Box<str>),
     Any,
@@ -38,11 +44,12 @@ enum Fit {
 }
 
 impl Route {
-    /// Whether both patterns match the same paths. The names of `:name` segments do not matter.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.open == other.open && self.segments == other.segments
+    pub(super) fn pattern(&self) -> &Pattern {
+        &self.pattern
     }
+}
 
+impl Pattern {
     fn matches(&self, path: &str) -> bool {
         let mut path = segments(path);
         let fits = self.segments.iter().all(|segment| match (segment, path.next()) {
@@ -78,7 +85,7 @@ impl FromStr for Route {
             return Err(invalid("it must begin with a slash"));
         }
         let closed = text.strip_suffix("/...").or_else(|| text.strip_suffix("/*"));
-        let pattern = segments(closed.unwrap_or(text)).map(|segment| match segment.strip_prefix(':') {
+        let segments = segments(closed.unwrap_or(text)).map(|segment| match segment.strip_prefix(':') {
             Some("") => Err(invalid("`:` must be followed by a name")),
             Some(_) => Ok(Segment::Any),
             None if segment == "..." || segment.contains('*') => {
@@ -86,7 +93,8 @@ impl FromStr for Route {
             }
             None => Ok(Segment::Literal(segment.into())),
         });
-        Ok(Self { text: text.into(), segments: pattern.collect::<Result<_, _>>()?, open: closed.is_some() })
+        let pattern = Pattern { segments: segments.collect::<Result<_, _>>()?, open: closed.is_some() };
+        Ok(Self { text: text.into(), pattern })
     }
 }
 
@@ -108,6 +116,7 @@ impl Routes {
         // The sort is stable, and the first route that matches wins. The end of a pattern is an exact fit of nothing.
         routes.sort_by(|(a, _), (b, _)| {
             let end = || std::iter::repeat_with(|| Fit::Exact);
+            let (a, b) = (&a.pattern, &b.pattern);
             let length = a.segments.len().max(b.segments.len()) + 1;
             a.fits().chain(end()).take(length).cmp(b.fits().chain(end()).take(length))
         });
@@ -117,14 +126,18 @@ impl Routes {
     /// One route that leads every path to the first component.
     #[must_use]
     pub fn all() -> Self {
-        Self(vec![(Route { text: "/...".into(), segments: Vec::new(), open: true }, 0)])
+        let pattern = Pattern { segments: Vec::new(), open: true };
+        Self(vec![(Route { text: "/...".into(), pattern }, 0)])
     }
 
     /// The route that matches `path` and the index of the route's component. `path` is as in the request line,
     /// without the query.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<(&Route, usize)> {
-        self.0.iter().find(|(route, _)| route.matches(path)).map(|(route, component)| (route, *component))
+        self.0
+            .iter()
+            .find(|(route, _)| route.pattern.matches(path))
+            .map(|(route, component)| (route, *component))
     }
 }
 

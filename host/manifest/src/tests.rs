@@ -166,6 +166,23 @@ fn several_routes_may_lead_to_the_component() {
     assert!(manifest.routes.find("/three").is_none());
 }
 
+/// With a comparison of each route with each other, this test takes seconds.
+#[test]
+fn a_duplicate_among_many_routes_is_named() {
+    const ROUTES: usize = 20_000;
+    let mut text = MINIMAL.to_owned();
+    for n in 1..ROUTES {
+        text += &format!("[[trigger.http]]\nroute = \"/{n}/:id\"\ncomponent = \"one\"\n");
+    }
+    let manifest = parse(&text).unwrap();
+    assert!(manifest.routes.find(&format!("/{}/x", ROUTES - 1)).is_some());
+    text += "[[trigger.http]]\nroute = \"/7/:name\"\ncomponent = \"one\"\n";
+    let error = parse(&text).unwrap_err().to_string();
+    let first =
+        format!("trigger.http[{ROUTES}].route: /7/:name is the route of trigger.http[7].route (line 29) too");
+    assert!(error.contains(&first) && error.ends_with("which leads to component one"), "{error}");
+}
+
 #[test]
 fn several_components_are_told_apart_by_their_routes() {
     let text = MINIMAL.to_owned()

@@ -1,6 +1,6 @@
 //! The client of one component: sends its outbound requests under its egress policy.
 
-use super::body::{Exchange, ResponseBody};
+use super::body::{Exchange, OpenResponse, body_failed};
 use super::error::{Causes, Failure};
 use super::headers::is_forbidden;
 use super::shared::Outbound;
@@ -18,7 +18,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use wasi_http_host_core::Held;
+use wasi_http_host_core::{BodyLimits, Held, LimitedBody};
 use wasi_http_host_egress::{Allowed, Policy};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
@@ -122,16 +122,10 @@ impl Client {
             return Err(Failure::new(Error::HttpResponseBodySize(Some(size)), Outcome::Limit));
         }
         let between_bytes = shorter(limits.between_bytes, options.between_bytes_timeout);
-        let body = ResponseBody {
-            held: Held::until(deadline, (body, exchange), |(_, exchange)| {
-                exchange.outcome = Outcome::Timeout;
-            }),
-            left: limit,
-            limit,
-            deadline,
-            between_bytes,
-            timer: None,
-        };
+        let response: OpenResponse =
+            Held::until(deadline, (body, exchange), |(_, exchange)| exchange.outcome = Outcome::Timeout);
+        let limits = BodyLimits { size: Some(limit), idle: Some(between_bytes), deadline: Some(deadline) };
+        let body = LimitedBody::new(response, limits, body_failed);
         Ok(http::Response::from_parts(head, body.boxed_unsync()))
     }
 

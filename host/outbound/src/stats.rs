@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use wasi_http_host_core::LogThrottle;
 use wasi_http_host_core::histogram::{BUCKETS, Histogram, HistogramSnapshot};
+use wasi_http_host_core::labels;
 use wasi_http_host_egress::Policy;
 
 static LATENCY_BOUNDS: [Duration; BUCKETS] = [
@@ -23,75 +24,39 @@ static LATENCY_BOUNDS: [Duration; BUCKETS] = [
     Duration::from_secs(30),
 ];
 
-/// The outcome of an outbound request, its body included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// A response with a status below 300.
-    Success,
-    /// A response with a status from 300 to 399.
-    Redirection,
-    /// A response with a status from 400 to 499.
-    ClientError,
-    /// A response with a status of 500 or above.
-    ServerError,
-    /// The policy denied the request.
-    Denied,
-    /// The name of the target's host could not be resolved.
-    Dns,
-    /// The TCP connection failed, or the proxy refused the connection.
-    Connect,
-    /// The TLS handshake failed.
-    Tls,
-    /// A timeout of any phase.
-    Timeout,
-    /// A limit of size or concurrency.
-    Limit,
-    /// The connection broke, or the response was not valid HTTP.
-    Protocol,
-    /// The guest dropped the request before the response's head arrived.
-    Abandoned,
-    /// The chain of components that call one another was too long.
-    Loop,
+labels! {
+    /// The outcome of an outbound request, its body included.
+    Outcome {
+        /// A response with a status below 300.
+        Success = "2xx",
+        /// A response with a status from 300 to 399.
+        Redirection = "3xx",
+        /// A response with a status from 400 to 499.
+        ClientError = "4xx",
+        /// A response with a status of 500 or above.
+        ServerError = "5xx",
+        /// The policy denied the request.
+        Denied = "denied",
+        /// The name of the target's host could not be resolved.
+        Dns = "dns",
+        /// The TCP connection failed, or the proxy refused the connection.
+        Connect = "connect",
+        /// The TLS handshake failed.
+        Tls = "tls",
+        /// A timeout of any phase.
+        Timeout = "timeout",
+        /// A limit of size or concurrency.
+        Limit = "limit",
+        /// The connection broke, or the response was not valid HTTP.
+        Protocol = "protocol",
+        /// The guest dropped the request before the response's head arrived.
+        Abandoned = "abandoned",
+        /// The chain of components that call one another was too long.
+        Loop = "loop",
+    }
 }
 
 impl Outcome {
-    /// All outcomes, in the order of their counters.
-    pub const ALL: [Self; 13] = [
-        Self::Success,
-        Self::Redirection,
-        Self::ClientError,
-        Self::ServerError,
-        Self::Denied,
-        Self::Dns,
-        Self::Connect,
-        Self::Tls,
-        Self::Timeout,
-        Self::Limit,
-        Self::Protocol,
-        Self::Abandoned,
-        Self::Loop,
-    ];
-
-    /// Returns the outcome's label value in metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "2xx",
-            Self::Redirection => "3xx",
-            Self::ClientError => "4xx",
-            Self::ServerError => "5xx",
-            Self::Denied => "denied",
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::Limit => "limit",
-            Self::Protocol => "protocol",
-            Self::Abandoned => "abandoned",
-            Self::Loop => "loop",
-        }
-    }
-
     /// Returns the outcome of a response with this status.
     #[must_use]
     pub fn of(status: http::StatusCode) -> Self {

@@ -78,44 +78,25 @@ impl Service<http::Uri> for Connector {
     }
 }
 
-/// Opens the connection below TLS, directly or through a proxy. The `Instant` is the deadline.
+/// A connector that calls a function, for the layers of TLS and of proxies.
 #[derive(Clone)]
-struct Plain(Arc<Transport>, Instant);
+struct ConnectWith<F>(F);
 
-impl Service<http::Uri> for Plain {
+impl<F, C> Service<http::Uri> for ConnectWith<F>
+where
+    F: Fn(http::Uri) -> C,
+    C: Future<Output = Result<Stream, ConnectError>>,
+{
     type Response = Stream;
     type Error = ConnectError;
-    type Future = Connecting<Stream, ConnectError>;
+    type Future = C;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, uri: http::Uri) -> Self::Future {
-        let (transport, deadline) = (Arc::clone(&self.0), self.1);
-        Box::pin(async move { transport.plain(uri, deadline).await })
-    }
-}
-
-/// Opens a connection to a proxy. The policy does not apply, because the operator has configured the proxy.
-struct ToProxy(Arc<Transport>, Instant);
-
-impl Service<http::Uri> for ToProxy {
-    type Response = Stream;
-    type Error = ConnectError;
-    type Future = Connecting<Stream, ConnectError>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, proxy: http::Uri) -> Self::Future {
-        let (transport, deadline) = (Arc::clone(&self.0), self.1);
-        Box::pin(async move {
-            let target = Target::of(&proxy)?;
-            let addresses = transport.resolve(&target, deadline).await?;
-            transport.open(addresses).await
-        })
+    fn call(&mut self, uri: http::Uri) -> C {
+        (self.0)(uri)
     }
 }
 
@@ -125,11 +106,11 @@ impl Transport {
         uri: http::Uri,
         deadline: Instant,
     ) -> Result<MaybeHttpsStream<Stream>, ConnectError> {
-        let mut plain = Plain(Arc::clone(&self), deadline);
         if uri.scheme() != Some(&http::uri::Scheme::HTTPS) {
-            return plain.call(uri).await.map(MaybeHttpsStream::Http);
+            return self.plain(uri, deadline).await.map(MaybeHttpsStream::Http);
         }
         let config = self.outbound.tls().config().await.map_err(|e| ConnectError::Tls(e.into()))?;
+        let plain = ConnectWith(move |uri| Arc::clone(&self).plain(uri, deadline));
         let connected = HttpsConnector::from((plain, config)).call(uri).await;
         connected.map_err(|error| match error.downcast() {
             Ok(ours) => *ours,
@@ -137,23 +118,31 @@ impl Transport {
         })
     }
 
+    /// Opens the connection below TLS, directly or through a proxy.
     async fn plain(self: Arc<Self>, uri: http::Uri, deadline: Instant) -> Result<Stream, ConnectError> {
         let Some(proxy) = self.outbound.proxies().of(&uri) else {
             let target = Target::of(&uri)?;
             let addresses = self.permitted(&target, deadline).await?;
             return self.open(addresses).await;
         };
-        let mut to_proxy = ToProxy(self, deadline);
         if uri.scheme() == Some(&http::uri::Scheme::HTTPS) {
+            let to_proxy = ConnectWith(move |proxy| Arc::clone(&self).to_proxy(proxy, deadline));
             let mut tunnel = Tunnel::new(proxy.uri().clone(), to_proxy);
             if let Some(auth) = proxy.basic_auth() {
                 tunnel = tunnel.with_auth(auth.clone());
             }
             return tunnel.call(uri).await.map_err(|e| ConnectError::Proxy(e.into()));
         }
-        let connected = to_proxy.call(proxy.uri().clone()).await;
+        let connected = self.to_proxy(proxy.uri().clone(), deadline).await;
         let stream = connected.map_err(|e| ConnectError::Proxy(e.into()))?;
         Ok(Stream { forwarded: true, ..stream })
+    }
+
+    /// Opens a connection to a proxy. The policy does not apply, because the operator has configured the proxy.
+    async fn to_proxy(self: Arc<Self>, proxy: http::Uri, deadline: Instant) -> Result<Stream, ConnectError> {
+        let target = Target::of(&proxy)?;
+        let addresses = self.resolve(&target, deadline).await?;
+        self.open(addresses).await
     }
 
     /// Returns the target's addresses that the policy permits. A host with a public and a private address is

@@ -1,19 +1,13 @@
 //! Checks and completes a request before a component sees it, and gives it an id.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
-
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
-use tokio::time::{Sleep, sleep};
+use wasi_http_host_core::{BodyFailure, BodyLimits, LimitedBody};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::{limits::RequestBodyLimits, refusal::Refusal};
@@ -43,7 +37,8 @@ pub(super) fn prepare(
     } else if body.size_hint().lower() > limits.bytes {
         return Err(Refusal::BodyTooLarge);
     } else {
-        RequestBody { inner: body, left: limits.bytes, limits, timer: None }.boxed_unsync()
+        let limits = BodyLimits { size: Some(limits.bytes), idle: Some(limits.idle), deadline: None };
+        LimitedBody::new(body, limits, body_failed).boxed_unsync()
     };
     Ok(http::Request::from_parts(head, body))
 }
@@ -154,49 +149,12 @@ fn fresh_id() -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
-/// A request's body within limits of size and time.
-struct RequestBody {
-    inner: Incoming,
-    left: u64,
-    limits: RequestBodyLimits,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Pending => {
-                let idle = self.limits.idle;
-                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(idle)));
-                timer.as_mut().poll(cx).map(|()| Some(Err(Error::ConnectionReadTimeout)))
-            }
-            Poll::Ready(frame) => {
-                self.timer = None;
-                Poll::Ready(frame.map(|frame| {
-                    let frame = frame.map_err(Error::from)?;
-                    let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-                    match self.left.checked_sub(length) {
-                        Some(left) => self.left = left,
-                        None => return Err(Error::HttpRequestBodySize(Some(self.limits.bytes))),
-                    }
-                    Ok(frame)
-                }))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+/// The error that the component gets when the client's body fails or breaks a limit.
+fn body_failed(_: &mut Incoming, failure: BodyFailure<hyper::Error>) -> Error {
+    match failure {
+        BodyFailure::Body(error) => error.into(),
+        BodyFailure::Size(limit) => Error::HttpRequestBodySize(Some(limit)),
+        BodyFailure::Idle | BodyFailure::Deadline => Error::ConnectionReadTimeout,
     }
 }
 

@@ -8,10 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use wasmtime_wasi_http::Error;
 
 use super::{exchange::Exchange, limits::ResponseBodyLimits, streams};
+use wasi_http_host_core::{BodyFailure, BodyLimits, LimitedBody, add_to_hint};
 use wasi_http_host_runtime::{Content, GuestBody};
 
 /// Size of the pieces in which an HTTP/2 connection gets a body: the default maximum size of a frame. The
@@ -38,12 +39,15 @@ enum Served {
     Ended,
 }
 
-struct Stream {
-    body: GuestBody,
-    limits: ResponseBodyLimits,
-    deadline: Instant,
-    /// The timer is set only while the guest writes nothing.
-    timer: Option<Pin<Box<Sleep>>>,
+/// The body that the guest is still writing, within its limits.
+type Stream = LimitedBody<GuestBody, fn(&mut GuestBody, BodyFailure<Error>) -> Error>;
+
+/// The error of a response that breaks off. The client cannot tell which limit the guest has broken.
+fn body_failed(_: &mut GuestBody, failure: BodyFailure<Error>) -> Error {
+    match failure {
+        BodyFailure::Body(error) => error,
+        BodyFailure::Size(_) | BodyFailure::Idle | BodyFailure::Deadline => Error::HttpResponseTimeout,
+    }
 }
 
 impl ServedBody {
@@ -56,8 +60,9 @@ impl ServedBody {
         let content = match content {
             Content::Whole(bytes) => Served::Whole(bytes),
             Content::Stream(body) => {
-                let deadline = Instant::now() + limits.total;
-                Served::Stream(Box::new(Stream { body, limits, deadline, timer: None }))
+                let deadline = Some(Instant::now() + limits.total);
+                let limits = BodyLimits { size: None, idle: Some(limits.idle), deadline };
+                Served::Stream(Box::new(LimitedBody::new(body, limits, body_failed)))
             }
         };
         let mut body = Self { content, rest: Bytes::new(), multiplexed, exchange };
@@ -99,27 +104,8 @@ impl Served {
     fn is_empty(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Stream(stream) => stream.body.is_end_stream(),
+            Self::Stream(body) => body.is_end_stream(),
             Self::Ended => true,
-        }
-    }
-}
-
-impl Stream {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Pending => {
-                let due = self.deadline.min(Instant::now() + self.limits.idle);
-                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-                timer.as_mut().poll(cx).map(|()| Some(Err(Error::HttpResponseTimeout)))
-            }
-            Poll::Ready(Some(Ok(_))) if self.deadline <= Instant::now() => {
-                Poll::Ready(Some(Err(Error::HttpResponseTimeout)))
-            }
-            ready => {
-                self.timer = None;
-                ready
-            }
         }
     }
 }
@@ -141,7 +127,7 @@ impl Body for ServedBody {
             Served::Ended => Poll::Ready(None),
             Served::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Served::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Served::Stream(stream) => stream.poll(cx),
+            Served::Stream(body) => Pin::new(body).poll_frame(cx),
         };
         let frame = if this.multiplexed { frame.map_ok(|frame| this.piece(frame)) } else { frame };
         match &frame {
@@ -172,18 +158,11 @@ impl Body for ServedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let mut hint = match &self.content {
+        let hint = match &self.content {
             Served::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Served::Stream(stream) => stream.body.size_hint(),
+            Served::Stream(body) => body.size_hint(),
             Served::Ended => SizeHint::with_exact(0),
         };
-        if !self.rest.is_empty() {
-            let rest = self.rest.len() as u64;
-            if let Some(upper) = hint.upper() {
-                hint.set_upper(upper.saturating_add(rest));
-            }
-            hint.set_lower(hint.lower().saturating_add(rest));
-        }
-        hint
+        add_to_hint(hint, self.rest.len())
     }
 }

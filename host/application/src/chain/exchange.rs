@@ -1,20 +1,13 @@
 //! One request from a component to another, from its admission to the last byte of its response.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use futures::channel::oneshot;
-use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
-use tokio::time::{Sleep, sleep_until, timeout_at};
+use tokio::time::timeout_at;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use wasi_http_host_core::{Held, LogThrottle};
+use wasi_http_host_core::{BodyFailure, BodyLimits, Held, LimitedBody, LogThrottle};
 use wasi_http_host_outbound::{Failure, Outcome};
 use wasi_http_host_runtime::{Call, CallError, Cause, Content, GuestBody, Permit, Reply, Unserved};
 use wasi_http_host_telemetry::trace::Origin;
@@ -74,7 +67,9 @@ impl ChainedExchange {
             Content::Stream(body) => {
                 let deadline = tokio::time::Instant::now() + self.served.deployment.bounds.response();
                 let held = Held::until(deadline, (body, self), |_| {});
-                ChainedBody { held, deadline, timer: None }.boxed_unsync()
+                // The idle limit of the server is about clients' connections. Between components there is none.
+                let limits = BodyLimits { deadline: Some(deadline), ..BodyLimits::default() };
+                LimitedBody::new(held, limits, body_failed).boxed_unsync()
             }
         };
         http::Response::from_parts(head, body)
@@ -118,40 +113,15 @@ impl Drop for ChainedExchange {
     }
 }
 
-/// A response body that is still being written. The request ends with its body.
-struct ChainedBody {
-    held: Held<(GuestBody, ChainedExchange)>,
-    /// The end of the response timeout, when the body is dropped.
-    deadline: tokio::time::Instant,
-    /// Set while the body waits for more bytes.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Body for ChainedBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let polled = self.held.with(|(body, _)| Pin::new(body).poll_frame(cx));
-        let Some(polled) = polled else { return Poll::Ready(Some(Err(Error::HttpResponseTimeout))) };
-        if polled.is_pending() {
-            let deadline = self.deadline;
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-            ready!(timer.as_mut().poll(cx));
-            return Poll::Ready(Some(Err(Error::HttpResponseTimeout)));
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.held.with(|(body, _)| body.is_end_stream()).unwrap_or_default()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.held.with(|(body, _)| body.size_hint()).unwrap_or_default()
+/// The error that the caller gets when the called component does not complete the response. The request ends with its
+/// body.
+fn body_failed(
+    _: &mut Held<(GuestBody, ChainedExchange)>,
+    failure: BodyFailure<BodyFailure<Error>>,
+) -> Error {
+    match failure.flatten() {
+        BodyFailure::Body(error) => error,
+        BodyFailure::Size(_) | BodyFailure::Idle | BodyFailure::Deadline => Error::HttpResponseTimeout,
     }
 }
 

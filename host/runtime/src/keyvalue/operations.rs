@@ -4,10 +4,12 @@
 //! reference-counted [`Bytes`], so that a `get` copies the value once, into the guest.
 
 use bytes::Bytes;
-use wasi_http_host_keyvalue::{Answer, Error, KeyPage, Operation, Swap};
+use wasi_http_host_keyvalue::{Answer, Error, KeyPage, Operation, Store, Swap};
 use wasmtime::{
     StoreContextMut,
-    component::{ComponentType, Linker, Lower, Resource, ResourceType, WasmList, WasmStr},
+    component::{
+        ComponentNamedList, ComponentType, Linker, Lower, Resource, ResourceType, WasmList, WasmStr,
+    },
 };
 
 use super::{
@@ -91,21 +93,34 @@ fn within<A>(limits: Result<(), Error>, ask: impl FnOnce() -> Answer<A>) -> Answ
 
 type KeyArguments = (Resource<Bucket>, WasmStr);
 
+/// Links an operation whose only argument is a key, and whose answer is the guest's result.
+fn on_key<T: Send + 'static, A: Send + 'static>(
+    to: &mut Functions<'_, T>,
+    name: &str,
+    operation: Operation,
+    ask: impl Fn(&dyn Store, &str) -> Answer<A> + Copy + Send + Sync + 'static,
+) -> wasmtime::Result<()>
+where
+    (Result<A, StoreError>,): ComponentNamedList + Lower,
+{
+    to.on_bucket::<_, _, _, StoreError>(
+        name,
+        operation,
+        move |cx, store, (_, key): KeyArguments| {
+            let key = key.to_str(cx)?;
+            Ok(within(limits::key(&key), || ask(store, &key)))
+        },
+        |answer| answer,
+    )
+}
+
 fn add_store<T: Send + 'static>(to: &mut Functions<'_, T>) -> wasmtime::Result<()> {
     let get = to.get;
     to.instance.resource("bucket", ResourceType::host::<Bucket>(), |_, _| Ok(()))?;
     to.instance.func_wrap("open", move |cx: StoreContextMut<'_, T>, (name,): (WasmStr,)| {
         Ok((get(cx.data()).open(&name.to_str(&cx)?).map_err(StoreError::from),))
     })?;
-    to.on_bucket::<_, _, _, StoreError>(
-        "[method]bucket.get",
-        Operation::Get,
-        |cx, store, (_, key): KeyArguments| {
-            let key = key.to_str(cx)?;
-            Ok(within(limits::key(&key), || store.get(&key)))
-        },
-        |value: Option<Bytes>| value,
-    )?;
+    on_key(to, "[method]bucket.get", Operation::Get, Store::get)?;
     to.on_bucket::<_, _, _, StoreError>(
         "[method]bucket.set",
         Operation::Set,
@@ -116,24 +131,8 @@ fn add_store<T: Send + 'static>(to: &mut Functions<'_, T>) -> wasmtime::Result<(
         },
         |()| (),
     )?;
-    to.on_bucket::<_, _, _, StoreError>(
-        "[method]bucket.delete",
-        Operation::Delete,
-        |cx, store, (_, key): KeyArguments| {
-            let key = key.to_str(cx)?;
-            Ok(within(limits::key(&key), || store.delete(&key)))
-        },
-        |()| (),
-    )?;
-    to.on_bucket::<_, _, _, StoreError>(
-        "[method]bucket.exists",
-        Operation::Exists,
-        |cx, store, (_, key): KeyArguments| {
-            let key = key.to_str(cx)?;
-            Ok(within(limits::key(&key), || store.exists(&key)))
-        },
-        |exists: bool| exists,
-    )?;
+    on_key(to, "[method]bucket.delete", Operation::Delete, Store::delete)?;
+    on_key(to, "[method]bucket.exists", Operation::Exists, Store::exists)?;
     to.on_bucket::<_, _, _, StoreError>(
         "[method]bucket.list-keys",
         Operation::ListKeys,

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use wasi_http_host_core::lock;
+use wasi_http_host_core::{add_to_hint, lock};
 
 /// State that an instance shares with the response bodies that it writes.
 #[derive(Default)]
@@ -131,18 +131,6 @@ impl Body for GuestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.rest.size_hint();
-        match &self.first {
-            None => rest,
-            Some(first) => {
-                let more = first.len() as u64;
-                let mut hint = SizeHint::new();
-                if let Some(upper) = rest.upper() {
-                    hint.set_upper(upper.saturating_add(more));
-                }
-                hint.set_lower(rest.lower().saturating_add(more));
-                hint
-            }
-        }
+        add_to_hint(self.rest.size_hint(), self.first.as_ref().map_or(0, Bytes::len))
     }
 }
