@@ -93,7 +93,7 @@ component = "other"
 const UNSERVABLE: &[(&str, &str, &str)] = &[
     ("= 2", "= 1", "dir/spin.toml:2: spin_manifest_version: only version 2 is supported"),
     ("name = \"app\"", "", "dir/spin.toml:3: application: name is missing"),
-    ("\"app\"", "7", "dir/spin.toml:4: application.name: want a string, found integer"),
+    ("\"app\"", "7", "dir/spin.toml:4: application.name: expected a string, found integer"),
     (
         "\"/...\"",
         "\"one\"",
@@ -124,7 +124,7 @@ const UNSERVABLE: &[(&str, &str, &str)] = &[
     (
         "[component.one]\n",
         "[variables]\nv = { required = true, secret = true }\n[component.one]\nallowed_outbound_hosts = [\"https://{{ v }}\"]\n",
-        "dir/spin.toml:11: component.one.allowed_outbound_hosts[0]: v is secret, but the entries are shown in metrics",
+        "dir/spin.toml:11: component.one.allowed_outbound_hosts[0]: variable v is secret, but metrics show these entries",
     ),
     (
         "[component.one]",

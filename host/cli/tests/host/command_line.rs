@@ -33,6 +33,39 @@ fn what_cannot_be_served_is_refused_by_what_it_is() {
     assert_eq!(missing.status.code(), Some(1));
 }
 
+/// A component that imports the instances `names`, each with the function `handle`, and exports an empty instance under each of
+/// the names. See the component model's Binary.md.
+fn importing(names: &[&str]) -> Vec<u8> {
+    let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+    let count = u8::try_from(names.len()).unwrap();
+    let named = |what: &[u8]| -> Vec<u8> {
+        let items = names.iter().map(|name| [&[0, length(name.as_bytes())], name.as_bytes(), what].concat());
+        [vec![count], items.collect::<Vec<_>>().concat()].concat()
+    };
+    let instance = b"\x01\x42\x02\x01\x40\0\x01\0\x04\0\x06handle\x01\0".to_vec();
+    // The exported instance comes after the imported ones.
+    let sections = [(7, instance), (10, named(&[5, 0])), (5, vec![1, 1, 0]), (11, named(&[5, count, 0]))];
+    let sections = sections.map(|(id, content)| [&[id, length(&content)], &content[..]].concat());
+    [EMPTY, &sections.concat()].concat()
+}
+
+#[test]
+fn an_import_of_a_release_candidate_comes_with_what_to_rebuild_with() {
+    let said = refused("candidate", &importing(&["wasi:http/handler@0.3.0-rc-2026-03-15"]));
+    assert!(said.contains("wasi:http/handler@0.3.0-rc-2026-03-15"), "{said}");
+    let advice = "rebuild the component for WASI 0.3.0, for example with spin-sdk 7";
+    assert!(said.trim_end().ends_with(advice), "{said}");
+
+    let both = ["wasi:http/handler@0.3.0-rc-2026-01-06", "wasi:http/client@0.3.0-rc-2026-01-06"];
+    assert_eq!(refused("candidates", &importing(&both)).matches(advice).count(), 1, "once for both imports");
+    let older = refused("older", &importing(&["wasi:http/incoming-handler@0.2.0-rc-2023-11-10"]));
+    assert!(older.contains("for WASI 0.2.0 or later, for example with spin-sdk 5.2"), "{older}");
+    let spin = refused("spin", &importing(&["wasi:http/handler@0.3.999", "fermyon:spin/variables@2.0.0"]));
+    assert!(spin.contains("use wasi:config/store for variables"), "{spin}");
+    let unknown = refused("unknown", &importing(&["wasi:http/handler@0.3.999", "other:thing/api@1.0.0"]));
+    assert!(unknown.trim_end().ends_with(')'), "{unknown}");
+}
+
 #[test]
 fn a_bad_setting_is_named_with_code_64() {
     for (args, named) in [
