@@ -244,6 +244,29 @@ async fn a_value_that_is_too_large_is_an_error_and_nothing_else_suffers() {
     assert_eq!(host.metric(&connects).await, 1.0, "a new connection was opened");
 }
 
+/// A Redis that also speaks TLS, on `port`, with a user `gists` for the keys under `app:`.
+fn tls_server(port: u16, ca: &str, certificate: &str, key: &str) -> RedisServer {
+    RedisServer::with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-cert-file",
+        certificate,
+        "--tls-key-file",
+        key,
+        "--tls-ca-cert-file",
+        ca,
+        "--requirepass",
+        "hush",
+        "--user",
+        "gists",
+        "on",
+        ">hush-hush",
+        "~app:*",
+        "&*",
+        "+@all",
+    ])
+}
+
 #[tokio::test]
 async fn a_connection_is_encrypted_and_both_sides_show_who_they_are() {
     let (directory, authority) = (scratch("redis-tls"), Authority::new());
@@ -257,25 +280,7 @@ async fn a_connection_is_encrypted_and_both_sides_show_who_they_are() {
     let (certificate, key) = (file("server.pem", &for_server.pem), file("server.key", &for_server.key));
     let (mine, my_key) = (file("client.pem", &for_client.pem), file("client.key", &for_client.key));
     let port = ports::reserve().port();
-    let server = RedisServer::with(&[
-        "--tls-port",
-        &port.to_string(),
-        "--tls-cert-file",
-        &certificate,
-        "--tls-key-file",
-        &key,
-        "--tls-ca-cert-file",
-        &ca,
-        "--requirepass",
-        "hush",
-        "--user",
-        "gists",
-        "on",
-        ">hush-hush",
-        "~app:*",
-        "&*",
-        "+@all",
-    ]);
+    let server = tls_server(port, &ca, &certificate, &key);
     let store = |host: &str| format!("shared=rediss://gists@{host}:{port}");
     let (right, other) = (store("localhost"), store("127.0.0.1"));
     let client = ["--redis-client-certificate", &mine, "--redis-client-key", &my_key];
