@@ -178,9 +178,10 @@ fn a_duplicate_among_many_routes_is_named() {
     assert!(manifest.routes.find(&format!("/{}/x", ROUTES - 1)).is_some());
     text += "[[trigger.http]]\nroute = \"/7/:name\"\ncomponent = \"one\"\n";
     let error = parse(&text).unwrap_err().to_string();
-    let first =
-        format!("trigger.http[{ROUTES}].route: /7/:name is also the route of trigger.http[7].route (line 29)");
-    assert!(error.contains(&first) && error.ends_with("which leads to component one"), "{error}");
+    let first = format!(
+        "trigger.http[{ROUTES}].route: /7/:name is also the route of trigger.http[7].route (line 29)"
+    );
+    assert!(error.contains(&first) && error.ends_with(", for component one"), "{error}");
 }
 
 #[test]
