@@ -4,8 +4,8 @@
 use gists::cache::entry::{MAX_VALIDATOR, Record};
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target, fuzzer_mutate};
 
-const FORMAT: [u8; 2] = [0xC7, 0x01];
-const TRAILER: usize = 86;
+const FORMAT: [u8; 2] = [0xC7, 0x02];
+const TRAILER: usize = 94;
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Some(record) = Record::decode(bytes.to_vec()) else { return Corpus::Keep };

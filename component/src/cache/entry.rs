@@ -4,9 +4,9 @@
 //! the body depends on the request and is appended in the trailer's place. All numbers are little-endian:
 //!
 //! ```text
-//! body · validator · rev 8 · slot 8 · stored-at 8 · fresh-until 8 · credential 8 · etag 16 · failed-at 8
-//!      · failure-until 8 · failure-status 2 · failure-kind 1 · flags 1 · count 2 · validator-len 2 · body-len 4
-//!      · format 2
+//! body · validator · rev 8 · slot 8 · stored-at 8 · fresh-until 8 · fetched-at 8 · credential 8 · etag 16
+//!      · failed-at 8 · failure-until 8 · failure-status 2 · failure-kind 1 · flags 1 · count 2 · validator-len 2
+//!      · body-len 4 · format 2
 //! ```
 
 use std::time::Duration;
@@ -15,9 +15,9 @@ use crate::cache::slot::Slot;
 use crate::time::millis;
 
 /// The last two bytes of every value. A value with other bytes there counts as a miss, and the next write replaces it.
-const FORMAT: [u8; 2] = [0xC7, 0x01];
+const FORMAT: [u8; 2] = [0xC7, 0x02];
 /// The length of the trailer without the validator, in bytes.
-const TRAILER: usize = 86;
+const TRAILER: usize = 94;
 /// The longest validator that is stored, in bytes. GitHub's validators have about 70.
 pub const MAX_VALIDATOR: usize = 1024;
 
@@ -50,6 +50,8 @@ pub struct Content {
     pub stored_at: Duration,
     /// Until when the page is answered without asking GitHub, since the Unix epoch.
     pub fresh_until: Duration,
+    /// When GitHub last sent the whole page, since the Unix epoch. A 304 does not change this time.
+    pub fetched_at: Duration,
     /// GitHub's `ETag` of the page, which revalidates the page.
     pub validator: Option<String>,
     /// The hash of the credential that obtained `validator`; 0 stands for none.
@@ -104,6 +106,7 @@ impl Record {
         value.extend_from_slice(&self.slot.to_bits().to_le_bytes());
         value.extend_from_slice(&time(content.map(|c| c.stored_at)));
         value.extend_from_slice(&time(content.map(|c| c.fresh_until)));
+        value.extend_from_slice(&time(content.map(|c| c.fetched_at)));
         value.extend_from_slice(&content.map_or(0, |c| c.credential).to_le_bytes());
         value.extend_from_slice(&content.map_or([0; 16], |c| c.etag));
         value.extend_from_slice(&time(failure.map(|f| f.at)));
@@ -127,6 +130,7 @@ impl Record {
         let slot = Slot::from_bits(fields.u64()?);
         let stored_at = fields.time()?;
         let fresh_until = fields.time()?;
+        let fetched_at = fields.time()?;
         let credential = fields.u64()?;
         let etag = fields.take::<16>()?;
         let (failed_at, failure_until) = (fields.time()?, fields.time()?);
@@ -155,6 +159,7 @@ impl Record {
             body: value,
             stored_at,
             fresh_until,
+            fetched_at,
             validator,
             credential,
             etag,
@@ -197,12 +202,14 @@ mod tests {
     prop_compose! {
         fn content()(
             body in proptest::collection::vec(any::<u8>(), 0..300),
-            (stored_at, fresh_until) in (time(), time()),
+            (stored_at, fresh_until, fetched_at) in (time(), time(), time()),
             validator in proptest::option::of("\\PC{0,80}"),
             (credential, etag) in (any::<u64>(), any::<[u8; 16]>()),
             (count, has_next, has_prev) in (any::<u16>(), any::<bool>(), any::<bool>()),
         ) -> Content {
-            Content { body, stored_at, fresh_until, validator, credential, etag, count, has_next, has_prev }
+            Content {
+                body, stored_at, fresh_until, fetched_at, validator, credential, etag, count, has_next, has_prev,
+            }
         }
     }
 
@@ -259,6 +266,7 @@ mod tests {
                 body: b"{}".to_vec(),
                 stored_at: Duration::ZERO,
                 fresh_until: Duration::ZERO,
+                fetched_at: Duration::ZERO,
                 validator: Some("x".repeat(MAX_VALIDATOR + 1)),
                 credential: 0,
                 etag: [0; 16],
@@ -282,6 +290,7 @@ mod tests {
                 body: vec![b'x'; 20_000],
                 stored_at: Duration::ZERO,
                 fresh_until: Duration::ZERO,
+                fetched_at: Duration::ZERO,
                 validator: None,
                 credential: 0,
                 etag: [0; 16],

@@ -246,9 +246,12 @@ impl<P: Platform> FetchTask<P> {
     }
 
     async fn send(&self, stored: Option<&Content>, deadline: Duration) -> Reply {
+        let now = self.app.platform.system();
         // A request that bypasses the cache gets the whole page, not a 304.
         let has_usable_validator = |content: &&Content| {
-            self.page.query.use_cache && content.credential == self.configured.credential
+            self.page.query.use_cache
+                && content.credential == self.configured.credential
+                && now.saturating_sub(content.fetched_at) < self.configured.settings.cache_refetch_after
         };
         let validator = stored.filter(has_usable_validator).and_then(|content| content.validator.as_deref());
         let client = Client {
@@ -325,6 +328,7 @@ impl<P: Platform> FetchTask<P> {
                     body: page.listing.body,
                     stored_at: now,
                     fresh_until,
+                    fetched_at: now,
                     validator: page.validator,
                     credential,
                     etag: page.listing.etag,

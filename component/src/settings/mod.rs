@@ -27,6 +27,8 @@ pub struct Settings {
     pub github_api_version: String,
     /// [`table::CACHE_TTL`], before jitter; whole seconds, 1 s to one year.
     pub cache_ttl: Duration,
+    /// [`table::CACHE_REFETCH_AFTER`], 1 s to one year.
+    pub cache_refetch_after: Duration,
     /// [`table::CACHE_ENTRIES`], 1 to 100,000,000.
     pub cache_entries: u64,
     /// [`table::CACHE_STORE`]
@@ -93,6 +95,9 @@ impl Settings {
                 value::header_value,
             )?,
             cache_ttl: Duration::from_secs(reader.number(table::CACHE_TTL, 1..=31_536_000)?),
+            cache_refetch_after: Duration::from_secs(
+                reader.number(table::CACHE_REFETCH_AFTER, 1..=31_536_000)?,
+            ),
             cache_entries: reader.number(table::CACHE_ENTRIES, 1..=100_000_000)?,
             cache_store: reader.parse(table::CACHE_STORE, STORE, value::word)?,
             metrics_store: reader.parse(table::METRICS_STORE, STORE, value::word)?,

@@ -59,6 +59,12 @@ settings! {
         secret: false,
         text: "How many seconds a stored page is fresh, ±10 %"
     }
+    CACHE_REFETCH_AFTER {
+        name: "cache_refetch_after",
+        default: "21600",
+        secret: false,
+        text: "How many seconds a page is renewed by revalidation before it is fetched whole again, without a validator. A 304 need not say that a next page has appeared"
+    }
     CACHE_ENTRIES {
         name: "cache_entries",
         default: "10000",

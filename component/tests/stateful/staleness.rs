@@ -59,6 +59,37 @@ fn an_old_entry_is_asked_about_with_its_validator() {
 }
 
 #[test]
+fn after_some_hours_a_page_is_fetched_whole_however_often_it_was_confirmed() {
+    for (hours, setting) in [(6, None), (1, Some("3600"))] {
+        run(async move |world| {
+            if let Some(setting) = setting {
+                world.set("cache_refetch_after", setting);
+            }
+            let instance = world.instance();
+            instance.get("/octocat").await;
+            let fetched = tokio::time::Instant::now();
+            world.github(|asked| match asked.headers.contains_key("if-none-match") {
+                true => failure(304, &[]),
+                false => page("new"),
+            });
+            while fetched.elapsed() + Duration::from_secs(STALE) < Duration::from_secs(hours * 3600) {
+                seconds(STALE).await;
+                let answer = instance.get("/octocat").await;
+                assert_eq!(answer.json()["data"][0]["description"], "octocat", "{:?}", fetched.elapsed());
+            }
+            seconds(STALE).await;
+            let answer = instance.get("/octocat").await;
+            assert_eq!(answer.json()["data"][0]["description"], "new", "{:?}", fetched.elapsed());
+            assert_eq!(answer.cache_status(), "gists; fwd=stale; fwd-status=200; stored");
+            // The page is young again.
+            seconds(STALE).await;
+            instance.get("/octocat").await;
+            assert!(world.last_asked().headers.contains_key("if-none-match"));
+        });
+    }
+}
+
+#[test]
 fn a_304_to_nothing_is_asked_again_once() {
     run(async |world| {
         world.github(|_| failure(304, &[]));
