@@ -181,15 +181,18 @@ fn mentions_rate_limit(body: &[u8]) -> bool {
     ["rate limit", "abuse detection"].iter().any(|phrase| text.contains(phrase))
 }
 
-/// Seconds until GitHub may be asked again: `retry-after`, else `x-ratelimit-reset` if that time is in the future.
+/// Seconds until GitHub may be asked again: `retry-after`, else `x-ratelimit-reset` if no request is left and that time
+/// is in the future. If requests are left, the limit is a secondary one, and `x-ratelimit-reset` is about another limit.
 fn wait(response: &FetchResponse, now: Duration) -> Option<u32> {
     let now = now.as_secs();
     let retry_after = header(response, "retry-after").and_then(|value| match seconds(value) {
         Some(seconds) => Some(seconds),
         None => http_date::parse(value).map(|date| date.saturating_sub(now)),
     });
-    let reset =
-        || header(response, "x-ratelimit-reset").and_then(seconds)?.checked_sub(now).filter(|&wait| wait > 0);
+    let reset = || {
+        let reset = header(response, "x-ratelimit-reset").filter(|_| remaining(response) == Some(0))?;
+        seconds(reset)?.checked_sub(now).filter(|&wait| wait > 0)
+    };
     let wait = retry_after.or_else(reset)?;
     Some(u32::try_from(wait).unwrap_or(MAX_WAIT).clamp(1, MAX_WAIT))
 }

@@ -49,7 +49,9 @@ fn without_a_time_the_gate_closes_for_longer_and_longer() {
     run(async |world| {
         let instance = world.instance();
         let body = br#"{"message":"You have exceeded a secondary rate limit. Please wait."}"#.to_vec();
-        world.github(move |_| FetchResponse { body: body.clone(), ..failure(403, &[]) });
+        // The reset of the primary limit, which is not reached, is an hour away and then has passed.
+        let left = [("x-ratelimit-remaining", "4211"), ("x-ratelimit-reset", "1800003500")];
+        world.github(move |_| FetchResponse { body: body.clone(), ..failure(403, &left) });
         for closed_for in ["60", "120", "240", "480", "900", "900"] {
             let answer = instance.get("/octocat").await;
             assert_eq!((answer.status, answer.header("retry-after")), (429, closed_for));

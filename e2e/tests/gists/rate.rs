@@ -46,6 +46,16 @@ async fn every_kind_of_rate_limit_closes_the_gate(instances: Instances) {
             100..=120,
         ),
         ("secondary by its message alone", ScriptedResponse::secondary_limit(), 30..=60),
+        (
+            "secondary, the primary reset is an hour away",
+            ScriptedResponse::secondary_limit().header("x-ratelimit-reset", &(now() + 3_500).to_string()),
+            30..=60,
+        ),
+        (
+            "secondary, the primary reset is near",
+            ScriptedResponse::secondary_limit().header("x-ratelimit-reset", &(now() + 3).to_string()),
+            30..=60,
+        ),
         ("bare 429", plain(429).body(""), 30..=60),
         ("remaining: 0 alone", plain(403).header("x-ratelimit-remaining", "0"), 30..=60),
         ("a reset far away", ScriptedResponse::rate_limited(now() + 1_000_000), 3_500..=3_600),

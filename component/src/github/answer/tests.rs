@@ -101,24 +101,44 @@ fn a_403_may_be_a_rate_limit() {
 
 #[test]
 fn the_wait_is_githubs_word_within_an_hour() {
+    const NONE_LEFT: (&str, &str) = ("x-ratelimit-remaining", "0");
     const RESET: (&str, &str) = ("x-ratelimit-reset", "784112377");
     for (headers, wait) in [
-        (&[("retry-after", "30"), RESET][..], Some(30)),
+        (&[("retry-after", "30"), RESET, NONE_LEFT][..], Some(30)),
         (&[("retry-after", "0")], Some(1)),
         (&[("retry-after", "3601")], Some(MAX_WAIT)),
         (&[("retry-after", "99999999999999999999999999")], Some(MAX_WAIT)),
-        (&[("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT"), RESET], Some(60)),
-        (&[("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT"), RESET], Some(1)),
-        (&[("retry-after", "soon"), RESET], Some(600)),
-        (&[("retry-after", "-5"), RESET], Some(600)),
-        (&[RESET], Some(600)),
-        (&[("x-ratelimit-reset", "784111777")], None),
-        (&[("x-ratelimit-reset", "1")], None),
-        (&[("x-ratelimit-reset", "never")], None),
-        (&[("x-ratelimit-reset", "99999999999999999999999999")], Some(MAX_WAIT)),
+        (&[("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT"), RESET, NONE_LEFT], Some(60)),
+        (&[("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT"), RESET, NONE_LEFT], Some(1)),
+        (&[("retry-after", "soon"), RESET, NONE_LEFT], Some(600)),
+        (&[("retry-after", "-5"), RESET, NONE_LEFT], Some(600)),
+        (&[RESET, NONE_LEFT], Some(600)),
+        (&[NONE_LEFT, ("x-ratelimit-reset", "784111777")], None),
+        (&[NONE_LEFT, ("x-ratelimit-reset", "1")], None),
+        (&[NONE_LEFT, ("x-ratelimit-reset", "never")], None),
+        (&[NONE_LEFT, ("x-ratelimit-reset", "99999999999999999999999999")], Some(MAX_WAIT)),
         (&[], None),
     ] {
         assert_eq!(read(429, headers, ""), limited(wait), "{headers:?}");
+    }
+}
+
+#[test]
+fn a_secondary_limit_does_not_wait_for_the_reset_of_the_primary_limit() {
+    const SECONDARY: &str = r#"{"message":"You have exceeded a secondary rate limit. Please wait."}"#;
+    for status in [403, 429] {
+        // 3,500 s and 3 s ahead.
+        for reset in ["784115277", "784111780"] {
+            for left in ["1", "4211"] {
+                let headers = [("x-ratelimit-remaining", left), ("x-ratelimit-reset", reset)];
+                assert_eq!(read(status, &headers, SECONDARY), limited(None), "{status} {headers:?}");
+            }
+            let headers =
+                [("retry-after", "7"), ("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", reset)];
+            assert_eq!(read(status, &headers, SECONDARY), limited(Some(7)), "{status} {headers:?}");
+        }
+        let unknown = [("x-ratelimit-reset", "784115277")];
+        assert_eq!(read(status, &unknown, SECONDARY), limited(None), "{status}");
     }
 }
 
