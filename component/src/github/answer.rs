@@ -14,6 +14,9 @@ pub const MAX_WAIT: u32 = 3600;
 pub const FIRST_WAIT: u32 = 60;
 /// The longest time that doubling [`FIRST_WAIT`] leads to, in seconds.
 pub const MAX_GUESSED_WAIT: u32 = 900;
+/// The most that GitHub's `Date` may differ from our clock to count, in seconds. A larger difference is more likely an
+/// answer that a proxy kept, or nonsense.
+const MAX_CLOCK_DIFFERENCE: u64 = 86_400;
 /// How many bytes of an error's body are searched for a rate-limit message.
 const MAX_MESSAGE: usize = 64 * 1024;
 
@@ -182,19 +185,29 @@ fn mentions_rate_limit(body: &[u8]) -> bool {
 }
 
 /// Seconds until GitHub may be asked again: `retry-after`, else `x-ratelimit-reset` if no request is left and that time
-/// is in the future. If requests are left, the limit is a secondary one, and `x-ratelimit-reset` is about another limit.
+/// has not passed. If requests are left, the limit is a secondary one, and `x-ratelimit-reset` is about another limit.
 fn wait(response: &FetchResponse, now: Duration) -> Option<u32> {
-    let now = now.as_secs();
-    let retry_after = header(response, "retry-after").and_then(|value| match seconds(value) {
-        Some(seconds) => Some(seconds),
-        None => http_date::parse(value).map(|date| date.saturating_sub(now)),
-    });
-    let reset = || {
-        let reset = header(response, "x-ratelimit-reset").filter(|_| remaining(response) == Some(0))?;
-        seconds(reset)?.checked_sub(now).filter(|&wait| wait > 0)
+    let named = || {
+        let value = header(response, "retry-after")?;
+        // A date in the past is GitHub's word, too: it says that the wait is over.
+        seconds(value).or_else(|| Some(seconds_until(response, http_date::parse(value)?, now).unwrap_or(0)))
     };
-    let wait = retry_after.or_else(reset)?;
+    let wait = named().or_else(|| reset(response, now).filter(|_| remaining(response) == Some(0)))?;
     Some(u32::try_from(wait).unwrap_or(MAX_WAIT).clamp(1, MAX_WAIT))
+}
+
+/// Seconds until GitHub renews the quota (`x-ratelimit-reset`); `None` if that time has passed.
+fn reset(response: &FetchResponse, now: Duration) -> Option<u64> {
+    seconds_until(response, seconds(header(response, "x-ratelimit-reset")?)?, now)
+}
+
+/// Seconds until the second `time` (since the Unix epoch) is over; `None` if it is over. Within that second, GitHub may
+/// still refuse. The answer's own `Date` is the present, because our clock may be minutes off.
+fn seconds_until(response: &FetchResponse, time: u64, now: Duration) -> Option<u64> {
+    let ours = now.as_secs();
+    let theirs = header(response, "date").and_then(http_date::parse);
+    let now = theirs.filter(|date| date.abs_diff(ours) <= MAX_CLOCK_DIFFERENCE).unwrap_or(ours);
+    time.saturating_add(1).checked_sub(now).filter(|&wait| wait > 0)
 }
 
 /// A number of any length that has only digits; `u64::MAX` if it does not fit.

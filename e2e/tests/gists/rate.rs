@@ -34,11 +34,11 @@ fn retry_after(reply: &Response) -> u64 {
 async fn every_kind_of_rate_limit_closes_the_gate(instances: Instances) {
     let plain = |status| ScriptedResponse::status(status);
     let kinds: Vec<(&str, ScriptedResponse, std::ops::RangeInclusive<u64>)> = vec![
-        ("primary", ScriptedResponse::rate_limited(now() + 900), 800..=900),
+        ("primary", ScriptedResponse::rate_limited(now() + 900), 801..=901),
         (
             "primary-429",
             ScriptedResponse { status: Some(429), ..ScriptedResponse::rate_limited(now() + 900) },
-            800..=900,
+            801..=901,
         ),
         (
             "secondary with retry-after",

@@ -78,7 +78,7 @@ fn a_403_may_be_a_rate_limit() {
     for (headers, body, expected) in [
         (&[("retry-after", "7")][..], "", limited(Some(7))),
         (&[("x-ratelimit-remaining", "0")], "{}", limited(None)),
-        (&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "784111877")], PRIMARY, limited(Some(100))),
+        (&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "784111877")], PRIMARY, limited(Some(101))),
         (&[("X-RateLimit-Remaining", "4999")], SECONDARY, limited(None)),
         (&[], PRIMARY, limited(None)),
         (&[], ABUSE, limited(None)),
@@ -108,12 +108,13 @@ fn the_wait_is_githubs_word_within_an_hour() {
         (&[("retry-after", "0")], Some(1)),
         (&[("retry-after", "3601")], Some(MAX_WAIT)),
         (&[("retry-after", "99999999999999999999999999")], Some(MAX_WAIT)),
-        (&[("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT"), RESET, NONE_LEFT], Some(60)),
+        (&[("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT"), RESET, NONE_LEFT], Some(61)),
         (&[("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT"), RESET, NONE_LEFT], Some(1)),
-        (&[("retry-after", "soon"), RESET, NONE_LEFT], Some(600)),
-        (&[("retry-after", "-5"), RESET, NONE_LEFT], Some(600)),
-        (&[RESET, NONE_LEFT], Some(600)),
-        (&[NONE_LEFT, ("x-ratelimit-reset", "784111777")], None),
+        (&[("retry-after", "soon"), RESET, NONE_LEFT], Some(601)),
+        (&[("retry-after", "-5"), RESET, NONE_LEFT], Some(601)),
+        (&[RESET, NONE_LEFT], Some(601)),
+        (&[NONE_LEFT, ("x-ratelimit-reset", "784111777")], Some(1)),
+        (&[NONE_LEFT, ("x-ratelimit-reset", "784111776")], None),
         (&[NONE_LEFT, ("x-ratelimit-reset", "1")], None),
         (&[NONE_LEFT, ("x-ratelimit-reset", "never")], None),
         (&[NONE_LEFT, ("x-ratelimit-reset", "99999999999999999999999999")], Some(MAX_WAIT)),
@@ -140,6 +141,35 @@ fn a_secondary_limit_does_not_wait_for_the_reset_of_the_primary_limit() {
         let unknown = [("x-ratelimit-reset", "784115277")];
         assert_eq!(read(status, &unknown, SECONDARY), limited(None), "{status}");
     }
+}
+
+#[test]
+fn a_time_that_github_names_is_measured_by_githubs_clock() {
+    const LEFT: (&str, &str) = ("x-ratelimit-remaining", "0");
+    // Ten minutes after our clock's time: 08:59:37.
+    const RESET: (&str, &str) = ("x-ratelimit-reset", "784112377");
+    const UNTIL: (&str, &str) = ("retry-after", "Sun, 06 Nov 1994 08:59:37 GMT");
+    for (date, wait) in [
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 601),
+        // Our clock is five minutes slow, and five minutes fast.
+        ("Sun, 06 Nov 1994 08:54:37 GMT", 301),
+        ("Sun, 06 Nov 1994 08:44:37 GMT", 901),
+        ("Sun, 06 Nov 1994 08:59:37 GMT", 1),
+        // Dates that say nothing about the present.
+        ("Sat, 05 Nov 1994 08:49:36 GMT", 601),
+        ("Mon, 07 Nov 1994 08:49:38 GMT", 601),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 601),
+        ("yesterday", 601),
+    ] {
+        for named in [RESET, UNTIL] {
+            let answer = read(429, &[LEFT, named, ("Date", date)], "");
+            assert_eq!(answer, limited(Some(wait)), "{named:?} {date}");
+        }
+        let answer = read(429, &[("retry-after", "30"), ("date", date)], "");
+        assert_eq!(answer, limited(Some(30)), "a number of seconds depends on no clock");
+    }
+    let passed = read(429, &[LEFT, RESET, ("date", "Sun, 06 Nov 1994 08:59:38 GMT")], "");
+    assert_eq!(passed, limited(None));
 }
 
 #[test]
@@ -207,7 +237,7 @@ proptest! {
     fn any_answer_is_read(
         status: u16,
         headers in proptest::collection::vec(
-            ("(?i)content-type|retry-after|x-ratelimit-(remaining|reset)|link|etag", any::<Vec<u8>>()), 0..6,
+            ("(?i)content-type|date|retry-after|x-ratelimit-(remaining|reset)|link|etag", any::<Vec<u8>>()), 0..6,
         ),
         body: Vec<u8>,
         now: u64,
