@@ -123,6 +123,22 @@ pub fn remaining(response: &FetchResponse) -> Option<u64> {
     header(response, "x-ratelimit-remaining")?.parse().ok()
 }
 
+/// The primary rate limit, as an answer of any status states it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// How many requests are left.
+    pub remaining: u64,
+    /// Seconds until GitHub renews the quota, 1 to [`MAX_WAIT`].
+    pub renewed_in: u32,
+}
+
+/// The quota that an answer received at `now` (since the Unix epoch) states; `None` if the answer does not state it, or
+/// states one that has been renewed since.
+pub fn quota(response: &FetchResponse, now: Duration) -> Option<Quota> {
+    let renewed_in = bounded(reset(response, now)?);
+    Some(Quota { remaining: remaining(response)?, renewed_in })
+}
+
 /// The neighbours of the page, from all `Link` fields together.
 pub fn relations(response: &FetchResponse) -> Relations {
     values(response, "link").map(Relations::parse).fold(Relations::default(), |all, one| Relations {
@@ -193,7 +209,12 @@ fn wait(response: &FetchResponse, now: Duration) -> Option<u32> {
         seconds(value).or_else(|| Some(seconds_until(response, http_date::parse(value)?, now).unwrap_or(0)))
     };
     let wait = named().or_else(|| reset(response, now).filter(|_| remaining(response) == Some(0)))?;
-    Some(u32::try_from(wait).unwrap_or(MAX_WAIT).clamp(1, MAX_WAIT))
+    Some(bounded(wait))
+}
+
+/// A wait of `seconds`, at least 1 s and at most [`MAX_WAIT`].
+fn bounded(seconds: u64) -> u32 {
+    u32::try_from(seconds).unwrap_or(MAX_WAIT).clamp(1, MAX_WAIT)
 }
 
 /// Seconds until GitHub renews the quota (`x-ratelimit-reset`); `None` if that time has passed.

@@ -1,6 +1,7 @@
 //! Fetching a page from GitHub into the cache. All requests for the same page share one fetch, which runs in a task of
 //! its own and outlives the clients that wait for it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::cache::freshness;
 use crate::cache::key::{Generation, PageKey, entry_key};
 use crate::cache::tally::Tally;
 use crate::cache::{self, ABSENT_TTL, Cache};
-use crate::github::answer::{self, UpstreamFailure};
+use crate::github::answer::{self, Quota, UpstreamFailure};
 use crate::github::client::{Client, Observer, Reply};
 use crate::metrics::{Counter, GitHubStatus};
 use crate::ports::{FetchError, FetchResponse, Level, Platform, StoreError};
@@ -98,7 +99,12 @@ fn join<P: Platform>(
 ) -> (Rc<Call<P, Outcome>>, bool) {
     let Joined { call, leader } = app.fetches.join(page.call_key());
     let Some(leader) = leader else { return (call, true) };
-    let task = FetchTask { app: Rc::clone(app), configured: Rc::clone(configured), page: page.clone() };
+    let task = FetchTask {
+        app: Rc::clone(app),
+        configured: Rc::clone(configured),
+        page: page.clone(),
+        quota: Cell::default(),
+    };
     app.platform.spawn(async move {
         let outcome = task.run().await;
         task.app.flush_soon();
@@ -114,6 +120,8 @@ struct FetchTask<P: Platform> {
     app: Rc<App<P>>,
     configured: Rc<Configured>,
     page: PageFetch,
+    /// The quota in GitHub's last answer to this task.
+    quota: Cell<Option<Quota>>,
 }
 
 impl<P: Platform> FetchTask<P> {
@@ -278,7 +286,7 @@ impl<P: Platform> FetchTask<P> {
         })
     }
 
-    /// Closes or opens the rate-limit gate as the reply demands. `gate` is its present record.
+    /// Closes or opens the rate-limit gate as the reply demands. `gate` is its record before the request.
     async fn update_gate(
         &self,
         cache: Option<&Cache<P::Store>>,
@@ -286,7 +294,10 @@ impl<P: Platform> FetchTask<P> {
         reply: Reply,
     ) -> Result<Reply, PageFailure> {
         let now = self.app.platform.system();
-        let (closed, reply) = match reply {
+        let exhausted = self.quota.take().filter(|quota| quota.remaining == 0);
+        let exhausted = exhausted.map(|quota| Gate::exhausted(now, quota.renewed_in));
+        // The gate's record after the reply, and the reply.
+        let (after, reply) = match reply {
             Reply::Failed(failure @ UpstreamFailure::RateLimited { wait }) => {
                 let closed = Gate::rate_limited(now, wait, gate);
                 (Some(closed), Err(PageFailure { failure, until: closed.until }))
@@ -297,21 +308,15 @@ impl<P: Platform> FetchTask<P> {
                 (Some(Gate::credential_refused(now)), Err(failure.into()))
             }
             Reply::Failed(failure @ UpstreamFailure::NoSuchUser) => {
-                (None, Err(PageFailure { failure, until: now + ABSENT_TTL }))
+                (exhausted, Err(PageFailure { failure, until: now + ABSENT_TTL }))
             }
-            Reply::Failed(failure) => return Err(failure.into()),
-            Reply::Page(_) | Reply::NotModified => (None, Ok(reply)),
+            Reply::Failed(failure) => (exhausted.or(gate), Err(failure.into())),
+            Reply::Page(_) | Reply::NotModified => (exhausted, Ok(reply)),
         };
-        if let Some(store) = cache.map(|cache| &**cache.store()) {
-            let credential = self.configured.credential;
-            let written = match (closed, gate) {
-                (Some(closed), _) => closed.write(store, credential).await,
-                (None, Some(_)) => Gate::clear(store, credential).await,
-                (None, None) => Ok(()),
-            };
-            if let Err(error) = written {
-                self.app.report_cache_error(&error);
-            }
+        if let Some(store) = cache.map(|cache| &**cache.store())
+            && let Err(error) = Gate::replace(store, self.configured.credential, gate, after, now).await
+        {
+            self.app.report_cache_error(&error);
         }
         reply
     }
@@ -391,9 +396,11 @@ impl<P: Platform> Observer for FetchTask<P> {
             Ok(_) | Err(_) => GitHubStatus::Error,
         };
         self.app.stats.add(Counter::GitHub(status), 1);
-        if let Some(remaining) = result.ok().and_then(answer::remaining) {
+        let Ok(response) = result else { return };
+        if let Some(remaining) = answer::remaining(response) {
             self.app.stats.set_rate_limit_remaining(remaining);
         }
+        self.quota.set(answer::quota(response, self.app.platform.system()));
     }
 
     fn failed(&self, reason: &str) {

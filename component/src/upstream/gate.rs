@@ -16,7 +16,7 @@ const FORMAT: u8 = 1;
 /// What closed the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GateReason {
-    /// GitHub's rate limit, primary or secondary.
+    /// GitHub's rate limit, primary or secondary, or the last request that the primary limit allowed.
     RateLimit,
     /// GitHub refused the token: 401.
     Credential,
@@ -51,6 +51,13 @@ impl Gate {
         Self { reason: GateReason::RateLimit, until: now + closed_for, guesses }
     }
 
+    /// The record after an answer at `now` that says that no request is left for `seconds`.
+    #[must_use]
+    pub fn exhausted(now: Duration, seconds: u32) -> Self {
+        let until = now + Duration::from_secs(seconds.min(answer::MAX_WAIT).into());
+        Self { reason: GateReason::RateLimit, until, guesses: 0 }
+    }
+
     /// The record after GitHub refused the credential at `now`.
     #[must_use]
     pub fn credential_refused(now: Duration) -> Self {
@@ -68,14 +75,29 @@ impl Gate {
         Ok(store.get(&key(credential)).await?.and_then(|value| Self::decode(&value)))
     }
 
-    /// Writes this record for `credential`. All instances that share the store see it with their next read.
-    pub async fn write<S: Store>(&self, store: &S, credential: u64) -> Result<(), StoreError> {
-        store.set(&key(credential), &self.encode()).await
-    }
-
-    /// Removes the record of `credential`. The next guessed time starts at its minimum again.
-    pub async fn clear<S: Store>(store: &S, credential: u64) -> Result<(), StoreError> {
-        store.delete(&key(credential)).await
+    /// Replaces `before`, the record of `credential` that was read before a request to GitHub, by `after`, which the answer
+    /// demands at `now`. `None` removes the record. If another process has closed the gate since and keeps it closed for
+    /// longer, its record stays: the request may have been answered before the other one.
+    pub async fn replace<S: Store>(
+        store: &S,
+        credential: u64,
+        before: Option<Self>,
+        after: Option<Self>,
+        now: Duration,
+    ) -> Result<(), StoreError> {
+        if before == after {
+            return Ok(());
+        }
+        let present = Self::read(store, credential).await?.filter(|gate| Some(*gate) != before);
+        if present
+            .is_some_and(|gate| gate.is_closed(now) && after.is_none_or(|after| after.until < gate.until))
+        {
+            return Ok(());
+        }
+        match after {
+            Some(after) => store.set(&key(credential), &after.encode()).await,
+            None => store.delete(&key(credential)).await,
+        }
     }
 
     fn encode(&self) -> [u8; 11] {

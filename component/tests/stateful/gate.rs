@@ -1,5 +1,7 @@
 //! The rate-limit gate: closed by GitHub's rate limit, and by a credential that GitHub refuses.
 
+use std::time::Duration;
+
 use gists::ports::FetchResponse;
 
 use crate::fake::{failure, page, run, seconds};
@@ -62,6 +64,59 @@ fn without_a_time_the_gate_closes_for_longer_and_longer() {
         assert_eq!(instance.get("/octocat").await.status, 200);
         world.github(|_| failure(429, &[]));
         assert_eq!(instance.get("/other").await.header("retry-after"), "60");
+    });
+}
+
+/// GitHub's answer with another quota, whose reset is 900 s after the start of the test.
+fn with_quota(response: FetchResponse, remaining: u64) -> FetchResponse {
+    let mut response = response;
+    response.headers.retain(|(name, _)| name != "x-ratelimit-remaining");
+    let quota =
+        [("x-ratelimit-remaining", remaining.to_string()), ("x-ratelimit-reset", "1800000900".to_owned())];
+    response.headers.extend(quota.map(|(name, value)| (name.to_owned(), value.into_bytes())));
+    response
+}
+
+#[test]
+fn the_last_request_of_the_quota_closes_the_gate_until_the_reset() {
+    let responses: [fn() -> FetchResponse; 4] =
+        [|| page("x"), || failure(404, &[]), || failure(500, &[]), || failure(422, &[])];
+    for response in responses {
+        run(async move |world| {
+            let (one, two) = (world.instance(), world.instance());
+            world.github(move |_| with_quota(response(), 0));
+            let status = one.get("/octocat").await.status;
+            assert_ne!(status, 429, "the answer itself is answered");
+            for target in ["/other", "/octocat?use_cache=false"] {
+                let answer = two.get(target).await;
+                assert_eq!((answer.status, answer.header("retry-after")), (429, "901"), "{status} {target}");
+            }
+            assert_eq!(world.asked(), 1, "{status}");
+            world.github(|_| page("x"));
+            seconds(900).await;
+            assert_eq!(two.get("/third").await.status, 429, "{status}: one second after the reset");
+            seconds(1).await;
+            assert_eq!(two.get("/third").await.status, 200, "{status}");
+        });
+    }
+}
+
+#[test]
+fn an_older_answer_does_not_open_a_gate_that_another_one_has_closed() {
+    run(async |world| {
+        let instance = world.instance();
+        // The gate has a record, as after every rate limit until a page is answered.
+        world.github(|_| failure(429, &[("retry-after", "1")]));
+        instance.get("/octocat").await;
+        seconds(2).await;
+        world.github_after(Duration::from_secs(5), |_| Ok(page("slow")));
+        let slow = instance.start("/slow");
+        seconds(1).await;
+        world.github(|_| failure(429, &[("retry-after", "600")]));
+        assert_eq!(instance.get("/limited").await.status, 429);
+        assert_eq!(slow.await.unwrap().status, 200);
+        assert_eq!(world.instance().get("/other").await.status, 429);
+        assert_eq!(world.asked(), 3);
     });
 }
 

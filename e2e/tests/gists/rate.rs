@@ -12,6 +12,7 @@ suite!(
     every_kind_of_rate_limit_closes_the_gate,
     retry_after_says_when_the_gate_opens,
     a_closed_gate_answers_what_is_stored,
+    the_last_allowed_request_closes_the_gate,
     other_refusals_close_no_gate,
     a_refused_token_is_left_alone,
     without_a_token_a_401_is_only_an_error,
@@ -126,6 +127,17 @@ async fn a_closed_gate_answers_what_is_stored(instances: Instances) {
         asked,
         "a stale entry was refreshed while the gate was closed"
     );
+}
+
+async fn the_last_allowed_request_closes_the_gate(instances: Instances) {
+    let service = Service::start(instances).await;
+    service.github.set_rate_limit(1);
+    service.host.get("/octocat").await.is(200);
+    let refused = service.host.get("/hubot").await;
+    refused.is_error(429, LIMITED);
+    assert!((3_500..=3_600).contains(&retry_after(&refused)), "{}", retry_after(&refused));
+    assert!(service.host.get("/octocat").await.is(200).hit());
+    assert_eq!(service.github.journal().total(), 1, "GitHub was asked without a quota");
 }
 
 async fn other_refusals_close_no_gate(instances: Instances) {

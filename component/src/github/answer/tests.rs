@@ -5,7 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{
-    Answer, MAX_WAIT, StoredEntry, UpstreamFailure, classify, guessed_wait, relations, remaining, validator,
+    Answer, MAX_WAIT, Quota, StoredEntry, UpstreamFailure, classify, guessed_wait, quota, relations,
+    remaining, validator,
 };
 use crate::github::link::Relations;
 use crate::ports::{FetchError, FetchResponse};
@@ -173,6 +174,28 @@ fn a_time_that_github_names_is_measured_by_githubs_clock() {
 }
 
 #[test]
+fn a_quota_is_stated_by_answers_of_any_status() {
+    const LEFT: (&str, &str) = ("x-ratelimit-remaining", "12");
+    for (headers, expected) in [
+        (&[LEFT, ("x-ratelimit-reset", "784112377")][..], Some((12, 601))),
+        (&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "784112377")], Some((0, 601))),
+        (
+            &[LEFT, ("x-ratelimit-reset", "784112377"), ("date", "Sun, 06 Nov 1994 08:54:37 GMT")],
+            Some((12, 301)),
+        ),
+        (&[LEFT, ("x-ratelimit-reset", "99999999999999999999999999")], Some((12, MAX_WAIT))),
+        (&[LEFT, ("x-ratelimit-reset", "784111776")], None),
+        (&[LEFT], None),
+        (&[("x-ratelimit-reset", "784112377")], None),
+    ] {
+        let expected = expected.map(|(remaining, renewed_in)| Quota { remaining, renewed_in });
+        for status in [200, 304, 404, 500] {
+            assert_eq!(quota(&fetched(status, headers, ""), NOW), expected, "{status} {headers:?}");
+        }
+    }
+}
+
+#[test]
 fn a_guess_doubles_up_to_a_quarter_of_an_hour() {
     let waits: Vec<_> = (0..8).map(guessed_wait).collect();
     assert_eq!(waits, [60, 60, 120, 240, 480, 900, 900, 900]);
@@ -247,6 +270,6 @@ proptest! {
         if let Answer::Failed(UpstreamFailure::RateLimited { wait: Some(wait) }) = answer {
             prop_assert!((1..=MAX_WAIT).contains(&wait));
         }
-        let _ = (relations(&fetched), remaining(&fetched), validator(&fetched));
+        let _ = (quota(&fetched, Duration::from_secs(now)), relations(&fetched), remaining(&fetched), validator(&fetched));
     }
 }
