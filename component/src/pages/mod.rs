@@ -134,6 +134,7 @@ impl<P: Platform, R: Request> PageHandler<'_, P, R> {
         let collapsed = is_follower || matches!(source, ContentSource::Stored | ContentSource::Elsewhere);
         let stored = !collapsed && self.fetch.generation.is_some();
         let (reason, status) = match (self.fetch.query.use_cache, source) {
+            (false, ContentSource::Revalidated) if !is_follower => (Forwarded::Bypass, Some(304)),
             (false, _) => (Forwarded::Bypass, None),
             (true, ContentSource::Revalidated) if !is_follower => (Forwarded::Stale, Some(304)),
             (true, ContentSource::Fetched) if !is_follower && was_stored => (Forwarded::Stale, Some(200)),

@@ -23,6 +23,30 @@ fn a_bypass_asks_and_stores() {
 }
 
 #[test]
+fn a_bypass_sends_the_validator_and_takes_a_304_for_an_answer() {
+    run(async |world| {
+        let instance = world.instance();
+        let first = instance.get("/octocat").await;
+        world.github(|asked| match asked.headers.contains_key("if-none-match") {
+            true => failure(304, &[]),
+            false => page("new"),
+        });
+        seconds(30).await;
+        let answer = instance.get("/octocat?use_cache=false").await;
+        assert_eq!(world.last_asked().headers["if-none-match"], "W/\"octocat\"");
+        assert!(!answer.is_hit());
+        assert_eq!(answer.cache_status(), "gists; fwd=bypass; fwd-status=304; stored");
+        assert_eq!(answer.json()["data"], first.json()["data"]);
+        // The stored page is as young as the answer.
+        assert_eq!(instance.get("/octocat").await.header("age"), "0");
+        // A validator belongs to its credential.
+        world.set("github_token", "other");
+        world.instance().get("/octocat?use_cache=false").await;
+        assert!(!world.last_asked().headers.contains_key("if-none-match"));
+    });
+}
+
+#[test]
 fn concurrent_bypasses_send_one_request() {
     run(async |world| {
         let (one, two) = (world.instance(), world.instance());

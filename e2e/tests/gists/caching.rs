@@ -149,7 +149,11 @@ async fn a_bypass_asks_and_stores(instances: Instances) {
     let after = service.host.get("/octocat").await.is(200);
     assert!(after.hit());
     assert_eq!(after.ids().len(), 5, "the bypass did not store the new list");
-    assert_eq!(service.github.journal().total(), 2);
+    // Nothing has changed since: GitHub confirms the list, which costs no quota with a token.
+    let confirmed = service.host.get("/octocat?use_cache=false").await.is(200);
+    assert_eq!((confirmed.hit(), confirmed.cache_status()), (false, "fwd=bypass; fwd-status=304; stored"));
+    assert_eq!(confirmed.ids(), after.ids());
+    assert_eq!(service.github.journal().total(), 3);
     // The same without a cached entry.
     assert!(!service.host.get("/quiet?use_cache=0").await.is(200).hit());
     assert!(service.host.get("/quiet").await.is(200).hit());
