@@ -147,6 +147,12 @@ pub fn relations(response: &FetchResponse) -> Relations {
     })
 }
 
+/// As [`relations`]; `None` if the answer has no link at all. A 200 without a link has no neighbours. A 304 without one
+/// says nothing about neighbours.
+pub fn stated_relations(response: &FetchResponse) -> Option<Relations> {
+    values(response, "link").any(|value| value.starts_with('<')).then(|| relations(response))
+}
+
 /// GitHub's `ETag`, if it is a valid entity tag (RFC 9110, 8.8.3).
 pub fn validator(response: &FetchResponse) -> Option<&str> {
     let tag = header(response, "etag")?;

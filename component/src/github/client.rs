@@ -19,8 +19,8 @@ use crate::settings::Settings;
 pub enum Reply {
     /// A page of gists (200).
     Page(Box<FetchedPage>),
-    /// The page of the validator is still current (304).
-    NotModified,
+    /// The page of the validator is still current (304). The neighbours, if the answer names any, may have changed.
+    NotModified(Option<Relations>),
     /// There is no page, and why.
     Failed(UpstreamFailure),
 }
@@ -75,8 +75,8 @@ impl<P: Fetch + Clock, O: Observer> Client<'_, P, O> {
     /// Sends the request, and repeats it once if GitHub answers 304 to a request without a validator.
     async fn attempt(&self, validator: Option<&str>) -> Reply {
         match self.send(validator).await {
-            Reply::NotModified if validator.is_none() => match self.send(None).await {
-                Reply::NotModified => Reply::Failed(UpstreamFailure::Invalid),
+            Reply::NotModified(_) if validator.is_none() => match self.send(None).await {
+                Reply::NotModified(_) => Reply::Failed(UpstreamFailure::Invalid),
                 reply => reply,
             },
             reply => reply,
@@ -140,7 +140,7 @@ impl<P: Fetch + Clock, O: Observer> Client<'_, P, O> {
 
     fn read(&self, response: &FetchResponse) -> Reply {
         match answer::classify(response, self.platform.system()) {
-            Answer::NotModified => Reply::NotModified,
+            Answer::NotModified => Reply::NotModified(answer::stated_relations(response)),
             Answer::Failed(failure) => Reply::Failed(failure),
             Answer::Gists => self.page(response),
         }

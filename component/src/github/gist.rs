@@ -57,6 +57,39 @@ pub fn transform(
     let mut deserializer = serde_json::Deserializer::from_slice(github);
     let count = deserializer.deserialize_seq(ListingWriter { body: &mut body }).map_err(InvalidListing)?;
     deserializer.end().map_err(InvalidListing)?;
+    body.extend_from_slice(b"]");
+    body.extend_from_slice(&pagination(page, per_page, count, relations)?);
+    Ok(Listing::new(body, count))
+}
+
+impl Listing {
+    fn new(body: Vec<u8>, count: u16) -> Self {
+        let etag = xxh3_128(&body).to_be_bytes();
+        Self { body, count, etag }
+    }
+
+    /// The listing whose body is `body`, which has the neighbours `before`, with the neighbours `after`. `None` if `body`
+    /// is no body of [`transform`] for the same page.
+    #[must_use]
+    pub fn with_relations(
+        (body, count): (&[u8], u16),
+        (page, per_page): (Page, PerPage),
+        before: Relations,
+        after: Relations,
+    ) -> Option<Self> {
+        let data = body.strip_suffix(&*pagination(page, per_page, count, before).ok()?)?;
+        let body = [data, &pagination(page, per_page, count, after).ok()?].concat();
+        Some(Self::new(body, count))
+    }
+}
+
+/// The member `pagination` of the body, with the comma before it.
+fn pagination(
+    page: Page,
+    per_page: PerPage,
+    count: u16,
+    relations: Relations,
+) -> Result<Vec<u8>, InvalidListing> {
     let pagination = Pagination {
         page: page.get(),
         per_page: per_page.get(),
@@ -64,10 +97,9 @@ pub fn transform(
         has_next: relations.next,
         has_prev: relations.prev,
     };
-    body.extend_from_slice(b"],\"pagination\":");
-    serde_json::to_writer(&mut body, &pagination).map_err(InvalidListing)?;
-    let etag = xxh3_128(&body).to_be_bytes();
-    Ok(Listing { body, count, etag })
+    let mut member = b",\"pagination\":".to_vec();
+    serde_json::to_writer(&mut member, &pagination).map_err(InvalidListing)?;
+    Ok(member)
 }
 
 /// Appends the last member and the end of the body. `hit` says whether the page comes from the cache; `ttl_seconds` is

@@ -13,6 +13,8 @@ use crate::cache::tally::Tally;
 use crate::cache::{self, ABSENT_TTL, Cache};
 use crate::github::answer::{self, Quota, UpstreamFailure};
 use crate::github::client::{Client, Observer, Reply};
+use crate::github::gist::Listing;
+use crate::github::link::Relations;
 use crate::metrics::{Counter, GitHubStatus};
 use crate::ports::{FetchError, FetchResponse, Level, Platform, StoreError};
 use crate::request::query::GistQuery;
@@ -310,7 +312,7 @@ impl<P: Platform> FetchTask<P> {
                 (exhausted, Err(PageFailure { failure, until: now + ABSENT_TTL }))
             }
             Reply::Failed(failure) => (exhausted.or(gate), Err(failure.into())),
-            Reply::Page(_) | Reply::NotModified => (exhausted, Ok(reply)),
+            Reply::Page(_) | Reply::NotModified(_) => (exhausted, Ok(reply)),
         };
         if let Some(store) = cache.map(|cache| &**cache.store())
             && let Err(error) = Gate::replace(store, self.configured.credential, gate, after, now).await
@@ -342,13 +344,32 @@ impl<P: Platform> FetchTask<P> {
                 };
                 Outcome::Content(Rc::new(content), ContentSource::Fetched)
             }
-            (Ok(Reply::NotModified), Some(stored)) => {
+            (Ok(Reply::NotModified(relations)), Some(stored)) => {
                 let content = Content { stored_at: now, fresh_until, credential, ..stored.clone() };
+                let content = match relations {
+                    Some(relations) => self.with_relations(content, relations),
+                    None => content,
+                };
                 Outcome::Content(Rc::new(content), ContentSource::Revalidated)
             }
-            (Ok(Reply::NotModified), None) => Outcome::Failed(UpstreamFailure::Invalid.into()),
+            (Ok(Reply::NotModified(_)), None) => Outcome::Failed(UpstreamFailure::Invalid.into()),
             (Ok(Reply::Failed(failure)), _) => Outcome::Failed(failure.into()),
             (Err(failure), _) => Outcome::Failed(failure),
+        }
+    }
+
+    /// The page with the neighbours that a 304 names. The gists are the same.
+    fn with_relations(&self, content: Content, after: Relations) -> Content {
+        let before = Relations { next: content.has_next, prev: content.has_prev };
+        if after == before {
+            return content;
+        }
+        let page = (self.page.query.page, self.page.query.per_page);
+        match Listing::with_relations((&content.body, content.count), page, before, after) {
+            Some(Listing { body, etag, .. }) => {
+                Content { body, etag, has_next: after.next, has_prev: after.prev, ..content }
+            }
+            None => content,
         }
     }
 

@@ -59,6 +59,45 @@ fn an_old_entry_is_asked_about_with_its_validator() {
 }
 
 #[test]
+fn a_304_may_name_other_neighbours() {
+    run(async |world| {
+        let instance = world.instance();
+        let first = instance.get("/octocat?per_page=5&page=2").await;
+        assert_eq!(first.json()["pagination"]["has_next"], false);
+        for (link, has_next, has_prev) in [
+            ("<https://api.github.com/user/1/gists?page=3>; rel=\"next\"", true, false),
+            ("", true, false),
+            ("nonsense", true, false),
+            ("<a>; rel=\"prev\", <b>; rel=\"next\", <c>; rel=\"last\"", true, true),
+            ("<a>; rel=\"prev\", <c>; rel=\"first\"", false, true),
+        ] {
+            world.github(move |_| failure(304, &[("link", link)]));
+            seconds(STALE).await;
+            let answer = instance.get("/octocat?per_page=5&page=2").await;
+            assert_eq!(answer.cache_status(), "gists; fwd=stale; fwd-status=304; stored", "{link}");
+            let hit = instance.get("/octocat?per_page=5&page=2").await;
+            assert!(hit.is_hit());
+            for answer in [answer, hit] {
+                let json = answer.json();
+                assert_eq!(json["data"], first.json()["data"]);
+                let pagination = &json["pagination"];
+                let expected = serde_json::json!({
+                    "page": 2, "per_page": 5, "count": 1, "has_next": has_next, "has_prev": has_prev,
+                });
+                assert_eq!(*pagination, expected, "{link}");
+                assert_eq!(answer.header("link").contains("rel=\"next\""), has_next, "{link}");
+                assert_ne!(answer.header("etag"), first.header("etag"), "clients have another page");
+            }
+        }
+        // As if GitHub had sent the page whole with the same neighbours as at first.
+        world.github(|_| failure(304, &[("link", "<c>; rel=\"last\"")]));
+        seconds(STALE).await;
+        let last = instance.get("/octocat?per_page=5&page=2").await;
+        assert_eq!(last.header("etag"), first.header("etag"));
+    });
+}
+
+#[test]
 fn after_some_hours_a_page_is_fetched_whole_however_often_it_was_confirmed() {
     for (hours, setting) in [(6, None), (1, Some("3600"))] {
         run(async move |world| {
