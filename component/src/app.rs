@@ -9,12 +9,14 @@ use crate::cache::tally::PendingTallies;
 use crate::log::{self, LogThrottle};
 use crate::metrics::Counter;
 use crate::metrics::stats::{ActiveGuard, FLUSH_INTERVAL, Stats};
-use crate::ports::{Level, Platform, StoreError};
+use crate::ports::{Level, Platform, Store, StoreError};
 use crate::response::error::Error;
 use crate::settings::{Settings, SettingsError};
 use crate::singleflight::call::Group;
 use crate::upstream::outcome::Outcome;
 use crate::upstream::permits::Permits;
+
+const SECONDS_OF_A_DAY: u64 = 86_400;
 
 /// The state of one instance, which all of its requests share.
 pub struct App<P: Platform> {
@@ -134,6 +136,30 @@ impl<P: Platform> App<P> {
         }
     }
 
+    /// Writes a log line once a day for each label. Instances come and go, so `store` remembers the day; without a store,
+    /// each instance writes the line.
+    pub(crate) async fn log_daily(
+        &self,
+        store: Option<&P::Store>,
+        level: Level,
+        label: &'static str,
+        message: &str,
+        fields: &[(&str, &str)],
+    ) {
+        let day = self.platform.system().as_secs() / SECONDS_OF_A_DAY;
+        if !self.log_throttle.admits_today(label, day) {
+            return;
+        }
+        if let Some(store) = store {
+            match claim_day(store, label, day).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => self.report_cache_error(&error),
+            }
+        }
+        self.log(level, message, fields);
+    }
+
     /// Writes a log line with `fields`, and with the names of cluster and pod if they are set.
     pub(crate) fn log(&self, level: Level, message: &str, fields: &[(&str, &str)]) {
         let mut all = fields.to_vec();
@@ -206,6 +232,16 @@ impl<P: Platform> App<P> {
             self.report_metrics_error(&error);
         }
     }
+}
+
+/// Whether the caller is the first of all instances to log `label` on `day`.
+async fn claim_day<S: Store>(store: &S, label: &str, day: u64) -> Result<bool, StoreError> {
+    let key = |day: u64| format!("logged:{label}:{day}");
+    if store.increment(&key(day), 1).await? != 1 {
+        return Ok(false);
+    }
+    store.delete(&key(day.saturating_sub(1))).await?;
+    Ok(true)
 }
 
 /// Work that the platform runs after the response is sent, so that the client does not wait for it.

@@ -29,6 +29,8 @@ pub fn line(level: Level, message: &str, fields: &[(&str, &str)]) -> String {
 pub struct LogThrottle {
     /// The monotonic time of each label's last admitted line.
     admitted: RefCell<BTreeMap<&'static str, Duration>>,
+    /// The last day, counted from the Unix epoch, on which [`LogThrottle::admits_today`] was asked for a label.
+    days: RefCell<BTreeMap<&'static str, u64>>,
 }
 
 impl LogThrottle {
@@ -41,6 +43,11 @@ impl LogThrottle {
             admitted.insert(label, now);
         }
         is_admitted
+    }
+
+    /// Whether `day` is the first time today that a line with `label` may be logged by this instance.
+    pub fn admits_today(&self, label: &'static str, day: u64) -> bool {
+        self.days.borrow_mut().insert(label, day) != Some(day)
     }
 }
 

@@ -59,6 +59,8 @@ def scrape(programs: Path, component: Path) -> Scrape:
         for user, status in ANSWERS.items():
             if status:
                 ask(f"http://{github}/_fake/always/{user}", "PUT", f'{{"status":{status}}}')
+        sunset = '{"headers":[["sunset","Fri, 10 Mar 2028 00:00:00 GMT"]]}'
+        ask(f"http://{github}/_fake/always/octocat", "PUT", sunset)
         asked = [ask(f"https://{main}/{user}", trust=trust) for user in (*ANSWERS, "octocat")]
         expected = [200, 502, 502, 502, 429, 429, 200]
         if asked != expected:

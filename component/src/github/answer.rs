@@ -44,8 +44,10 @@ pub enum UpstreamFailure {
     },
     /// GitHub refuses our credential: 401.
     Unauthorized,
-    /// The user's gists are no longer available: 410 or 451.
-    Gone(u16),
+    /// The user's gists are unavailable for legal reasons: 451.
+    LegalReasons,
+    /// GitHub no longer supports the API version that the request named: 410.
+    VersionRetired,
     /// GitHub finds the request invalid: 422.
     Unprocessable,
     /// The status has no variant of its own.
@@ -79,7 +81,8 @@ pub fn classify(response: &FetchResponse, now: Duration) -> Answer {
         404 => UpstreamFailure::NoSuchUser,
         429 => UpstreamFailure::RateLimited { wait: wait(response, now) },
         403 if is_rate_limit(response) => UpstreamFailure::RateLimited { wait: wait(response, now) },
-        status @ (410 | 451) => UpstreamFailure::Gone(status),
+        410 => UpstreamFailure::VersionRetired,
+        451 => UpstreamFailure::LegalReasons,
         422 => UpstreamFailure::Unprocessable,
         status => UpstreamFailure::Status(status),
     })
@@ -99,10 +102,11 @@ impl UpstreamFailure {
     /// What happens to a stored entry of the same page.
     pub const fn stored(self) -> StoredEntry {
         match self {
-            Self::NoSuchUser | Self::Gone(_) => StoredEntry::Drop,
+            Self::NoSuchUser | Self::LegalReasons => StoredEntry::Drop,
             Self::Unprocessable => StoredEntry::Keep,
             Self::RateLimited { .. }
             | Self::Unauthorized
+            | Self::VersionRetired
             | Self::Status(_)
             | Self::Invalid
             | Self::Timeout

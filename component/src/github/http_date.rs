@@ -3,6 +3,23 @@
 //! The crate `httpdate` is not used, because it refuses leap seconds, which the RFC's grammar allows, and dates with a
 //! wrong day of the week. GitHub's `Retry-After` would then count as missing.
 
+/// The names of the months, in their order.
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// The day of a time, as `2028-03-10`. `seconds` are since the Unix epoch; a year beyond 9999 is not expected.
+pub fn day(seconds: u64) -> String {
+    // Years that begin in March end with the leap day. An era has 400 years.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!("{:04}-{month:02}-{day:02}", era * 400 + year + carry)
+}
+
 /// Reads a date in one of the three forms; `None` if it has another form. A two-digit year is in 1970 to 2069.
 pub fn parse(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -29,10 +46,7 @@ pub fn parse(text: &str) -> Option<u64> {
         (4, year @ 1970..) => year,
         _ => return None,
     };
-    let month = 1 + ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-        .into_iter()
-        .zip(0..)
-        .find_map(|(name, index)| (name == month).then_some(index))?;
+    let month = 1 + MONTHS.into_iter().zip(0..).find_map(|(name, index)| (name == month).then_some(index))?;
     let day = number(day).filter(|day| (1..=days_in(year, month)).contains(day))?;
     let mut clock = time.split(':').map(|field| number(field).filter(|_| field.len() == 2));
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
@@ -137,6 +151,8 @@ mod tests {
                 day + 1, second / 3600, second / 60 % 60, second % 60,
             );
             prop_assert_eq!(parse(&text), Some(days * 86_400 + second));
+            let number = 1 + super::MONTHS.iter().position(|name| *name == month).unwrap();
+            prop_assert_eq!(super::day(days * 86_400 + second), format!("{year:04}-{number:02}-{:02}", day + 1));
         }
 
         #[test]

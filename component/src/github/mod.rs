@@ -7,3 +7,4 @@ pub mod gist;
 pub mod http_date;
 pub mod link;
 pub mod redirect;
+pub mod version;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::metrics::stats::GitHubLimits;
 use crate::request::route::{Endpoint, Method};
 
 /// The `Content-Type` of the text form.
@@ -152,8 +153,8 @@ pub struct Snapshot {
     pub counters: BTreeMap<Counter, u64>,
     /// `http_requests_active`: requests that are being answered.
     pub active: u64,
-    /// `github_rate_limit_remaining`; `None` until GitHub has sent it.
-    pub rate_limit_remaining: Option<u64>,
+    /// `github_rate_limit_remaining` and `github_api_version_sunset_timestamp_seconds`; `None` until GitHub has answered.
+    pub limits: Option<GitHubLimits>,
 }
 
 impl Snapshot {
@@ -171,10 +172,15 @@ impl Snapshot {
         out.sample("cache_hits_total", "", of(Counter::Hits));
         out.family("cache_misses_total", "counter", "Requests that the cache could not answer.");
         out.sample("cache_misses_total", "", of(Counter::Misses));
-        if let Some(remaining) = self.rate_limit_remaining {
+        if let Some(remaining) = self.limits.and_then(|limits| limits.remaining) {
             let name = "github_rate_limit_remaining";
             out.family(name, "gauge", "Requests left in GitHub's current rate limit window.");
             out.sample(name, "", remaining);
+        }
+        if let Some(sunset) = self.limits.and_then(|limits| limits.sunset) {
+            let name = "github_api_version_sunset_timestamp_seconds";
+            out.family(name, "gauge", "When GitHub ends the API version in use, in seconds since the Unix epoch.");
+            out.sample(name, "", sunset);
         }
         out.family(
             "cache_stale_served_total",
@@ -258,7 +264,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn snapshot(durations: &[u64]) -> Snapshot {
-        let mut snapshot = Snapshot { active: 2, rate_limit_remaining: Some(57), ..Snapshot::default() };
+        let mut snapshot = Snapshot {
+            active: 2,
+            limits: Some(GitHubLimits { remaining: Some(57), sunset: Some(1_836_259_200) }),
+            ..Snapshot::default()
+        };
         for micros in durations {
             let duration = Duration::from_micros(*micros);
             for (counter, count) in Counter::of_request(Endpoint::Health, Method::Get, 200, duration) {

@@ -28,16 +28,45 @@ const BATCH: usize = 128;
 
 /// The key of the counter that numbers the slots of active requests.
 const ACTIVE_SEQUENCE: &str = "metric:active:seq";
-/// The key of GitHub's remaining requests.
-const REMAINING: &str = "metric:rate-limit-remaining";
+/// The key of [`GitHubLimits`].
+const LIMITS: &str = "metric:github-limits";
+
+/// What GitHub last said about its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GitHubLimits {
+    /// How many requests are left in the rate-limit window; `None` if GitHub did not say it.
+    pub remaining: Option<u64>,
+    /// When GitHub ends the API version, in seconds since the Unix epoch; `None` if GitHub named no date.
+    pub sunset: Option<u64>,
+}
+
+impl GitHubLimits {
+    /// Stands for `None`.
+    const UNKNOWN: u64 = u64::MAX;
+
+    fn encode(self) -> [u8; 16] {
+        let mut value = [0; 16];
+        for (field, number) in value.chunks_exact_mut(8).zip([self.remaining, self.sunset]) {
+            field.copy_from_slice(&number.unwrap_or(Self::UNKNOWN).to_le_bytes());
+        }
+        value
+    }
+
+    fn decode(value: &[u8]) -> Option<Self> {
+        let known = |number: u64| (number != Self::UNKNOWN).then_some(number);
+        let mut fields = value.chunks(8).map(number);
+        let (remaining, sunset) = (fields.next()??, fields.next()??);
+        Some(Self { remaining: known(remaining), sunset: known(sunset) })
+    }
+}
 
 /// The counts of one instance, and what it has written of them.
 #[derive(Debug, Default)]
 pub struct Stats {
     /// Counts that are not written yet.
     counters: RefCell<BTreeMap<Counter, u64>>,
-    /// GitHub's remaining requests, if they are not written yet.
-    remaining: Cell<Option<u64>>,
+    /// GitHub's limits, if they are not written yet.
+    limits: Cell<Option<GitHubLimits>>,
     /// Requests that this instance is answering.
     active: Cell<u64>,
     /// Where this instance writes `active`, once it has.
@@ -77,9 +106,9 @@ impl Stats {
         *sum = sum.saturating_add(count);
     }
 
-    /// Records how many requests GitHub says are left in its rate-limit window.
-    pub fn set_rate_limit_remaining(&self, remaining: u64) {
-        self.remaining.set(Some(remaining));
+    /// Records what GitHub says about its limits.
+    pub fn set_github_limits(&self, limits: GitHubLimits) {
+        self.limits.set(Some(limits));
     }
 
     /// Marks a flush as scheduled. `true` if none was scheduled before: then the caller must flush.
@@ -108,10 +137,10 @@ impl Stats {
                 return Err(error);
             }
         }
-        if let Some(remaining) = self.remaining.take()
-            && let Err(error) = store.set(REMAINING, &remaining.to_le_bytes()).await
+        if let Some(limits) = self.limits.take()
+            && let Err(error) = write_limits(store, limits).await
         {
-            self.remaining.set(self.remaining.get().or(Some(remaining)));
+            self.limits.set(self.limits.get().or(Some(limits)));
             return Err(error);
         }
         Ok(())
@@ -154,9 +183,9 @@ impl Stats {
         });
         let details = details.flatten().collect();
         counters.append(&mut read_counters(store, details).await?);
-        let rate_limit_remaining = store.get(REMAINING).await?.as_deref().and_then(number);
+        let limits = read_limits(store).await?;
         let active = self.active.get().saturating_add(self.active_elsewhere(now, store).await?);
-        Ok(Snapshot { counters, active, rate_limit_remaining })
+        Ok(Snapshot { counters, active, limits })
     }
 
     /// The active requests of the other instances, from the numbers that have not expired.
@@ -172,6 +201,19 @@ impl Stats {
         });
         Ok(others.fold(0, u64::saturating_add))
     }
+}
+
+/// Writes GitHub's limits. An answer that does not say how many requests are left does not change that number.
+async fn write_limits<S: Store>(store: &S, limits: GitHubLimits) -> Result<(), StoreError> {
+    let remaining = match limits.remaining {
+        None => read_limits(store).await?.and_then(|limits| limits.remaining),
+        remaining => remaining,
+    };
+    store.set(LIMITS, &GitHubLimits { remaining, ..limits }.encode()).await
+}
+
+async fn read_limits<S: Store>(store: &S) -> Result<Option<GitHubLimits>, StoreError> {
+    Ok(store.get(LIMITS).await?.as_deref().and_then(GitHubLimits::decode))
 }
 
 /// Reads those of `counters` that exist. An `increment` by 0 would create the others.

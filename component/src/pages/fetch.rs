@@ -14,7 +14,10 @@ use crate::cache::{self, ABSENT_TTL, Cache};
 use crate::github::answer::{self, Quota, UpstreamFailure};
 use crate::github::client::{Client, Observer, Reply};
 use crate::github::gist::Listing;
+use crate::github::http_date;
 use crate::github::link::Relations;
+use crate::github::version::{self, VersionNotice};
+use crate::metrics::stats::GitHubLimits;
 use crate::metrics::{Counter, GitHubStatus};
 use crate::ports::{FetchError, FetchResponse, Level, Platform, StoreError};
 use crate::request::query::GistQuery;
@@ -106,6 +109,7 @@ fn join<P: Platform>(
         configured: Rc::clone(configured),
         page: page.clone(),
         quota: Cell::default(),
+        notice: Cell::default(),
     };
     app.platform.spawn(async move {
         let outcome = task.run().await;
@@ -124,6 +128,8 @@ struct FetchTask<P: Platform> {
     page: PageFetch,
     /// The quota in GitHub's last answer to this task.
     quota: Cell<Option<Quota>>,
+    /// What GitHub's last answer to this task says about the API version.
+    notice: Cell<Option<VersionNotice>>,
 }
 
 impl<P: Platform> FetchTask<P> {
@@ -227,6 +233,7 @@ impl<P: Platform> FetchTask<P> {
             Some(failure) => Err(failure),
             None => {
                 let reply = self.send(stored, deadline).await;
+                self.warn_of_version(store).await;
                 self.update_gate(cache, gate, reply).await
             }
         };
@@ -271,6 +278,30 @@ impl<P: Platform> FetchTask<P> {
             query: self.page.query,
         };
         client.list_gists(validator, deadline).await
+    }
+
+    /// Logs what GitHub's answer says about the end of the API version.
+    async fn warn_of_version(&self, store: Option<&P::Store>) {
+        let Some(VersionNotice { retired, sunset }) = self.notice.take() else { return };
+        let (level, label, message) = match retired {
+            true => (
+                Level::Error,
+                "version_retired",
+                "GitHub no longer supports the API version and sends no pages; set a newer version",
+            ),
+            false => (
+                Level::Warn,
+                "version_deprecated",
+                "GitHub will end its support for the API version; set a newer version",
+            ),
+        };
+        let sunset = sunset.map(http_date::day).unwrap_or_default();
+        let fields = [
+            ("setting", "github_api_version"),
+            ("version", self.configured.settings.github_api_version.as_str()),
+            ("sunset", sunset.as_str()),
+        ];
+        self.app.log_daily(store, level, label, message, &fields).await;
     }
 
     async fn gate(&self, cache: &Cache<P::Store>) -> Result<Option<Gate>, StoreError> {
@@ -417,9 +448,16 @@ impl<P: Platform> Observer for FetchTask<P> {
         };
         self.app.stats.add(Counter::GitHub(status), 1);
         let Ok(response) = result else { return };
-        if let Some(remaining) = answer::remaining(response) {
-            self.app.stats.set_rate_limit_remaining(remaining);
+        let notice = version::notice(response);
+        let limits = GitHubLimits {
+            remaining: answer::remaining(response),
+            sunset: notice.and_then(|notice| notice.sunset),
+        };
+        // A 304 need not say anything.
+        if limits.remaining.is_some() || limits.sunset.is_some() {
+            self.app.stats.set_github_limits(limits);
         }
+        self.notice.set(notice);
         self.quota.set(answer::quota(response, self.app.platform.system()));
     }
 

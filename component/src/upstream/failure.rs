@@ -31,12 +31,13 @@ impl PageFailure {
             UpstreamFailure::NoSuchUser => (1, 404),
             UpstreamFailure::RateLimited { .. } => (2, 429),
             UpstreamFailure::Unauthorized => (3, 401),
-            UpstreamFailure::Gone(status) => (4, status),
+            UpstreamFailure::LegalReasons => (4, 451),
             UpstreamFailure::Unprocessable => (5, 422),
             UpstreamFailure::Status(status) => (6, status),
             UpstreamFailure::Invalid => (7, 0),
             UpstreamFailure::Timeout => (8, 0),
             UpstreamFailure::Unreachable => (9, 0),
+            UpstreamFailure::VersionRetired => (10, 410),
         };
         FailureRecord { at, kind, status, until: self.until }
     }
@@ -49,11 +50,12 @@ impl PageFailure {
             1 => UpstreamFailure::NoSuchUser,
             2 => UpstreamFailure::RateLimited { wait: None },
             3 => UpstreamFailure::Unauthorized,
-            4 => UpstreamFailure::Gone(status),
+            4 => UpstreamFailure::LegalReasons,
             5 => UpstreamFailure::Unprocessable,
             6 => UpstreamFailure::Status(status),
             8 => UpstreamFailure::Timeout,
             9 => UpstreamFailure::Unreachable,
+            10 => UpstreamFailure::VersionRetired,
             _ => UpstreamFailure::Invalid,
         };
         Self { failure, until }
@@ -91,7 +93,9 @@ impl PageFailure {
             }
             UpstreamFailure::RateLimited { .. } => Error::RateLimited { retry_after: self.seconds_left(now) },
             UpstreamFailure::Unauthorized => Error::UpstreamStatus(401),
-            UpstreamFailure::Gone(status) | UpstreamFailure::Status(status) => Error::UpstreamStatus(status),
+            UpstreamFailure::LegalReasons => Error::UpstreamStatus(451),
+            UpstreamFailure::VersionRetired => Error::UpstreamStatus(410),
+            UpstreamFailure::Status(status) => Error::UpstreamStatus(status),
             UpstreamFailure::Unprocessable => Error::UpstreamStatus(422),
             UpstreamFailure::Invalid => Error::UpstreamInvalid,
             UpstreamFailure::Timeout => Error::UpstreamTimeout,
@@ -113,11 +117,12 @@ mod tests {
     use proptest::prelude::*;
 
     const AT: Duration = Duration::from_millis(1_800_000_000_123);
-    const ALL: [UpstreamFailure; 9] = [
+    const ALL: [UpstreamFailure; 10] = [
         UpstreamFailure::NoSuchUser,
         UpstreamFailure::RateLimited { wait: None },
         UpstreamFailure::Unauthorized,
-        UpstreamFailure::Gone(451),
+        UpstreamFailure::LegalReasons,
+        UpstreamFailure::VersionRetired,
         UpstreamFailure::Unprocessable,
         UpstreamFailure::Status(503),
         UpstreamFailure::Invalid,
@@ -141,6 +146,7 @@ mod tests {
             Error::RateLimited { retry_after: 9 },
             Error::UpstreamStatus(401),
             Error::UpstreamStatus(451),
+            Error::UpstreamStatus(410),
             Error::UpstreamStatus(422),
             Error::UpstreamStatus(503),
             Error::UpstreamInvalid,

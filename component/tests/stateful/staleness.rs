@@ -193,7 +193,7 @@ fn when_github_fails_the_old_entry_is_answered_for_a_day() {
 #[test]
 fn what_github_says_of_the_user_is_believed() {
     run(async |world| {
-        for (status, expected) in [(404, 404), (410, 502), (451, 502)] {
+        for (status, expected) in [(404, 404), (451, 502)] {
             let instance = world.instance();
             let user = format!("/user{status}");
             world.github(|_| page("x"));
