@@ -55,6 +55,22 @@ fn origins_are_scheme_host_and_port() {
 }
 
 #[test]
+fn a_time_limit_may_have_decimals() {
+    for (value, millis) in [
+        ("0.1", 100),
+        (".5", 500),
+        ("1.", 1_000),
+        ("2.25", 2_250),
+        ("010", 10_000),
+        ("9.9999999999", 9_999),
+        ("300.000", 300_000),
+    ] {
+        let settings = read(&[("upstream_timeout", value)]).unwrap();
+        assert_eq!(settings.upstream_timeout.as_millis(), millis, "{value}");
+    }
+}
+
+#[test]
 fn what_does_not_parse_is_refused_by_name() {
     for value in [
         "github.com",
@@ -85,7 +101,19 @@ fn what_does_not_parse_is_refused_by_name() {
     for value in ["0", "1001", "many"] {
         refused("upstream_concurrency", value);
     }
-    for value in ["0.01", "301", "1e2", "inf", "ten"] {
+    for value in [
+        "0.01",
+        "0.0999999999",
+        "301",
+        "300.1",
+        "1e2",
+        "inf",
+        "ten",
+        ".",
+        "1.2.3",
+        "-1",
+        "99999999999999999999",
+    ] {
         refused("upstream_timeout", value);
     }
     for name in ["github_token", "admin_token"] {

@@ -102,11 +102,17 @@ pub(super) fn path_prefix(value: &str) -> Option<String> {
 
 /// Seconds with decimals, 0.1 to 300.
 pub(super) fn seconds(value: &str) -> Option<Duration> {
-    if !value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+    // The standard library's parser of floating-point numbers would be a fortieth of the component.
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_digits(whole) || !is_digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
         return None;
     }
-    let seconds: f64 = value.parse().ok()?;
-    (0.1..=300.0).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+    let whole = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let nanos = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
+    let nanos = nanos.fold(0, |sum: u32, digit| sum * 10 + u32::from(digit - b'0'));
+    let seconds = Duration::new(whole, nanos);
+    (Duration::from_millis(100)..=Duration::from_secs(300)).contains(&seconds).then_some(seconds)
 }
 
 /// A whole number of ASCII digits within `range`.
