@@ -130,6 +130,8 @@ pub fn remaining(response: &FetchResponse) -> Option<u64> {
 /// The primary rate limit, as an answer of any status states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
+    /// How many requests GitHub allows in a window; 0 if the answer does not say it.
+    pub limit: u64,
     /// How many requests are left.
     pub remaining: u64,
     /// Seconds until GitHub renews the quota, 1 to [`MAX_WAIT`].
@@ -140,7 +142,8 @@ pub struct Quota {
 /// states one that has been renewed since.
 pub fn quota(response: &FetchResponse, now: Duration) -> Option<Quota> {
     let renewed_in = bounded(reset(response, now)?);
-    Some(Quota { remaining: remaining(response)?, renewed_in })
+    let limit = header(response, "x-ratelimit-limit").and_then(seconds).unwrap_or(0);
+    Some(Quota { limit, remaining: remaining(response)?, renewed_in })
 }
 
 /// The neighbours of the page, from all `Link` fields together.

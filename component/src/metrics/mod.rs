@@ -53,6 +53,8 @@ pub enum Counter {
     Misses,
     /// `cache_stale_served_total`: stale entries answered, by reason.
     Stale(StaleReason),
+    /// `github_rate_limit_reserved_total`: requests that GitHub was not asked for, to keep the reserve.
+    Reserved,
     /// `cache_store_errors_total`: failures of the cache's store that a request survived.
     StoreErrors,
 }
@@ -117,6 +119,7 @@ impl Counter {
             Self::Misses => write!(key, "metric:misses"),
             Self::Stale(StaleReason::Revalidate) => write!(key, "metric:stale:revalidate"),
             Self::Stale(StaleReason::Error) => write!(key, "metric:stale:error"),
+            Self::Reserved => write!(key, "metric:reserved"),
             Self::StoreErrors => write!(key, "metric:store-errors"),
         };
         key
@@ -133,7 +136,7 @@ impl Counter {
             .flat_map(|endpoint| Method::ALL.map(|method| Self::Micros(endpoint, method)))
             .chain(github)
             .chain(stale)
-            .chain([Self::Hits, Self::Misses, Self::StoreErrors])
+            .chain([Self::Hits, Self::Misses, Self::Reserved, Self::StoreErrors])
     }
 
     /// All other counters of an endpoint and method.
@@ -177,6 +180,9 @@ impl Snapshot {
             out.family(name, "gauge", "Requests left in GitHub's current rate limit window.");
             out.sample(name, "", remaining);
         }
+        let name = "github_rate_limit_reserved_total";
+        out.family(name, "counter", "Requests not sent to GitHub, to keep the reserve for stored pages.");
+        out.sample(name, "", of(Counter::Reserved));
         if let Some(sunset) = self.limits.and_then(|limits| limits.sunset) {
             let name = "github_api_version_sunset_timestamp_seconds";
             out.family(name, "gauge", "When GitHub ends the API version in use, in seconds since the Unix epoch.");

@@ -22,6 +22,7 @@ use crate::metrics::{Counter, GitHubStatus};
 use crate::ports::{FetchError, FetchResponse, Level, Platform, StoreError};
 use crate::request::query::GistQuery;
 use crate::request::username::Username;
+use crate::settings::Settings;
 use crate::singleflight::call::{Call, Joined};
 use crate::singleflight::lease::{Acquisition, HeldLease, Lease, LeaseLimits};
 use crate::time::millis;
@@ -159,7 +160,8 @@ impl<P: Platform> FetchTask<P> {
         limits: LeaseLimits,
     ) -> Result<Outcome, StoreError> {
         let platform = &self.app.platform;
-        if let Some(failure) = self.gate(cache).await?.and_then(|gate| self.closed_by(gate)) {
+        // Whether the page is stored is known later, and only a reserve depends on that.
+        if let Some(failure) = self.gate(cache).await?.and_then(|gate| self.closed_by(gate, true, 0)) {
             return Ok(Outcome::Failed(failure));
         }
         let lease = Lease { store: &**cache.store(), clock: platform, key, limits };
@@ -229,7 +231,7 @@ impl<P: Platform> FetchTask<P> {
             }),
             None => None,
         };
-        let reply = match gate.and_then(|gate| self.closed_by(gate)) {
+        let reply = match gate.and_then(|gate| self.closed_by(gate, stored.is_some(), permit.others)) {
             Some(failure) => Err(failure),
             None => {
                 let reply = self.send(stored, deadline).await;
@@ -308,10 +310,17 @@ impl<P: Platform> FetchTask<P> {
         Gate::read(&**cache.store(), self.configured.credential).await
     }
 
-    /// The failure of requests that find `gate` closed; `None` if it is open.
-    fn closed_by(&self, gate: Gate) -> Option<PageFailure> {
-        gate.is_closed(self.app.platform.system()).then_some(match gate.reason {
-            GateReason::RateLimit => {
+    /// The failure of a request that finds `gate` closed; `None` if it is open. The request is about a page that is stored
+    /// or not, and `in_flight` others are under way.
+    fn closed_by(&self, gate: Gate, is_stored: bool, in_flight: u32) -> Option<PageFailure> {
+        if !gate.is_closed_to(self.app.platform.system(), is_stored, in_flight) {
+            return None;
+        }
+        if matches!(gate.reason, GateReason::Reserve { .. }) {
+            self.app.stats.add(Counter::Reserved, 1);
+        }
+        Some(match gate.reason {
+            GateReason::RateLimit { .. } | GateReason::Reserve { .. } => {
                 PageFailure { failure: UpstreamFailure::RateLimited { wait: None }, until: gate.until }
             }
             GateReason::Credential => UpstreamFailure::Unauthorized.into(),
@@ -326,8 +335,13 @@ impl<P: Platform> FetchTask<P> {
         reply: Reply,
     ) -> Result<Reply, PageFailure> {
         let now = self.app.platform.system();
-        let exhausted = self.quota.take().filter(|quota| quota.remaining == 0);
-        let exhausted = exhausted.map(|quota| Gate::exhausted(now, quota.renewed_in));
+        let Settings { github_rate_limit_reserve: percent, upstream_concurrency, .. } =
+            self.configured.settings;
+        let by_quota = match self.quota.take() {
+            Some(quota) => Gate::of_quota(now, quota, percent, upstream_concurrency),
+            // A 304 need not state the quota. Such an answer does not open the reserve.
+            None => gate.filter(|gate| matches!(gate.reason, GateReason::Reserve { .. })),
+        };
         // The gate's record after the reply, and the reply.
         let (after, reply) = match reply {
             Reply::Failed(failure @ UpstreamFailure::RateLimited { wait }) => {
@@ -340,10 +354,10 @@ impl<P: Platform> FetchTask<P> {
                 (Some(Gate::credential_refused(now)), Err(failure.into()))
             }
             Reply::Failed(failure @ UpstreamFailure::NoSuchUser) => {
-                (exhausted, Err(PageFailure { failure, until: now + ABSENT_TTL }))
+                (by_quota, Err(PageFailure { failure, until: now + ABSENT_TTL }))
             }
-            Reply::Failed(failure) => (exhausted.or(gate), Err(failure.into())),
-            Reply::Page(_) | Reply::NotModified(_) => (exhausted, Ok(reply)),
+            Reply::Failed(failure) => (by_quota.or(gate), Err(failure.into())),
+            Reply::Page(_) | Reply::NotModified(_) => (by_quota, Ok(reply)),
         };
         if let Some(store) = cache.map(|cache| &**cache.store())
             && let Err(error) = Gate::replace(store, self.configured.credential, gate, after, now).await

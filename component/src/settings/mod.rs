@@ -25,6 +25,8 @@ pub struct Settings {
     pub github_token: Option<Secret>,
     /// [`table::GITHUB_API_VERSION`]
     pub github_api_version: String,
+    /// [`table::GITHUB_RATE_LIMIT_RESERVE`], 0 to 90 percent.
+    pub github_rate_limit_reserve: u64,
     /// [`table::CACHE_TTL`], before jitter; whole seconds, 1 s to one year.
     pub cache_ttl: Duration,
     /// [`table::CACHE_REFETCH_AFTER`], 1 s to one year.
@@ -94,6 +96,7 @@ impl Settings {
                 "a version such as 2022-11-28",
                 value::header_value,
             )?,
+            github_rate_limit_reserve: reader.number(table::GITHUB_RATE_LIMIT_RESERVE, 0..=90)?,
             cache_ttl: Duration::from_secs(reader.number(table::CACHE_TTL, 1..=31_536_000)?),
             cache_refetch_after: Duration::from_secs(
                 reader.number(table::CACHE_REFETCH_AFTER, 1..=31_536_000)?,

@@ -53,6 +53,12 @@ settings! {
         secret: false,
         text: "The version of GitHub's API, sent as `X-GitHub-Api-Version`"
     }
+    GITHUB_RATE_LIMIT_RESERVE {
+        name: "github_rate_limit_reserve",
+        default: "10",
+        secret: false,
+        text: "How many percent of GitHub's rate limit are kept for pages that are stored, at least one request. When only these are left, a page that is not stored gets 429. `0` keeps nothing"
+    }
     CACHE_TTL {
         name: "cache_ttl",
         default: "300",

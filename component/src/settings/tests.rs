@@ -28,6 +28,7 @@ fn nothing_set_is_the_default_and_so_is_empty() {
         let settings = read(given).unwrap();
         assert_eq!(settings.github, Origin { https: true, authority: "api.github.com".into() });
         assert_eq!(settings.cache_ttl, Duration::from_secs(300));
+        assert_eq!(settings.github_rate_limit_reserve, 10);
         assert_eq!(settings.cache_refetch_after, Duration::from_secs(6 * 3600));
         assert_eq!(settings.upstream_timeout, Duration::from_secs(10));
         assert_eq!(settings.upstream_concurrency, 20);
@@ -91,6 +92,9 @@ fn what_does_not_parse_is_refused_by_name() {
     }
     for value in ["0", "-1", "5m", "1.5", "+5", "99999999999999999999999"] {
         refused("cache_ttl", value);
+    }
+    for value in ["91", "-1", "10%"] {
+        refused("github_rate_limit_reserve", value);
     }
     for value in ["0", "6h", "31536001"] {
         refused("cache_refetch_after", value);

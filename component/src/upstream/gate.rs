@@ -1,9 +1,10 @@
 //! The rate-limit gate. While it is closed, nobody asks GitHub: after a rate limit, and after GitHub has refused the
-//! credential. The gate is a record in the cache's store, so all instances with that store and credential share it.
+//! credential. When few requests are left, it is closed to pages that are not stored: the rest is kept for revalidation.
+//! The gate is a record in the cache's store, so all instances with that store and credential share it.
 
 use std::time::Duration;
 
-use crate::github::answer;
+use crate::github::answer::{self, Quota};
 use crate::ports::{Store, StoreError};
 use crate::time::millis;
 
@@ -17,9 +18,17 @@ const FORMAT: u8 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GateReason {
     /// GitHub's rate limit, primary or secondary, or the last request that the primary limit allowed.
-    RateLimit,
+    RateLimit {
+        /// How many rate-limit answers in a row named no time.
+        guesses: u8,
+    },
     /// GitHub refused the token: 401.
     Credential,
+    /// The reserve of the quota is reached or near.
+    Reserve {
+        /// How many requests are left above the reserve.
+        spare: u8,
+    },
 }
 
 /// The record of the gate of one credential, as it is stored.
@@ -29,8 +38,6 @@ pub struct Gate {
     pub reason: GateReason,
     /// Until when it is closed, since the Unix epoch.
     pub until: Duration,
-    /// How many rate-limit answers in a row named no time.
-    guesses: u8,
 }
 
 impl Gate {
@@ -38,33 +45,51 @@ impl Gate {
     /// record that this one replaces.
     #[must_use]
     pub fn rate_limited(now: Duration, wait: Option<u32>, before: Option<Self>) -> Self {
-        let so_far =
-            before.filter(|gate| gate.reason == GateReason::RateLimit).map_or(0, |gate| gate.guesses);
-        let (wait, guesses) = match wait {
-            Some(named) => (named, 0),
-            None => {
-                let guesses = so_far.saturating_add(1);
+        let (wait, guesses) = match (wait, before.map(|gate| gate.reason)) {
+            (Some(named), _) => (named, 0),
+            (None, Some(GateReason::RateLimit { guesses })) => {
+                let guesses = guesses.saturating_add(1);
                 (answer::guessed_wait(u32::from(guesses)), guesses)
             }
+            (None, _) => (answer::guessed_wait(1), 1),
         };
-        let closed_for = Duration::from_secs(wait.min(answer::MAX_WAIT).into());
-        Self { reason: GateReason::RateLimit, until: now + closed_for, guesses }
+        Self { reason: GateReason::RateLimit { guesses }, until: after(now, wait) }
     }
 
-    /// The record after an answer at `now` that says that no request is left for `seconds`.
+    /// The record after an answer at `now` that states `quota`; `None` if there are plenty of requests. `percent` of the
+    /// limit, at least one request, are the reserve. At most `in_flight` further requests may be under way.
     #[must_use]
-    pub fn exhausted(now: Duration, seconds: u32) -> Self {
-        let until = now + Duration::from_secs(seconds.min(answer::MAX_WAIT).into());
-        Self { reason: GateReason::RateLimit, until, guesses: 0 }
+    pub fn of_quota(now: Duration, quota: Quota, percent: u64, in_flight: u32) -> Option<Self> {
+        let until = after(now, quota.renewed_in);
+        if quota.remaining == 0 {
+            return Some(Self { reason: GateReason::RateLimit { guesses: 0 }, until });
+        }
+        if percent == 0 || quota.limit == 0 {
+            return None;
+        }
+        let reserve = (quota.limit.saturating_mul(percent) / 100).max(1);
+        let spare = u8::try_from(quota.remaining.saturating_sub(reserve)).ok()?;
+        (u32::from(spare) <= in_flight).then_some(Self { reason: GateReason::Reserve { spare }, until })
     }
 
     /// The record after GitHub refused the credential at `now`.
     #[must_use]
     pub fn credential_refused(now: Duration) -> Self {
-        Self { reason: GateReason::Credential, until: now + CREDENTIAL_HOLD, guesses: 0 }
+        Self { reason: GateReason::Credential, until: now + CREDENTIAL_HOLD }
     }
 
-    /// Whether the gate is closed at `now`. A time too far in the future comes from a wrong clock, and closes nothing.
+    /// Whether the gate is closed at `now` to a request. Nobody knows how many of the `in_flight` other requests GitHub has
+    /// counted already, so all of them count against the reserve.
+    #[must_use]
+    pub fn is_closed_to(&self, now: Duration, is_stored: bool, in_flight: u32) -> bool {
+        self.is_closed(now)
+            && match self.reason {
+                GateReason::RateLimit { .. } | GateReason::Credential => true,
+                GateReason::Reserve { spare } => !is_stored && u32::from(spare) <= in_flight,
+            }
+    }
+
+    /// Whether the record applies at `now`. A time too far in the future comes from a wrong clock, and closes nothing.
     #[must_use]
     pub fn is_closed(&self, now: Duration) -> bool {
         now < self.until && self.until <= now + Duration::from_secs(answer::MAX_WAIT.into())
@@ -76,8 +101,8 @@ impl Gate {
     }
 
     /// Replaces `before`, the record of `credential` that was read before a request to GitHub, by `after`, which the answer
-    /// demands at `now`. `None` removes the record. If another process has closed the gate since and keeps it closed for
-    /// longer, its record stays: the request may have been answered before the other one.
+    /// demands at `now`. `None` removes the record. A stricter record that another process has written since stays: GitHub
+    /// may have answered this request first.
     pub async fn replace<S: Store>(
         store: &S,
         credential: u64,
@@ -89,9 +114,8 @@ impl Gate {
             return Ok(());
         }
         let present = Self::read(store, credential).await?.filter(|gate| Some(*gate) != before);
-        if present
-            .is_some_and(|gate| gate.is_closed(now) && after.is_none_or(|after| after.until < gate.until))
-        {
+        let stricter = present.filter(|gate| gate.is_closed(now)).map(Self::strictness);
+        if stricter > after.map(Self::strictness) {
             return Ok(());
         }
         match after {
@@ -100,29 +124,43 @@ impl Gate {
         }
     }
 
+    /// Orders records that apply: the greater one lets fewer requests through, or for a shorter time.
+    fn strictness(self) -> (u8, Duration) {
+        match self.reason {
+            GateReason::RateLimit { .. } | GateReason::Credential => (u8::MAX, self.until),
+            GateReason::Reserve { spare } => (u8::MAX - 1 - spare.min(u8::MAX - 1), self.until),
+        }
+    }
+
     fn encode(&self) -> [u8; 11] {
         let mut value = [0; 11];
-        let [format, reason, guesses, until @ ..] = &mut value;
+        let [format, reason, number, until @ ..] = &mut value;
         *format = FORMAT;
-        *reason = match self.reason {
-            GateReason::RateLimit => 1,
-            GateReason::Credential => 2,
+        (*reason, *number) = match self.reason {
+            GateReason::RateLimit { guesses } => (1, guesses),
+            GateReason::Credential => (2, 0),
+            GateReason::Reserve { spare } => (3, spare),
         };
-        *guesses = self.guesses;
         *until = millis(self.until).to_le_bytes();
         value
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
-        let [FORMAT, reason, guesses, until @ ..] = value else { return None };
+        let [FORMAT, reason, number, until @ ..] = value else { return None };
         let reason = match reason {
-            1 => GateReason::RateLimit,
+            1 => GateReason::RateLimit { guesses: *number },
             2 => GateReason::Credential,
+            3 => GateReason::Reserve { spare: *number },
             _ => return None,
         };
         let until = Duration::from_millis(u64::from_le_bytes(until.try_into().ok()?));
-        Some(Self { reason, until, guesses: *guesses })
+        Some(Self { reason, until })
     }
+}
+
+/// The time `seconds` after `now`, at most [`answer::MAX_WAIT`].
+fn after(now: Duration, seconds: u32) -> Duration {
+    now + Duration::from_secs(seconds.min(answer::MAX_WAIT).into())
 }
 
 fn key(credential: u64) -> String {
@@ -161,6 +199,49 @@ mod tests {
     }
 
     #[test]
+    fn the_reserve_is_a_share_of_the_limit_and_at_least_one_request() {
+        let of = |limit, remaining, percent| {
+            Gate::of_quota(NOW, Quota { limit, remaining, renewed_in: 900 }, percent, 20)
+                .map(|gate| gate.reason)
+        };
+        let reserve = |spare| Some(GateReason::Reserve { spare });
+        for (limit, remaining, percent, expected) in [
+            (60, 27, 10, None),
+            (60, 26, 10, reserve(20)),
+            (60, 7, 10, reserve(1)),
+            (60, 6, 10, reserve(0)),
+            (60, 1, 10, reserve(0)),
+            (60, 0, 10, Some(GateReason::RateLimit { guesses: 0 })),
+            (5_000, 521, 10, None),
+            (5_000, 520, 10, reserve(20)),
+            // A tenth of nine requests is none.
+            (9, 2, 10, reserve(1)),
+            (60, 1, 0, None),
+            (60, 0, 0, Some(GateReason::RateLimit { guesses: 0 })),
+            (60, 60, 90, reserve(6)),
+            // Without a limit there is nothing to take a share of.
+            (0, 5, 10, None),
+            (u64::MAX, u64::MAX, 10, None),
+        ] {
+            assert_eq!(of(limit, remaining, percent), expected, "{limit} {remaining} {percent}");
+        }
+    }
+
+    #[test]
+    fn the_reserve_is_for_stored_pages() {
+        let gate =
+            |spare| Gate { reason: GateReason::Reserve { spare }, until: NOW + Duration::from_secs(900) };
+        for (spare, in_flight, closed) in
+            [(0, 0, true), (1, 0, false), (1, 1, true), (5, 4, false), (5, 9, true)]
+        {
+            assert!(!gate(spare).is_closed_to(NOW, true, in_flight));
+            assert_eq!(gate(spare).is_closed_to(NOW, false, in_flight), closed, "{spare} {in_flight}");
+            assert!(!gate(spare).is_closed_to(NOW + Duration::from_secs(900), false, in_flight));
+        }
+        assert!(Gate::credential_refused(NOW).is_closed_to(NOW, true, 0));
+    }
+
+    #[test]
     fn a_gate_opens_when_its_time_has_come() {
         let gate = Gate::credential_refused(NOW);
         assert!(gate.is_closed(NOW));
@@ -171,10 +252,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_comes_back(seconds in 0u64..1 << 40, guesses: u8, refused: bool) {
-            let reason = if refused { GateReason::Credential } else { GateReason::RateLimit };
-            let gate = Gate { reason, until: Duration::from_secs(seconds), guesses };
-            prop_assert_eq!(Gate::decode(&gate.encode()), Some(gate));
+        fn a_record_comes_back(seconds in 0u64..1 << 40, number: u8) {
+            for reason in [
+                GateReason::RateLimit { guesses: number },
+                GateReason::Credential,
+                GateReason::Reserve { spare: number },
+            ] {
+                let gate = Gate { reason, until: Duration::from_secs(seconds) };
+                prop_assert_eq!(Gate::decode(&gate.encode()), Some(gate));
+            }
         }
 
         #[test]

@@ -29,6 +29,8 @@ pub struct Permit<'a> {
     permits: &'a Permits,
     /// The key of the slot's counter; `None` without a store.
     key: Option<String>,
+    /// How many other permits were held when this one was acquired, as far as this instance or the store knows.
+    pub others: u32,
 }
 
 impl Permits {
@@ -48,8 +50,9 @@ impl Permits {
                 // Other requests of this instance must see the permit while this one waits for the store.
                 let mut permit = self.permit();
                 let Some(store) = store else { return Ok(Some(permit)) };
-                if let Some(key) = take(platform, store, limit, period).await? {
+                if let Some((key, others)) = take(platform, store, limit, period).await? {
                     permit.key = Some(key);
+                    permit.others = others;
                     return Ok(Some(permit));
                 }
             }
@@ -63,18 +66,19 @@ impl Permits {
     }
 
     fn permit(&self) -> Permit<'_> {
-        self.held.set(self.held.get() + 1);
-        Permit { permits: self, key: None }
+        let others = self.held.replace(self.held.get() + 1);
+        Permit { permits: self, key: None, others }
     }
 }
 
-/// Tries to take one of the slots that look free, chosen at random. Returns the key of its counter.
+/// Tries to take one of the slots that look free, chosen at random. Returns the key of its counter, and how many slots were
+/// taken before.
 async fn take<S: Store>(
     platform: &(impl Clock + Random),
     store: &S,
     limit: u32,
     period: Duration,
-) -> Result<Option<String>, StoreError> {
+) -> Result<Option<(String, u32)>, StoreError> {
     let period = platform.system().as_millis() / period.as_millis().max(1);
     let key = |slot: u32, period: u128| format!("permit:{slot}:{period}");
     let keys: Vec<String> =
@@ -88,7 +92,8 @@ async fn take<S: Store>(
     }
     let pick = usize::try_from(platform.random() % u64::try_from(count).unwrap_or(1)).unwrap_or(0);
     let Some(key) = free.nth(pick).and_then(|pair| pair.first()) else { return Ok(None) };
-    Ok((store.increment(key, 1).await? == 1).then(|| key.clone()))
+    let others = limit.saturating_sub(u32::try_from(count).unwrap_or(limit));
+    Ok((store.increment(key, 1).await? == 1).then(|| (key.clone(), others)))
 }
 
 impl Permit<'_> {

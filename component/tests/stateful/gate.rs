@@ -1,10 +1,12 @@
 //! The rate-limit gate: closed by GitHub's rate limit, and by a credential that GitHub refuses.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use gists::ports::FetchResponse;
 
-use crate::fake::{failure, page, run, seconds};
+use crate::fake::{World, failure, name_in, page, run, seconds};
 
 const LIMITED: &str = r#"{"detail":"GitHub API rate limit exceeded. Please try again later."}"#;
 
@@ -117,6 +119,104 @@ fn an_older_answer_does_not_open_a_gate_that_another_one_has_closed() {
         assert_eq!(slow.await.unwrap().status, 200);
         assert_eq!(world.instance().get("/other").await.status, 429);
         assert_eq!(world.asked(), 3);
+    });
+}
+
+/// GitHub with a quota of 60 requests an hour, of which `used` are used. It knows only the user `octocat`, and confirms
+/// that user's page to who has it. With a token, such an answer costs nothing.
+fn quota_of_60(world: &World, used: &Rc<Cell<u64>>) {
+    let used = Rc::clone(used);
+    world.github(move |asked| {
+        let is_confirmed = asked.headers.contains_key("if-none-match");
+        if !is_confirmed || !asked.headers.contains_key("authorization") {
+            used.set(used.get() + 1);
+        }
+        let left =
+            60_u64.checked_sub(used.get()).expect("GitHub refuses no request, because none is too many");
+        let response = match is_confirmed {
+            true => failure(304, &[]),
+            false if name_in(&asked.path) == "octocat" => page("x"),
+            false => failure(404, &[]),
+        };
+        let mut response = with_quota(response, left);
+        response.headers.push(("x-ratelimit-limit".to_owned(), b"60".to_vec()));
+        response
+    });
+}
+
+#[test]
+fn names_that_do_not_exist_leave_a_reserve_for_what_is_stored() {
+    for (reserve, left) in [(None, 6), (Some("50"), 30), (Some("0"), 0)] {
+        run(async move |world| {
+            if let Some(reserve) = reserve {
+                world.set("github_rate_limit_reserve", reserve);
+            }
+            let used = Rc::default();
+            quota_of_60(&world, &used);
+            let instance = world.instance();
+            instance.get("/octocat").await;
+            for name in 0..60 {
+                let answer = instance.get(&format!("/name{name}")).await;
+                let expected = if name < 59 - left { 404 } else { 429 };
+                assert_eq!(answer.status, expected, "name{name}");
+            }
+            assert_eq!(used.get(), 60 - left);
+            seconds(400).await;
+            let refused = world.instance().get("/another?use_cache=false").await;
+            assert!(refused.cache_status().ends_with("detail=rate-limited"));
+            let wait: u64 = refused.header("retry-after").parse().unwrap();
+            assert!((480..=501).contains(&wait), "{wait}: until the reset");
+            // What is stored is revalidated, also for a request that bypasses the cache.
+            let answer = world.instance().get("/octocat").await;
+            assert_eq!(answer.is_hit(), left == 0, "the stale page is answered if nothing is left");
+            let answer = world.instance().get("/octocat?use_cache=false").await;
+            assert_eq!(answer.status, if left > 0 { 200 } else { 429 });
+            seconds(1).await;
+            let refused = world.counter("metric:reserved");
+            assert_eq!(refused > 0, left > 0, "{refused}");
+            // The quota is renewed.
+            seconds(600).await;
+            used.set(0);
+            assert_eq!(world.instance().get("/another").await.status, 404);
+        });
+    }
+}
+
+#[test]
+fn the_reserve_holds_for_requests_at_once() {
+    run(async |world| {
+        let used = Rc::default();
+        quota_of_60(&world, &used);
+        let instances: Vec<_> = (0..4).map(|_| world.instance()).collect();
+        instances[0].get("/octocat").await;
+        let tasks: Vec<_> = (0..100).map(|name| instances[name % 4].start(&format!("/name{name}"))).collect();
+        for task in tasks {
+            assert!(matches!(task.await.unwrap().status, 404 | 429));
+        }
+        assert!((40..=54).contains(&used.get()), "{}", used.get());
+    });
+}
+
+#[test]
+fn with_a_token_revalidation_costs_nothing_and_opens_no_reserve() {
+    run(async |world| {
+        world.set("github_token", "t0ken");
+        let used = Rc::default();
+        quota_of_60(&world, &used);
+        let instance = world.instance();
+        instance.get("/octocat").await;
+        used.set(53);
+        assert_eq!(instance.get("/last").await.status, 404);
+        // A 304 need not state the quota.
+        world.github(|asked| match asked.headers.contains_key("if-none-match") {
+            true => failure(304, &[]),
+            false => panic!("{asked:?} costs a request of the reserve"),
+        });
+        for _ in 0..20 {
+            assert_eq!(instance.get("/octocat?use_cache=false").await.status, 200);
+            assert_eq!(instance.get("/other").await.status, 429);
+            seconds(2).await;
+        }
     });
 }
 

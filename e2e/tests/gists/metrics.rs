@@ -185,6 +185,7 @@ async fn the_text_is_well_formed(instances: Instances) {
         "cache_hits_total",
         "cache_misses_total",
         "github_rate_limit_remaining",
+        "github_rate_limit_reserved_total",
         "cache_stale_served_total",
     ] {
         assert!(declared.contains(&name), "{name} is missing: {declared:?}");

@@ -13,6 +13,7 @@ suite!(
     retry_after_says_when_the_gate_opens,
     a_closed_gate_answers_what_is_stored,
     the_last_allowed_request_closes_the_gate,
+    names_that_do_not_exist_leave_a_reserve,
     other_refusals_close_no_gate,
     a_refused_token_is_left_alone,
     without_a_token_a_401_is_only_an_error,
@@ -138,6 +139,31 @@ async fn the_last_allowed_request_closes_the_gate(instances: Instances) {
     assert!((3_500..=3_600).contains(&retry_after(&refused)), "{}", retry_after(&refused));
     assert!(service.host.get("/octocat").await.is(200).hit());
     assert_eq!(service.github.journal().total(), 1, "GitHub was asked without a quota");
+}
+
+async fn names_that_do_not_exist_leave_a_reserve(instances: Instances) {
+    let service = Service::with(instances, |options| options.setting("cache_ttl", "1")).await;
+    service.github.set_rate_limit(60);
+    service.host.get("/octocat").await.is(200);
+    let mut statuses = Vec::new();
+    for name in 0..60 {
+        statuses.push(service.host.get(&format!("/nobody-{name}")).await.status);
+    }
+    let found = statuses.iter().filter(|status| **status == 404).count();
+    assert_eq!(found, 53, "a tenth of 60 requests is kept: {statuses:?}");
+    assert!(statuses[found..].iter().all(|status| *status == 429), "{statuses:?}");
+    until("the stored page is revalidated with the reserve", async || {
+        let reply = service.host.get("/octocat").await.is(200);
+        let calls = service.github.journal().calls_for("octocat");
+        assert!(!reply.cache_status().contains("rate-limited"), "{}", reply.cache_status());
+        (calls.len() == 2).then(|| assert!(calls[1].header("if-none-match").is_some()))
+    })
+    .await;
+    until("the refused requests are counted", async || {
+        let samples = service.component_metrics().await;
+        (samples.sum("github_rate_limit_reserved_total", &[]) == 7.0).then_some(())
+    })
+    .await;
 }
 
 async fn other_refusals_close_no_gate(instances: Instances) {

@@ -188,9 +188,13 @@ fn a_quota_is_stated_by_answers_of_any_status() {
         (&[LEFT], None),
         (&[("x-ratelimit-reset", "784112377")], None),
     ] {
-        let expected = expected.map(|(remaining, renewed_in)| Quota { remaining, renewed_in });
         for status in [200, 304, 404, 500] {
-            assert_eq!(quota(&fetched(status, headers, ""), NOW), expected, "{status} {headers:?}");
+            for (limit, stated) in [(60, "60"), (0, ""), (0, "-1")] {
+                let mut headers = headers.to_vec();
+                headers.push(("x-ratelimit-limit", stated));
+                let expected = expected.map(|(remaining, renewed_in)| Quota { limit, remaining, renewed_in });
+                assert_eq!(quota(&fetched(status, &headers, ""), NOW), expected, "{status} {headers:?}");
+            }
         }
     }
 }
