@@ -9,6 +9,7 @@ use crate::cache::tally::Tally;
 use crate::metrics::{self, Counter};
 use crate::pages;
 use crate::ports::{Platform, Request, StoreError};
+use crate::request::rejection::Rejection;
 use crate::request::route::{self, Endpoint, Method, Route};
 use crate::response::accept;
 use crate::response::error::{Error, Refusal};
@@ -26,7 +27,9 @@ pub async fn handle<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> (R
     let endpoint = routed.endpoint;
     let answer = match routed.route {
         Ok(route) => dispatch(app, request, endpoint, route, routed.query, started).await,
-        Err(rejection) => Err(Error::from(rejection).into()),
+        Err(rejection) => {
+            preflight(app, request, method, &rejection).ok_or_else(|| Error::from(rejection).into())
+        }
     };
     let response = answer.unwrap_or_else(|refusal| refuse(app, request, &refusal));
     drop(active);
@@ -61,6 +64,20 @@ async fn dispatch<P: Platform>(
         }
         Route::Docs => Ok(fixed(app, docs::CONTENT_TYPE, docs::CONTENT_SECURITY_POLICY, docs::PAGE)),
     }
+}
+
+/// The answer to a browser that asks whether a page of another origin may send a request (a CORS preflight); `None` if the
+/// request is something else, or if `cors_allow_origin` allows no other origin.
+fn preflight<P: Platform>(
+    app: &App<P>,
+    request: &impl Request,
+    method: Method,
+    rejection: &Rejection,
+) -> Option<Response> {
+    let is_preflight = method == Method::Options
+        && matches!(rejection, Rejection::MethodNotAllowed { .. })
+        && ["origin", "access-control-request-method"].iter().all(|name| !request.header(name).is_empty());
+    is_preflight.then(|| app.cors().map(Response::preflight)).flatten()
 }
 
 /// Liveness: the instance can answer. Uses neither settings nor store nor GitHub.

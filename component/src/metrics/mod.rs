@@ -34,7 +34,7 @@ const BOUNDS: [(&str, u64); 14] = [
 ];
 
 /// All statuses that the service answers with.
-const STATUSES: [u16; 12] = [200, 304, 307, 401, 404, 405, 422, 429, 500, 502, 503, 504];
+const STATUSES: [u16; 13] = [200, 204, 304, 307, 401, 404, 405, 422, 429, 500, 502, 503, 504];
 
 /// A counter. A histogram has one for each bucket, and one for its sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

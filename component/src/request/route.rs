@@ -20,7 +20,7 @@ pub enum Method {
     Patch,
     /// Answered by `/cache` alone (RFC 9110, 9.3.5).
     Delete,
-    /// Answered by no route: requests need no CORS preflight (RFC 9110, 9.3.7).
+    /// Answered by no route (RFC 9110, 9.3.7). The service itself answers a CORS preflight.
     Options,
     /// Answered by no route (RFC 9110, 9.3.8).
     Trace,

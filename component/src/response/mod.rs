@@ -29,7 +29,7 @@ pub struct Response {
 /// The bytes of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
-    /// There is no body: a 304.
+    /// There is no body: a 204 or a 304.
     Empty,
     /// A body that is part of the program.
     Fixed(&'static [u8]),
@@ -70,7 +70,7 @@ impl Body {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Head {
     status: u16,
-    /// The length of the body in bytes; `None` for a 304, which has no `Content-Length`.
+    /// The length of the body in bytes; `None` for a 204 and a 304, which have no `Content-Length`.
     length: Option<usize>,
     cors: Option<Rc<str>>,
     kind: HeadKind,
@@ -80,7 +80,22 @@ pub struct Head {
 enum HeadKind {
     Gists(GistsHead),
     Plain(PlainHead),
+    Preflight,
 }
+
+/// The headers of the answer to a preflight (the Fetch standard, 3.2.3), beside `Access-Control-Allow-Origin`.
+///
+/// - Pages of other origins may read. `DELETE /cache` is for operators, and without `admin_token` it needs no secret.
+/// - Any header may be sent, because the service ignores those that it does not know. `*` does not cover `Authorization`,
+///   which a gateway may want.
+/// - Browsers keep the answer for two hours, which is as long as Chromium keeps one.
+const PREFLIGHT: [(&str, &str); 5] = [
+    ("access-control-allow-methods", "GET, HEAD"),
+    ("access-control-allow-headers", "*, Authorization"),
+    ("access-control-max-age", "7200"),
+    ("cache-control", "public, max-age=7200"),
+    ("vary", "Origin, Access-Control-Request-Method"),
+];
 
 /// What the headers of a page of gists depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -162,6 +177,13 @@ impl Response {
         Self { head, body }
     }
 
+    /// A 204 that allows a browser to send requests of other origins.
+    #[must_use]
+    pub fn preflight(cors: &Rc<str>) -> Self {
+        let head = Head { status: 204, length: None, cors: Some(Rc::clone(cors)), kind: HeadKind::Preflight };
+        Self { head, body: Body::Empty }
+    }
+
     /// A 304 for a client that has the page already (RFC 9110, 15.4.5).
     #[must_use]
     pub fn not_modified(gists: GistsHead, cors: Option<&Rc<str>>) -> Self {
@@ -181,7 +203,7 @@ impl Head {
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         match &self.kind {
-            HeadKind::Gists(_) => true,
+            HeadKind::Gists(_) | HeadKind::Preflight => true,
             HeadKind::Plain(plain) => plain.extra.is_none(),
         }
     }
@@ -199,6 +221,10 @@ impl Head {
             HeadKind::Plain(plain) => {
                 plain.headers(&mut each);
                 plain.varies
+            }
+            HeadKind::Preflight => {
+                PREFLIGHT.iter().for_each(|(name, value)| each(name, value));
+                false
             }
         };
         if varies {

@@ -235,3 +235,58 @@ fn a_name_that_cannot_exist_is_never_asked_for() {
         assert_eq!(world.asked(), 0);
     });
 }
+
+fn preflight(target: &str) -> TestRequest {
+    TestRequest::get(target)
+        .method("OPTIONS")
+        .header("origin", "https://app.example")
+        .header("access-control-request-method", "GET")
+        .header("access-control-request-headers", "if-none-match")
+}
+
+#[test]
+fn a_browsers_preflight_is_answered_with_what_the_setting_allows() {
+    run(async |world| {
+        for origin in ["*", "https://app.example"] {
+            world.set("cors_allow_origin", origin);
+            let instance = world.instance();
+            for target in ["/octocat", "/users/octocat/gists?page=2", "/health", "/cache"] {
+                let answer = instance.send(&preflight(target)).await;
+                assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{target}");
+                assert!(!answer.headers.contains_key("content-length"), "RFC 9110, 8.6");
+                for (name, value) in [
+                    ("access-control-allow-origin", origin),
+                    ("access-control-allow-methods", "GET, HEAD"),
+                    ("access-control-allow-headers", "*, Authorization"),
+                    ("access-control-max-age", "7200"),
+                    ("vary", "Origin, Access-Control-Request-Method"),
+                ] {
+                    assert_eq!(answer.header(name), value, "{target}");
+                }
+            }
+            assert_eq!(instance.send(&preflight("/a/b")).await.status, 404);
+        }
+        assert_eq!(world.asked(), 0);
+        seconds(1).await;
+        assert_eq!(world.counter("metric:requests:/{username}:OPTIONS:204"), 2);
+    });
+}
+
+#[test]
+fn other_options_requests_are_refused_as_every_other_method() {
+    run(async |world| {
+        let instance = world.instance();
+        for headers in [&[][..], &["origin"], &["access-control-request-method"]] {
+            let request = TestRequest::get("/octocat").method("OPTIONS");
+            let request = headers.iter().fold(request, |request, name| request.header(name, "x"));
+            let answer = instance.send(&request).await;
+            assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD"), "{headers:?}");
+        }
+        world.set("cors_allow_origin", "");
+        let answer = world.instance().send(&preflight("/octocat")).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (405, ""));
+        // A method that is not OPTIONS is no preflight.
+        let answer = instance.send(&preflight("/octocat").method("POST")).await;
+        assert_eq!(answer.status, 405);
+    });
+}
