@@ -47,6 +47,8 @@ ALLOWED: dict[str, dict] = {
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
         "sidecars": [SIDECAR],
     },
+    "many": {"autoscaling": {"maxReplicas": 40}},
+    "shared": {"settings": {"CACHE_STORE": "shared", "WASI_HTTP_HOST_KEYVALUE_STORE": "shared=redis://redis:6379"}},
     "traced": {
         "tracing": {"enabled": True, "endpoint": "https://collector.example.com", "share": 1},
         "settings": {"OTEL_SERVICE_NAME": "mine"},

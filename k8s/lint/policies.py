@@ -26,6 +26,10 @@ INSTALLED = {
     "CERT_MANAGER_VERSION": "github.com/cert-manager/cert-manager",
     "METALLB_VERSION": "go.universe.tf/metallb",
 }
+# GitHub's secondary limit of requests at once, for all clients with one token or address.
+GITHUB_CONCURRENCY = 100
+# The setting `upstream_concurrency`, if it is not set.
+DEFAULT_CONCURRENCY = 20
 HASHED = re.compile(r"-[0-9a-z]{10}$")
 
 
@@ -194,8 +198,41 @@ def let_out(rendered: Rendered) -> Iterator[str]:
             yield f"NetworkPolicy {meta['name']}: forbids its pods DNS"
 
 
+def within_githubs_limit(rendered: Rendered) -> Iterator[str]:
+    """All pods together send GitHub no more requests at once than GitHub allows.
+
+    With a shared store, the pods share one bound. Without one, each pod counts its own requests.
+    """
+    maps = {o["metadata"]["name"]: o.get("data", {}) for o in rendered.objects if o.get("kind") == "ConfigMap"}
+    most = {}
+    for obj in rendered.objects:
+        if obj.get("kind") in ("HorizontalPodAutoscaler", "ScaledObject"):
+            spec = obj["spec"]
+            most[spec["scaleTargetRef"]["name"]] = spec.get("maxReplicas") or spec.get("maxReplicaCount")
+    total, shared = 0, 0
+    for obj in rendered.objects:
+        if obj.get("kind") != "Deployment" or obj["metadata"].get("labels", {}).get("app") != "github-gists-api":
+            continue
+        settings: dict[str, str] = {}
+        container = obj["spec"]["template"]["spec"]["containers"][0]
+        for source in container.get("envFrom", []):
+            settings |= maps.get(source.get("configMapRef", {}).get("name"), {})
+        settings |= {variable["name"]: variable["value"] for variable in container.get("env", []) if "value" in variable}
+        bound = int(settings.get("UPSTREAM_CONCURRENCY", DEFAULT_CONCURRENCY))
+        if settings.get("CACHE_STORE", "default") == "default":
+            surge = obj["spec"].get("strategy", {}).get("rollingUpdate", {}).get("maxSurge", 1)
+            total += bound * (most.get(obj["metadata"]["name"], obj["spec"].get("replicas", 1)) + int(surge))
+        else:
+            shared = max(shared, bound)
+    if total + shared > GITHUB_CONCURRENCY:
+        yield (
+            f"the pods may send {total + shared} requests to GitHub at once, and GitHub allows {GITHUB_CONCURRENCY}:"
+            " lower UPSTREAM_CONCURRENCY, or share a store"
+        )
+
+
 # The rules that every rendering must meet.
-OF_OBJECTS = (restricted, settled, routed, identified, apart, released, let_out)
+OF_OBJECTS = (restricted, settled, routed, identified, apart, released, let_out, within_githubs_limit)
 
 
 def canary_follows() -> Iterator[str]:

@@ -58,6 +58,26 @@ class Policies(unittest.TestCase):
         init = deployment(pod={"initContainers": [{"name": "i"}]})
         self.assertEqual(len(list(policies.restricted(rendered(init)))), 3)
 
+    def test_all_pods_together_stay_within_githubs_limit(self) -> None:
+        def pods(settings: dict, most: int = 10, kind: str = "HorizontalPodAutoscaler") -> Rendered:
+            api = deployment({"envFrom": [{"configMapRef": {"name": "settings"}}]}, name="github-gists-api")
+            api["metadata"]["labels"] = {"app": "github-gists-api"}
+            limit = {"HorizontalPodAutoscaler": "maxReplicas", "ScaledObject": "maxReplicaCount"}[kind]
+            scaler = {"kind": kind, "metadata": {"name": "a"}, "spec": {"scaleTargetRef": {"name": "github-gists-api"}, limit: most}}
+            return rendered(api, scaler, {"kind": "ConfigMap", "metadata": {"name": "settings"}, "data": settings})
+
+        def found(*args: object) -> int:
+            return len(list(policies.within_githubs_limit(pods(*args))))
+
+        # Ten pods and one more during a rolling update.
+        self.assertEqual(found({}), 1)
+        self.assertEqual(found({"UPSTREAM_CONCURRENCY": "10"}), 1)
+        self.assertEqual(found({"UPSTREAM_CONCURRENCY": "9"}), 0)
+        self.assertEqual(found({"UPSTREAM_CONCURRENCY": "9"}, 11), 1)
+        self.assertEqual(found({"UPSTREAM_CONCURRENCY": "9"}, 11, "ScaledObject"), 1)
+        self.assertEqual(found({"UPSTREAM_CONCURRENCY": "20", "CACHE_STORE": "shared"}, 50), 0)
+        self.assertEqual(found({"UPSTREAM_CONCURRENCY": "101", "CACHE_STORE": "shared"}), 1)
+
     def test_a_hashed_config_map_has_to_be_immutable(self) -> None:
         settings = {"kind": "ConfigMap", "metadata": {"name": "settings-0123456789"}}
         self.assertEqual(len(list(policies.settled(rendered(settings)))), 1)

@@ -46,7 +46,14 @@ version: {{ .Values.version }}
 {{- $tracing = dict "OTEL_SERVICE_NAME" $.Values.name "OTEL_EXPORTER_OTLP_ENDPOINT" .endpoint "OTEL_TRACES_SAMPLER" "parentbased_traceidratio" "OTEL_TRACES_SAMPLER_ARG" .share }}
 {{- end }}
 {{- end }}
-{{- range $name, $value := merge (dict) .Values.settings $tracing }}
+{{- /* GitHub allows 100 requests at once for all pods. Without a shared store, each pod counts its own: divide 100 by the
+       pods that there can be, a pod of a canary and one more of each during a rolling update included. */}}
+{{- $bound := dict }}
+{{- if not .Values.settings.CACHE_STORE }}
+{{- $pods := ternary .Values.autoscaling.maxReplicas .Values.replicas .Values.autoscaling.enabled }}
+{{- $bound = dict "UPSTREAM_CONCURRENCY" (max 1 (min 20 (div 100 (add $pods 3)))) }}
+{{- end }}
+{{- range $name, $value := merge (dict) .Values.settings $tracing $bound }}
 {{ $name }}: {{ $value | toString | quote }}
 {{- end }}
 {{- end }}
