@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
-use e2e::fake::{FakeGitHub, User, Users};
+use e2e::fake::{Case, FakeGitHub, User, Users};
 
 /// A GitHub with generated users, for demonstrations and tests. `GET /_fake` tells how to script its responses.
 #[derive(Parser)]
@@ -64,6 +64,9 @@ async fn main() -> ExitCode {
 }
 
 fn commands_to_try(service: &str, fake: &str) -> String {
+    let width = Case::ALL.iter().map(|case| case.name.len()).max().unwrap_or_default();
+    let cases: String =
+        Case::ALL.iter().map(|case| format!("  {:width$}  {}\n", case.name, case.text)).collect();
     format!(
         r#"
 Try, in another terminal:
@@ -81,6 +84,10 @@ Let GitHub fail:
   curl -X PUT '{fake}/_fake/always/ken-t' -d '{{"delivery":"endless"}}'; curl -i '{service}/ken-t'
   curl -X DELETE '{fake}/_fake/always/hubot'
   curl '{fake}/_fake/calls'                              requests of the service
-"#
+
+Let GitHub play a case by its name, here to the requests for hubot:
+  curl -X PUT '{fake}/_fake/cases/secondary-limit/hubot';   curl -i '{service}/hubot?use_cache=false'
+  curl -X DELETE '{fake}/_fake/always/hubot'             the end of the case
+{cases}"#
     )
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
+use super::cases::Case;
 use super::github::json_response;
 use super::lock::lock;
 use super::request::{FakeRequest, unescape};
@@ -20,6 +21,8 @@ PUT    /_fake/users/{login}?public=&secret=  add or replace a user
 PUT    /_fake/next/{login}                script the next responses: a JSON array of responses
 PUT    /_fake/always/{login}              script all further responses: one JSON response
 DELETE /_fake/always/{login}              respond as GitHub does again
+GET    /_fake/cases                       cases of GitHub's behaviour, by name
+PUT    /_fake/cases/{case}/{login}        play a case to the requests for a user
 PUT    /_fake/rate-limit?requests=        the number of requests allowed from now on
 
 A response: {\"status\":503,\"headers\":[[\"retry-after\",\"2\"]],\"body\":\"…\",\"delay_ms\":100,\"delivery\":\"chunked\"}
@@ -72,6 +75,8 @@ pub(super) fn respond(state: &State, request: &FakeRequest) -> ScriptedResponse 
             lock(&state.scripts).remove(&unescape(login).to_lowercase());
             done()
         }
+        ("GET", ["cases"]) => json_response(200, &cases()),
+        ("PUT", ["cases", name, login]) => play(state, name, &unescape(login)),
         ("PUT", ["rate-limit"]) => match request.number("requests") {
             Some(requests) => {
                 state.rate_limit.store(requests as u64, Ordering::Relaxed);
@@ -82,6 +87,21 @@ pub(super) fn respond(state: &State, request: &FakeRequest) -> ScriptedResponse 
         },
         _ => json_response(404, &json!({ "error": "no such control; see GET /_fake" })),
     }
+}
+
+/// Plays the case called `name` to the requests for `login`.
+fn play(state: &State, name: &str, login: &str) -> ScriptedResponse {
+    match Case::named(name) {
+        Some(case) => {
+            state.script(login, |script| *script = case.script());
+            json_response(200, &json!({ "done": true }))
+        }
+        None => json_response(404, &json!({ "error": format!("no case '{name}'; see GET /_fake/cases") })),
+    }
+}
+
+fn cases() -> Value {
+    Case::ALL.iter().map(|case| json!({ "name": case.name, "text": case.text })).collect()
 }
 
 fn refuse(error: &serde_json::Error) -> ScriptedResponse {

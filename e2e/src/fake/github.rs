@@ -131,16 +131,22 @@ pub(super) fn with_common_headers(mut response: ScriptedResponse) -> ScriptedRes
         ("x-github-request-id", "FA4E:0001:1"),
         ("access-control-allow-origin", "*"),
     ];
-    for (name, value) in common {
+    let common = common.map(|(name, value)| (name, value.to_owned()));
+    for (name, value) in common.into_iter().chain([("date", http_date(now()))]) {
         if !response.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
-            response = response.header(name, value);
+            response = response.header(name, &value);
         }
     }
     response.headers.retain(|(_, value)| !value.is_empty());
     response
 }
 
+/// A time since 1970 as HTTP writes it.
+pub(super) fn http_date(time: Duration) -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + time)
+}
+
 /// The time since 1970.
-fn now() -> Duration {
+pub(super) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 //!
 //! The fake writes HTTP/1.1 by hand: a server library refuses to send what a broken server sends.
 
+mod cases;
 mod connection;
 mod control;
 mod deliver;
@@ -18,6 +19,7 @@ mod state;
 mod tests;
 mod users;
 
+pub use cases::Case;
 pub use journal::{Call, Journal};
 pub use response::{Delivery, ScriptedResponse};
 pub use server::{FakeGitHub, Hold};

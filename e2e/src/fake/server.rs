@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::cases::Case;
 use super::connection;
 use super::journal::Journal;
 use super::lock::lock;
@@ -90,6 +91,11 @@ impl FakeGitHub {
     /// Answers all of the user's further requests with `response`, until [`FakeGitHub::restore`].
     pub fn always(&self, login: &str, response: ScriptedResponse) {
         self.state.script(login, |script| script.then = Some(response));
+    }
+
+    /// Answers the user's further requests as `case` says, until [`FakeGitHub::restore`].
+    pub fn play(&self, case: &Case, login: &str) {
+        self.state.script(login, |script| *script = case.script());
     }
 
     /// Forgets the user's script: the fake responds as GitHub does again.

@@ -160,3 +160,20 @@ async fn the_control_endpoint_scripts_and_tells() {
     assert!(get(&fake, "/_fake/calls").await.contains("/users/new/gists"));
     assert!(get(&fake, "/_fake").await.contains("rate-limit"));
 }
+
+#[tokio::test]
+async fn a_case_is_played_by_its_name() {
+    let fake = FakeGitHub::start().await.unwrap();
+    let list = get(&fake, "/_fake/cases").await;
+    for case in Case::ALL {
+        assert!(list.contains(&format!("\"{}\"", case.name)), "{list}");
+        let answer = ask(&fake, "PUT", &format!("/_fake/cases/{}/octocat", case.name), "").await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let answer = get(&fake, "/users/octocat/gists").await;
+        assert_eq!(answer.matches("\r\ndate: ").count(), 1, "{}: {answer}", case.name);
+    }
+    assert!(get(&fake, "/users/octocat/gists").await.starts_with("HTTP/1.1 410 "), "the last case");
+    assert!(ask(&fake, "PUT", "/_fake/cases/nonsense/octocat", "").await.starts_with("HTTP/1.1 404 "));
+    ask(&fake, "DELETE", "/_fake/always/octocat", "").await;
+    assert!(get(&fake, "/users/octocat/gists").await.starts_with("HTTP/1.1 200 "));
+}

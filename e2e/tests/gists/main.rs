@@ -13,6 +13,7 @@ macro_rules! suite {
 mod answers;
 mod bodies;
 mod caching;
+mod cases;
 mod clients;
 mod documents;
 mod expect;
