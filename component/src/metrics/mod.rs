@@ -185,7 +185,11 @@ impl Snapshot {
         out.sample(name, "", of(Counter::Reserved));
         if let Some(sunset) = self.limits.and_then(|limits| limits.sunset) {
             let name = "github_api_version_sunset_timestamp_seconds";
-            out.family(name, "gauge", "When GitHub ends the API version in use, in seconds since the Unix epoch.");
+            out.family(
+                name,
+                "gauge",
+                "When GitHub ends the API version in use, in seconds since the Unix epoch.",
+            );
             out.sample(name, "", sunset);
         }
         out.family(
