@@ -3,13 +3,14 @@
 //! Every label has a closed set of values, so neither clients nor GitHub can increase the number of series. All keys
 //! are known in advance, so the metrics are read without listing the store's keys.
 
+pub mod limits;
 pub mod stats;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::metrics::stats::GitHubLimits;
+use crate::metrics::limits::GitHubLimits;
 use crate::request::route::{Endpoint, Method};
 
 /// The `Content-Type` of the text form.

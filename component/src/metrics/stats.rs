@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::metrics::limits::GitHubLimits;
 use crate::metrics::{Counter, Snapshot};
 use crate::ports::{Clock, Random, Store, StoreError};
 use crate::time::millis;
@@ -30,35 +31,6 @@ const BATCH: usize = 128;
 const ACTIVE_SEQUENCE: &str = "metric:active:seq";
 /// The key of [`GitHubLimits`].
 const LIMITS: &str = "metric:github-limits";
-
-/// What GitHub last said about its limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GitHubLimits {
-    /// How many requests are left in the rate-limit window; `None` if GitHub did not say it.
-    pub remaining: Option<u64>,
-    /// When GitHub ends the API version, in seconds since the Unix epoch; `None` if GitHub named no date.
-    pub sunset: Option<u64>,
-}
-
-impl GitHubLimits {
-    /// Stands for `None`.
-    const UNKNOWN: u64 = u64::MAX;
-
-    fn encode(self) -> [u8; 16] {
-        let mut value = [0; 16];
-        for (field, number) in value.chunks_exact_mut(8).zip([self.remaining, self.sunset]) {
-            field.copy_from_slice(&number.unwrap_or(Self::UNKNOWN).to_le_bytes());
-        }
-        value
-    }
-
-    fn decode(value: &[u8]) -> Option<Self> {
-        let known = |number: u64| (number != Self::UNKNOWN).then_some(number);
-        let mut fields = value.chunks(8).map(number);
-        let (remaining, sunset) = (fields.next()??, fields.next()??);
-        Some(Self { remaining: known(remaining), sunset: known(sunset) })
-    }
-}
 
 /// The counts of one instance, and what it has written of them.
 #[derive(Debug, Default)]

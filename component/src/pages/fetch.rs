@@ -17,7 +17,7 @@ use crate::github::gist::Listing;
 use crate::github::http_date;
 use crate::github::link::Relations;
 use crate::github::version::{self, VersionNotice};
-use crate::metrics::stats::GitHubLimits;
+use crate::metrics::limits::GitHubLimits;
 use crate::metrics::{Counter, GitHubStatus};
 use crate::ports::{FetchError, FetchResponse, Level, Platform, StoreError};
 use crate::request::query::GistQuery;
