@@ -8,14 +8,18 @@
 //!      · failure-until 8 · failure-status 2 · failure-kind 1 · flags 1 · count 2 · validator-len 2 · body-len 4
 //!      · format 2
 //! ```
+//!
+//! Whoever changes this form changes [`FORMAT`]. The keys of records name the format as well (`cache::key`), so that two
+//! versions that share a store neither read nor overwrite each other's records, nor wait for each other's leases.
 
 use std::time::Duration;
 
 use crate::cache::slot::Slot;
 use crate::time::millis;
 
-/// The last two bytes of every value. A value with other bytes there counts as a miss, and the next write replaces it.
-const FORMAT: [u8; 2] = [0xC7, 0x01];
+/// The version of the stored form: a part of every record's key, and the last two bytes of its value. A value with other
+/// bytes there counts as a miss, and the next write replaces it.
+pub const FORMAT: &str = "v2";
 /// The length of the trailer without the validator, in bytes.
 const TRAILER: usize = 86;
 /// The longest validator that is stored, in bytes. GitHub's validators have about 70.
@@ -114,7 +118,7 @@ impl Record {
         value.extend_from_slice(&content.map_or(0, |c| c.count).to_le_bytes());
         value.extend_from_slice(&u16::try_from(validator.len()).unwrap_or_default().to_le_bytes());
         value.extend_from_slice(&u32::try_from(body.len()).unwrap_or_default().to_le_bytes());
-        value.extend_from_slice(&FORMAT);
+        value.extend_from_slice(FORMAT.as_bytes());
         value
     }
 
@@ -135,7 +139,7 @@ impl Record {
         let count = u16::from_le_bytes(fields.take()?);
         let validator_len = usize::from(u16::from_le_bytes(fields.take()?));
         let body_len = usize::try_from(u32::from_le_bytes(fields.take()?)).ok()?;
-        let known = fields.take::<2>()? == FORMAT && flags & !ALL_FLAGS == 0 && rev != 0;
+        let known = fields.take::<2>()? == FORMAT.as_bytes() && flags & !ALL_FLAGS == 0 && rev != 0;
         if !known || front.len() != body_len.checked_add(validator_len)? {
             return None;
         }

@@ -1,6 +1,9 @@
-//! The keys of the cache's records. Each key starts with the generation that it belongs to.
+//! The keys of the cache's records. Each key starts with the generation that it belongs to, and with the format of its
+//! value.
 
 use std::fmt::{self, Write as _};
+
+use crate::cache::entry::FORMAT;
 
 /// A period between two `DELETE /cache`, named by a random number. Entries of earlier generations are never read
 /// again; the ring removes them over time.
@@ -50,12 +53,12 @@ pub fn entry_key(generation: Generation, page: PageKey<'_>) -> String {
     let mut key = String::with_capacity(96);
     let PageKey { user, page, per_page } = page;
     // Writing to a string cannot fail.
-    let _ = write!(key, "{generation}:gists:{user}:page{page}:per_page{per_page}");
+    let _ = write!(key, "{generation}:{FORMAT}:gists:{user}:page{page}:per_page{per_page}");
     key
 }
 
 /// The key of the record that says that GitHub knows no such user.
 #[must_use]
 pub fn absent_key(generation: Generation, user: &str) -> String {
-    format!("{generation}:absent:{user}")
+    format!("{generation}:{FORMAT}:absent:{user}")
 }

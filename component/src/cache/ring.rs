@@ -74,7 +74,7 @@ async fn displace<S: Store>(store: &S, slot: Slot) -> Result<Option<Displaced>, 
         && let Some(value) = store.get(&key).await?
     {
         let record = Record::decode(value);
-        // The record may have moved to a later slot.
+        // The record may have moved to a later slot. A record of another format does not tell, and goes.
         if record.as_ref().is_none_or(|record| record.slot == slot) {
             store.delete(&key).await?;
             let had_content = record.is_some_and(|record| record.content.is_some());

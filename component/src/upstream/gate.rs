@@ -10,8 +10,10 @@ use crate::time::millis;
 /// How long the gate stays closed after GitHub has refused the credential.
 const CREDENTIAL_HOLD: Duration = Duration::from_secs(60);
 
-/// The first byte of every record. A record with another one counts as missing.
-const FORMAT: u8 = 1;
+/// The version of the stored form: a part of every record's key, and the first byte of its value. A record with another
+/// byte there counts as missing. The key names the format so that versions with different ones that share a store do not
+/// overwrite each other's records.
+pub const FORMAT: u8 = 1;
 
 /// What closed the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +106,7 @@ impl Gate {
 }
 
 fn key(credential: u64) -> String {
-    format!("gate:{credential:x}")
+    format!("gate:v{FORMAT}:{credential:x}")
 }
 
 #[cfg(test)]

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::channel::oneshot;
+use gists::cache::entry;
 use gists::ports::{
     Clock, Configuration, Fetch, FetchError, FetchRequest, FetchResponse, Log, Notify, Pairs, Random,
     Request, Spawn, Store, StoreError, Stores,
 };
 use gists::response::Response;
 use gists::service::{self, App};
+use gists::upstream::gate;
 use tokio::time::Instant;
 
 /// The system time at which each test starts: a day in 2027.
@@ -180,6 +182,90 @@ impl Store for Handle {
     }
 }
 
+/// A store as an instance opens it.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    handle: Handle,
+    version: Version,
+}
+
+/// The version of the service that an instance runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// The one under test.
+    This,
+    /// One that differs in the formats of what it stores, and in nothing else.
+    Other,
+}
+
+impl Version {
+    /// The key that this version uses in place of `key`.
+    fn key(self, key: &str) -> String {
+        match self {
+            Self::This => key.to_owned(),
+            Self::Other => key
+                .replace(&format!(":{}:", entry::FORMAT), ":v?:")
+                .replace(&format!("gate:v{}:", gate::FORMAT), "gate:v?:"),
+        }
+    }
+
+    /// Between what this version stores under `key` and what the version under test would store there.
+    fn translate(self, key: &str, mut value: Vec<u8>) -> Vec<u8> {
+        let swap = |field: &mut [u8], ours: &[u8], theirs: &[u8]| {
+            let other = if *field == *ours { theirs } else { ours };
+            field.copy_from_slice(other);
+        };
+        let is_record =
+            [":gists:", ":absent:"].iter().any(|part| key.contains(part)) && !key.contains("ring:");
+        match (self, value.as_mut_slice()) {
+            (Self::Other, [.., a, b]) if is_record => {
+                let mut field = [*a, *b];
+                swap(&mut field, entry::FORMAT.as_bytes(), b"v?");
+                [*a, *b] = field;
+            }
+            (Self::Other, [format, ..]) if key.starts_with("gate:") => {
+                swap(std::slice::from_mut(format), &[gate::FORMAT], b"?");
+            }
+            (Self::Other, [..]) if key.starts_with("ring:") => {
+                return self.key(&String::from_utf8(value).unwrap()).into_bytes();
+            }
+            _ => {}
+        }
+        value
+    }
+}
+
+impl Store for Opened {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.handle.get(&self.version.key(key)).await?;
+        Ok(value.map(|value| self.version.translate(key, value)))
+    }
+
+    async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        let value = self.version.translate(key, value.to_vec());
+        self.handle.set(&self.version.key(key), &value).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.handle.delete(&self.version.key(key)).await
+    }
+
+    async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
+        self.handle.increment(&self.version.key(key), delta).await
+    }
+
+    async fn get_many(&self, keys: &[String]) -> Result<Pairs, StoreError> {
+        let theirs: Vec<_> = keys.iter().map(|key| self.version.key(key)).collect();
+        let pairs = self.handle.get_many(&theirs).await?.into_iter();
+        let ours = |(name, value): (String, Option<Vec<u8>>)| {
+            let (key, _) = keys.iter().zip(&theirs).find(|(_, theirs)| **theirs == name).unwrap();
+            let value = value.map(|value| self.version.translate(key, value));
+            (key.clone(), value)
+        };
+        Ok(pairs.map(ours).collect())
+    }
+}
+
 fn stored(value: &Value) -> Vec<u8> {
     match value {
         Value::Bytes(bytes) => bytes.clone(),
@@ -261,8 +347,13 @@ impl World {
 
     /// Starts an instance.
     pub(crate) fn instance(self: &Rc<Self>) -> Instance {
+        self.instance_of(Version::This)
+    }
+
+    /// Starts an instance of a version.
+    pub(crate) fn instance_of(self: &Rc<Self>, version: Version) -> Instance {
         let tasks = Rc::default();
-        let app = App::new(Fake { world: Rc::clone(self), tasks: Rc::clone(&tasks) });
+        let app = App::new(Fake { world: Rc::clone(self), version, tasks: Rc::clone(&tasks) });
         Instance { app: Rc::new(app), tasks }
     }
 
@@ -399,19 +490,21 @@ impl TestResponse {
 /// The platform of one instance.
 pub(crate) struct Fake {
     world: Rc<World>,
+    version: Version,
     tasks: Rc<Tasks>,
 }
 
 impl Stores for Fake {
-    type Store = Handle;
+    type Store = Opened;
 
-    fn open(&self, name: &str) -> Result<Handle, StoreError> {
-        match name {
-            "default" => Ok(Handle(Rc::clone(&self.world.store))),
-            "metrics" => Ok(Handle(Rc::clone(&self.world.metrics))),
+    fn open(&self, name: &str) -> Result<Opened, StoreError> {
+        let store = match name {
+            "default" => &self.world.store,
+            "metrics" => &self.world.metrics,
             // Spin also denies access to stores that do not exist.
-            _ => Err(StoreError::AccessDenied),
-        }
+            _ => return Err(StoreError::AccessDenied),
+        };
+        Ok(Opened { handle: Handle(Rc::clone(store)), version: self.version })
     }
 }
 

@@ -19,3 +19,4 @@ mod requests;
 mod rings;
 mod singleflight;
 mod staleness;
+mod versions;
