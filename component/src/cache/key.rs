@@ -2,8 +2,10 @@
 //! value.
 
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 use crate::cache::entry::FORMAT;
+use crate::time::millis;
 
 /// A period between two `DELETE /cache`, named by a random number. Entries of earlier generations are never read
 /// again; the ring removes them over time.
@@ -17,22 +19,53 @@ impl fmt::Display for Generation {
 }
 
 impl Generation {
-    /// The stored form of the generation called `number`.
+    /// The generation called `number`.
     #[must_use]
-    pub fn encode(number: u64) -> [u8; 8] {
-        number.to_le_bytes()
-    }
-
-    /// The generation in `value`; `None` if `value` has another form.
-    #[must_use]
-    pub fn decode(value: &[u8]) -> Option<Self> {
-        Some(Self(u64::from_le_bytes(value.try_into().ok()?)))
+    pub fn new(number: u64) -> Self {
+        Self(number)
     }
 
     /// Whether `key` belongs to this generation.
     #[must_use]
     pub fn has(self, key: &str) -> bool {
         key.strip_prefix(&self.to_string()).is_some_and(|rest| rest.starts_with(':'))
+    }
+}
+
+/// The record of the current generation, as it is stored: the generation's number, then the time; both in 8 bytes,
+/// little-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GenerationRecord {
+    /// The generation.
+    pub generation: Generation,
+    /// When the record was last written, since the Unix epoch.
+    pub written_at: Duration,
+}
+
+impl GenerationRecord {
+    /// The key of the record. It names the format of the value: the number of its version.
+    pub const KEY: &str = "generation:v2";
+
+    /// The stored form.
+    #[must_use]
+    pub fn encode(&self) -> [u8; 16] {
+        let mut value = [0; 16];
+        let fields = [self.generation.0, millis(self.written_at)];
+        for (bytes, field) in value.chunks_exact_mut(8).zip(fields) {
+            bytes.copy_from_slice(&field.to_le_bytes());
+        }
+        value
+    }
+
+    /// The record in `value`; `None` if `value` has another form.
+    #[must_use]
+    pub fn decode(value: &[u8]) -> Option<Self> {
+        let (number, written_at) = <&[u8; 16]>::try_from(value).ok()?.split_first_chunk()?;
+        let written_at = u64::from_le_bytes(written_at.try_into().ok()?);
+        Some(Self {
+            generation: Generation(u64::from_le_bytes(*number)),
+            written_at: Duration::from_millis(written_at),
+        })
     }
 }
 

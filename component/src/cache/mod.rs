@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::cache::entry::{Content, FailureRecord, Record};
 use crate::cache::freshness::Freshness;
-use crate::cache::key::{Generation, PageKey, absent_key, entry_key};
+use crate::cache::key::{Generation, GenerationRecord, PageKey, absent_key, entry_key};
 use crate::cache::ring::{Displaced, Rings};
 use crate::cache::slot::{Ring, Slot};
 use crate::cache::tally::Tally;
@@ -25,10 +25,10 @@ pub const ABSENT_TTL: Duration = Duration::from_secs(60);
 const FAILURE_TTL: Duration = Duration::from_secs(1);
 /// The most that the clocks of two processes may differ.
 const CLOCK_DIFFERENCE: Duration = Duration::from_secs(300);
-/// The key of the current generation.
-const GENERATION: &str = "generation";
+/// How long after its last write the generation is written again. A store with a time to live must keep keys for longer.
+const RENEWAL: Duration = Duration::from_secs(60);
 /// The key of the counter that elects the process which creates the first generation: the one that gets 1.
-const GENERATION_ELECTION: &str = "generation:maker";
+const GENERATION_ELECTION: &str = "generation:v2:maker";
 /// How long the other processes wait for the elected one.
 const ELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause between two looks for the first generation.
@@ -78,7 +78,7 @@ impl<S: Store> Cache<S> {
         }
         // A process that wins a later election finds the generation of the earlier one.
         if self.current_generation().await?.is_none() {
-            self.renew_generation(platform).await?;
+            self.start_generation(platform).await?;
         }
         self.store.delete(GENERATION_ELECTION).await?;
         match self.current_generation().await? {
@@ -89,21 +89,43 @@ impl<S: Store> Cache<S> {
 
     /// The current generation; `None` if none has been created.
     pub async fn current_generation(&self) -> Result<Option<Generation>, StoreError> {
-        Ok(self.store.get(GENERATION).await?.as_deref().and_then(Generation::decode))
+        let value = self.store.get(GenerationRecord::KEY).await?;
+        Ok(value.as_deref().and_then(GenerationRecord::decode).map(|record| record.generation))
     }
 
-    async fn renew_generation(&self, random: &impl Random) -> Result<(), StoreError> {
-        self.store.set(GENERATION, &Generation::encode(random.random())).await
+    async fn start_generation(&self, platform: &(impl Clock + Random)) -> Result<(), StoreError> {
+        let generation = Generation::new(platform.random());
+        let record = GenerationRecord { generation, written_at: platform.system() };
+        self.store.set(GenerationRecord::KEY, &record.encode()).await
     }
 
     /// Ends the current generation and its statistics. A fetch that is in flight still writes into the old generation.
-    pub async fn clear(&self, random: &impl Random) -> Result<(), StoreError> {
+    pub async fn clear(&self, platform: &(impl Clock + Random)) -> Result<(), StoreError> {
         let old = self.current_generation().await?;
-        self.renew_generation(random).await?;
+        self.start_generation(platform).await?;
         match old {
             Some(old) => Tally::remove(&*self.store, old).await,
             None => Ok(()),
         }
+    }
+
+    /// Writes the current generation and its counters again, unless that was done less than [`RENEWAL`] before `now`
+    /// (since the Unix epoch). Reading does not renew a key in a store with a time to live, and without its generation
+    /// the whole cache is lost. Callers have just asked GitHub for a page, so this costs a cached answer nothing.
+    pub async fn renew(&self, now: Duration) -> Result<(), StoreError> {
+        let Some(value) = self.store.get(GenerationRecord::KEY).await? else { return Ok(()) };
+        let Some(record) = GenerationRecord::decode(&value) else { return Ok(()) };
+        let is_recent = now < record.written_at + RENEWAL && record.written_at <= now + CLOCK_DIFFERENCE;
+        if is_recent {
+            return Ok(());
+        }
+        let renewed = GenerationRecord { written_at: now, ..record };
+        // A `set` could undo a `DELETE /cache` of this moment.
+        if self.store.replace(GenerationRecord::KEY, &value, &renewed.encode()).await? {
+            // Reading a counter is an increment by 0, which renews the counter as well.
+            Tally::read(&*self.store, record.generation).await?;
+        }
+        Ok(())
     }
 
     /// What the cache knows about `page` at `now`, the time since the Unix epoch.

@@ -27,7 +27,8 @@ impl Tally {
     /// One request that had to ask GitHub.
     pub const MISS: Self = Self { hits: 0, misses: 1, size: 0 };
 
-    /// What the store has counted for `generation`. Counters that do not exist count as 0 and are not created.
+    /// What the store has counted for `generation`. Counters that do not exist count as 0 and are not created. A store with
+    /// a time to live keeps the others as after a write.
     pub async fn read<S: Store>(store: &S, generation: Generation) -> Result<Self, StoreError> {
         let mut tally = Self::default();
         let keys = tally.parts().map(|(name, _)| key(generation, name));

@@ -103,6 +103,7 @@ fn join<P: Platform>(
         let outcome = task.run().await;
         task.app.flush_soon();
         leader.complete(outcome);
+        task.renew().await;
     });
     // Requests that wait for this fetch must appear in `http_requests_active`.
     app.flush_soon();
@@ -133,6 +134,20 @@ impl<P: Platform> FetchTask<P> {
         let deadline = self.app.platform.monotonic() + limits.give_up;
         let reply = self.ask(None, None, deadline).await;
         self.outcome_of_reply(None, reply)
+    }
+
+    /// Keeps the generation alive in a store that forgets what nobody writes. Nobody waits for this.
+    async fn renew(&self) {
+        if self.page.generation.is_none() {
+            return;
+        }
+        let renewed = match self.app.cache(&self.configured.settings) {
+            Ok(cache) => cache.renew(self.app.platform.system()).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = renewed {
+            self.app.report_cache_error(&error);
+        }
     }
 
     async fn run_leased(

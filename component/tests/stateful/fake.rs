@@ -55,12 +55,13 @@ pub(crate) struct StoreCalls {
     pub(crate) sets: Vec<String>,
     pub(crate) deletes: Vec<String>,
     pub(crate) increments: Vec<String>,
+    pub(crate) replaces: Vec<String>,
 }
 
 impl StoreCalls {
     /// The operations that commit a write on Spin's SQLite store.
     pub(crate) fn writes(&self) -> usize {
-        self.sets.len() + self.deletes.len() + self.increments.len()
+        self.sets.len() + self.deletes.len() + self.increments.len() + self.replaces.len()
     }
 }
 
@@ -69,6 +70,10 @@ impl StoreCalls {
 #[derive(Debug)]
 pub(crate) struct FakeStore {
     values: RefCell<BTreeMap<String, Value>>,
+    /// When each key was last written.
+    written: RefCell<HashMap<String, Instant>>,
+    /// How long a key is kept after it was last written; `None`: for ever.
+    pub(crate) ttl: Cell<Option<Duration>>,
     pub(crate) calls: RefCell<StoreCalls>,
     /// While this is set, every operation fails.
     pub(crate) down: Cell<bool>,
@@ -81,6 +86,8 @@ impl FakeStore {
     pub(crate) fn new(seed: u64) -> Rc<Self> {
         Rc::new(Self {
             values: RefCell::default(),
+            written: RefCell::default(),
+            ttl: Cell::new(None),
             calls: RefCell::default(),
             down: Cell::new(false),
             latency: Cell::new(0),
@@ -123,9 +130,24 @@ impl FakeStore {
         if self.down.get() {
             return Err(StoreError::Other("the store is down".to_owned()));
         }
+        self.expire();
         let result = work(&mut self.values.borrow_mut());
         self.pause().await;
         Ok(result)
+    }
+
+    /// Removes what nobody has written for longer than the time to live.
+    fn expire(&self) {
+        if let Some(ttl) = self.ttl.get() {
+            let mut written = self.written.borrow_mut();
+            self.values.borrow_mut().retain(|key, _| written.get(key).is_none_or(|at| at.elapsed() < ttl));
+            written.retain(|_, at| at.elapsed() < ttl);
+        }
+    }
+
+    fn write(&self, values: &mut BTreeMap<String, Value>, key: &str, value: Value) {
+        self.written.borrow_mut().insert(key.to_owned(), Instant::now());
+        values.insert(key.to_owned(), value);
     }
 }
 
@@ -142,7 +164,7 @@ impl Store for Handle {
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         self.0.calls.borrow_mut().sets.push(key.to_owned());
         let value = Value::Bytes(value.to_vec());
-        self.0.apply(|values| drop(values.insert(key.to_owned(), value))).await
+        self.0.apply(|values| self.0.write(values, key, value)).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
@@ -153,16 +175,36 @@ impl Store for Handle {
     async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
         self.0.calls.borrow_mut().increments.push(key.to_owned());
         let add = |values: &mut BTreeMap<String, Value>| {
-            match values.entry(key.to_owned()).or_insert(Value::Counter(0)) {
-                Value::Counter(counter) => {
-                    *counter += delta;
-                    *counter
-                }
+            let sum = match values.get(key) {
+                None => delta,
+                Some(Value::Counter(counter)) => counter + delta,
                 // Hosts differ here, and one of them panics. The service must not do this.
-                Value::Bytes(_) => panic!("{key} is not a counter"),
-            }
+                Some(Value::Bytes(_)) => panic!("{key} is not a counter"),
+            };
+            self.0.write(values, key, Value::Counter(sum));
+            sum
         };
         self.0.apply(add).await
+    }
+
+    async fn replace(&self, key: &str, current: &[u8], new: &[u8]) -> Result<bool, StoreError> {
+        self.0.calls.borrow_mut().replaces.push(key.to_owned());
+        let replace = |values: &mut BTreeMap<String, Value>| match values.get(key) {
+            Some(Value::Bytes(bytes)) => {
+                let same = bytes == current;
+                if same {
+                    self.0.write(values, key, Value::Bytes(new.to_vec()));
+                }
+                same
+            }
+            // On Spin's stores, everybody's swap of an absent key succeeds. The service must not do this to a counter.
+            None => {
+                self.0.write(values, key, Value::Bytes(new.to_vec()));
+                true
+            }
+            Some(Value::Counter(_)) => panic!("{key} is a counter"),
+        };
+        self.0.apply(replace).await
     }
 
     async fn get_many(&self, keys: &[String]) -> Result<Pairs, StoreError> {
@@ -252,6 +294,11 @@ impl Store for Opened {
 
     async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
         self.handle.increment(&self.version.key(key), delta).await
+    }
+
+    async fn replace(&self, key: &str, current: &[u8], new: &[u8]) -> Result<bool, StoreError> {
+        let [current, new] = [current, new].map(|value| self.version.translate(key, value.to_vec()));
+        self.handle.replace(&self.version.key(key), &current, &new).await
     }
 
     async fn get_many(&self, keys: &[String]) -> Result<Pairs, StoreError> {
