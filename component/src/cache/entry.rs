@@ -73,12 +73,24 @@ pub struct Content {
 pub struct FailureRecord {
     /// When it failed, since the Unix epoch.
     pub at: Duration,
-    /// The kind of failure: a code that `upstream::failure` defines.
+    /// The kind of failure: [`FailureRecord::NOT_STORED`], or a code that `upstream::failure` defines.
     pub kind: u8,
     /// GitHub's status; 0 if there was none.
     pub status: u16,
     /// When GitHub may be asked again, since the Unix epoch; zero if that is unknown.
     pub until: Duration,
+}
+
+impl FailureRecord {
+    /// The kind that is no failure of GitHub's: GitHub sent a page, and the store refused it. Whoever waits for the page
+    /// has to ask GitHub as well.
+    pub const NOT_STORED: u8 = u8::MAX;
+
+    /// Whether GitHub sent a page that the store refused.
+    #[must_use]
+    pub fn is_not_stored(&self) -> bool {
+        self.kind == Self::NOT_STORED
+    }
 }
 
 impl Record {

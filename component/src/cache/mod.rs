@@ -233,7 +233,8 @@ pub fn is_usable(record: &Record, now: Duration) -> bool {
         Freshness::at(now, content.fresh_until) == Freshness::Fresh && is_plausible(content, now)
     };
     let is_recent = |failure: &FailureRecord| {
-        failure.at <= now + FAILURE_TTL && now.saturating_sub(failure.at) < FAILURE_TTL
+        let age = now.saturating_sub(failure.at);
+        !failure.is_not_stored() && failure.at <= now + FAILURE_TTL && age < FAILURE_TTL
     };
     record.content.as_ref().is_some_and(is_fresh) || record.failure.as_ref().is_some_and(is_recent)
 }

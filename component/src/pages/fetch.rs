@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::app::{App, Configured};
-use crate::cache::entry::{Content, Record};
+use crate::cache::entry::{Content, FailureRecord, Record};
 use crate::cache::freshness;
 use crate::cache::key::{Generation, PageKey, entry_key};
 use crate::cache::tally::Tally;
@@ -167,6 +167,11 @@ impl<P: Platform> FetchTask<P> {
             |record: &Record| self.page.query.use_cache && cache::is_usable(record, platform.system());
         Ok(match lease.acquire(is_usable, deadline).await? {
             Acquisition::Usable(record) => self.outcome_of_record(record, ContentSource::Stored),
+            Acquisition::Elsewhere(record) if record.failure.as_ref().is_some_and(|f| f.is_not_stored()) => {
+                let stored = record.content.as_ref();
+                let reply = self.ask(Some(cache), stored, platform.monotonic() + limits.give_up).await;
+                self.outcome_of_reply(stored, reply)
+            }
             Acquisition::Elsewhere(record) => self.outcome_of_record(record, ContentSource::Elsewhere),
             Acquisition::TimedOut => Outcome::Failed(UpstreamFailure::Timeout.into()),
             Acquisition::Acquired(held, record) => {
@@ -359,7 +364,8 @@ impl<P: Platform> FetchTask<P> {
         }
     }
 
-    /// Writes the outcome, also if it is a failure: processes that wait for the lease look for a new revision.
+    /// Writes the outcome, also if it is a failure: processes that wait for the lease look for a new revision. If the
+    /// store refuses the outcome, perhaps because the page is too large, writes as much of the record as it accepts.
     async fn store(
         &self,
         cache: &Cache<P::Store>,
@@ -369,20 +375,35 @@ impl<P: Platform> FetchTask<P> {
         outcome: &Outcome,
     ) -> Result<(), StoreError> {
         let platform = &self.app.platform;
-        let change = match outcome {
+        let before_content = before.and_then(|record| record.content.as_ref());
+        let not_stored = || FailureRecord {
+            at: platform.system(),
+            kind: FailureRecord::NOT_STORED,
+            status: 0,
+            until: Duration::ZERO,
+        };
+        let forms = match outcome {
             Outcome::Content(content, _) => {
-                cache.put(platform, generation, key, before, Some(content), None).await?
+                [(Some(&**content), None), (before_content, Some(not_stored())), (None, Some(not_stored()))]
             }
             Outcome::Failed(failure) => {
                 let record = failure.to_record(platform.system());
                 if failure.failure == UpstreamFailure::NoSuchUser {
                     cache.put_absent(platform, generation, &self.page.user, record).await?;
                 }
-                let kept =
-                    before.and_then(|record| record.content.as_ref()).filter(|_| !failure.drops_entry());
-                cache.put(platform, generation, key, before, kept, Some(record)).await?
+                let kept = before_content.filter(|_| !failure.drops_entry());
+                [(kept, Some(record)), (None, Some(record)), (None, Some(record))]
             }
         };
+        let mut change = Ok(0);
+        for (content, failure) in forms {
+            change = cache.put(platform, generation, key, before, content, failure).await;
+            match &change {
+                Ok(_) => break,
+                Err(error) => self.app.report_cache_error(error),
+            }
+        }
+        let change = change?;
         if matches!(outcome, Outcome::Content(..)) && !self.page.query.use_cache {
             // The request bypassed a remembered 404 and has found that the user exists.
             cache.remove_absent(generation, &self.page.user).await?;

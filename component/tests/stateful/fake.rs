@@ -75,6 +75,8 @@ pub(crate) struct FakeStore {
     /// How long a key is kept after it was last written; `None`: for ever.
     pub(crate) ttl: Cell<Option<Duration>>,
     pub(crate) calls: RefCell<StoreCalls>,
+    /// The longest value that the store accepts, in bytes.
+    pub(crate) max_value: Cell<usize>,
     /// While this is set, every operation fails.
     pub(crate) down: Cell<bool>,
     /// The most milliseconds that an operation takes, before and again after it takes effect.
@@ -88,6 +90,7 @@ impl FakeStore {
             values: RefCell::default(),
             written: RefCell::default(),
             ttl: Cell::new(None),
+            max_value: Cell::new(usize::MAX),
             calls: RefCell::default(),
             down: Cell::new(false),
             latency: Cell::new(0),
@@ -163,6 +166,9 @@ impl Store for Handle {
 
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         self.0.calls.borrow_mut().sets.push(key.to_owned());
+        if value.len() > self.0.max_value.get() {
+            return Err(StoreError::Other("the value is too large".to_owned()));
+        }
         let value = Value::Bytes(value.to_vec());
         self.0.apply(|values| self.0.write(values, key, value)).await
     }
