@@ -24,7 +24,7 @@ pub const ABSENT_TTL: Duration = Duration::from_secs(60);
 /// How long a failure is shared with other requests for the same page.
 const FAILURE_TTL: Duration = Duration::from_secs(1);
 /// The most that the clocks of two processes may differ.
-const CLOCK_DIFFERENCE: Duration = Duration::from_secs(300);
+pub const CLOCK_DIFFERENCE: Duration = Duration::from_secs(300);
 /// How long after its last write the generation is written again. A store with a time to live must keep keys for longer.
 const RENEWAL: Duration = Duration::from_secs(60);
 /// The key of the counter that elects the process which creates the first generation: the one that gets 1.

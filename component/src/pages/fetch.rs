@@ -200,8 +200,19 @@ impl<P: Platform> FetchTask<P> {
         }
         if let Err(error) = lease.release(held).await {
             self.app.report_cache_error(&error);
+            self.release_later(lease.key.to_owned(), lease.limits, held);
         }
         outcome
+    }
+
+    /// Starts a task that tries again to remove the lease's keys, so that no request waits for a lease that nobody holds.
+    fn release_later(&self, key: String, limits: LeaseLimits, held: HeldLease) {
+        let (app, configured) = (Rc::clone(&self.app), Rc::clone(&self.configured));
+        self.app.platform.spawn(async move {
+            let Ok(cache) = app.cache(&configured.settings) else { return };
+            let lease = Lease { store: &**cache.store(), clock: &app.platform, key: &key, limits };
+            lease.release_later(held).await;
+        });
     }
 
     /// The outcome that another process wrote.

@@ -77,6 +77,8 @@ pub(crate) struct FakeStore {
     pub(crate) calls: RefCell<StoreCalls>,
     /// The longest value that the store accepts, in bytes.
     pub(crate) max_value: Cell<usize>,
+    /// While this is set, increments of leases take effect and fail nevertheless: their answers are lost.
+    pub(crate) loses_answers: Cell<bool>,
     /// While this is set, every operation fails.
     pub(crate) down: Cell<bool>,
     /// The most milliseconds that an operation takes, before and again after it takes effect.
@@ -91,6 +93,7 @@ impl FakeStore {
             written: RefCell::default(),
             ttl: Cell::new(None),
             max_value: Cell::new(usize::MAX),
+            loses_answers: Cell::new(false),
             calls: RefCell::default(),
             down: Cell::new(false),
             latency: Cell::new(0),
@@ -190,7 +193,11 @@ impl Store for Handle {
             self.0.write(values, key, Value::Counter(sum));
             sum
         };
-        self.0.apply(add).await
+        let sum = self.0.apply(add).await?;
+        if self.0.loses_answers.get() && key.starts_with("lease:") {
+            return Err(StoreError::Other("no answer in time".to_owned()));
+        }
+        Ok(sum)
     }
 
     async fn replace(&self, key: &str, current: &[u8], new: &[u8]) -> Result<bool, StoreError> {
