@@ -32,25 +32,26 @@ impl Generation {
     }
 }
 
-/// The record of the current generation, as it is stored: the generation's number, then the time; both in 8 bytes,
-/// little-endian.
+/// The record of the current generation, as it is stored: three numbers of 8 bytes, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GenerationRecord {
     /// The generation.
     pub generation: Generation,
     /// When the record was last written, since the Unix epoch.
     pub written_at: Duration,
+    /// The number of the last slot for pages that was allocated before the generation started.
+    pub slots_before: u64,
 }
 
 impl GenerationRecord {
     /// The key of the record. It names the format of the value: the number of its version.
-    pub const KEY: &str = "generation:v2";
+    pub const KEY: &str = "generation:v3";
 
     /// The stored form.
     #[must_use]
-    pub fn encode(&self) -> [u8; 16] {
-        let mut value = [0; 16];
-        let fields = [self.generation.0, millis(self.written_at)];
+    pub fn encode(&self) -> [u8; 24] {
+        let mut value = [0; 24];
+        let fields = [self.generation.0, millis(self.written_at), self.slots_before];
         for (bytes, field) in value.chunks_exact_mut(8).zip(fields) {
             bytes.copy_from_slice(&field.to_le_bytes());
         }
@@ -60,11 +61,12 @@ impl GenerationRecord {
     /// The record in `value`; `None` if `value` has another form.
     #[must_use]
     pub fn decode(value: &[u8]) -> Option<Self> {
-        let (number, written_at) = <&[u8; 16]>::try_from(value).ok()?.split_first_chunk()?;
-        let written_at = u64::from_le_bytes(written_at.try_into().ok()?);
+        let value = <&[u8; 24]>::try_from(value).ok()?;
+        let mut fields = value.as_chunks::<8>().0.iter().map(|field| u64::from_le_bytes(*field));
         Some(Self {
-            generation: Generation(u64::from_le_bytes(*number)),
-            written_at: Duration::from_millis(written_at),
+            generation: Generation(fields.next()?),
+            written_at: Duration::from_millis(fields.next()?),
+            slots_before: fields.next()?,
         })
     }
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 use crate::cache::entry::{Content, FailureRecord, Record};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::{Generation, GenerationRecord, PageKey, absent_key, entry_key};
-use crate::cache::ring::{Displaced, Rings};
-use crate::cache::slot::{Ring, Slot};
+use crate::cache::ring::Rings;
+use crate::cache::slot::Ring;
 use crate::cache::tally::Tally;
 use crate::ports::{Clock, Random, Store, StoreError};
 
@@ -28,7 +28,7 @@ pub const CLOCK_DIFFERENCE: Duration = Duration::from_secs(300);
 /// How long after its last write the generation is written again. A store with a time to live must keep keys for longer.
 const RENEWAL: Duration = Duration::from_secs(60);
 /// The key of the counter that elects the process which creates the first generation: the one that gets 1.
-const GENERATION_ELECTION: &str = "generation:v2:maker";
+const GENERATION_ELECTION: &str = "generation:v3:maker";
 /// How long the other processes wait for the elected one.
 const ELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause between two looks for the first generation.
@@ -89,13 +89,17 @@ impl<S: Store> Cache<S> {
 
     /// The current generation; `None` if none has been created.
     pub async fn current_generation(&self) -> Result<Option<Generation>, StoreError> {
-        let value = self.store.get(GenerationRecord::KEY).await?;
-        Ok(value.as_deref().and_then(GenerationRecord::decode).map(|record| record.generation))
+        Ok(self.current_record().await?.map(|record| record.generation))
+    }
+
+    async fn current_record(&self) -> Result<Option<GenerationRecord>, StoreError> {
+        Ok(self.store.get(GenerationRecord::KEY).await?.as_deref().and_then(GenerationRecord::decode))
     }
 
     async fn start_generation(&self, platform: &(impl Clock + Random)) -> Result<(), StoreError> {
+        let slots_before = self.rings.last_or_start(&*self.store, platform, Ring::Entries).await?;
         let generation = Generation::new(platform.random());
-        let record = GenerationRecord { generation, written_at: platform.system() };
+        let record = GenerationRecord { generation, written_at: platform.system(), slots_before };
         self.store.set(GenerationRecord::KEY, &record.encode()).await
     }
 
@@ -126,6 +130,16 @@ impl<S: Store> Cache<S> {
             Tally::read(&*self.store, record.generation).await?;
         }
         Ok(())
+    }
+
+    /// The statistics of the current generation, and how many pages it has.
+    pub async fn stats(&self, random: &impl Random) -> Result<(Tally, u64), StoreError> {
+        let Some(record) = self.current_record().await? else { return Ok(Default::default()) };
+        let GenerationRecord { generation, slots_before, .. } = record;
+        let tally = Tally::read(&*self.store, generation).await?;
+        let size =
+            ring::count_pages(self.rings, &*self.store, generation, slots_before, random.random()).await?;
+        Ok((tally, size))
     }
 
     /// What the cache knows about `page` at `now`, the time since the Unix epoch.
@@ -159,52 +173,34 @@ impl<S: Store> Cache<S> {
         }))
     }
 
-    /// Writes the record under `key`: a page, a failure, or both. `before` is the record that it replaces. Returns the
-    /// change in the number of stored pages.
+    /// Writes the record under `key`: a page, a failure, or both. `before` is the record that it replaces.
     pub async fn put(
         &self,
         random: &impl Random,
-        generation: Generation,
         key: &str,
         before: Option<&Record>,
         content: Option<&Content>,
         failure: Option<FailureRecord>,
-    ) -> Result<i64, StoreError> {
+    ) -> Result<(), StoreError> {
         let ring = if content.is_some() { Ring::Entries } else { Ring::Negative };
         let had_content = before.is_some_and(|record| record.content.is_some());
-        let mut change = i64::from(content.is_some()) - i64::from(had_content);
         let mut slot = before.map(|record| record.slot).filter(|slot| slot.ring == ring || had_content);
         for _ in 0..2 {
-            let claimed = match slot.take() {
-                Some(slot) => slot,
-                None => self.claim(generation, ring, key, &mut change).await?,
+            let slot = match slot.take() {
+                Some(slot) => {
+                    self.rings.keep(&*self.store, slot, key).await?;
+                    slot
+                }
+                None => self.rings.claim(&*self.store, random, ring, key).await?,
             };
-            let record = Record { rev: revision(random), slot: claimed, content: content.cloned(), failure };
+            let record = Record { rev: revision(random), slot, content: content.cloned(), failure };
             self.store.set(key, &record.encode()).await?;
-            if !self.rings.has_passed(&*self.store, claimed).await? {
-                return Ok(change);
+            if !self.rings.has_passed(&*self.store, slot).await? {
+                return Ok(());
             }
         }
         // So many records are written at once that the ring displaces this one while it is being written.
-        self.store.delete(key).await?;
-        Ok(change - i64::from(content.is_some()))
-    }
-
-    /// Allocates a slot, and subtracts a displaced page of the same generation from `change`.
-    async fn claim(
-        &self,
-        generation: Generation,
-        ring: Ring,
-        key: &str,
-        change: &mut i64,
-    ) -> Result<Slot, StoreError> {
-        let (slot, displaced) = self.rings.claim(&*self.store, ring, key).await?;
-        if let Some(Displaced { key, had_content: true }) = displaced
-            && generation.has(&key)
-        {
-            *change -= 1;
-        }
-        Ok(slot)
+        self.store.delete(key).await
     }
 
     /// Remembers that GitHub knows no user called `user` (in lower case). This applies to all of the user's pages.
@@ -214,10 +210,10 @@ impl<S: Store> Cache<S> {
         generation: Generation,
         user: &str,
         failure: FailureRecord,
-    ) -> Result<i64, StoreError> {
+    ) -> Result<(), StoreError> {
         let key = absent_key(generation, user);
         let before = self.store.get(&key).await?.and_then(Record::decode);
-        self.put(random, generation, &key, before.as_ref(), None, Some(failure)).await
+        self.put(random, &key, before.as_ref(), None, Some(failure)).await
     }
 
     /// Forgets that GitHub knows no user called `user`.

@@ -8,7 +8,6 @@ use crate::app::{App, Configured};
 use crate::cache::entry::{Content, FailureRecord, Record};
 use crate::cache::freshness;
 use crate::cache::key::{Generation, PageKey, entry_key};
-use crate::cache::tally::Tally;
 use crate::cache::{self, ABSENT_TTL, Cache};
 use crate::github::answer::{self, UpstreamFailure};
 use crate::github::client::{Client, Observer, Reply};
@@ -406,21 +405,18 @@ impl<P: Platform> FetchTask<P> {
                 [(kept, Some(record)), (None, Some(record)), (None, Some(record))]
             }
         };
-        let mut change = Ok(0);
+        let mut written = Ok(());
         for (content, failure) in forms {
-            change = cache.put(platform, generation, key, before, content, failure).await;
-            match &change {
-                Ok(_) => break,
+            written = cache.put(platform, key, before, content, failure).await;
+            match &written {
+                Ok(()) => break,
                 Err(error) => self.app.report_cache_error(error),
             }
         }
-        let change = change?;
+        written?;
         if matches!(outcome, Outcome::Content(..)) && !self.page.query.use_cache {
             // The request bypassed a remembered 404 and has found that the user exists.
             cache.remove_absent(generation, &self.page.user).await?;
-        }
-        if change != 0 {
-            self.app.tallies.add(generation, Tally { size: change, ..Tally::default() });
         }
         Ok(())
     }

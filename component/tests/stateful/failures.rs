@@ -74,7 +74,7 @@ fn counts_wait_for_a_metrics_store_that_comes_back() {
 #[test]
 fn a_failure_of_many_requests_is_logged_once_a_second() {
     run(async |world| {
-        world.github(|_| crate::fake::failure(429, &[("retry-after", "600")]));
+        world.github(|_| failure(429, &[("retry-after", "600")]));
         let instance = world.instance();
         for _ in 0..100 {
             assert_eq!(instance.get("/octocat").await.status, 429);

@@ -83,6 +83,8 @@ pub(crate) struct FakeStore {
     pub(crate) down: Cell<bool>,
     /// The most milliseconds that an operation takes, before and again after it takes effect.
     pub(crate) latency: Cell<u64>,
+    /// The percentage of operations before and after which the store removes a key, any key.
+    pub(crate) evicting: Cell<u64>,
     rng: Rng,
 }
 
@@ -94,6 +96,7 @@ impl FakeStore {
             ttl: Cell::new(None),
             max_value: Cell::new(usize::MAX),
             loses_answers: Cell::new(false),
+            evicting: Cell::new(0),
             calls: RefCell::default(),
             down: Cell::new(false),
             latency: Cell::new(0),
@@ -120,6 +123,10 @@ impl FakeStore {
         self.values.borrow_mut().insert(key.to_owned(), Value::Bytes(bytes.to_vec()));
     }
 
+    pub(crate) fn remove(&self, key: &str) {
+        assert!(self.values.borrow_mut().remove(key).is_some(), "{key} is not there");
+    }
+
     pub(crate) fn take_calls(&self) -> StoreCalls {
         self.calls.take()
     }
@@ -137,9 +144,21 @@ impl FakeStore {
             return Err(StoreError::Other("the store is down".to_owned()));
         }
         self.expire();
+        self.evict();
         let result = work(&mut self.values.borrow_mut());
+        self.evict();
         self.pause().await;
         Ok(result)
+    }
+
+    /// Perhaps removes a key, as a store does that is full.
+    fn evict(&self) {
+        let mut values = self.values.borrow_mut();
+        if !values.is_empty() && self.rng.below(100) < self.evicting.get() {
+            let nth = usize::try_from(self.rng.below(values.len().try_into().unwrap())).unwrap();
+            let key = values.keys().nth(nth).unwrap().clone();
+            values.remove(&key);
+        }
     }
 
     /// Removes what nobody has written for longer than the time to live.

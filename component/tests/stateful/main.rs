@@ -11,6 +11,7 @@ mod fake;
 
 mod bypass;
 mod counting;
+mod eviction;
 mod failures;
 mod gate;
 mod generations;
