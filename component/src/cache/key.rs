@@ -92,7 +92,7 @@ pub fn entry_key(generation: Generation, page: PageKey<'_>) -> String {
     key
 }
 
-/// The key of the record that says that GitHub knows no such user.
+/// The key of the record that says when the user was last gone.
 #[must_use]
 pub fn absent_key(generation: Generation, user: &str) -> String {
     format!("{generation}:{FORMAT}:absent:{user}")

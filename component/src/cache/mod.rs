@@ -19,7 +19,7 @@ use crate::cache::slot::Ring;
 use crate::cache::tally::Tally;
 use crate::ports::{Clock, Random, Store, StoreError};
 
-/// How long the cache remembers that GitHub knows no such user.
+/// How long the cache answers for GitHub that there is no such user.
 pub const ABSENT_TTL: Duration = Duration::from_secs(60);
 /// How long a failure is shared with other requests for the same page.
 const FAILURE_TTL: Duration = Duration::from_secs(1);
@@ -48,8 +48,12 @@ pub enum Found {
     Content(Content, Freshness),
     /// GitHub knows no such user. The time, since the Unix epoch, is when this expires.
     Absent(Duration),
-    /// Neither the page nor the user's absence is stored.
-    Nothing,
+    /// Neither a page that counts nor the user's absence is stored.
+    Nothing {
+        /// When GitHub last said that the user is gone, since the Unix epoch; zero if the cache knows of no such answer.
+        /// Pages that were stored until then do not count.
+        gone_at: Duration,
+    },
 }
 
 impl<S: Store> Cache<S> {
@@ -161,13 +165,15 @@ impl<S: Store> Cache<S> {
                 absence = value;
             }
         }
+        let gone = absence.and_then(|record| record.failure).filter(|gone| gone.at <= now + CLOCK_DIFFERENCE);
+        let gone_at = gone.map_or(Duration::ZERO, |gone| gone.at);
         let is_remembered = |until: &Duration| now < *until && *until <= now + ABSENT_TTL;
-        let until = absence.and_then(|record| record.failure).map(|failure| failure.until);
-        if let Some(until) = until.filter(is_remembered) {
+        if let Some(until) = gone.map(|gone| gone.until).filter(is_remembered) {
             return Ok(Found::Absent(until));
         }
-        let content = record.and_then(|record| record.content).filter(|content| is_plausible(content, now));
-        Ok(content.map_or(Found::Nothing, |content| {
+        let counts = |content: &Content| is_plausible(content, now) && is_after(content, gone_at);
+        let content = record.and_then(|record| record.content).filter(counts);
+        Ok(content.map_or(Found::Nothing { gone_at }, |content| {
             let freshness = Freshness::at(now, content.fresh_until);
             Found::Content(content, freshness)
         }))
@@ -203,7 +209,8 @@ impl<S: Store> Cache<S> {
         self.store.delete(key).await
     }
 
-    /// Remembers that GitHub knows no user called `user` (in lower case). This applies to all of the user's pages.
+    /// Remembers that the user called `user` (in lower case) is gone, as `failure` says: until `failure.until`, none of the
+    /// user's pages is looked up, and those that were stored until `failure.at` never count again.
     pub async fn put_absent(
         &self,
         random: &impl Random,
@@ -216,23 +223,42 @@ impl<S: Store> Cache<S> {
         self.put(random, &key, before.as_ref(), None, Some(failure)).await
     }
 
-    /// Forgets that GitHub knows no user called `user`.
-    pub async fn remove_absent(&self, generation: Generation, user: &str) -> Result<(), StoreError> {
-        self.store.delete(&absent_key(generation, user)).await
+    /// Remembers that the user called `user` is back. Pages from before still do not count: another person may have the
+    /// name now.
+    pub async fn end_absence(
+        &self,
+        random: &impl Random,
+        generation: Generation,
+        user: &str,
+    ) -> Result<(), StoreError> {
+        let key = absent_key(generation, user);
+        let Some(before) = self.store.get(&key).await?.and_then(Record::decode) else { return Ok(()) };
+        let Some(failure) = before.failure.filter(|failure| !failure.until.is_zero()) else { return Ok(()) };
+        let ended = FailureRecord { until: Duration::ZERO, ..failure };
+        self.put(random, &key, Some(&before), None, Some(ended)).await
     }
 }
 
-/// Whether `record` makes a request to GitHub unnecessary at `now`: it has a fresh page or a recent failure.
+/// Whether `record` makes a request to GitHub unnecessary at `now`: it has a fresh page or a recent failure. The user was
+/// last gone at `gone_at`.
 #[must_use]
-pub fn is_usable(record: &Record, now: Duration) -> bool {
+pub fn is_usable(record: &Record, now: Duration, gone_at: Duration) -> bool {
     let is_fresh = |content: &Content| {
-        Freshness::at(now, content.fresh_until) == Freshness::Fresh && is_plausible(content, now)
+        Freshness::at(now, content.fresh_until) == Freshness::Fresh
+            && is_plausible(content, now)
+            && is_after(content, gone_at)
     };
     let is_recent = |failure: &FailureRecord| {
         let age = now.saturating_sub(failure.at);
         !failure.is_not_stored() && failure.at <= now + FAILURE_TTL && age < FAILURE_TTL
     };
     record.content.as_ref().is_some_and(is_fresh) || record.failure.as_ref().is_some_and(is_recent)
+}
+
+/// Whether the page was stored after GitHub said at `gone_at` that the user is gone.
+#[must_use]
+pub fn is_after(content: &Content, gone_at: Duration) -> bool {
+    content.stored_at > gone_at || gone_at.is_zero()
 }
 
 /// Whether the page was not stored in the future. An entry that a wrong clock dated would otherwise be fresh until that

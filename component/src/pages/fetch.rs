@@ -34,6 +34,8 @@ pub(super) struct PageFetch {
     pub(super) query: GistQuery,
     /// The generation to write to; `None` if the cache's store fails.
     pub(super) generation: Option<Generation>,
+    /// Pages that were stored until this time, since the Unix epoch, do not count: GitHub said then that the user is gone.
+    pub(super) gone_at: Duration,
 }
 
 impl PageFetch {
@@ -162,8 +164,9 @@ impl<P: Platform> FetchTask<P> {
         }
         let lease = Lease { store: &**cache.store(), clock: platform, key, limits };
         let deadline = platform.monotonic() + limits.lease + limits.give_up;
-        let is_usable =
-            |record: &Record| self.page.query.use_cache && cache::is_usable(record, platform.system());
+        let is_usable = |record: &Record| {
+            self.page.query.use_cache && cache::is_usable(record, platform.system(), self.page.gone_at)
+        };
         Ok(match lease.acquire(is_usable, deadline).await? {
             Acquisition::Usable(record) => self.outcome_of_record(record, ContentSource::Stored),
             Acquisition::Elsewhere(record) if record.failure.as_ref().is_some_and(|f| f.is_not_stored()) => {
@@ -216,7 +219,9 @@ impl<P: Platform> FetchTask<P> {
 
     /// The outcome that another process wrote.
     fn outcome_of_record(&self, record: Record, source: ContentSource) -> Outcome {
-        let is_fresh = |content: &Content| self.app.platform.system() < content.fresh_until;
+        let is_fresh = |content: &Content| {
+            self.app.platform.system() < content.fresh_until && cache::is_after(content, self.page.gone_at)
+        };
         match (record.content, record.failure) {
             (Some(content), None) => Outcome::Content(Rc::new(content), source),
             (Some(content), Some(_)) if source == ContentSource::Stored && is_fresh(&content) => {
@@ -398,7 +403,8 @@ impl<P: Platform> FetchTask<P> {
             }
             Outcome::Failed(failure) => {
                 let record = failure.to_record(platform.system());
-                if failure.failure == UpstreamFailure::NoSuchUser {
+                if failure.drops_entry() {
+                    // What GitHub says of the user holds for all of the user's pages.
                     cache.put_absent(platform, generation, &self.page.user, record).await?;
                 }
                 let kept = before_content.filter(|_| !failure.drops_entry());
@@ -416,7 +422,7 @@ impl<P: Platform> FetchTask<P> {
         written?;
         if matches!(outcome, Outcome::Content(..)) && !self.page.query.use_cache {
             // The request bypassed a remembered 404 and has found that the user exists.
-            cache.remove_absent(generation, &self.page.user).await?;
+            cache.end_absence(platform, generation, &self.page.user).await?;
         }
         Ok(())
     }
