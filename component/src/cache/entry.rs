@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! body · validator · rev 8 · slot 8 · stored-at 8 · fresh-until 8 · credential 8 · etag 16 · failed-at 8
-//!      · failure-until 8 · failure-status 2 · failure-kind 1 · flags 1 · count 2 · validator-len 2 · body-len 4
-//!      · format 2
+//!      · failure-until 8 · failure-credential 8 · failure-status 2 · failure-kind 1 · flags 1 · count 2
+//!      · validator-len 2 · body-len 4 · format 2
 //! ```
 //!
 //! Whoever changes this form changes [`FORMAT`]. The keys of records name the format as well (`cache::key`), so that two
@@ -19,9 +19,9 @@ use crate::time::millis;
 
 /// The version of the stored form: a part of every record's key, and the last two bytes of its value. A value with other
 /// bytes there counts as a miss, and the next write replaces it.
-pub const FORMAT: &str = "v2";
+pub const FORMAT: &str = "v3";
 /// The length of the trailer without the validator, in bytes.
-const TRAILER: usize = 86;
+const TRAILER: usize = 94;
 /// The longest validator that is stored, in bytes. GitHub's validators have about 70.
 pub const MAX_VALIDATOR: usize = 1024;
 
@@ -68,7 +68,7 @@ pub struct Content {
     pub has_prev: bool,
 }
 
-/// A failed request to GitHub. Other requests for the same page share it for one second.
+/// A failed request to GitHub. Other requests for the same page with the same credential share it for one second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FailureRecord {
     /// When it failed, since the Unix epoch.
@@ -79,6 +79,8 @@ pub struct FailureRecord {
     pub status: u16,
     /// When GitHub may be asked again, since the Unix epoch; zero if that is unknown.
     pub until: Duration,
+    /// The hash of the credential that the request had; 0 stands for none.
+    pub credential: u64,
 }
 
 impl FailureRecord {
@@ -124,6 +126,7 @@ impl Record {
         value.extend_from_slice(&content.map_or([0; 16], |c| c.etag));
         value.extend_from_slice(&time(failure.map(|f| f.at)));
         value.extend_from_slice(&time(failure.map(|f| f.until)));
+        value.extend_from_slice(&failure.map_or(0, |f| f.credential).to_le_bytes());
         value.extend_from_slice(&failure.map_or(0, |f| f.status).to_le_bytes());
         value.push(failure.map_or(0, |f| f.kind));
         value.push(flags);
@@ -146,6 +149,7 @@ impl Record {
         let credential = fields.u64()?;
         let etag = fields.take::<16>()?;
         let (failed_at, failure_until) = (fields.time()?, fields.time()?);
+        let failure_credential = fields.u64()?;
         let status = u16::from_le_bytes(fields.take()?);
         let [kind, flags] = fields.take()?;
         let count = u16::from_le_bytes(fields.take()?);
@@ -156,8 +160,13 @@ impl Record {
             return None;
         }
         let has = |flag| flags & flag != 0;
-        let failure =
-            has(HAS_FAILURE).then_some(FailureRecord { at: failed_at, kind, status, until: failure_until });
+        let failure = has(HAS_FAILURE).then_some(FailureRecord {
+            at: failed_at,
+            kind,
+            status,
+            until: failure_until,
+            credential: failure_credential,
+        });
         if !has(HAS_CONTENT) {
             return (front.is_empty()).then_some(Self { rev, slot, content: None, failure });
         }
@@ -223,8 +232,8 @@ mod tests {
     }
 
     prop_compose! {
-        fn failure()(at in time(), kind: u8, status: u16, until in time()) -> FailureRecord {
-            FailureRecord { at, kind, status, until }
+        fn failure()(at in time(), kind: u8, status: u16, until in time(), credential: u64) -> FailureRecord {
+            FailureRecord { at, kind, status, until, credential }
         }
     }
 

@@ -239,10 +239,10 @@ impl<S: Store> Cache<S> {
     }
 }
 
-/// Whether `record` makes a request to GitHub unnecessary at `now`: it has a fresh page or a recent failure. The user was
-/// last gone at `gone_at`.
+/// Whether `record` makes a request to GitHub with `credential` unnecessary at `now`: it has a fresh page, or a recent
+/// failure of that credential. The user was last gone at `gone_at`.
 #[must_use]
-pub fn is_usable(record: &Record, now: Duration, gone_at: Duration) -> bool {
+pub fn is_usable(record: &Record, now: Duration, gone_at: Duration, credential: u64) -> bool {
     let is_fresh = |content: &Content| {
         Freshness::at(now, content.fresh_until) == Freshness::Fresh
             && is_plausible(content, now)
@@ -250,7 +250,8 @@ pub fn is_usable(record: &Record, now: Duration, gone_at: Duration) -> bool {
     };
     let is_recent = |failure: &FailureRecord| {
         let age = now.saturating_sub(failure.at);
-        !failure.is_not_stored() && failure.at <= now + FAILURE_TTL && age < FAILURE_TTL
+        let is_recent = failure.at <= now + FAILURE_TTL && age < FAILURE_TTL;
+        !failure.is_not_stored() && failure.credential == credential && is_recent
     };
     record.content.as_ref().is_some_and(is_fresh) || record.failure.as_ref().is_some_and(is_recent)
 }

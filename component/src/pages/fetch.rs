@@ -164,10 +164,20 @@ impl<P: Platform> FetchTask<P> {
         }
         let lease = Lease { store: &**cache.store(), clock: platform, key, limits };
         let deadline = platform.monotonic() + limits.lease + limits.give_up;
+        let credential = self.configured.credential;
         let is_usable = |record: &Record| {
-            self.page.query.use_cache && cache::is_usable(record, platform.system(), self.page.gone_at)
+            self.page.query.use_cache
+                && cache::is_usable(record, platform.system(), self.page.gone_at, credential)
         };
-        Ok(match lease.acquire(is_usable, deadline).await? {
+        // The failure of another credential says nothing about ours.
+        let is_foreign = |record: &Record| {
+            record.failure.is_some_and(|failure| !failure.is_not_stored() && failure.credential != credential)
+        };
+        let mut acquisition = lease.acquire(is_usable, deadline).await?;
+        while matches!(&acquisition, Acquisition::Elsewhere(record) if is_foreign(record)) {
+            acquisition = lease.acquire(is_usable, deadline).await?;
+        }
+        Ok(match acquisition {
             Acquisition::Usable(record) => self.outcome_of_record(record, ContentSource::Stored),
             Acquisition::Elsewhere(record) if record.failure.as_ref().is_some_and(|f| f.is_not_stored()) => {
                 let stored = record.content.as_ref();
@@ -334,16 +344,10 @@ impl<P: Platform> FetchTask<P> {
             Reply::Failed(failure) => return Err(failure.into()),
             Reply::Page(_) | Reply::NotModified => (None, Ok(reply)),
         };
-        if let Some(store) = cache.map(|cache| &**cache.store()) {
-            let credential = self.configured.credential;
-            let written = match (closed, gate) {
-                (Some(closed), _) => closed.write(store, credential).await,
-                (None, Some(_)) => Gate::clear(store, credential).await,
-                (None, None) => Ok(()),
-            };
-            if let Err(error) = written {
-                self.app.report_cache_error(&error);
-            }
+        if let Some(store) = cache.map(|cache| &**cache.store())
+            && let Err(error) = Gate::replace(store, self.configured.credential, gate, closed, now).await
+        {
+            self.app.report_cache_error(&error);
         }
         reply
     }
@@ -396,13 +400,14 @@ impl<P: Platform> FetchTask<P> {
             kind: FailureRecord::NOT_STORED,
             status: 0,
             until: Duration::ZERO,
+            credential: self.configured.credential,
         };
         let forms = match outcome {
             Outcome::Content(content, _) => {
                 [(Some(&**content), None), (before_content, Some(not_stored())), (None, Some(not_stored()))]
             }
             Outcome::Failed(failure) => {
-                let record = failure.to_record(platform.system());
+                let record = failure.to_record(platform.system(), self.configured.credential);
                 if failure.drops_entry() {
                     // What GitHub says of the user holds for all of the user's pages.
                     cache.put_absent(platform, generation, &self.page.user, record).await?;

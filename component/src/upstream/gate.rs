@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::cache::CLOCK_DIFFERENCE;
 use crate::github::answer;
 use crate::ports::{Store, StoreError};
 use crate::time::millis;
@@ -10,10 +11,13 @@ use crate::time::millis;
 /// How long the gate stays closed after GitHub has refused the credential.
 const CREDENTIAL_HOLD: Duration = Duration::from_secs(60);
 
+/// How often [`Gate::replace`] tries again because another process has just written the record.
+const ATTEMPTS: u32 = 8;
+
 /// The version of the stored form: a part of every record's key, and the first byte of its value. A record with another
 /// byte there counts as missing. The key names the format so that versions with different ones that share a store do not
 /// overwrite each other's records.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 
 /// What closed the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub enum GateReason {
 pub struct Gate {
     /// What closed the gate.
     pub reason: GateReason,
+    /// When it was closed, since the Unix epoch.
+    pub closed_at: Duration,
     /// Until when it is closed, since the Unix epoch.
     pub until: Duration,
     /// How many rate-limit answers in a row named no time.
@@ -36,6 +42,10 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// The record of a gate that is open and was not closed before.
+    const OPEN: Self =
+        Self { reason: GateReason::RateLimit, closed_at: Duration::ZERO, until: Duration::ZERO, guesses: 0 };
+
     /// The record after a rate-limit answer at `now`. `wait` is the time that GitHub names, in seconds. `before` is the
     /// record that this one replaces.
     #[must_use]
@@ -50,58 +60,92 @@ impl Gate {
             }
         };
         let closed_for = Duration::from_secs(wait.min(answer::MAX_WAIT).into());
-        Self { reason: GateReason::RateLimit, until: now + closed_for, guesses }
+        Self { reason: GateReason::RateLimit, closed_at: now, until: now + closed_for, guesses }
     }
 
     /// The record after GitHub refused the credential at `now`.
     #[must_use]
     pub fn credential_refused(now: Duration) -> Self {
-        Self { reason: GateReason::Credential, until: now + CREDENTIAL_HOLD, guesses: 0 }
+        Self { reason: GateReason::Credential, closed_at: now, until: now + CREDENTIAL_HOLD, guesses: 0 }
     }
 
-    /// Whether the gate is closed at `now`. A time too far in the future comes from a wrong clock, and closes nothing.
+    /// Whether the gate is closed at `now`. A time too far in the future comes from a wrong clock, and closes nothing. Nor
+    /// does a gate that was closed in the future: the clock has gone back since.
     #[must_use]
     pub fn is_closed(&self, now: Duration) -> bool {
-        now < self.until && self.until <= now + Duration::from_secs(answer::MAX_WAIT.into())
+        let is_plausible = self.until <= now + Duration::from_secs(answer::MAX_WAIT.into());
+        now < self.until && is_plausible && self.closed_at <= now + CLOCK_DIFFERENCE
     }
 
     /// Reads the record of `credential`. `None` if there is none, or if it has another format.
     pub async fn read<S: Store>(store: &S, credential: u64) -> Result<Option<Self>, StoreError> {
-        Ok(store.get(&key(credential)).await?.and_then(|value| Self::decode(&value)))
+        let value = store.get(&key(credential)).await?;
+        Ok(value.and_then(|value| Self::decode(&value)).filter(|gate| *gate != Self::OPEN))
     }
 
-    /// Writes this record for `credential`. All instances that share the store see it with their next read.
-    pub async fn write<S: Store>(&self, store: &S, credential: u64) -> Result<(), StoreError> {
-        store.set(&key(credential), &self.encode()).await
+    /// Replaces `before`, the record of `credential` that was read before a request to GitHub, by `after`, which the answer
+    /// demands at `now`; `None` for an answer that closes nothing. If another process has closed the gate since and
+    /// keeps it closed for longer, its record stays: the request may have been answered before the other one.
+    pub async fn replace<S: Store>(
+        store: &S,
+        credential: u64,
+        before: Option<Self>,
+        after: Option<Self>,
+        now: Duration,
+    ) -> Result<(), StoreError> {
+        if before == after {
+            return Ok(());
+        }
+        let key = key(credential);
+        for _ in 0..ATTEMPTS {
+            let value = store.get(&key).await?;
+            let present = value.as_deref().and_then(Self::decode);
+            let is_closed_since = present.is_some_and(|gate| Some(gate) != before && gate.is_closed(now));
+            if is_closed_since
+                && present.is_some_and(|gate| after.is_none_or(|after| after.until < gate.until))
+            {
+                return Ok(());
+            }
+            let after = after.unwrap_or(Self::OPEN);
+            match value {
+                // A deletion could remove the record of another process, so an open gate is a record as well.
+                Some(value) => {
+                    if store.replace(&key, &value, &after.encode()).await? {
+                        return Ok(());
+                    }
+                }
+                None if after == Self::OPEN => return Ok(()),
+                None => return store.set(&key, &after.encode()).await,
+            }
+        }
+        Ok(())
     }
 
-    /// Removes the record of `credential`. The next guessed time starts at its minimum again.
-    pub async fn clear<S: Store>(store: &S, credential: u64) -> Result<(), StoreError> {
-        store.delete(&key(credential)).await
-    }
-
-    fn encode(&self) -> [u8; 11] {
-        let mut value = [0; 11];
-        let [format, reason, guesses, until @ ..] = &mut value;
+    fn encode(&self) -> [u8; 19] {
+        let mut value = [0; 19];
+        let [format, reason, guesses, times @ ..] = &mut value;
         *format = FORMAT;
         *reason = match self.reason {
             GateReason::RateLimit => 1,
             GateReason::Credential => 2,
         };
         *guesses = self.guesses;
-        *until = millis(self.until).to_le_bytes();
+        for (bytes, time) in times.chunks_exact_mut(8).zip([self.closed_at, self.until]) {
+            bytes.copy_from_slice(&millis(time).to_le_bytes());
+        }
         value
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
-        let [FORMAT, reason, guesses, until @ ..] = value else { return None };
+        let [FORMAT, reason, guesses, times @ ..] = value else { return None };
         let reason = match reason {
             1 => GateReason::RateLimit,
             2 => GateReason::Credential,
             _ => return None,
         };
-        let until = Duration::from_millis(u64::from_le_bytes(until.try_into().ok()?));
-        Some(Self { reason, until, guesses: *guesses })
+        let times = <&[u8; 16]>::try_from(times).ok()?.as_chunks::<8>().0;
+        let mut times = times.iter().map(|time| Duration::from_millis(u64::from_le_bytes(*time)));
+        Some(Self { reason, closed_at: times.next()?, until: times.next()?, guesses: *guesses })
     }
 }
 
@@ -146,19 +190,26 @@ mod tests {
         assert!(gate.is_closed(NOW));
         assert!(gate.is_closed(NOW + Duration::from_secs(59)));
         assert!(!gate.is_closed(NOW + Duration::from_secs(60)));
-        assert!(!gate.is_closed(NOW - Duration::from_secs(86_400)), "a clock that was set back opens it");
+        for back in [301, 1800, 86_400] {
+            assert!(!gate.is_closed(NOW - Duration::from_secs(back)), "a clock that was set back opens it");
+        }
     }
 
     proptest! {
         #[test]
-        fn a_record_comes_back(seconds in 0u64..1 << 40, guesses: u8, refused: bool) {
+        fn a_record_comes_back(
+            (closed_at, until) in (0u64..1 << 40, 0u64..1 << 40),
+            guesses: u8,
+            refused: bool,
+        ) {
             let reason = if refused { GateReason::Credential } else { GateReason::RateLimit };
-            let gate = Gate { reason, until: Duration::from_secs(seconds), guesses };
+            let [closed_at, until] = [closed_at, until].map(Duration::from_secs);
+            let gate = Gate { reason, closed_at, until, guesses };
             prop_assert_eq!(Gate::decode(&gate.encode()), Some(gate));
         }
 
         #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..20)) {
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..30)) {
             let _ = Gate::decode(&bytes);
         }
     }

@@ -371,6 +371,8 @@ pub(crate) struct World {
     pub(crate) asked: RefCell<Vec<GitHubRequest>>,
     pub(crate) at_once: Cell<(usize, usize)>,
     pub(crate) logs: RefCell<Vec<String>>,
+    /// How far the system clock has been set back.
+    pub(crate) set_back: Cell<Duration>,
     answer: RefCell<Rc<Answerer>>,
     began: Instant,
     rng: Rng,
@@ -386,6 +388,7 @@ impl World {
             asked: RefCell::default(),
             at_once: Cell::default(),
             logs: RefCell::default(),
+            set_back: Cell::default(),
             answer: RefCell::new(Rc::new(|_| Box::pin(async { Ok(page("")) }))),
             began: Instant::now(),
             rng: Rng::new(3),
@@ -618,7 +621,7 @@ impl Clock for Fake {
     }
 
     fn system_at(&self, moment: Duration) -> Duration {
-        EPOCH + moment
+        EPOCH + moment - self.world.set_back.get()
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static {
