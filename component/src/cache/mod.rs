@@ -117,8 +117,7 @@ impl<S: Store> Cache<S> {
         }
     }
 
-    /// Writes the current generation and its counters again, unless that was done less than [`RENEWAL`] before `now`
-    /// (since the Unix epoch). Reading does not renew a key in a store with a time to live, and without its generation
+    /// Writes the current generation again, unless that was done less than [`RENEWAL`] before `now` (since the Unix epoch). Reading does not renew a key in a store with a time to live, and without its generation
     /// the whole cache is lost. Callers have just asked GitHub for a page, so this costs a cached answer nothing.
     pub async fn renew(&self, now: Duration) -> Result<(), StoreError> {
         let Some(value) = self.store.get(GenerationRecord::KEY).await? else { return Ok(()) };
@@ -129,11 +128,7 @@ impl<S: Store> Cache<S> {
         }
         let renewed = GenerationRecord { written_at: now, ..record };
         // A `set` could undo a `DELETE /cache` of this moment.
-        if self.store.replace(GenerationRecord::KEY, &value, &renewed.encode()).await? {
-            // Reading a counter is an increment by 0, which renews the counter as well.
-            Tally::read(&*self.store, record.generation).await?;
-        }
-        Ok(())
+        self.store.replace(GenerationRecord::KEY, &value, &renewed.encode()).await.map(drop)
     }
 
     /// The statistics of the current generation, and how many pages it has.
@@ -209,33 +204,24 @@ impl<S: Store> Cache<S> {
         self.store.delete(key).await
     }
 
-    /// Remembers that the user called `user` (in lower case) is gone, as `failure` says: until `failure.until`, none of the
-    /// user's pages is looked up, and those that were stored until `failure.at` never count again.
-    pub async fn put_absent(
+    /// Remembers that the user called `user` (in lower case) is gone, as the failure `gone` says: until `gone.until`, none of
+    /// the user's pages is looked up, and those that were stored until `gone.at` never count again. `None`: the user is
+    /// back. Pages from before still do not count, because another person may have the name now.
+    pub async fn put_absence(
         &self,
         random: &impl Random,
         generation: Generation,
         user: &str,
-        failure: FailureRecord,
+        gone: Option<FailureRecord>,
     ) -> Result<(), StoreError> {
         let key = absent_key(generation, user);
         let before = self.store.get(&key).await?.and_then(Record::decode);
-        self.put(random, &key, before.as_ref(), None, Some(failure)).await
-    }
-
-    /// Remembers that the user called `user` is back. Pages from before still do not count: another person may have the
-    /// name now.
-    pub async fn end_absence(
-        &self,
-        random: &impl Random,
-        generation: Generation,
-        user: &str,
-    ) -> Result<(), StoreError> {
-        let key = absent_key(generation, user);
-        let Some(before) = self.store.get(&key).await?.and_then(Record::decode) else { return Ok(()) };
-        let Some(failure) = before.failure.filter(|failure| !failure.until.is_zero()) else { return Ok(()) };
-        let ended = FailureRecord { until: Duration::ZERO, ..failure };
-        self.put(random, &key, Some(&before), None, Some(ended)).await
+        let was_gone = before.as_ref().and_then(|before| before.failure).filter(|gone| !gone.until.is_zero());
+        let ended = was_gone.map(|gone| FailureRecord { until: Duration::ZERO, ..gone });
+        match gone.or(ended) {
+            Some(failure) => self.put(random, &key, before.as_ref(), None, Some(failure)).await,
+            None => Ok(()),
+        }
     }
 }
 

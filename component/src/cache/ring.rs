@@ -131,21 +131,16 @@ pub async fn count_pages<S: Store>(
     let slots = (last - before).min(rings.capacity(ring));
     let sample = slots.min(SAMPLE);
     let offset = random.checked_rem(slots).unwrap_or(0);
-    let place = |nth: u64| (nth.saturating_mul(slots) + offset).checked_div(sample).unwrap_or(0);
-    let slots_by_key: Vec<_> = (0..sample)
-        .map(|nth| Slot { ring, number: last - place(nth) })
-        .map(|slot| (slot.key(), slot))
-        .collect();
-    let keys: Vec<_> = slots_by_key.iter().map(|(key, _)| key.clone()).collect();
     let (mut known, mut live) = (0, 0);
-    for (slot_key, name) in store.get_many(&keys).await? {
-        let Some(name) = name else { continue };
-        known += 1;
-        let Some((_, slot)) = slots_by_key.iter().find(|(key, _)| *key == slot_key) else { continue };
-        let Some(key) = String::from_utf8(name).ok().filter(|key| generation.has(key)) else { continue };
+    for nth in 0..sample {
+        let place = (nth.saturating_mul(slots) + offset).checked_div(sample).unwrap_or(0);
+        let slot = Slot { ring, number: last - place };
         // One at a time, because a page may be large.
+        let Some(name) = store.get(&slot.key()).await? else { continue };
+        known += 1;
+        let Some(key) = String::from_utf8(name).ok().filter(|key| generation.has(key)) else { continue };
         let record = store.get(&key).await?.and_then(Record::decode);
-        live += u64::from(record.is_some_and(|record| record.slot == *slot && record.content.is_some()));
+        live += u64::from(record.is_some_and(|record| record.slot == slot && record.content.is_some()));
     }
     // What a slot held whose key is gone is unknown.
     Ok(slots.saturating_mul(live).saturating_add(known / 2).checked_div(known).unwrap_or(0))

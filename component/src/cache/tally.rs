@@ -26,8 +26,7 @@ impl Tally {
     /// One request that had to ask GitHub.
     pub const MISS: Self = Self { hits: 0, misses: 1 };
 
-    /// What the store has counted for `generation`. Counters that do not exist count as 0 and are not created. A store with
-    /// a time to live keeps the others as after a write.
+    /// What the store has counted for `generation`. Counters that do not exist count as 0 and are not created.
     pub async fn read<S: Store>(store: &S, generation: Generation) -> Result<Self, StoreError> {
         let mut tally = Self::default();
         let keys = tally.parts().map(|(name, _)| key(generation, name));
@@ -93,8 +92,10 @@ impl PendingTallies {
         let pending = self.0.take().into_iter().find(|(generation, _)| *generation == current);
         let Some((_, mut tally)) = pending else { return Ok(()) };
         let mut result = Ok(());
+        // A store with a time to live forgets what nobody writes. There are misses as long as the cache is used.
+        let renews_all = tally.misses != 0;
         for (name, count) in tally.parts() {
-            if *count != 0 && result.is_ok() {
+            if (*count != 0 || renews_all) && result.is_ok() {
                 match store.increment(&key(current, name), *count).await {
                     Ok(_) => *count = 0,
                     Err(error) => result = Err(error),

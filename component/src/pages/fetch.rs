@@ -1,6 +1,7 @@
 //! Fetching a page from GitHub into the cache. All requests for the same page share one fetch, which runs in a task of
 //! its own and outlives the clients that wait for it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ use crate::upstream::failure::PageFailure;
 use crate::upstream::gate::{Gate, GateReason};
 use crate::upstream::outcome::{ContentSource, Outcome};
 use crate::upstream::permits::Permit;
+
+/// The first pause between two attempts to release a lease. Each further pause is twice as long.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
 
 /// What a fetch needs to know about the page.
 #[derive(Debug, Clone)]
@@ -99,12 +103,17 @@ fn join<P: Platform>(
 ) -> (Rc<Call<P, Outcome>>, bool) {
     let Joined { call, leader } = app.fetches.join(page.call_key());
     let Some(leader) = leader else { return (call, true) };
-    let task = FetchTask { app: Rc::clone(app), configured: Rc::clone(configured), page: page.clone() };
+    let task = FetchTask {
+        app: Rc::clone(app),
+        configured: Rc::clone(configured),
+        page: page.clone(),
+        held: Cell::default(),
+    };
     app.platform.spawn(async move {
         let outcome = task.run().await;
         task.app.flush_soon();
         leader.complete(outcome);
-        task.renew().await;
+        task.clean_up().await;
     });
     // Requests that wait for this fetch must appear in `http_requests_active`.
     app.flush_soon();
@@ -116,6 +125,8 @@ struct FetchTask<P: Platform> {
     app: Rc<App<P>>,
     configured: Rc<Configured>,
     page: PageFetch,
+    /// The lease that the task holds and has to release.
+    held: Cell<Option<HeldLease>>,
 }
 
 impl<P: Platform> FetchTask<P> {
@@ -137,17 +148,35 @@ impl<P: Platform> FetchTask<P> {
         self.outcome_of_reply(None, reply)
     }
 
-    /// Keeps the generation alive in a store that forgets what nobody writes. Nobody waits for this.
-    async fn renew(&self) {
+    /// What has to be done after the outcome is there, and nobody waits for: releases the lease, and keeps the generation
+    /// alive in a store that forgets what nobody writes.
+    async fn clean_up(&self) {
         if self.page.generation.is_none() {
             return;
         }
-        let renewed = match self.app.cache(&self.configured.settings) {
-            Ok(cache) => cache.renew(self.app.platform.system()).await,
+        let cleaned_up = match self.app.cache(&self.configured.settings) {
+            Ok(cache) => {
+                self.release(&cache).await;
+                cache.renew(self.app.platform.system()).await
+            }
             Err(error) => Err(error),
         };
-        if let Err(error) = renewed {
+        if let Err(error) = cleaned_up {
             self.app.report_cache_error(&error);
+        }
+    }
+
+    /// Removes the keys of the lease that this task holds. Tries again with growing pauses until the store accepts that or
+    /// the lease is over, so that no request waits for a lease that nobody holds.
+    async fn release(&self, cache: &Cache<P::Store>) {
+        let (Some(key), Some(held)) = (self.page.entry_key(), self.held.take()) else { return };
+        let limits = LeaseLimits::for_timeout(self.configured.settings.upstream_timeout);
+        let lease = Lease { store: &**cache.store(), clock: &self.app.platform, key: &key, limits };
+        let mut pause = FIRST_RETRY;
+        while let Err(error) = lease.release(held).await {
+            self.app.report_cache_error(&error);
+            self.app.platform.sleep(pause).await;
+            pause *= 2;
         }
     }
 
@@ -173,58 +202,50 @@ impl<P: Platform> FetchTask<P> {
         let is_foreign = |record: &Record| {
             record.failure.is_some_and(|failure| !failure.is_not_stored() && failure.credential != credential)
         };
-        let mut acquisition = lease.acquire(is_usable, deadline).await?;
-        while matches!(&acquisition, Acquisition::Elsewhere(record) if is_foreign(record)) {
-            acquisition = lease.acquire(is_usable, deadline).await?;
-        }
-        Ok(match acquisition {
-            Acquisition::Usable(record) => self.outcome_of_record(record, ContentSource::Stored),
-            Acquisition::Elsewhere(record) if record.failure.as_ref().is_some_and(|f| f.is_not_stored()) => {
-                let stored = record.content.as_ref();
-                let reply = self.ask(Some(cache), stored, platform.monotonic() + limits.give_up).await;
-                self.outcome_of_reply(stored, reply)
+        let acquisition = loop {
+            let acquisition = lease.acquire(is_usable, deadline).await?;
+            if !matches!(&acquisition, Acquisition::Elsewhere(record) if is_foreign(record)) {
+                break acquisition;
             }
-            Acquisition::Elsewhere(record) => self.outcome_of_record(record, ContentSource::Elsewhere),
-            Acquisition::TimedOut => Outcome::Failed(UpstreamFailure::Timeout.into()),
-            Acquisition::Acquired(held, record) => {
-                self.run_as_holder(cache, generation, &lease, held, record.as_ref()).await
+        };
+        let (held, record) = match acquisition {
+            Acquisition::Acquired(held, record) => (Some(held), record),
+            // The store refused the page that the holder got.
+            Acquisition::Elsewhere(record)
+                if record.failure.as_ref().is_some_and(FailureRecord::is_not_stored) =>
+            {
+                (None, Some(record))
             }
-        })
+            Acquisition::Usable(record) => return Ok(self.outcome_of_record(record, ContentSource::Stored)),
+            Acquisition::Elsewhere(record) => {
+                return Ok(self.outcome_of_record(record, ContentSource::Elsewhere));
+            }
+            Acquisition::TimedOut => return Ok(Outcome::Failed(UpstreamFailure::Timeout.into())),
+        };
+        Ok(self.fetch_page(cache, generation, &lease, held, record.as_ref()).await)
     }
 
-    /// Asks GitHub, writes the outcome, and releases the lease.
-    async fn run_as_holder(
+    /// Asks GitHub. The holder of the lease also writes the outcome, and has to release the lease later.
+    async fn fetch_page(
         &self,
         cache: &Cache<P::Store>,
         generation: Generation,
         lease: &Lease<'_, P::Store, P>,
-        held: HeldLease,
+        held: Option<HeldLease>,
         record: Option<&Record>,
     ) -> Outcome {
         let stored = record.and_then(|record| record.content.as_ref());
-        let reply = self.ask(Some(cache), stored, held.since + lease.limits.give_up).await;
+        let since = held.map_or_else(|| self.app.platform.monotonic(), |held| held.since);
+        let reply = self.ask(Some(cache), stored, since + lease.limits.give_up).await;
         let outcome = self.outcome_of_reply(stored, reply);
+        self.held.set(held);
         // After L another process may hold the lease, and a write would end that lease.
-        if lease.is_live(held)
+        if held.is_some_and(|held| lease.is_live(held))
             && let Err(error) = self.store(cache, generation, lease.key, record, &outcome).await
         {
             self.app.report_cache_error(&error);
         }
-        if let Err(error) = lease.release(held).await {
-            self.app.report_cache_error(&error);
-            self.release_later(lease.key.to_owned(), lease.limits, held);
-        }
         outcome
-    }
-
-    /// Starts a task that tries again to remove the lease's keys, so that no request waits for a lease that nobody holds.
-    fn release_later(&self, key: String, limits: LeaseLimits, held: HeldLease) {
-        let (app, configured) = (Rc::clone(&self.app), Rc::clone(&self.configured));
-        self.app.platform.spawn(async move {
-            let Ok(cache) = app.cache(&configured.settings) else { return };
-            let lease = Lease { store: &**cache.store(), clock: &app.platform, key: &key, limits };
-            lease.release_later(held).await;
-        });
     }
 
     /// The outcome that another process wrote.
@@ -395,6 +416,19 @@ impl<P: Platform> FetchTask<P> {
     ) -> Result<(), StoreError> {
         let platform = &self.app.platform;
         let before_content = before.and_then(|record| record.content.as_ref());
+        // What GitHub says of the user holds for all of the user's pages.
+        let absence = match outcome {
+            // The request bypassed what the cache remembers.
+            Outcome::Content(..) => (!self.page.query.use_cache).then_some(None),
+            Outcome::Failed(failure) => failure
+                .drops_entry()
+                .then(|| Some(failure.to_record(platform.system(), self.configured.credential))),
+        };
+        if let Some(gone) = absence
+            && let Err(error) = cache.put_absence(platform, generation, &self.page.user, gone).await
+        {
+            self.app.report_cache_error(&error);
+        }
         let not_stored = || FailureRecord {
             at: platform.system(),
             kind: FailureRecord::NOT_STORED,
@@ -408,10 +442,6 @@ impl<P: Platform> FetchTask<P> {
             }
             Outcome::Failed(failure) => {
                 let record = failure.to_record(platform.system(), self.configured.credential);
-                if failure.drops_entry() {
-                    // What GitHub says of the user holds for all of the user's pages.
-                    cache.put_absent(platform, generation, &self.page.user, record).await?;
-                }
                 let kept = before_content.filter(|_| !failure.drops_entry());
                 [(kept, Some(record)), (None, Some(record)), (None, Some(record))]
             }
@@ -425,10 +455,6 @@ impl<P: Platform> FetchTask<P> {
             }
         }
         written?;
-        if matches!(outcome, Outcome::Content(..)) && !self.page.query.use_cache {
-            // The request bypassed a remembered 404 and has found that the user exists.
-            cache.end_absence(platform, generation, &self.page.user).await?;
-        }
         Ok(())
     }
 }

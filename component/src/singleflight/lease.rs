@@ -37,8 +37,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause between two reads of the record.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-/// The first pause between two attempts to remove the lease's keys. Each further pause is twice as long.
-const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// The bits of a lease's counter that number the processes. The bits above are the sum of their times in seconds, with
 /// room for 2^15 processes until the year 2106. A store refuses an increment beyond that.
 const NUMBER_BITS: u32 = 16;
@@ -124,7 +122,8 @@ impl<S: Store, C: Clock> Lease<'_, S, C> {
         self.clock.monotonic().saturating_sub(held.since) <= self.limits.lease
     }
 
-    /// Removes the lease's keys. The holder calls this after it has written the record with its new revision.
+    /// Removes the lease's keys, unless L has passed. The holder calls this after it has written the record with its new
+    /// revision.
     pub async fn release(&self, held: HeldLease) -> Result<(), StoreError> {
         for attempt in 0..=held.attempt {
             if !self.is_live(held) {
@@ -133,18 +132,6 @@ impl<S: Store, C: Clock> Lease<'_, S, C> {
             self.store.delete(&self.lease_key(held.rev, attempt)).await?;
         }
         Ok(())
-    }
-
-    /// Repeats [`Lease::release`] until the store accepts it or the lease is over.
-    pub async fn release_later(&self, held: HeldLease) {
-        let mut pause = FIRST_RETRY;
-        while self.is_live(held) {
-            self.clock.sleep(pause).await;
-            pause *= 2;
-            if self.release(held).await.is_ok() {
-                return;
-            }
-        }
     }
 
     /// Steps 2 and 3 for the revision `rev`. `None` means: continue with step 1.

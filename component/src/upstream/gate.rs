@@ -11,9 +11,6 @@ use crate::time::millis;
 /// How long the gate stays closed after GitHub has refused the credential.
 const CREDENTIAL_HOLD: Duration = Duration::from_secs(60);
 
-/// How often [`Gate::replace`] tries again because another process has just written the record.
-const ATTEMPTS: u32 = 8;
-
 /// The version of the stored form: a part of every record's key, and the first byte of its value. A record with another
 /// byte there counts as missing. The key names the format so that versions with different ones that share a store do not
 /// overwrite each other's records.
@@ -97,26 +94,20 @@ impl Gate {
             return Ok(());
         }
         let key = key(credential);
-        for _ in 0..ATTEMPTS {
-            let value = store.get(&key).await?;
-            let present = value.as_deref().and_then(Self::decode);
-            let is_closed_since = present.is_some_and(|gate| Some(gate) != before && gate.is_closed(now));
-            if is_closed_since
-                && present.is_some_and(|gate| after.is_none_or(|after| after.until < gate.until))
-            {
-                return Ok(());
+        let value = store.get(&key).await?;
+        let present = value.as_deref().and_then(Self::decode);
+        let is_closed_since = present.is_some_and(|gate| Some(gate) != before && gate.is_closed(now));
+        if is_closed_since && present.is_some_and(|gate| after.is_none_or(|after| after.until < gate.until)) {
+            return Ok(());
+        }
+        // A deletion could remove the record of another process, so an open gate is a record as well.
+        match (value, after) {
+            // A record that another process has just written stays.
+            (Some(value), _) => {
+                store.replace(&key, &value, &after.unwrap_or(Self::OPEN).encode()).await?;
             }
-            let after = after.unwrap_or(Self::OPEN);
-            match value {
-                // A deletion could remove the record of another process, so an open gate is a record as well.
-                Some(value) => {
-                    if store.replace(&key, &value, &after.encode()).await? {
-                        return Ok(());
-                    }
-                }
-                None if after == Self::OPEN => return Ok(()),
-                None => return store.set(&key, &after.encode()).await,
-            }
+            (None, Some(after)) => store.set(&key, &after.encode()).await?,
+            (None, None) => {}
         }
         Ok(())
     }

@@ -159,6 +159,7 @@ async fn play(world: Rc<crate::fake::World>, schedule: Schedule) {
     world.store.evicting.set(schedule.evicting);
     world.metrics.evicting.set(schedule.evicting);
     let instances: Vec<_> = (0..4).map(|_| world.instance()).collect();
+    let any_instance = || &instances[usize::try_from(rng.below(4)).unwrap()];
     for _ in 0..schedule.steps {
         match rng.below(10) {
             0 => {
@@ -181,9 +182,7 @@ async fn play(world: Rc<crate::fake::World>, schedule: Schedule) {
                         _ => format!("/user{}", rng.below(5)),
                     })
                     .collect();
-                let asking = targets
-                    .iter()
-                    .map(|target| ask(&instances[rng.below(4) as usize], target, version.get()));
+                let asking = targets.iter().map(|target| ask(any_instance(), target, version.get()));
                 futures::future::join_all(asking).await;
             }
         }
