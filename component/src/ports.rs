@@ -17,7 +17,8 @@ pub trait Request {
     fn header(&self, name: &str) -> Vec<Vec<u8>>;
 }
 
-/// A key-value store (`wasi:keyvalue`). A client's reads see its own earlier writes. Only `increment` is atomic.
+/// A key-value store (`wasi:keyvalue`). A client's reads see its own earlier writes. Only `increment` and `replace` are
+/// atomic. A store may remove any key at any moment, for want of room or because nobody has written it for long.
 pub trait Store {
     /// The value under `key`; `None` if the key does not exist.
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>>;
@@ -29,6 +30,15 @@ pub trait Store {
     /// counters in its own way, so the service reads a counter with `increment(key, 0)`. On some stores even that
     /// commits a write.
     fn increment(&self, key: &str, delta: i64) -> impl Future<Output = Result<i64, StoreError>>;
+    /// Writes `new` under `key` if its value is still `current`, and returns whether it was. A store with a time to live
+    /// then keeps the key as after a `set`, also if `new` equals `current`. `key` must have a value: on some stores, a
+    /// compare-and-swap of a key without one succeeds for everybody.
+    fn replace(
+        &self,
+        key: &str,
+        current: &[u8],
+        new: &[u8],
+    ) -> impl Future<Output = Result<bool, StoreError>>;
     /// The values of `keys`, in any order. A store may leave out the keys that do not exist.
     fn get_many(&self, keys: &[String]) -> impl Future<Output = Result<Pairs, StoreError>>;
 }

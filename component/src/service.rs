@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use crate::app::{AfterResponse, App};
-use crate::cache::tally::Tally;
 use crate::metrics::{self, Counter};
 use crate::pages;
 use crate::ports::{Platform, Request, StoreError};
@@ -116,21 +115,18 @@ fn ready<P: Platform>(app: &App<P>, query: &str) -> Response {
 async fn cache_stats<P: Platform>(app: &Rc<App<P>>) -> Result<Response, Refusal> {
     let configured = app.configured()?;
     app.flush().await;
-    let tally = async {
+    let stats = async {
         let cache = app.cache(&configured.settings)?;
-        match cache.current_generation().await? {
-            Some(generation) => Tally::read(&**cache.store(), generation).await,
-            None => Ok(Tally::default()),
-        }
+        cache.stats(&app.platform).await
     };
-    let tally = tally.await.map_err(|error| unavailable(app, &error))?;
+    let (tally, size) = stats.await.map_err(|error| unavailable(app, &error))?;
     let hit_rate = match tally.hits.saturating_add(tally.misses) {
         0 => 0.0,
         // Exact up to 2^53 requests.
         requests => tally.hits as f64 / requests as f64,
     };
     let stats = serde_json::json!({
-        "size": tally.size,
+        "size": size,
         "hits": tally.hits,
         "misses": tally.misses,
         "hit_rate": hit_rate,

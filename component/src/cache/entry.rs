@@ -5,19 +5,23 @@
 //!
 //! ```text
 //! body · validator · rev 8 · slot 8 · stored-at 8 · fresh-until 8 · fetched-at 8 · credential 8 · etag 16
-//!      · failed-at 8 · failure-until 8 · failure-status 2 · failure-kind 1 · flags 1 · count 2 · validator-len 2
-//!      · body-len 4 · format 2
+//!      · failed-at 8 · failure-until 8 · failure-credential 8 · failure-status 2 · failure-kind 1 · flags 1
+//!      · count 2 · validator-len 2 · body-len 4 · format 2
 //! ```
+//!
+//! Whoever changes this form changes [`FORMAT`]. The keys of records name the format as well (`cache::key`), so that two
+//! versions that share a store neither read nor overwrite each other's records, nor wait for each other's leases.
 
 use std::time::Duration;
 
 use crate::cache::slot::Slot;
 use crate::time::millis;
 
-/// The last two bytes of every value. A value with other bytes there counts as a miss, and the next write replaces it.
-const FORMAT: [u8; 2] = [0xC7, 0x02];
+/// The version of the stored form: a part of every record's key, and the last two bytes of its value. A value with other
+/// bytes there counts as a miss, and the next write replaces it.
+pub const FORMAT: &str = "v3";
 /// The length of the trailer without the validator, in bytes.
-const TRAILER: usize = 94;
+const TRAILER: usize = 102;
 /// The longest validator that is stored, in bytes. GitHub's validators have about 70.
 pub const MAX_VALIDATOR: usize = 1024;
 
@@ -66,17 +70,31 @@ pub struct Content {
     pub has_prev: bool,
 }
 
-/// A failed request to GitHub. Other requests for the same page share it for one second.
+/// A failed request to GitHub. Other requests for the same page with the same credential share it for one second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FailureRecord {
     /// When it failed, since the Unix epoch.
     pub at: Duration,
-    /// The kind of failure: a code that `upstream::failure` defines.
+    /// The kind of failure: [`FailureRecord::NOT_STORED`], or a code that `upstream::failure` defines.
     pub kind: u8,
     /// GitHub's status; 0 if there was none.
     pub status: u16,
     /// When GitHub may be asked again, since the Unix epoch; zero if that is unknown.
     pub until: Duration,
+    /// The hash of the credential that the request had; 0 stands for none.
+    pub credential: u64,
+}
+
+impl FailureRecord {
+    /// The kind that is no failure of GitHub's: GitHub sent a page, and the store refused it. Whoever waits for the page
+    /// has to ask GitHub as well.
+    pub const NOT_STORED: u8 = u8::MAX;
+
+    /// Whether GitHub sent a page that the store refused.
+    #[must_use]
+    pub fn is_not_stored(&self) -> bool {
+        self.kind == Self::NOT_STORED
+    }
 }
 
 impl Record {
@@ -111,13 +129,14 @@ impl Record {
         value.extend_from_slice(&content.map_or([0; 16], |c| c.etag));
         value.extend_from_slice(&time(failure.map(|f| f.at)));
         value.extend_from_slice(&time(failure.map(|f| f.until)));
+        value.extend_from_slice(&failure.map_or(0, |f| f.credential).to_le_bytes());
         value.extend_from_slice(&failure.map_or(0, |f| f.status).to_le_bytes());
         value.push(failure.map_or(0, |f| f.kind));
         value.push(flags);
         value.extend_from_slice(&content.map_or(0, |c| c.count).to_le_bytes());
         value.extend_from_slice(&u16::try_from(validator.len()).unwrap_or_default().to_le_bytes());
         value.extend_from_slice(&u32::try_from(body.len()).unwrap_or_default().to_le_bytes());
-        value.extend_from_slice(&FORMAT);
+        value.extend_from_slice(FORMAT.as_bytes());
         value
     }
 
@@ -134,18 +153,24 @@ impl Record {
         let credential = fields.u64()?;
         let etag = fields.take::<16>()?;
         let (failed_at, failure_until) = (fields.time()?, fields.time()?);
+        let failure_credential = fields.u64()?;
         let status = u16::from_le_bytes(fields.take()?);
         let [kind, flags] = fields.take()?;
         let count = u16::from_le_bytes(fields.take()?);
         let validator_len = usize::from(u16::from_le_bytes(fields.take()?));
         let body_len = usize::try_from(u32::from_le_bytes(fields.take()?)).ok()?;
-        let known = fields.take::<2>()? == FORMAT && flags & !ALL_FLAGS == 0 && rev != 0;
+        let known = fields.take::<2>()? == FORMAT.as_bytes() && flags & !ALL_FLAGS == 0 && rev != 0;
         if !known || front.len() != body_len.checked_add(validator_len)? {
             return None;
         }
         let has = |flag| flags & flag != 0;
-        let failure =
-            has(HAS_FAILURE).then_some(FailureRecord { at: failed_at, kind, status, until: failure_until });
+        let failure = has(HAS_FAILURE).then_some(FailureRecord {
+            at: failed_at,
+            kind,
+            status,
+            until: failure_until,
+            credential: failure_credential,
+        });
         if !has(HAS_CONTENT) {
             return (front.is_empty()).then_some(Self { rev, slot, content: None, failure });
         }
@@ -214,8 +239,8 @@ mod tests {
     }
 
     prop_compose! {
-        fn failure()(at in time(), kind: u8, status: u16, until in time()) -> FailureRecord {
-            FailureRecord { at, kind, status, until }
+        fn failure()(at in time(), kind: u8, status: u16, until in time(), credential: u64) -> FailureRecord {
+            FailureRecord { at, kind, status, until, credential }
         }
     }
 

@@ -13,22 +13,22 @@ use std::time::Duration;
 
 use crate::cache::entry::{Content, FailureRecord, Record};
 use crate::cache::freshness::Freshness;
-use crate::cache::key::{Generation, PageKey, absent_key, entry_key};
-use crate::cache::ring::{Displaced, Rings};
-use crate::cache::slot::{Ring, Slot};
+use crate::cache::key::{Generation, GenerationRecord, PageKey, absent_key, entry_key};
+use crate::cache::ring::Rings;
+use crate::cache::slot::Ring;
 use crate::cache::tally::Tally;
 use crate::ports::{Clock, Random, Store, StoreError};
 
-/// How long the cache remembers that GitHub knows no such user.
+/// How long the cache answers for GitHub that there is no such user.
 pub const ABSENT_TTL: Duration = Duration::from_secs(60);
 /// How long a failure is shared with other requests for the same page.
 const FAILURE_TTL: Duration = Duration::from_secs(1);
 /// The most that the clocks of two processes may differ.
-const CLOCK_DIFFERENCE: Duration = Duration::from_secs(300);
-/// The key of the current generation.
-const GENERATION: &str = "generation";
+pub const CLOCK_DIFFERENCE: Duration = Duration::from_secs(300);
+/// How long after its last write the generation is written again. A store with a time to live must keep keys for longer.
+const RENEWAL: Duration = Duration::from_secs(60);
 /// The key of the counter that elects the process which creates the first generation: the one that gets 1.
-const GENERATION_ELECTION: &str = "generation:maker";
+const GENERATION_ELECTION: &str = "generation:v3:maker";
 /// How long the other processes wait for the elected one.
 const ELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause between two looks for the first generation.
@@ -48,8 +48,12 @@ pub enum Found {
     Content(Content, Freshness),
     /// GitHub knows no such user. The time, since the Unix epoch, is when this expires.
     Absent(Duration),
-    /// Neither the page nor the user's absence is stored.
-    Nothing,
+    /// Neither a page that counts nor the user's absence is stored.
+    Nothing {
+        /// When GitHub last said that the user is gone, since the Unix epoch; zero if the cache knows of no such answer.
+        /// Pages that were stored until then do not count.
+        gone_at: Duration,
+    },
 }
 
 impl<S: Store> Cache<S> {
@@ -78,7 +82,7 @@ impl<S: Store> Cache<S> {
         }
         // A process that wins a later election finds the generation of the earlier one.
         if self.current_generation().await?.is_none() {
-            self.renew_generation(platform).await?;
+            self.start_generation(platform).await?;
         }
         self.store.delete(GENERATION_ELECTION).await?;
         match self.current_generation().await? {
@@ -89,21 +93,52 @@ impl<S: Store> Cache<S> {
 
     /// The current generation; `None` if none has been created.
     pub async fn current_generation(&self) -> Result<Option<Generation>, StoreError> {
-        Ok(self.store.get(GENERATION).await?.as_deref().and_then(Generation::decode))
+        Ok(self.current_record().await?.map(|record| record.generation))
     }
 
-    async fn renew_generation(&self, random: &impl Random) -> Result<(), StoreError> {
-        self.store.set(GENERATION, &Generation::encode(random.random())).await
+    async fn current_record(&self) -> Result<Option<GenerationRecord>, StoreError> {
+        Ok(self.store.get(GenerationRecord::KEY).await?.as_deref().and_then(GenerationRecord::decode))
+    }
+
+    async fn start_generation(&self, platform: &(impl Clock + Random)) -> Result<(), StoreError> {
+        let slots_before = self.rings.last_or_start(&*self.store, platform, Ring::Entries).await?;
+        let generation = Generation::new(platform.random());
+        let record = GenerationRecord { generation, written_at: platform.system(), slots_before };
+        self.store.set(GenerationRecord::KEY, &record.encode()).await
     }
 
     /// Ends the current generation and its statistics. A fetch that is in flight still writes into the old generation.
-    pub async fn clear(&self, random: &impl Random) -> Result<(), StoreError> {
+    pub async fn clear(&self, platform: &(impl Clock + Random)) -> Result<(), StoreError> {
         let old = self.current_generation().await?;
-        self.renew_generation(random).await?;
+        self.start_generation(platform).await?;
         match old {
             Some(old) => Tally::remove(&*self.store, old).await,
             None => Ok(()),
         }
+    }
+
+    /// Writes the current generation again, unless that was done less than [`RENEWAL`] before `now` (since the Unix epoch). Reading does not renew a key in a store with a time to live, and without its generation
+    /// the whole cache is lost. Callers have just asked GitHub for a page, so this costs a cached answer nothing.
+    pub async fn renew(&self, now: Duration) -> Result<(), StoreError> {
+        let Some(value) = self.store.get(GenerationRecord::KEY).await? else { return Ok(()) };
+        let Some(record) = GenerationRecord::decode(&value) else { return Ok(()) };
+        let is_recent = now < record.written_at + RENEWAL && record.written_at <= now + CLOCK_DIFFERENCE;
+        if is_recent {
+            return Ok(());
+        }
+        let renewed = GenerationRecord { written_at: now, ..record };
+        // A `set` could undo a `DELETE /cache` of this moment.
+        self.store.replace(GenerationRecord::KEY, &value, &renewed.encode()).await.map(drop)
+    }
+
+    /// The statistics of the current generation, and how many pages it has.
+    pub async fn stats(&self, random: &impl Random) -> Result<(Tally, u64), StoreError> {
+        let Some(record) = self.current_record().await? else { return Ok(Default::default()) };
+        let GenerationRecord { generation, slots_before, .. } = record;
+        let tally = Tally::read(&*self.store, generation).await?;
+        let size =
+            ring::count_pages(self.rings, &*self.store, generation, slots_before, random.random()).await?;
+        Ok((tally, size))
     }
 
     /// What the cache knows about `page` at `now`, the time since the Unix epoch.
@@ -125,95 +160,92 @@ impl<S: Store> Cache<S> {
                 absence = value;
             }
         }
+        let gone = absence.and_then(|record| record.failure).filter(|gone| gone.at <= now + CLOCK_DIFFERENCE);
+        let gone_at = gone.map_or(Duration::ZERO, |gone| gone.at);
         let is_remembered = |until: &Duration| now < *until && *until <= now + ABSENT_TTL;
-        let until = absence.and_then(|record| record.failure).map(|failure| failure.until);
-        if let Some(until) = until.filter(is_remembered) {
+        if let Some(until) = gone.map(|gone| gone.until).filter(is_remembered) {
             return Ok(Found::Absent(until));
         }
-        let content = record.and_then(|record| record.content).filter(|content| is_plausible(content, now));
-        Ok(content.map_or(Found::Nothing, |content| {
+        let counts = |content: &Content| is_plausible(content, now) && is_after(content, gone_at);
+        let content = record.and_then(|record| record.content).filter(counts);
+        Ok(content.map_or(Found::Nothing { gone_at }, |content| {
             let freshness = Freshness::at(now, content.fresh_until);
             Found::Content(content, freshness)
         }))
     }
 
-    /// Writes the record under `key`: a page, a failure, or both. `before` is the record that it replaces. Returns the
-    /// change in the number of stored pages.
+    /// Writes the record under `key`: a page, a failure, or both. `before` is the record that it replaces.
     pub async fn put(
         &self,
         random: &impl Random,
-        generation: Generation,
         key: &str,
         before: Option<&Record>,
         content: Option<&Content>,
         failure: Option<FailureRecord>,
-    ) -> Result<i64, StoreError> {
+    ) -> Result<(), StoreError> {
         let ring = if content.is_some() { Ring::Entries } else { Ring::Negative };
         let had_content = before.is_some_and(|record| record.content.is_some());
-        let mut change = i64::from(content.is_some()) - i64::from(had_content);
         let mut slot = before.map(|record| record.slot).filter(|slot| slot.ring == ring || had_content);
         for _ in 0..2 {
-            let claimed = match slot.take() {
-                Some(slot) => slot,
-                None => self.claim(generation, ring, key, &mut change).await?,
+            let slot = match slot.take() {
+                Some(slot) => {
+                    self.rings.keep(&*self.store, slot, key).await?;
+                    slot
+                }
+                None => self.rings.claim(&*self.store, random, ring, key).await?,
             };
-            let record = Record { rev: revision(random), slot: claimed, content: content.cloned(), failure };
+            let record = Record { rev: revision(random), slot, content: content.cloned(), failure };
             self.store.set(key, &record.encode()).await?;
-            if !self.rings.has_passed(&*self.store, claimed).await? {
-                return Ok(change);
+            if !self.rings.has_passed(&*self.store, slot).await? {
+                return Ok(());
             }
         }
         // So many records are written at once that the ring displaces this one while it is being written.
-        self.store.delete(key).await?;
-        Ok(change - i64::from(content.is_some()))
+        self.store.delete(key).await
     }
 
-    /// Allocates a slot, and subtracts a displaced page of the same generation from `change`.
-    async fn claim(
-        &self,
-        generation: Generation,
-        ring: Ring,
-        key: &str,
-        change: &mut i64,
-    ) -> Result<Slot, StoreError> {
-        let (slot, displaced) = self.rings.claim(&*self.store, ring, key).await?;
-        if let Some(Displaced { key, had_content: true }) = displaced
-            && generation.has(&key)
-        {
-            *change -= 1;
-        }
-        Ok(slot)
-    }
-
-    /// Remembers that GitHub knows no user called `user` (in lower case). This applies to all of the user's pages.
-    pub async fn put_absent(
+    /// Remembers that the user called `user` (in lower case) is gone, as the failure `gone` says: until `gone.until`, none of
+    /// the user's pages is looked up, and those that were stored until `gone.at` never count again. `None`: the user is
+    /// back. Pages from before still do not count, because another person may have the name now.
+    pub async fn put_absence(
         &self,
         random: &impl Random,
         generation: Generation,
         user: &str,
-        failure: FailureRecord,
-    ) -> Result<i64, StoreError> {
+        gone: Option<FailureRecord>,
+    ) -> Result<(), StoreError> {
         let key = absent_key(generation, user);
         let before = self.store.get(&key).await?.and_then(Record::decode);
-        self.put(random, generation, &key, before.as_ref(), None, Some(failure)).await
-    }
-
-    /// Forgets that GitHub knows no user called `user`.
-    pub async fn remove_absent(&self, generation: Generation, user: &str) -> Result<(), StoreError> {
-        self.store.delete(&absent_key(generation, user)).await
+        let was_gone = before.as_ref().and_then(|before| before.failure).filter(|gone| !gone.until.is_zero());
+        let ended = was_gone.map(|gone| FailureRecord { until: Duration::ZERO, ..gone });
+        match gone.or(ended) {
+            Some(failure) => self.put(random, &key, before.as_ref(), None, Some(failure)).await,
+            None => Ok(()),
+        }
     }
 }
 
-/// Whether `record` makes a request to GitHub unnecessary at `now`: it has a fresh page or a recent failure.
+/// Whether `record` makes a request to GitHub with `credential` unnecessary at `now`: it has a fresh page, or a recent
+/// failure of that credential. The user was last gone at `gone_at`.
 #[must_use]
-pub fn is_usable(record: &Record, now: Duration) -> bool {
+pub fn is_usable(record: &Record, now: Duration, gone_at: Duration, credential: u64) -> bool {
     let is_fresh = |content: &Content| {
-        Freshness::at(now, content.fresh_until) == Freshness::Fresh && is_plausible(content, now)
+        Freshness::at(now, content.fresh_until) == Freshness::Fresh
+            && is_plausible(content, now)
+            && is_after(content, gone_at)
     };
     let is_recent = |failure: &FailureRecord| {
-        failure.at <= now + FAILURE_TTL && now.saturating_sub(failure.at) < FAILURE_TTL
+        let age = now.saturating_sub(failure.at);
+        let is_recent = failure.at <= now + FAILURE_TTL && age < FAILURE_TTL;
+        !failure.is_not_stored() && failure.credential == credential && is_recent
     };
     record.content.as_ref().is_some_and(is_fresh) || record.failure.as_ref().is_some_and(is_recent)
+}
+
+/// Whether the page was stored after GitHub said at `gone_at` that the user is gone.
+#[must_use]
+pub fn is_after(content: &Content, gone_at: Duration) -> bool {
+    content.stored_at > gone_at || gone_at.is_zero()
 }
 
 /// Whether the page was not stored in the future. An entry that a wrong clock dated would otherwise be fresh until that

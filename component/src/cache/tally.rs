@@ -1,5 +1,6 @@
-//! The numbers of `/cache/stats`: hits, misses and size of one generation. They are in the cache's store, because
-//! `DELETE /cache` resets them together with the entries.
+//! The numbers of `/cache/stats`: hits and misses of one generation. They are in the cache's store, because
+//! `DELETE /cache` resets them together with the entries. The number of pages is not counted: a store that evicts does
+//! not tell (`cache::ring` looks at the slots).
 
 use std::cell::RefCell;
 
@@ -17,15 +18,13 @@ pub struct Tally {
     pub hits: i64,
     /// Requests that had to ask GitHub, without those that bypass the cache.
     pub misses: i64,
-    /// Pages that are stored.
-    pub size: i64,
 }
 
 impl Tally {
     /// One request answered from the cache.
-    pub const HIT: Self = Self { hits: 1, misses: 0, size: 0 };
+    pub const HIT: Self = Self { hits: 1, misses: 0 };
     /// One request that had to ask GitHub.
-    pub const MISS: Self = Self { hits: 0, misses: 1, size: 0 };
+    pub const MISS: Self = Self { hits: 0, misses: 1 };
 
     /// What the store has counted for `generation`. Counters that do not exist count as 0 and are not created.
     pub async fn read<S: Store>(store: &S, generation: Generation) -> Result<Self, StoreError> {
@@ -51,12 +50,11 @@ impl Tally {
     fn add(&mut self, other: Self) {
         self.hits = self.hits.saturating_add(other.hits);
         self.misses = self.misses.saturating_add(other.misses);
-        self.size = self.size.saturating_add(other.size);
     }
 
     /// The counters with their names in keys.
-    fn parts(&mut self) -> [(&'static str, &mut i64); 3] {
-        [("hits", &mut self.hits), ("misses", &mut self.misses), ("size", &mut self.size)]
+    fn parts(&mut self) -> [(&'static str, &mut i64); 2] {
+        [("hits", &mut self.hits), ("misses", &mut self.misses)]
     }
 }
 
@@ -94,8 +92,10 @@ impl PendingTallies {
         let pending = self.0.take().into_iter().find(|(generation, _)| *generation == current);
         let Some((_, mut tally)) = pending else { return Ok(()) };
         let mut result = Ok(());
+        // A store with a time to live forgets what nobody writes. There are misses as long as the cache is used.
+        let renews_all = tally.misses != 0;
         for (name, count) in tally.parts() {
-            if *count != 0 && result.is_ok() {
+            if (*count != 0 || renews_all) && result.is_ok() {
                 match store.increment(&key(current, name), *count).await {
                     Ok(_) => *count = 0,
                     Err(error) => result = Err(error),

@@ -6,10 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::app::{App, Configured};
-use crate::cache::entry::{Content, Record};
+use crate::cache::entry::{Content, FailureRecord, Record};
 use crate::cache::freshness;
 use crate::cache::key::{Generation, PageKey, entry_key};
-use crate::cache::tally::Tally;
 use crate::cache::{self, ABSENT_TTL, Cache};
 use crate::github::answer::{self, Quota, UpstreamFailure};
 use crate::github::client::{Client, Observer, Reply};
@@ -31,6 +30,9 @@ use crate::upstream::gate::{Gate, GateReason};
 use crate::upstream::outcome::{ContentSource, Outcome};
 use crate::upstream::permits::Permit;
 
+/// The first pause between two attempts to release a lease. Each further pause is twice as long.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+
 /// What a fetch needs to know about the page.
 #[derive(Debug, Clone)]
 pub(super) struct PageFetch {
@@ -42,6 +44,8 @@ pub(super) struct PageFetch {
     pub(super) query: GistQuery,
     /// The generation to write to; `None` if the cache's store fails.
     pub(super) generation: Option<Generation>,
+    /// Pages that were stored until this time, since the Unix epoch, do not count: GitHub said then that the user is gone.
+    pub(super) gone_at: Duration,
 }
 
 impl PageFetch {
@@ -111,11 +115,13 @@ fn join<P: Platform>(
         page: page.clone(),
         quota: Cell::default(),
         notice: Cell::default(),
+        held: Cell::default(),
     };
     app.platform.spawn(async move {
         let outcome = task.run().await;
         task.app.flush_soon();
         leader.complete(outcome);
+        task.clean_up().await;
     });
     // Requests that wait for this fetch must appear in `http_requests_active`.
     app.flush_soon();
@@ -131,6 +137,8 @@ struct FetchTask<P: Platform> {
     quota: Cell<Option<Quota>>,
     /// What GitHub's last answer to this task says about the API version.
     notice: Cell<Option<VersionNotice>>,
+    /// The lease that the task holds and has to release.
+    held: Cell<Option<HeldLease>>,
 }
 
 impl<P: Platform> FetchTask<P> {
@@ -152,6 +160,38 @@ impl<P: Platform> FetchTask<P> {
         self.outcome_of_reply(None, reply)
     }
 
+    /// What has to be done after the outcome is there, and nobody waits for: releases the lease, and keeps the generation
+    /// alive in a store that forgets what nobody writes.
+    async fn clean_up(&self) {
+        if self.page.generation.is_none() {
+            return;
+        }
+        let cleaned_up = match self.app.cache(&self.configured.settings) {
+            Ok(cache) => {
+                self.release(&cache).await;
+                cache.renew(self.app.platform.system()).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = cleaned_up {
+            self.app.report_cache_error(&error);
+        }
+    }
+
+    /// Removes the keys of the lease that this task holds. Tries again with growing pauses until the store accepts that or
+    /// the lease is over, so that no request waits for a lease that nobody holds.
+    async fn release(&self, cache: &Cache<P::Store>) {
+        let (Some(key), Some(held)) = (self.page.entry_key(), self.held.take()) else { return };
+        let limits = LeaseLimits::for_timeout(self.configured.settings.upstream_timeout);
+        let lease = Lease { store: &**cache.store(), clock: &self.app.platform, key: &key, limits };
+        let mut pause = FIRST_RETRY;
+        while let Err(error) = lease.release(held).await {
+            self.app.report_cache_error(&error);
+            self.app.platform.sleep(pause).await;
+            pause *= 2;
+        }
+    }
+
     async fn run_leased(
         &self,
         cache: &Cache<P::Store>,
@@ -166,37 +206,56 @@ impl<P: Platform> FetchTask<P> {
         }
         let lease = Lease { store: &**cache.store(), clock: platform, key, limits };
         let deadline = platform.monotonic() + limits.lease + limits.give_up;
-        let is_usable =
-            |record: &Record| self.page.query.use_cache && cache::is_usable(record, platform.system());
-        Ok(match lease.acquire(is_usable, deadline).await? {
-            Acquisition::Usable(record) => self.outcome_of_record(record, ContentSource::Stored),
-            Acquisition::Elsewhere(record) => self.outcome_of_record(record, ContentSource::Elsewhere),
-            Acquisition::TimedOut => Outcome::Failed(UpstreamFailure::Timeout.into()),
-            Acquisition::Acquired(held, record) => {
-                self.run_as_holder(cache, generation, &lease, held, record.as_ref()).await
+        let credential = self.configured.credential;
+        let is_usable = |record: &Record| {
+            self.page.query.use_cache
+                && cache::is_usable(record, platform.system(), self.page.gone_at, credential)
+        };
+        // The failure of another credential says nothing about ours.
+        let is_foreign = |record: &Record| {
+            record.failure.is_some_and(|failure| !failure.is_not_stored() && failure.credential != credential)
+        };
+        let acquisition = loop {
+            let acquisition = lease.acquire(is_usable, deadline).await?;
+            if !matches!(&acquisition, Acquisition::Elsewhere(record) if is_foreign(record)) {
+                break acquisition;
             }
-        })
+        };
+        let (held, record) = match acquisition {
+            Acquisition::Acquired(held, record) => (Some(held), record),
+            // The store refused the page that the holder got.
+            Acquisition::Elsewhere(record)
+                if record.failure.as_ref().is_some_and(FailureRecord::is_not_stored) =>
+            {
+                (None, Some(record))
+            }
+            Acquisition::Usable(record) => return Ok(self.outcome_of_record(record, ContentSource::Stored)),
+            Acquisition::Elsewhere(record) => {
+                return Ok(self.outcome_of_record(record, ContentSource::Elsewhere));
+            }
+            Acquisition::TimedOut => return Ok(Outcome::Failed(UpstreamFailure::Timeout.into())),
+        };
+        Ok(self.fetch_page(cache, generation, &lease, held, record.as_ref()).await)
     }
 
-    /// Asks GitHub, writes the outcome, and releases the lease.
-    async fn run_as_holder(
+    /// Asks GitHub. The holder of the lease also writes the outcome, and has to release the lease later.
+    async fn fetch_page(
         &self,
         cache: &Cache<P::Store>,
         generation: Generation,
         lease: &Lease<'_, P::Store, P>,
-        held: HeldLease,
+        held: Option<HeldLease>,
         record: Option<&Record>,
     ) -> Outcome {
         let stored = record.and_then(|record| record.content.as_ref());
-        let reply = self.ask(Some(cache), stored, held.since + lease.limits.give_up).await;
+        let since = held.map_or_else(|| self.app.platform.monotonic(), |held| held.since);
+        let reply = self.ask(Some(cache), stored, since + lease.limits.give_up).await;
         let outcome = self.outcome_of_reply(stored, reply);
+        self.held.set(held);
         // After L another process may hold the lease, and a write would end that lease.
-        if lease.is_live(held)
+        if held.is_some_and(|held| lease.is_live(held))
             && let Err(error) = self.store(cache, generation, lease.key, record, &outcome).await
         {
-            self.app.report_cache_error(&error);
-        }
-        if let Err(error) = lease.release(held).await {
             self.app.report_cache_error(&error);
         }
         outcome
@@ -204,7 +263,9 @@ impl<P: Platform> FetchTask<P> {
 
     /// The outcome that another process wrote.
     fn outcome_of_record(&self, record: Record, source: ContentSource) -> Outcome {
-        let is_fresh = |content: &Content| self.app.platform.system() < content.fresh_until;
+        let is_fresh = |content: &Content| {
+            self.app.platform.system() < content.fresh_until && cache::is_after(content, self.page.gone_at)
+        };
         match (record.content, record.failure) {
             (Some(content), None) => Outcome::Content(Rc::new(content), source),
             (Some(content), Some(_)) if source == ContentSource::Stored && is_fresh(&content) => {
@@ -418,7 +479,8 @@ impl<P: Platform> FetchTask<P> {
         }
     }
 
-    /// Writes the outcome, also if it is a failure: processes that wait for the lease look for a new revision.
+    /// Writes the outcome, also if it is a failure: processes that wait for the lease look for a new revision. If the
+    /// store refuses the outcome, perhaps because the page is too large, writes as much of the record as it accepts.
     async fn store(
         &self,
         cache: &Cache<P::Store>,
@@ -428,27 +490,46 @@ impl<P: Platform> FetchTask<P> {
         outcome: &Outcome,
     ) -> Result<(), StoreError> {
         let platform = &self.app.platform;
-        let change = match outcome {
+        let before_content = before.and_then(|record| record.content.as_ref());
+        // What GitHub says of the user holds for all of the user's pages.
+        let absence = match outcome {
+            // The request bypassed what the cache remembers.
+            Outcome::Content(..) => (!self.page.query.use_cache).then_some(None),
+            Outcome::Failed(failure) => failure
+                .drops_entry()
+                .then(|| Some(failure.to_record(platform.system(), self.configured.credential))),
+        };
+        if let Some(gone) = absence
+            && let Err(error) = cache.put_absence(platform, generation, &self.page.user, gone).await
+        {
+            self.app.report_cache_error(&error);
+        }
+        let not_stored = || FailureRecord {
+            at: platform.system(),
+            kind: FailureRecord::NOT_STORED,
+            status: 0,
+            until: Duration::ZERO,
+            credential: self.configured.credential,
+        };
+        let forms = match outcome {
             Outcome::Content(content, _) => {
-                cache.put(platform, generation, key, before, Some(content), None).await?
+                [(Some(&**content), None), (before_content, Some(not_stored())), (None, Some(not_stored()))]
             }
             Outcome::Failed(failure) => {
-                let record = failure.to_record(platform.system());
-                if failure.failure == UpstreamFailure::NoSuchUser {
-                    cache.put_absent(platform, generation, &self.page.user, record).await?;
-                }
-                let kept =
-                    before.and_then(|record| record.content.as_ref()).filter(|_| !failure.drops_entry());
-                cache.put(platform, generation, key, before, kept, Some(record)).await?
+                let record = failure.to_record(platform.system(), self.configured.credential);
+                let kept = before_content.filter(|_| !failure.drops_entry());
+                [(kept, Some(record)), (None, Some(record)), (None, Some(record))]
             }
         };
-        if matches!(outcome, Outcome::Content(..)) && !self.page.query.use_cache {
-            // The request bypassed a remembered 404 and has found that the user exists.
-            cache.remove_absent(generation, &self.page.user).await?;
+        let mut written = Ok(());
+        for (content, failure) in forms {
+            written = cache.put(platform, key, before, content, failure).await;
+            match &written {
+                Ok(()) => break,
+                Err(error) => self.app.report_cache_error(error),
+            }
         }
-        if change != 0 {
-            self.app.tallies.add(generation, Tally { size: change, ..Tally::default() });
-        }
+        written?;
         Ok(())
     }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn handle<P: Platform>(
     let configured = app.configured()?;
     let now = app.platform.system_at(page.started);
     let user = Rc::from(username.key());
-    let fetch = PageFetch { username, user, query, generation: None };
+    let fetch = PageFetch { username, user, query, generation: None, gone_at: Duration::ZERO };
     let mut handler = PageHandler { app, configured, request, page, fetch };
     match handler.look_up(now).await {
         Found::Content(content, Freshness::Fresh) => Ok(handler.hit(content, None, now)),
@@ -59,7 +59,10 @@ pub(crate) async fn handle<P: Platform>(
         Found::Content(content, Freshness::StaleIfError) => handler.fetch(Some(content), true).await,
         Found::Content(_, Freshness::Expired) => handler.fetch(None, true).await,
         Found::Absent(until) => Err(handler.remembered_absence(until, now)),
-        Found::Nothing => handler.fetch(None, false).await,
+        Found::Nothing { gone_at } => {
+            handler.fetch.gone_at = gone_at;
+            handler.fetch(None, false).await
+        }
     }
 }
 
@@ -80,7 +83,7 @@ impl<P: Platform, R: Request> PageHandler<'_, P, R> {
             Err(error) => {
                 self.app.report_cache_error(&error);
                 self.fetch.generation = None;
-                Found::Nothing
+                Found::Nothing { gone_at: Duration::ZERO }
             }
         }
     }
@@ -90,7 +93,7 @@ impl<P: Platform, R: Request> PageHandler<'_, P, R> {
         let generation = cache.generation(&self.app.platform).await?;
         self.fetch.generation = Some(generation);
         if !self.fetch.query.use_cache {
-            return Ok(Found::Nothing);
+            return Ok(Found::Nothing { gone_at: Duration::ZERO });
         }
         cache.look_up(generation, self.fetch.page(), now).await
     }

@@ -6,21 +6,28 @@
 //!
 //! ```text
 //! 1 read R; usable → answer it; n = 0
-//! 2 v = increment(lease:key:rev:n, 1)
-//!   v = 1 → 3
-//!   else poll get(R):  rev changed → use that outcome; if there is none, 1
-//!                      L since my increment → n += 1, 2     (exactly one process gets 1)
-//!                      my own deadline → give up
+//! 2 v = increment(lease:key:rev:n, my time · 2^16 + 1)
+//!   I am the first → 3
+//!   those before me came, on average, more than L and the clocks' difference ago → n += 1, 2
+//!   else poll R and the lease key:  rev changed → use that outcome; if there is none, 1
+//!                                   lease key gone → 2
+//!                                   L since my increment → n += 1, 2     (exactly one process is the first)
+//!                                   my own deadline → give up
 //! 3 read R again; rev changed → delete my lease key, 1
 //!   ask GitHub, give up at F; set R with a new rev; delete lease:key:rev:0..n unless more than L has passed
 //! ```
 //!
 //! Two rules make this safe. Lease keys are deleted only after `rev` has changed, so a process that increments one
 //! late fails in step 3. Another process takes over after L, and by then the holder has given up, because F is shorter
-//! and counts from before the increment. `tests/stateful/lease_model.rs` tests the model.
+//! and counts from before the increment. `tests/stateful/lease_model.rs` tests the model. A store that fails or evicts
+//! can break the first rule; then two processes ask GitHub, and both answers are right.
+//!
+//! A holder that died leaves its lease key behind, and `rev` does not change. The time in the counter spares the next
+//! process, perhaps hours later, the wait for L.
 
 use std::time::Duration;
 
+use crate::cache::CLOCK_DIFFERENCE;
 use crate::cache::entry::Record;
 use crate::ports::{Clock, Store, StoreError};
 
@@ -30,6 +37,9 @@ const GRACE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause between two reads of the record.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// The bits of a lease's counter that number the processes. The bits above are the sum of their times in seconds, with
+/// room for 2^15 processes until the year 2106. A store refuses an increment beyond that.
+const NUMBER_BITS: u32 = 16;
 
 /// The time limits of a lease, from before the increment that acquires it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +122,8 @@ impl<S: Store, C: Clock> Lease<'_, S, C> {
         self.clock.monotonic().saturating_sub(held.since) <= self.limits.lease
     }
 
-    /// Removes the lease's keys. The holder calls this after it has written the record with its new revision.
+    /// Removes the lease's keys, unless L has passed. The holder calls this after it has written the record with its new
+    /// revision.
     pub async fn release(&self, held: HeldLease) -> Result<(), StoreError> {
         for attempt in 0..=held.attempt {
             if !self.is_live(held) {
@@ -128,26 +139,43 @@ impl<S: Store, C: Clock> Lease<'_, S, C> {
         let mut attempt = 0;
         loop {
             let since = self.clock.monotonic();
+            let ticket = Ticket::at(self.clock.system_at(since));
             let lease_key = self.lease_key(rev, attempt);
-            if self.store.increment(&lease_key, 1).await? == 1 {
-                let record = self.read().await?;
-                if self::rev(record.as_ref()) != rev {
-                    self.store.delete(&lease_key).await?;
-                    return Ok(None);
+            let earlier = ticket.earlier(self.store.increment(&lease_key, ticket.0).await?);
+            let Some(earlier) = earlier else {
+                let record = self.read().await;
+                if record.as_ref().is_ok_and(|record| self::rev(record.as_ref()) == rev) {
+                    return Ok(Some(Acquisition::Acquired(HeldLease { rev, attempt, since }, record?)));
                 }
-                return Ok(Some(Acquisition::Acquired(HeldLease { rev, attempt, since }, record)));
+                let deleted = self.store.delete(&lease_key).await;
+                record?;
+                deleted?;
+                return Ok(None);
+            };
+            if earlier + self.limits.lease + CLOCK_DIFFERENCE < ticket.time() {
+                attempt += 1;
+                continue;
             }
-            match self.poll(rev, since, deadline).await? {
+            match self.poll(rev, &lease_key, since, deadline).await? {
                 Poll::Changed(Some(record)) => return Ok(Some(Acquisition::Elsewhere(record))),
                 Poll::Changed(None) => return Ok(None),
+                Poll::Released => {}
                 Poll::TimedOut => return Ok(Some(Acquisition::TimedOut)),
                 Poll::Expired => attempt += 1,
             }
         }
     }
 
-    /// Polls the record until its revision is no longer `rev`, its lease has expired, or `deadline` has come.
-    async fn poll(&self, rev: u64, since: Duration, deadline: Duration) -> Result<Poll, StoreError> {
+    /// Polls the record until its revision is no longer `rev`, its lease is released or has expired, or `deadline` has
+    /// come.
+    async fn poll(
+        &self,
+        rev: u64,
+        lease_key: &str,
+        since: Duration,
+        deadline: Duration,
+    ) -> Result<Poll, StoreError> {
+        let keys = [self.key.to_owned(), lease_key.to_owned()];
         let mut pause = FIRST_PAUSE;
         loop {
             let now = self.clock.monotonic();
@@ -160,9 +188,19 @@ impl<S: Store, C: Clock> Lease<'_, S, C> {
             }
             self.clock.sleep(pause.min(takeover - now).min(deadline - now)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
-            let record = self.read().await?;
+            let (mut record, mut is_held) = (None, false);
+            for (key, value) in self.store.get_many(&keys).await? {
+                if key == self.key {
+                    record = value.and_then(Record::decode);
+                } else {
+                    is_held |= value.is_some();
+                }
+            }
             if self::rev(record.as_ref()) != rev {
                 return Ok(Poll::Changed(record));
+            }
+            if !is_held {
+                return Ok(Poll::Released);
             }
         }
     }
@@ -181,12 +219,71 @@ fn rev(record: Option<&Record>) -> u64 {
     record.map_or(0, |record| record.rev)
 }
 
+/// What a process adds to a lease's counter: 1, and its system time in seconds above [`NUMBER_BITS`].
+#[derive(Debug, Clone, Copy)]
+struct Ticket(i64);
+
+impl Ticket {
+    fn at(now: Duration) -> Self {
+        let seconds = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        Self(i64::from(seconds) << NUMBER_BITS | 1)
+    }
+
+    fn time(self) -> Duration {
+        Duration::from_secs((self.0 >> NUMBER_BITS).unsigned_abs())
+    }
+
+    /// The mean time of the processes that came before, where `sum` is the counter with this ticket; `None` if there was
+    /// none. The first of them came no later than that.
+    fn earlier(self, sum: i64) -> Option<Duration> {
+        let others = sum.saturating_sub(self.0).unsigned_abs();
+        let number = others & ((1 << NUMBER_BITS) - 1);
+        (others >> NUMBER_BITS).checked_div(number).map(Duration::from_secs)
+    }
+}
+
 /// Why polling ended.
 enum Poll {
     /// The record has another revision, or it was removed.
     Changed(Option<Record>),
+    /// The lease key is gone, but the record has no new revision: the store lost one of them.
+    Released,
     /// The holder has not written an outcome within L.
     Expired,
     /// The deadline came first.
     TimedOut,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_counter_tells_the_mean_time_of_those_before(
+            times in proptest::collection::vec(0..u32::MAX, 1..100),
+        ) {
+            let (mut sum, mut total) = (0, 0);
+            for (number, seconds) in (0_u64..).zip(times) {
+                let ticket = Ticket::at(Duration::from_secs(seconds.into()));
+                sum += ticket.0;
+                prop_assert_eq!(ticket.time(), Duration::from_secs(seconds.into()));
+                let mean = u64::checked_div(total, number).map(Duration::from_secs);
+                prop_assert_eq!(ticket.earlier(sum), mean);
+                total += u64::from(seconds);
+            }
+        }
+
+        #[test]
+        fn a_counter_of_whatever_origin_is_survived(sum: i64, now: u64) {
+            let _ = Ticket::at(Duration::from_secs(now)).earlier(sum);
+        }
+    }
+
+    #[test]
+    fn the_counter_has_room_for_all_its_processes() {
+        let ticket = Ticket::at(Duration::from_secs(u64::MAX)).0;
+        assert!(ticket.checked_mul((1 << NUMBER_BITS) / 2 - 1).is_some());
+    }
 }

@@ -24,9 +24,9 @@ impl From<UpstreamFailure> for PageFailure {
 }
 
 impl PageFailure {
-    /// The failure as a part of a record, dated `at` (since the Unix epoch).
+    /// The failure as a part of a record, dated `at` (since the Unix epoch), of a request with `credential`.
     #[must_use]
-    pub fn to_record(self, at: Duration) -> FailureRecord {
+    pub fn to_record(self, at: Duration, credential: u64) -> FailureRecord {
         let (kind, status) = match self.failure {
             UpstreamFailure::NoSuchUser => (1, 404),
             UpstreamFailure::RateLimited { .. } => (2, 429),
@@ -39,7 +39,7 @@ impl PageFailure {
             UpstreamFailure::Unreachable => (9, 0),
             UpstreamFailure::VersionRetired => (10, 410),
         };
-        FailureRecord { at, kind, status, until: self.until }
+        FailureRecord { at, kind, status, until: self.until, credential }
     }
 
     /// The failure in a record. A kind that this version does not know counts as [`UpstreamFailure::Invalid`].
@@ -134,7 +134,7 @@ mod tests {
     fn each_survives_its_record() {
         for failure in ALL {
             let failure = PageFailure { failure, until: AT };
-            assert_eq!(PageFailure::from_record(&failure.to_record(AT)), failure);
+            assert_eq!(PageFailure::from_record(&failure.to_record(AT, 7)), failure);
         }
     }
 
@@ -173,7 +173,8 @@ mod tests {
         #[test]
         fn a_record_of_whatever_origin_is_understood(kind: u8, status: u16, until: u32) {
             let until = Duration::from_secs(until.into());
-            let failure = PageFailure::from_record(&FailureRecord { at: AT, kind, status, until });
+            let record = FailureRecord { at: AT, kind, status, until, credential: 7 };
+            let failure = PageFailure::from_record(&record);
             let status = failure.error("x", AT).appearance().status;
             prop_assert!([404, 422, 429, 502, 504].contains(&status));
         }

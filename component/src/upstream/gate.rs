@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::cache::CLOCK_DIFFERENCE;
 use crate::github::answer::{self, Quota};
 use crate::ports::{Store, StoreError};
 use crate::time::millis;
@@ -11,8 +12,10 @@ use crate::time::millis;
 /// How long the gate stays closed after GitHub has refused the credential.
 const CREDENTIAL_HOLD: Duration = Duration::from_secs(60);
 
-/// The first byte of every record. A record with another one counts as missing.
-const FORMAT: u8 = 1;
+/// The version of the stored form: a part of every record's key, and the first byte of its value. A record with another
+/// byte there counts as missing. The key names the format so that versions with different ones that share a store do not
+/// overwrite each other's records.
+pub const FORMAT: u8 = 2;
 
 /// What closed the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +39,20 @@ pub enum GateReason {
 pub struct Gate {
     /// What closed the gate.
     pub reason: GateReason,
+    /// When it was closed, since the Unix epoch.
+    pub closed_at: Duration,
     /// Until when it is closed, since the Unix epoch.
     pub until: Duration,
 }
 
 impl Gate {
+    /// The record of a gate that is open and was not closed before.
+    const OPEN: Self = Self {
+        reason: GateReason::RateLimit { guesses: 0 },
+        closed_at: Duration::ZERO,
+        until: Duration::ZERO,
+    };
+
     /// The record after a rate-limit answer at `now`. `wait` is the time that GitHub names, in seconds. `before` is the
     /// record that this one replaces.
     #[must_use]
@@ -53,29 +65,29 @@ impl Gate {
             }
             (None, _) => (answer::guessed_wait(1), 1),
         };
-        Self { reason: GateReason::RateLimit { guesses }, until: after(now, wait) }
+        Self { reason: GateReason::RateLimit { guesses }, closed_at: now, until: after(now, wait) }
     }
 
     /// The record after an answer at `now` that states `quota`; `None` if there are plenty of requests. `percent` of the
     /// limit, at least one request, are the reserve. At most `in_flight` further requests may be under way.
     #[must_use]
     pub fn of_quota(now: Duration, quota: Quota, percent: u64, in_flight: u32) -> Option<Self> {
-        let until = after(now, quota.renewed_in);
+        let closed = |reason| Some(Self { reason, closed_at: now, until: after(now, quota.renewed_in) });
         if quota.remaining == 0 {
-            return Some(Self { reason: GateReason::RateLimit { guesses: 0 }, until });
+            return closed(GateReason::RateLimit { guesses: 0 });
         }
         if percent == 0 || quota.limit == 0 {
             return None;
         }
         let reserve = (quota.limit.saturating_mul(percent) / 100).max(1);
         let spare = u8::try_from(quota.remaining.saturating_sub(reserve)).ok()?;
-        (u32::from(spare) <= in_flight).then_some(Self { reason: GateReason::Reserve { spare }, until })
+        if u32::from(spare) <= in_flight { closed(GateReason::Reserve { spare }) } else { None }
     }
 
     /// The record after GitHub refused the credential at `now`.
     #[must_use]
     pub fn credential_refused(now: Duration) -> Self {
-        Self { reason: GateReason::Credential, until: now + CREDENTIAL_HOLD }
+        Self { reason: GateReason::Credential, closed_at: now, until: now + CREDENTIAL_HOLD }
     }
 
     /// Whether the gate is closed at `now` to a request. Nobody knows how many of the `in_flight` other requests GitHub has
@@ -89,20 +101,23 @@ impl Gate {
             }
     }
 
-    /// Whether the record applies at `now`. A time too far in the future comes from a wrong clock, and closes nothing.
+    /// Whether the record applies at `now`. A time too far in the future comes from a wrong clock, and closes nothing. Nor
+    /// does a gate that was closed in the future: the clock has gone back since.
     #[must_use]
     pub fn is_closed(&self, now: Duration) -> bool {
-        now < self.until && self.until <= now + Duration::from_secs(answer::MAX_WAIT.into())
+        let is_plausible = self.until <= now + Duration::from_secs(answer::MAX_WAIT.into());
+        now < self.until && is_plausible && self.closed_at <= now + CLOCK_DIFFERENCE
     }
 
     /// Reads the record of `credential`. `None` if there is none, or if it has another format.
     pub async fn read<S: Store>(store: &S, credential: u64) -> Result<Option<Self>, StoreError> {
-        Ok(store.get(&key(credential)).await?.and_then(|value| Self::decode(&value)))
+        let value = store.get(&key(credential)).await?;
+        Ok(value.and_then(|value| Self::decode(&value)).filter(|gate| *gate != Self::OPEN))
     }
 
     /// Replaces `before`, the record of `credential` that was read before a request to GitHub, by `after`, which the answer
-    /// demands at `now`. `None` removes the record. A stricter record that another process has written since stays: GitHub
-    /// may have answered this request first.
+    /// demands at `now`; `None` for an answer that closes nothing. A stricter record that another process has written since
+    /// stays: GitHub may have answered this request first.
     pub async fn replace<S: Store>(
         store: &S,
         credential: u64,
@@ -113,18 +128,26 @@ impl Gate {
         if before == after {
             return Ok(());
         }
-        let present = Self::read(store, credential).await?.filter(|gate| Some(*gate) != before);
+        let key = key(credential);
+        let value = store.get(&key).await?;
+        let present = value.as_deref().and_then(Self::decode).filter(|gate| Some(*gate) != before);
         let stricter = present.filter(|gate| gate.is_closed(now)).map(Self::strictness);
         if stricter > after.map(Self::strictness) {
             return Ok(());
         }
-        match after {
-            Some(after) => store.set(&key(credential), &after.encode()).await,
-            None => store.delete(&key(credential)).await,
+        // A deletion could remove the record of another process, so an open gate is a record as well.
+        match (value, after) {
+            // A record that another process has just written stays.
+            (Some(value), _) => {
+                store.replace(&key, &value, &after.unwrap_or(Self::OPEN).encode()).await?;
+            }
+            (None, Some(after)) => store.set(&key, &after.encode()).await?,
+            (None, None) => {}
         }
+        Ok(())
     }
 
-    /// Orders records that apply: the greater one lets fewer requests through, or for a shorter time.
+    /// Orders records that apply: the greater one lets fewer requests through, or closes for a longer time.
     fn strictness(self) -> (u8, Duration) {
         match self.reason {
             GateReason::RateLimit { .. } | GateReason::Credential => (u8::MAX, self.until),
@@ -132,29 +155,32 @@ impl Gate {
         }
     }
 
-    fn encode(&self) -> [u8; 11] {
-        let mut value = [0; 11];
-        let [format, reason, number, until @ ..] = &mut value;
+    fn encode(&self) -> [u8; 19] {
+        let mut value = [0; 19];
+        let [format, reason, number, times @ ..] = &mut value;
         *format = FORMAT;
         (*reason, *number) = match self.reason {
             GateReason::RateLimit { guesses } => (1, guesses),
             GateReason::Credential => (2, 0),
             GateReason::Reserve { spare } => (3, spare),
         };
-        *until = millis(self.until).to_le_bytes();
+        for (bytes, time) in times.chunks_exact_mut(8).zip([self.closed_at, self.until]) {
+            bytes.copy_from_slice(&millis(time).to_le_bytes());
+        }
         value
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
-        let [FORMAT, reason, number, until @ ..] = value else { return None };
+        let [FORMAT, reason, number, times @ ..] = value else { return None };
         let reason = match reason {
             1 => GateReason::RateLimit { guesses: *number },
             2 => GateReason::Credential,
             3 => GateReason::Reserve { spare: *number },
             _ => return None,
         };
-        let until = Duration::from_millis(u64::from_le_bytes(until.try_into().ok()?));
-        Some(Self { reason, until })
+        let times = <&[u8; 16]>::try_from(times).ok()?.as_chunks::<8>().0;
+        let mut times = times.iter().map(|time| Duration::from_millis(u64::from_le_bytes(*time)));
+        Some(Self { reason, closed_at: times.next()?, until: times.next()? })
     }
 }
 
@@ -164,7 +190,7 @@ fn after(now: Duration, seconds: u32) -> Duration {
 }
 
 fn key(credential: u64) -> String {
-    format!("gate:{credential:x}")
+    format!("gate:v{FORMAT}:{credential:x}")
 }
 
 #[cfg(test)]
@@ -229,8 +255,11 @@ mod tests {
 
     #[test]
     fn the_reserve_is_for_stored_pages() {
-        let gate =
-            |spare| Gate { reason: GateReason::Reserve { spare }, until: NOW + Duration::from_secs(900) };
+        let gate = |spare| Gate {
+            reason: GateReason::Reserve { spare },
+            closed_at: NOW,
+            until: NOW + Duration::from_secs(900),
+        };
         for (spare, in_flight, closed) in
             [(0, 0, true), (1, 0, false), (1, 1, true), (5, 4, false), (5, 9, true)]
         {
@@ -247,24 +276,27 @@ mod tests {
         assert!(gate.is_closed(NOW));
         assert!(gate.is_closed(NOW + Duration::from_secs(59)));
         assert!(!gate.is_closed(NOW + Duration::from_secs(60)));
-        assert!(!gate.is_closed(NOW - Duration::from_secs(86_400)), "a clock that was set back opens it");
+        for back in [301, 1800, 86_400] {
+            assert!(!gate.is_closed(NOW - Duration::from_secs(back)), "a clock that was set back opens it");
+        }
     }
 
     proptest! {
         #[test]
-        fn a_record_comes_back(seconds in 0u64..1 << 40, number: u8) {
+        fn a_record_comes_back((closed_at, until) in (0u64..1 << 40, 0u64..1 << 40), number: u8) {
             for reason in [
                 GateReason::RateLimit { guesses: number },
                 GateReason::Credential,
                 GateReason::Reserve { spare: number },
             ] {
-                let gate = Gate { reason, until: Duration::from_secs(seconds) };
+                let [closed_at, until] = [closed_at, until].map(Duration::from_secs);
+                let gate = Gate { reason, closed_at, until };
                 prop_assert_eq!(Gate::decode(&gate.encode()), Some(gate));
             }
         }
 
         #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..20)) {
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..30)) {
             let _ = Gate::decode(&bytes);
         }
     }

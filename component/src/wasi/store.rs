@@ -32,6 +32,18 @@ impl Store for Bucket {
         Ok(atomics::increment(&self.0, key, delta)?)
     }
 
+    async fn replace(&self, key: &str, current: &[u8], new: &[u8]) -> Result<bool, StoreError> {
+        let cas = atomics::Cas::new(&self.0, key)?;
+        if cas.current()?.as_deref() != Some(current) {
+            return Ok(false);
+        }
+        match atomics::swap(cas, new) {
+            Ok(()) => Ok(true),
+            Err(atomics::CasError::CasFailed(_)) => Ok(false),
+            Err(atomics::CasError::StoreError(error)) => Err(error.into()),
+        }
+    }
+
     async fn get_many(&self, keys: &[String]) -> Result<Pairs, StoreError> {
         Ok(batch::get_many(&self.0, keys)?)
     }

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::channel::oneshot;
+use gists::cache::entry;
 use gists::ports::{
     Clock, Configuration, Fetch, FetchError, FetchRequest, FetchResponse, Log, Notify, Pairs, Random,
     Request, Spawn, Store, StoreError, Stores,
 };
 use gists::response::Response;
 use gists::service::{self, App};
+use gists::upstream::gate;
 use tokio::time::Instant;
 
 /// The system time at which each test starts: a day in 2027.
@@ -53,12 +55,13 @@ pub(crate) struct StoreCalls {
     pub(crate) sets: Vec<String>,
     pub(crate) deletes: Vec<String>,
     pub(crate) increments: Vec<String>,
+    pub(crate) replaces: Vec<String>,
 }
 
 impl StoreCalls {
     /// The operations that commit a write on Spin's SQLite store.
     pub(crate) fn writes(&self) -> usize {
-        self.sets.len() + self.deletes.len() + self.increments.len()
+        self.sets.len() + self.deletes.len() + self.increments.len() + self.replaces.len()
     }
 }
 
@@ -67,11 +70,21 @@ impl StoreCalls {
 #[derive(Debug)]
 pub(crate) struct FakeStore {
     values: RefCell<BTreeMap<String, Value>>,
+    /// When each key was last written.
+    written: RefCell<HashMap<String, Instant>>,
+    /// How long a key is kept after it was last written; `None`: for ever.
+    pub(crate) ttl: Cell<Option<Duration>>,
     pub(crate) calls: RefCell<StoreCalls>,
+    /// The longest value that the store accepts, in bytes.
+    pub(crate) max_value: Cell<usize>,
+    /// While this is set, increments of leases take effect and fail nevertheless: their answers are lost.
+    pub(crate) loses_answers: Cell<bool>,
     /// While this is set, every operation fails.
     pub(crate) down: Cell<bool>,
     /// The most milliseconds that an operation takes, before and again after it takes effect.
     pub(crate) latency: Cell<u64>,
+    /// The percentage of operations before and after which the store removes a key, any key.
+    pub(crate) evicting: Cell<u64>,
     rng: Rng,
 }
 
@@ -79,6 +92,11 @@ impl FakeStore {
     pub(crate) fn new(seed: u64) -> Rc<Self> {
         Rc::new(Self {
             values: RefCell::default(),
+            written: RefCell::default(),
+            ttl: Cell::new(None),
+            max_value: Cell::new(usize::MAX),
+            loses_answers: Cell::new(false),
+            evicting: Cell::new(0),
             calls: RefCell::default(),
             down: Cell::new(false),
             latency: Cell::new(0),
@@ -105,6 +123,10 @@ impl FakeStore {
         self.values.borrow_mut().insert(key.to_owned(), Value::Bytes(bytes.to_vec()));
     }
 
+    pub(crate) fn remove(&self, key: &str) {
+        assert!(self.values.borrow_mut().remove(key).is_some(), "{key} is not there");
+    }
+
     pub(crate) fn take_calls(&self) -> StoreCalls {
         self.calls.take()
     }
@@ -121,9 +143,36 @@ impl FakeStore {
         if self.down.get() {
             return Err(StoreError::Other("the store is down".to_owned()));
         }
+        self.expire();
+        self.evict();
         let result = work(&mut self.values.borrow_mut());
+        self.evict();
         self.pause().await;
         Ok(result)
+    }
+
+    /// Perhaps removes a key, as a store does that is full.
+    fn evict(&self) {
+        let mut values = self.values.borrow_mut();
+        if !values.is_empty() && self.rng.below(100) < self.evicting.get() {
+            let nth = usize::try_from(self.rng.below(values.len().try_into().unwrap())).unwrap();
+            let key = values.keys().nth(nth).unwrap().clone();
+            values.remove(&key);
+        }
+    }
+
+    /// Removes what nobody has written for longer than the time to live.
+    fn expire(&self) {
+        if let Some(ttl) = self.ttl.get() {
+            let mut written = self.written.borrow_mut();
+            self.values.borrow_mut().retain(|key, _| written.get(key).is_none_or(|at| at.elapsed() < ttl));
+            written.retain(|_, at| at.elapsed() < ttl);
+        }
+    }
+
+    fn write(&self, values: &mut BTreeMap<String, Value>, key: &str, value: Value) {
+        self.written.borrow_mut().insert(key.to_owned(), Instant::now());
+        values.insert(key.to_owned(), value);
     }
 }
 
@@ -139,8 +188,11 @@ impl Store for Handle {
 
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         self.0.calls.borrow_mut().sets.push(key.to_owned());
+        if value.len() > self.0.max_value.get() {
+            return Err(StoreError::Other("the value is too large".to_owned()));
+        }
         let value = Value::Bytes(value.to_vec());
-        self.0.apply(|values| drop(values.insert(key.to_owned(), value))).await
+        self.0.apply(|values| self.0.write(values, key, value)).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
@@ -151,16 +203,40 @@ impl Store for Handle {
     async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
         self.0.calls.borrow_mut().increments.push(key.to_owned());
         let add = |values: &mut BTreeMap<String, Value>| {
-            match values.entry(key.to_owned()).or_insert(Value::Counter(0)) {
-                Value::Counter(counter) => {
-                    *counter += delta;
-                    *counter
-                }
+            let sum = match values.get(key) {
+                None => delta,
+                Some(Value::Counter(counter)) => counter + delta,
                 // Hosts differ here, and one of them panics. The service must not do this.
-                Value::Bytes(_) => panic!("{key} is not a counter"),
-            }
+                Some(Value::Bytes(_)) => panic!("{key} is not a counter"),
+            };
+            self.0.write(values, key, Value::Counter(sum));
+            sum
         };
-        self.0.apply(add).await
+        let sum = self.0.apply(add).await?;
+        if self.0.loses_answers.get() && key.starts_with("lease:") {
+            return Err(StoreError::Other("no answer in time".to_owned()));
+        }
+        Ok(sum)
+    }
+
+    async fn replace(&self, key: &str, current: &[u8], new: &[u8]) -> Result<bool, StoreError> {
+        self.0.calls.borrow_mut().replaces.push(key.to_owned());
+        let replace = |values: &mut BTreeMap<String, Value>| match values.get(key) {
+            Some(Value::Bytes(bytes)) => {
+                let same = bytes == current;
+                if same {
+                    self.0.write(values, key, Value::Bytes(new.to_vec()));
+                }
+                same
+            }
+            // On Spin's stores, everybody's swap of an absent key succeeds. The service must not do this to a counter.
+            None => {
+                self.0.write(values, key, Value::Bytes(new.to_vec()));
+                true
+            }
+            Some(Value::Counter(_)) => panic!("{key} is a counter"),
+        };
+        self.0.apply(replace).await
     }
 
     async fn get_many(&self, keys: &[String]) -> Result<Pairs, StoreError> {
@@ -177,6 +253,95 @@ impl Store for Handle {
             pairs
         };
         self.0.apply(look_up).await
+    }
+}
+
+/// A store as an instance opens it.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    handle: Handle,
+    version: Version,
+}
+
+/// The version of the service that an instance runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// The one under test.
+    This,
+    /// One that differs in the formats of what it stores, and in nothing else.
+    Other,
+}
+
+impl Version {
+    /// The key that this version uses in place of `key`.
+    fn key(self, key: &str) -> String {
+        match self {
+            Self::This => key.to_owned(),
+            Self::Other => key
+                .replace(&format!(":{}:", entry::FORMAT), ":v?:")
+                .replace(&format!("gate:v{}:", gate::FORMAT), "gate:v?:"),
+        }
+    }
+
+    /// Between what this version stores under `key` and what the version under test would store there.
+    fn translate(self, key: &str, mut value: Vec<u8>) -> Vec<u8> {
+        let swap = |field: &mut [u8], ours: &[u8], theirs: &[u8]| {
+            let other = if *field == *ours { theirs } else { ours };
+            field.copy_from_slice(other);
+        };
+        let is_record =
+            [":gists:", ":absent:"].iter().any(|part| key.contains(part)) && !key.contains("ring:");
+        match (self, value.as_mut_slice()) {
+            (Self::Other, [.., a, b]) if is_record => {
+                let mut field = [*a, *b];
+                swap(&mut field, entry::FORMAT.as_bytes(), b"v?");
+                [*a, *b] = field;
+            }
+            (Self::Other, [format, ..]) if key.starts_with("gate:") => {
+                swap(std::slice::from_mut(format), &[gate::FORMAT], b"?");
+            }
+            (Self::Other, [..]) if key.starts_with("ring:") => {
+                return self.key(&String::from_utf8(value).unwrap()).into_bytes();
+            }
+            _ => {}
+        }
+        value
+    }
+}
+
+impl Store for Opened {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.handle.get(&self.version.key(key)).await?;
+        Ok(value.map(|value| self.version.translate(key, value)))
+    }
+
+    async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        let value = self.version.translate(key, value.to_vec());
+        self.handle.set(&self.version.key(key), &value).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.handle.delete(&self.version.key(key)).await
+    }
+
+    async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
+        self.handle.increment(&self.version.key(key), delta).await
+    }
+
+    async fn replace(&self, key: &str, current: &[u8], new: &[u8]) -> Result<bool, StoreError> {
+        let [current, new] = [current, new].map(|value| self.version.translate(key, value.to_vec()));
+        self.handle.replace(&self.version.key(key), &current, &new).await
+    }
+
+    async fn get_many(&self, keys: &[String]) -> Result<Pairs, StoreError> {
+        let theirs: Vec<_> = keys.iter().map(|key| self.version.key(key)).collect();
+        let pairs = self.handle.get_many(&theirs).await?.into_iter();
+        let ours = |(name, value): (String, Option<Vec<u8>>)| {
+            let (key, _) = keys.iter().zip(&theirs).find(|(_, theirs)| **theirs == name).unwrap();
+            let value = value.map(|value| self.version.translate(key, value));
+            (key.clone(), value)
+        };
+        Ok(pairs.map(ours).collect())
     }
 }
 
@@ -206,6 +371,8 @@ pub(crate) struct World {
     pub(crate) asked: RefCell<Vec<GitHubRequest>>,
     pub(crate) at_once: Cell<(usize, usize)>,
     pub(crate) logs: RefCell<Vec<String>>,
+    /// How far the system clock has been set back.
+    pub(crate) set_back: Cell<Duration>,
     answer: RefCell<Rc<Answerer>>,
     began: Instant,
     rng: Rng,
@@ -221,6 +388,7 @@ impl World {
             asked: RefCell::default(),
             at_once: Cell::default(),
             logs: RefCell::default(),
+            set_back: Cell::default(),
             answer: RefCell::new(Rc::new(|_| Box::pin(async { Ok(page("")) }))),
             began: Instant::now(),
             rng: Rng::new(3),
@@ -261,8 +429,13 @@ impl World {
 
     /// Starts an instance.
     pub(crate) fn instance(self: &Rc<Self>) -> Instance {
+        self.instance_of(Version::This)
+    }
+
+    /// Starts an instance of a version.
+    pub(crate) fn instance_of(self: &Rc<Self>, version: Version) -> Instance {
         let tasks = Rc::default();
-        let app = App::new(Fake { world: Rc::clone(self), tasks: Rc::clone(&tasks) });
+        let app = App::new(Fake { world: Rc::clone(self), version, tasks: Rc::clone(&tasks) });
         Instance { app: Rc::new(app), tasks }
     }
 
@@ -399,19 +572,21 @@ impl TestResponse {
 /// The platform of one instance.
 pub(crate) struct Fake {
     world: Rc<World>,
+    version: Version,
     tasks: Rc<Tasks>,
 }
 
 impl Stores for Fake {
-    type Store = Handle;
+    type Store = Opened;
 
-    fn open(&self, name: &str) -> Result<Handle, StoreError> {
-        match name {
-            "default" => Ok(Handle(Rc::clone(&self.world.store))),
-            "metrics" => Ok(Handle(Rc::clone(&self.world.metrics))),
+    fn open(&self, name: &str) -> Result<Opened, StoreError> {
+        let store = match name {
+            "default" => &self.world.store,
+            "metrics" => &self.world.metrics,
             // Spin also denies access to stores that do not exist.
-            _ => Err(StoreError::AccessDenied),
-        }
+            _ => return Err(StoreError::AccessDenied),
+        };
+        Ok(Opened { handle: Handle(Rc::clone(store)), version: self.version })
     }
 }
 
@@ -446,7 +621,7 @@ impl Clock for Fake {
     }
 
     fn system_at(&self, moment: Duration) -> Duration {
-        EPOCH + moment
+        EPOCH + moment - self.world.set_back.get()
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gists::ports::FetchResponse;
 
-use crate::fake::{World, failure, name_in, page, run, seconds};
+use crate::fake::{World, failure, millis, name_in, page, run, seconds};
 
 const LIMITED: &str = r#"{"detail":"GitHub API rate limit exceeded. Please try again later."}"#;
 
@@ -265,5 +265,96 @@ fn many_requests_at_a_closing_gate_ask_little() {
             assert_eq!(task.await.unwrap().status, 429);
         }
         assert_eq!(world.asked(), 2, "the requests in flight when the gate closed");
+    });
+}
+
+#[test]
+fn a_clock_that_is_set_back_opens_the_gate() {
+    run(async |world| {
+        let instance = world.instance();
+        world.github(|_| failure(429, &[("retry-after", "60")]));
+        assert_eq!(instance.get("/octocat").await.status, 429);
+        world.github(|_| page("x"));
+        seconds(2).await;
+        world.set_back.set(Duration::from_secs(1800));
+        assert_eq!(instance.get("/octocat").await.status, 200);
+    });
+}
+
+#[test]
+fn a_success_under_way_does_not_open_a_gate_that_another_has_closed() {
+    run(async |world| {
+        let (one, two) = (world.instance(), world.instance());
+        // A record of an earlier limit is there.
+        world.github(|_| failure(429, &[("retry-after", "1")]));
+        assert_eq!(one.get("/octocat").await.status, 429);
+        seconds(2).await;
+        world.github_after(Duration::from_secs(2), |_| Ok(page("x")));
+        let under_way = one.start("/slow");
+        millis(500).await;
+        world.github(|_| failure(429, &[("retry-after", "600")]));
+        assert_eq!(two.get("/limited").await.status, 429);
+        assert_eq!(under_way.await.unwrap().status, 200);
+        let asked = world.asked();
+        assert_eq!(two.get("/other").await.status, 429);
+        assert_eq!(world.asked(), asked, "the gate is closed");
+    });
+}
+
+#[test]
+fn a_shorter_limit_does_not_shorten_a_longer_one() {
+    run(async |world| {
+        let (one, two) = (world.instance(), world.instance());
+        world.github_after(Duration::from_secs(1), |_| Ok(failure(429, &[("retry-after", "5")])));
+        let under_way = one.start("/slow");
+        millis(100).await;
+        world.github(|_| failure(429, &[("retry-after", "600")]));
+        assert_eq!(two.get("/limited").await.status, 429);
+        assert_eq!(under_way.await.unwrap().status, 429);
+        seconds(10).await;
+        let asked = world.asked();
+        assert_eq!(two.get("/other").await.status, 429);
+        assert_eq!(world.asked(), asked, "the gate is closed");
+    });
+}
+
+#[test]
+fn a_failure_of_one_token_is_not_told_to_hosts_with_another() {
+    run(async |world| {
+        world.set("github_token", "b4d");
+        let bad = world.instance();
+        world.github_after(Duration::from_secs(1), |asked| {
+            Ok(match asked.headers["authorization"].as_str() {
+                "Bearer b4d" => failure(401, &[]),
+                _ => page(&name_in(&asked.path)),
+            })
+        });
+        let refused = bad.start("/octocat");
+        millis(100).await;
+        world.set("github_token", "g00d");
+        let good: Vec<_> = (0..3).map(|_| world.instance()).collect();
+        // Those who wait for the other's outcome, and those who come just after it.
+        let waiting: Vec<_> = good.iter().map(|instance| instance.start("/octocat")).collect();
+        assert_eq!(refused.await.unwrap().status, 502);
+        for asked in waiting {
+            assert_eq!(asked.await.unwrap().status, 200);
+        }
+        assert_eq!(world.asked(), 2, "one request for each token");
+        assert_eq!(bad.get("/octocat").await.status, 200, "a page is everybody's");
+        let refused = bad.get("/other").await;
+        assert_eq!((refused.status, world.asked()), (502, 2), "the gate of that token is closed");
+    });
+}
+
+#[test]
+fn a_failure_just_now_of_one_token_is_not_told_to_hosts_with_another() {
+    run(async |world| {
+        world.set("github_token", "b4d");
+        let bad = world.instance();
+        world.github(|_| failure(403, &[]));
+        assert_eq!(bad.get("/octocat").await.status, 502);
+        world.set("github_token", "g00d");
+        world.github(|_| page("x"));
+        assert_eq!(world.instance().get("/octocat").await.status, 200);
     });
 }

@@ -1,6 +1,12 @@
 //! `DELETE /cache`, which ends a generation.
 
-use crate::fake::{TestRequest, millis, page, run, seconds};
+use std::time::Duration;
+
+use gists::cache::key::GenerationRecord;
+
+use crate::fake::{Rng, TestRequest, failure, millis, page, run, seconds};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn delete() -> TestRequest {
     TestRequest::get("/cache").method("DELETE")
@@ -78,4 +84,72 @@ fn clearing_asks_for_the_token_where_one_is_set() {
         assert_eq!(instance.send(&request).await.status, 200);
         assert!(!instance.get("/octocat").await.is_hit());
     });
+}
+
+#[test]
+fn a_store_with_a_time_to_live_keeps_the_cache_that_is_used() {
+    run(async |world| {
+        world.store.ttl.set(Some(48 * HOUR));
+        let instances = [world.instance(), world.instance()];
+        let mut asked = 0;
+        // Every page is refreshed long before its time to live is over.
+        for round in 0..6 * 24 * 5 {
+            let instance = &instances[round % 2];
+            instance.get("/octocat").await;
+            asked += 1;
+            assert!(instance.get("/octocat").await.is_hit());
+            seconds(600).await;
+        }
+        assert_eq!(world.asked(), asked);
+        let stats = instances[0].get("/cache/stats").await.json();
+        let count = i64::try_from(asked).unwrap();
+        assert_eq!(
+            (&stats["size"], &stats["hits"], &stats["misses"]),
+            (&1.into(), &count.into(), &count.into())
+        );
+    });
+}
+
+#[test]
+fn stale_entries_outlive_the_first_generation_s_time_to_live() {
+    run(async |world| {
+        world.store.ttl.set(Some(48 * HOUR));
+        let instance = world.instance();
+        for _ in 0..47 {
+            instance.get("/octocat").await;
+            seconds(3600).await;
+        }
+        instance.get("/octocat").await;
+        world.github(|_| failure(503, &[]));
+        for hour in 0..23 {
+            seconds(3600).await;
+            assert!(instance.get("/octocat").await.is_hit(), "{hour} hours after GitHub failed");
+        }
+    });
+}
+
+/// A generation that is written again while `DELETE /cache` ends it stays ended.
+#[test]
+fn a_renewal_does_not_undo_a_clearing() {
+    for seed in 0..100 {
+        run(async |world| {
+            let rng = Rng::new(seed);
+            world.set("cache_ttl", "1");
+            let instances: Vec<_> = (0..4).map(|_| world.instance()).collect();
+            instances[0].get("/octocat").await;
+            seconds(120).await;
+            world.store.latency.set(50);
+            let fetching: Vec<_> =
+                instances.iter().map(|instance| instance.start("/octocat?use_cache=false")).collect();
+            millis(rng.below(600)).await;
+            let before = world.store.bytes(GenerationRecord::KEY).unwrap();
+            assert_eq!(world.instance().send(&delete()).await.status, 200);
+            for fetch in fetching {
+                assert_eq!(fetch.await.unwrap().status, 200);
+            }
+            seconds(1).await;
+            let after = world.store.bytes(GenerationRecord::KEY).unwrap();
+            assert_ne!(before[..8], after[..8], "seed {seed}: the old generation is back");
+        });
+    }
 }

@@ -122,6 +122,7 @@ async fn process(
                 kind: 8,
                 status: 0,
                 until: Duration::ZERO,
+                credential: 0,
             });
             let rev = rng.next().max(1);
             assert_ne!(Some(rev), before.map(|record| record.rev));

@@ -11,7 +11,9 @@ mod fake;
 
 mod bypass;
 mod counting;
+mod eviction;
 mod failures;
+mod formats;
 mod gate;
 mod generations;
 mod lease_model;

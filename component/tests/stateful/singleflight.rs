@@ -90,6 +90,62 @@ fn a_holder_that_dies_is_replaced() {
     });
 }
 
+/// Asks for `/octocat` and expects a page at once: as soon as GitHub has answered.
+async fn expect_page_at_once(instance: &fake::Instance) {
+    let began = tokio::time::Instant::now();
+    assert_eq!(instance.get("/octocat").await.status, 200);
+    assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_lease_that_was_left_behind_costs_nothing_hours_later() {
+    for crowd in [1, 30] {
+        run(async |world| {
+            world.github_after(Duration::from_secs(3), |_| Ok(page("x")));
+            let dying = world.instance();
+            drop(dying.start("/octocat"));
+            millis(500).await;
+            dying.crash();
+            world.github(|_| page("x"));
+            seconds(2 * 3600).await;
+            let instances: Vec<_> = (0..crowd).map(|_| world.instance()).collect();
+            let asking = instances.iter().map(expect_page_at_once);
+            futures::future::join_all(asking).await;
+            assert_eq!(world.asked(), 2);
+            assert_eq!(world.store.keys_with("lease:"), Vec::<String>::new(), "the old one is gone as well");
+        });
+    }
+}
+
+#[test]
+fn a_lease_whose_answer_was_lost_costs_nothing_hours_later() {
+    run(async |world| {
+        let instance = world.instance();
+        world.store.loses_answers.set(true);
+        expect_page_at_once(&instance).await;
+        world.store.loses_answers.set(false);
+        assert_eq!(world.store.keys_with("lease:").len(), 1);
+        seconds(3600).await;
+        expect_page_at_once(&instance).await;
+    });
+}
+
+#[test]
+fn a_lease_is_released_when_the_store_is_back() {
+    run(async |world| {
+        world.github_after(Duration::from_secs(1), |_| Ok(page("x")));
+        let asking = world.instance().start("/octocat");
+        millis(500).await;
+        world.store.down.set(true);
+        assert_eq!(asking.await.unwrap().status, 200);
+        seconds(3).await;
+        world.store.down.set(false);
+        seconds(4).await;
+        world.github(|_| page("x"));
+        expect_page_at_once(&world.instance()).await;
+    });
+}
+
 #[test]
 fn a_client_that_leaves_does_not_end_the_fetch() {
     run(async |world| {

@@ -258,6 +258,62 @@ fn a_user_who_leaves_is_gone_on_every_page() {
 }
 
 #[test]
+fn a_user_who_left_is_not_back_after_a_minute() {
+    for (status, expected) in [(404, 404), (451, 502)] {
+        run(async |world| {
+            let instance = world.instance();
+            for target in ["/octocat", "/octocat?page=2", "/octocat?page=3"] {
+                instance.get(target).await;
+            }
+            world.github(move |_| failure(status, &[]));
+            assert_eq!(instance.get("/octocat?use_cache=false").await.status, expected);
+            seconds(61).await;
+            // The second page is still fresh, and is not answered.
+            assert_eq!(world.instance().get("/octocat?page=2").await.status, expected);
+            seconds(61).await;
+            // Nor is the third while GitHub fails, fresh or stale.
+            world.github(|_| failure(503, &[]));
+            assert_eq!(instance.get("/octocat?page=3").await.status, 502);
+            seconds(400).await;
+            assert_eq!(instance.get("/octocat?page=3").await.status, 502);
+        });
+    }
+}
+
+#[test]
+fn a_451_holds_for_all_pages_at_once() {
+    run(async |world| {
+        let instance = world.instance();
+        instance.get("/octocat?page=2").await;
+        world.github(|_| failure(451, &[]));
+        assert_eq!(instance.get("/octocat").await.status, 502);
+        let answer = instance.get("/octocat?page=2").await;
+        assert_eq!((answer.status, answer.body.as_str()), (502, r#"{"detail":"GitHub error: 451"}"#));
+    });
+}
+
+#[test]
+fn a_name_that_is_back_has_no_pages_from_before() {
+    run(async |world| {
+        let instance = world.instance();
+        for target in ["/octocat", "/octocat?page=2", "/octocat?page=3"] {
+            instance.get(target).await;
+        }
+        world.github(|_| failure(404, &[]));
+        assert_eq!(instance.get("/octocat?use_cache=false").await.status, 404);
+        world.github(|_| page("new"));
+        // One request finds it out, within the minute or after it.
+        assert_eq!(instance.get("/octocat?use_cache=false").await.status, 200);
+        for target in ["/octocat", "/octocat?page=2"] {
+            assert_eq!(instance.get(target).await.json()["data"][0]["description"], "new", "{target}");
+            assert!(instance.get(target).await.is_hit(), "{target}");
+        }
+        seconds(61).await;
+        assert_eq!(instance.get("/octocat?page=3").await.json()["data"][0]["description"], "new");
+    });
+}
+
+#[test]
 fn a_small_ttl_is_a_ttl() {
     run(async |world| {
         world.set("cache_ttl", "1");

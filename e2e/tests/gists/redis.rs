@@ -18,6 +18,9 @@ suite!(
     who_waits_for_a_host_that_was_killed_is_answered_within_the_leases_deadline,
     a_cached_answer_asks_redis_nothing,
     a_redis_that_forgot_serves_nothing_stale,
+    the_generation_and_its_counters_are_renewed,
+    a_renewal_leaves_a_cleared_cache_cleared,
+    what_another_format_wrote_is_left_alone,
 );
 
 const HOSTS: usize = 3;
@@ -227,4 +230,87 @@ async fn a_redis_that_forgot_serves_nothing_stale(instances: Instances) {
     }
     // No value of the old server was served after the restart.
     assert!(github.journal().calls_for("octocat").len() > calls);
+}
+
+/// Ages the record of the generation: it was last written in 1970, and lives for another minute.
+const AGE_GENERATION: &str = r"
+local record = redis.call('GET', KEYS[1])
+redis.call('SET', KEYS[1], string.sub(record, 1, 8) .. string.rep('\0', 8) .. string.sub(record, 17), 'PX', 60000)
+return string.sub(record, 1, 8)";
+/// The number of the generation.
+const GENERATION_NUMBER: &str = "return string.sub(redis.call('GET', KEYS[1]), 1, 8)";
+/// The key of the record, with the version of its form.
+const GENERATION: &str = "generation:v3";
+
+/// The only key of which `part` is a part.
+fn key_with(redis: &RedisServer, part: &str) -> String {
+    let keys: Vec<String> = redis.query(&["KEYS", &format!("*{part}*")]).unwrap();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    keys[0].clone()
+}
+
+async fn the_generation_and_its_counters_are_renewed(instances: Instances) {
+    let (github, redis) = (fake().await, RedisServer::start());
+    let host = options(instances, &github, &redis).await.start().await;
+    host.get("/octocat").await.is(200);
+    until("the counters are written", async || {
+        let statistics = host.get("/cache/stats").await.is(200).json();
+        (statistics["misses"] == 1).then_some(())
+    })
+    .await;
+    let counter = key_with(&redis, ":stats:misses");
+    redis.command(&["PEXPIRE", &counter, "60000"]);
+    let number: Vec<u8> = redis.query(&["EVAL", AGE_GENERATION, "1", GENERATION]).unwrap();
+    // This request is a miss. Afterwards both keys live for two days again.
+    host.get("/octocat?page=2").await.is(200);
+    for key in [GENERATION, &counter] {
+        until(&format!("{key} is renewed"), async || {
+            let left: i64 = redis.query(&["PTTL", key]).unwrap();
+            (left > 3_600_000).then_some(())
+        })
+        .await;
+    }
+    let renewed: Vec<u8> = redis.query(&["EVAL", GENERATION_NUMBER, "1", GENERATION]).unwrap();
+    assert_eq!(renewed, number, "it is the same generation");
+    assert!(host.get("/octocat").await.is(200).hit());
+}
+
+async fn a_renewal_leaves_a_cleared_cache_cleared(instances: Instances) {
+    const ROUNDS: usize = 20;
+    let (github, redis) = (fake().await, RedisServer::start());
+    let options = options(instances, &github, &redis).await;
+    let hosts = join_all((0..2).map(|_| options.clone().start())).await;
+    hosts[0].get("/octocat").await.is(200);
+    for round in 0..ROUNDS {
+        let number: Vec<u8> = redis.query(&["EVAL", AGE_GENERATION, "1", GENERATION]).unwrap();
+        let renewing = join_all((0..8).map(|n| hosts[n % 2].get("/octocat?use_cache=false")));
+        let clearing = hosts[round % 2].request("DELETE", "/cache");
+        let (_, cleared) = tokio::join!(renewing, clearing.send());
+        cleared.is(200);
+        // Whoever renews has read the old record by now, or reads the new one.
+        until("nobody asks any more", async || (active(&hosts).await == 0.0).then_some(())).await;
+        let after: Vec<u8> = redis.query(&["EVAL", GENERATION_NUMBER, "1", GENERATION]).unwrap();
+        assert_ne!(after, number, "round {round}: the old generation is back");
+    }
+}
+
+async fn what_another_format_wrote_is_left_alone(instances: Instances) {
+    const FORMAT: &str = ":v3:";
+    let (github, redis) = (fake().await, RedisServer::start());
+    let host = options(instances, &github, &redis).await.start().await;
+    host.get("/octocat").await.is(200);
+    let own = key_with(&redis, ":gists:octocat:page1:");
+    assert!(own.contains(FORMAT), "{own} does not name its format");
+    // A later version stores the page, and one of its instances holds the lease.
+    let other = own.replace(FORMAT, ":v9:");
+    redis.command(&["SET", &other, "a record of version 9"]);
+    redis.command(&["INCR", &format!("lease:{other}:0:0")]);
+    assert!(host.get("/octocat").await.is(200).hit());
+    redis.command(&["DEL", &own]);
+    let since = Instant::now();
+    // It takes a moment until Redis's invalidation message is there.
+    until("the entry is gone", async || (!host.get("/octocat").await.is(200).hit()).then_some(())).await;
+    assert!(since.elapsed() < 25 * LEASE_GRACE, "{:?}", since.elapsed());
+    assert!(host.get("/octocat").await.is(200).hit());
+    assert_eq!(redis.command(&["GET", &other]), "a record of version 9");
 }
