@@ -279,7 +279,7 @@ fn the_content_tells_a_component_from_a_manifest() {
     put("spin.toml", MINIMAL.as_bytes());
     assert_eq!(Manifest::load(directory.path()).unwrap().name, "app");
     let error = |path: &Path| Manifest::load(path).unwrap_err().to_string();
-    assert!(error(&put("latin", b"name = \"\xe4\"")).ends_with("neither UTF-8 nor WebAssembly"));
+    assert!(error(&put("latin", b"name = \"\xe4\"")).contains(": neither UTF-8 nor WebAssembly: want a component (.wasm)"));
     assert!(error(&put("empty", b"")).contains("spin_manifest_version is missing"));
     let huge = vec![b'#'; usize::try_from(MAX_BYTES).unwrap() + 1];
     assert!(error(&put("huge", &huge)).contains("over the limit"));
