@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Context,
     time::{Duration, Instant},
 };
 
@@ -123,6 +124,18 @@ impl CallTable {
                 state.slots.len() - 1
             }
         }
+    }
+
+    /// Whether nobody waits for the reply of a call whose reply the guest sends itself. If somebody waits, the task is
+    /// woken when that changes.
+    pub(super) fn is_abandoned(&self, cx: &mut Context<'_>) -> bool {
+        let mut state = lock(&self.state);
+        state.slots.iter_mut().flatten().any(|slot| match &slot.reply {
+            Reply::Shared(reply) => {
+                lock(reply).as_mut().is_some_and(|reply| reply.poll_canceled(cx).is_ready())
+            }
+            Reply::Own(_) | Reply::Sent => false,
+        })
     }
 
     /// Removes a call. Returns the sender if the call has no reply yet.

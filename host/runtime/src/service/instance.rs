@@ -91,6 +91,7 @@ async fn serve(
     let call_table = CallTable::new(Instant::now());
     let bodies = Arc::new(BodyTracker::default());
     let mut watchdog = Watchdog::new(&dispatch.context.limits);
+    let is_proxy = matches!(proxy, Proxy::P2(_));
     let ended = {
         let event_loop = async |accessor: &Accessor<Guest>| {
             serve_calls(lease, dispatch, accessor, proxy, &call_table, &bodies).await
@@ -108,6 +109,11 @@ async fn serve(
                 if call_table.heads_waiting.load(Relaxed) == 0 || call_table.flush_heads.swap(true, Relaxed) {
                     break;
                 }
+            }
+            // All that runs in a proxy's instance belongs to its call. Without a client, the call ends, and with it what
+            // the call asks of others. A service may have moved the work of a request into a task that others wait for.
+            if is_proxy && call_table.is_abandoned(cx) {
+                return Poll::Ready(End::Quiet(EndReason::ClientLeft));
             }
             watchdog.poll(cx, &call_table, &bodies)
         })
