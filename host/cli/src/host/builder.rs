@@ -89,6 +89,7 @@ impl Builder {
         let metrics = Arc::new(HostMetrics::default());
         let shared = shared(&config, &log, &metrics, tls, backends.tracer());
         let engine = engine.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        metrics.instance_pool.add(engine::is_pooling(&engine).into());
         let application_config = Arc::new(config.application.clone());
         let loader = Arc::new(Loader::new(Resources {
             config: application_config.clone(),
