@@ -61,6 +61,21 @@ async fn what_shares_an_instance_with_a_late_request_may_finish() {
 }
 
 #[tokio::test]
+async fn a_request_that_waited_for_an_instance_has_its_504_in_time() {
+    // The second request waits for three seconds until the only instance has served the first and ended.
+    let flags = ["--threads", "1", "--max-instances", "1", "--instance-max-requests", "1"];
+    let host = start_guest("service", &[&flags[..], &["--request-timeout", "4s"]].concat()).await;
+    let (first, (late, elapsed)) = tokio::join!(host.get("/sleep/3000"), async {
+        host.wait_for_metric("wasi_http_host_requests_active", |active| active == 1.0).await;
+        let started = Instant::now();
+        (host.get("/hang").await.status, started.elapsed())
+    });
+    assert_eq!((first.text(), late), ("slept", 504));
+    let in_time = Duration::from_secs(4)..Duration::from_millis(5_500);
+    assert!(in_time.contains(&elapsed), "the 504 came after {elapsed:?}");
+}
+
+#[tokio::test]
 async fn a_body_that_never_ends_is_broken_off() {
     let host = start_guest("service", &["--response-timeout", "500ms"]).await;
     let answer = host.get_partial("/endless").await;

@@ -307,7 +307,7 @@ fn finish(slot: usize, end: CallEnd, call_table: &CallTable, heads: &mut Pending
 /// Enforces an instance's timeouts from outside its event loop.
 ///
 /// There is one timer for each instance, not one for each call. It fires at the latest after the shortest of all
-/// timeouts, so no deadline that begins later can pass before the timer fires.
+/// timeouts. A call that waited in the queue has less time left than that, and may move the timer.
 struct Watchdog {
     limits: Limits,
     timer: Option<Pin<Box<Sleep>>>,
@@ -339,6 +339,11 @@ impl Watchdog {
         let shortest =
             self.limits.request.min(self.limits.idle).min(self.limits.background).max(MIN_CHECK_INTERVAL);
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(shortest)));
+        if let Some(earliest) = call_table.take_earliest().map(Into::into)
+            && earliest < timer.deadline()
+        {
+            timer.as_mut().reset(earliest);
+        }
         loop {
             ready!(timer.as_mut().poll(cx));
             let now = Instant::now();
