@@ -16,7 +16,7 @@ use super::{
     worker::Worker,
 };
 use wasi_http_host_application::Served;
-use wasi_http_host_runtime::{Call, CallError, Cause, Permit, Reply, Unserved, WorkerMetrics};
+use wasi_http_host_runtime::{Call, CallError, Cause, Permit, Reply, Unserved, WorkerMetrics, was_passed_on};
 use wasi_http_host_telemetry::{AccessLine, trace};
 
 use super::span::{Ended, ServerSpan};
@@ -96,7 +96,8 @@ impl Exchange {
         self.permit = Some(served.deployment.admission.admit().await.map_err(Unserved::Overloaded)?);
         let deadline = self.started + served.deployment.bounds.request();
         let (reply, answer) = oneshot::channel();
-        let cause = served.chains().then(|| Cause::first(request.headers(), deadline));
+        let causes = served.chains() || was_passed_on(request.headers());
+        let cause = causes.then(|| Cause::first(request.headers(), deadline));
         served.dispatch.submit(Call { request, reply, queued: Instant::now(), deadline, cause, origin });
         let reply = match answer.await {
             Ok(Ok(reply)) => reply,

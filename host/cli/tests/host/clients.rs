@@ -1,4 +1,4 @@
-//! Who sends a request: in the access log, and as a component sees it.
+//! Who sends a request: in the access log, and as a component sees it. Requests that come back in a loop.
 
 use testkit::Host;
 
@@ -47,4 +47,18 @@ async fn a_trusted_proxy_names_the_client() {
     let (lines, client) = seen(&host, "forwarded", &[("forwarded", "for=\"[2001:db8::1]:99\"")]).await;
     assert_eq!(lines, ["forwarded: for=\"[2001:db8::1]:99\"", "spin-client-addr: [2001:db8::1]:99"]);
     assert_eq!(client, "2001:db8::1");
+}
+
+#[tokio::test]
+async fn a_loop_through_other_servers_ends() {
+    // The component asks the host's own address, as a proxy in between would. It passes no header on.
+    let host = start_guest("service", &["--allowed-outbound-host", "http://127.0.0.1:*"]).await;
+    let answer = host.get(&format!("/loop/{}", host.address())).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.text().ends_with(r#"508 {"detail":"Loop Detected"}"#), "{}", answer.text());
+    assert_eq!(answer.text().matches("200 ").count(), 15, "{}", answer.text());
+    // Who comes by a few times is served.
+    let passed = ["other"; 3].join(", wasi-http-host, ");
+    let served = host.request("GET", "/hello/x").header("cdn-loop", &passed).send().await;
+    assert_eq!(served.text(), "hello x");
 }
