@@ -36,12 +36,14 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// Whether a setting's value is wrong: a flag's value, or a setting of this host in the manifest.
+    /// Whether a setting's value is wrong: a flag's value, the file that a flag names, or a setting of this host in
+    /// the manifest.
     #[must_use]
     pub fn is_setting(&self) -> bool {
         match self {
             Self::Setting(_) => true,
             Self::App(AppError::Manifest(error)) => error.is_setting(),
+            Self::App(AppError::Resolve(ResolveError::Source(SourceError::File(_)))) => true,
             _ => false,
         }
     }

@@ -25,5 +25,5 @@ pub use generation::{Deployment, Generation};
 pub use loader::{Loader, Resources};
 pub use report::{CompileReport, Inspected, compile, inspect};
 pub use served::{Current, Served, ThreadApplication};
-pub use source::{AppError, Binary, MAX_WASM_BYTES, binaries, manifest};
+pub use source::{AppError, Binary, MAX_WASM_BYTES, binaries, check_mounts, manifest};
 pub use thread::ThreadContext;

@@ -75,6 +75,7 @@ impl Loader {
     /// Those of [`Self::load`], or a file cannot be read.
     pub fn reload(&self, previous: &Generation) -> Result<Arc<Generation>, LoadError> {
         let manifest = source::manifest(&self.resources.config)?;
+        source::check_mounts(&manifest)?;
         let binaries = source::binaries(&manifest)?;
         self.load(manifest, &binaries, Some(previous), &|| {})
     }

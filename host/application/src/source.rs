@@ -9,12 +9,15 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
+use wasi_http_host_core::unreadable;
 use wasi_http_host_manifest::{self as manifest, Manifest, ResolveError, settings::Sources};
 
 use super::ApplicationConfig;
 
 /// Largest component binary, in bytes.
 pub const MAX_WASM_BYTES: u64 = 256 << 20;
+/// What a component's file should be, for a message.
+const COMPONENT: &str = "the component that `source` in the manifest names: build it first";
 /// Bytes of a binary that one read asks for.
 const READ_BYTES: usize = 64 << 10;
 
@@ -24,11 +27,13 @@ pub enum AppError {
     /// The manifest cannot be read or served.
     #[error(transparent)]
     Manifest(#[from] manifest::Error),
-    /// A component's file is missing or unreadable.
-    #[error("{path}: {cause}", path = path.display())]
+    /// A file or directory that the manifest names is missing or unreadable.
+    #[error("{}: {}", path.display(), unreadable(path, wanted, cause))]
     Read {
-        /// The file.
+        /// The file or directory.
         path: PathBuf,
+        /// What the path should name.
+        wanted: &'static str,
         /// The operating system's error.
         cause: io::Error,
     },
@@ -75,7 +80,7 @@ impl Binary {
     /// # Errors
     /// The file is unreadable or too large. The error names the file.
     pub fn of(path: &Path) -> Result<Self, AppError> {
-        let failed = |cause| AppError::Read { path: path.to_owned(), cause };
+        let failed = |cause| AppError::Read { path: path.to_owned(), wanted: COMPONENT, cause };
         let mut file = File::open(path).map_err(failed)?;
         let mut held = (!file.metadata().map_err(failed)?.is_file()).then(Vec::new);
         let (mut hasher, mut chunk, mut read) = (Sha256::new(), vec![0; READ_BYTES], 0);
@@ -110,7 +115,7 @@ impl Binary {
         let mut wasm = Vec::new();
         let read =
             File::open(&self.path).and_then(|file| file.take(MAX_WASM_BYTES + 1).read_to_end(&mut wasm));
-        read.map_err(|cause| AppError::Read { path: self.path.clone(), cause })?;
+        read.map_err(|cause| AppError::Read { path: self.path.clone(), wanted: COMPONENT, cause })?;
         match <[u8; 32]>::from(Sha256::digest(&wasm)) == self.digest {
             true => Ok(wasm.into()),
             false => Err(AppError::Changed(self.path.clone())),
@@ -124,6 +129,21 @@ impl Binary {
 /// A file is unreadable or too large. The error names the file.
 pub fn binaries(manifest: &Manifest) -> Result<Vec<Binary>, AppError> {
     manifest.components.iter().map(|component| Binary::of(&component.source)).collect()
+}
+
+/// Checks that the directories exist that components mount. A component would only find out at its first request.
+///
+/// # Errors
+/// Names the first directory that is not one.
+pub fn check_mounts(manifest: &Manifest) -> Result<(), AppError> {
+    for mount in manifest.components.iter().flat_map(|component| &component.files) {
+        std::fs::read_dir(&mount.source).map_err(|cause| AppError::Read {
+            path: mount.source.clone(),
+            wanted: "the directory that `files` in the manifest names",
+            cause,
+        })?;
+    }
+    Ok(())
 }
 
 /// The sources of the variables' values.

@@ -9,7 +9,8 @@ pub enum ExitStatus {
     Done,
     /// The command failed.
     Failed,
-    /// A flag, a variable or a setting has a value that is not valid (`EX_USAGE` of `sysexits.h`).
+    /// A flag, a variable or a setting has a value that is not valid, or names a file that cannot be read
+    /// (`EX_USAGE` of `sysexits.h`).
     Usage,
     /// A second signal came during the drain, so the process ended immediately, with the same code as by SIGINT.
     Interrupted,
@@ -43,7 +44,8 @@ impl ExitStatus {
                  that this host cannot serve the component"
             }
             Self::Usage => {
-                "a flag, a variable or a setting of the manifest is not valid; the message names it"
+                "a flag, a variable or a setting of the manifest is not valid, or a flag or a variable names a file that cannot \
+                 be read; the message names it"
             }
             Self::Interrupted => {
                 "a second SIGTERM or SIGINT arrived during the drain: the host exited at once"

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wasi_http_host_application::Deployment;
-use wasi_http_host_core::{Exposition, MetricKind, labelled_counters};
+use wasi_http_host_core::{Exposition, Gauge, MetricKind, labelled_counters};
 use wasi_http_host_keyvalue::{self as keyvalue, Stores};
 use wasi_http_host_outbound as outbound;
 use wasi_http_host_runtime::MetricsRegistry;
@@ -26,6 +26,8 @@ pub(crate) struct HostMetrics {
     pub(crate) components: Arc<MetricsRegistry>,
     pub(crate) connections: Arc<ConnectionMetrics>,
     pub(crate) reloads: ReloadCounters,
+    /// 1 if instances come from a pool.
+    pub(crate) instance_pool: Gauge,
 }
 
 impl HostMetrics {
@@ -38,6 +40,10 @@ impl HostMetrics {
         for (outcome, count) in self.reloads.all() {
             to.sample(name, &[("outcome", outcome)], count);
         }
+        let name = "wasi_http_host_instance_pool";
+        let help = "Whether instances come from a pool (1), or the address space is too small for one (0).";
+        to.family(name, MetricKind::Gauge, help);
+        to.sample(name, &[], self.instance_pool.get());
         let name = "wasi_http_host_build_info";
         to.family(name, MetricKind::Gauge, "The host's version, as a label. The value is always 1.");
         to.sample(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);

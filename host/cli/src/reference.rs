@@ -7,6 +7,7 @@ use clap::{Arg, Args as _, Command};
 use wasi_http_host_core::Exposition;
 use wasi_http_host_egress::{Resolve, SystemResolver};
 use wasi_http_host_keyvalue::KeyValueConfig;
+use wasi_http_host_manifest::keys::{self, Support};
 use wasi_http_host_telemetry::trace::{self, Tracer};
 
 use crate::{
@@ -140,6 +141,32 @@ fn metrics() {
         writeln!(page, "| `{name}` | {kind} | {} |", cell(help)).unwrap();
     }
     check("metrics.md", &page);
+}
+
+#[test]
+fn manifest() {
+    let mut page = format!(
+        "# Keys of the manifest\n\n{GENERATED}\
+         The host reads `spin.toml`, version 2. The table has every key of Spin's schema. What the host cannot do is either \
+         harmless, and a warning in the log, or the start ends and names the line and the key. An unknown key ends the start \
+         too, as it does in Spin: it may ask for something that protects the application. Without entries (`[]`), a key \
+         asks for nothing.\n\n\
+         The host's own keys are in `[component.ID.tool.wasi-http-host]`: see [the host](../host.md#several-components).\n\n\
+         | key | support |\n| --- | --- |\n"
+    );
+    for table in keys::TABLES {
+        for (key, support) in table.keys {
+            let dot = if table.path.is_empty() { "" } else { "." };
+            let support = match support {
+                Support::Served => "served".to_owned(),
+                Support::NoEffect => "no effect: it describes or builds the application".to_owned(),
+                Support::Warned(text) => format!("a warning: {text}"),
+                Support::Refused(reason) => format!("refused: {reason}"),
+            };
+            writeln!(page, "| `{}{dot}{key}` | {} |", table.path, cell(&support)).unwrap();
+        }
+    }
+    check("manifest.md", &page);
 }
 
 #[test]

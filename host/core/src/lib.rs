@@ -13,6 +13,7 @@ mod setting;
 mod text;
 mod throttle;
 mod units;
+mod unreadable;
 
 pub use body::{BodyFailure, BodyLimits, LimitedBody, add_to_hint};
 pub use counter::{Counter, Gauge};
@@ -24,6 +25,7 @@ pub use setting::{InvalidSetting, Secret};
 pub use text::bounded;
 pub use throttle::LogThrottle;
 pub use units::{ByteSize, Period};
+pub use unreadable::unreadable;
 
 /// The name of the key-value store that every host has. The store is in the process's memory, and no other process
 /// shares it.

@@ -6,6 +6,7 @@ use rustls::{ClientConfig, RootCertStore};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
+use wasi_http_host_core::unreadable;
 
 /// The root certificates that outbound TLS trusts. The first `https` request reads the system's certificates.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub struct Tls {
 #[derive(Debug, thiserror::Error)]
 pub enum RootsError {
     /// The file cannot be read or is not PEM.
-    #[error("extra CA file {}: {source}", path.display())]
+    #[error("{}: {}", path.display(), pem_reason(path, source))]
     Pem {
         /// The path of the file.
         path: PathBuf,
@@ -26,10 +27,10 @@ pub enum RootsError {
         source: pki_types::pem::Error,
     },
     /// The file is PEM and has no certificate.
-    #[error("extra CA file {}: it contains no certificate", .0.display())]
+    #[error("{}: it contains no certificate", .0.display())]
     Empty(PathBuf),
     /// The file has a certificate that cannot be parsed.
-    #[error("extra CA file {}: {source}", path.display())]
+    #[error("{}: {source}", path.display())]
     Certificate {
         /// The path of the file.
         path: PathBuf,
@@ -62,6 +63,13 @@ impl Tls {
             loaded.unwrap_or_else(|e| Err(rustls::Error::General(e.to_string()))).map(Arc::new)
         };
         self.config.get_or_try_init(load).await.cloned()
+    }
+}
+
+fn pem_reason(path: &Path, source: &pki_types::pem::Error) -> String {
+    match source {
+        pki_types::pem::Error::Io(error) => unreadable(path, "certificates (PEM) to trust", error),
+        source => source.to_string(),
     }
 }
 

@@ -136,15 +136,9 @@ impl<'a> Section<'a> {
         self.entries.into_iter()
     }
 
-    /// Takes and drops keys that Spin knows and that do not change how requests are served.
-    pub(super) fn ignore(&mut self, keys: &[&str]) {
-        keys.iter().for_each(|key| drop(self.take(key)));
-    }
-
-    /// Takes keys that Spin knows and this host does not support, and adds a warning for each key that is present.
-    pub(super) fn unsupported(&mut self, keys: &[&str], warnings: &mut Vec<String>) {
-        let present = keys.iter().filter_map(|key| self.take(key));
-        warnings.extend(present.map(|node| node.warning("not supported by this host")));
+    /// The keys that nobody has taken.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.entries.keys().cloned().collect()
     }
 
     /// Adds a warning for each key that nobody has taken.
@@ -194,6 +188,15 @@ impl<'a> Node<'a> {
 
     pub(super) fn is_string(&self) -> bool {
         self.value.is_str()
+    }
+
+    /// Whether the value is an array or a table without entries.
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.value {
+            DeValue::Array(items) => items.is_empty(),
+            DeValue::Table(table) => table.is_empty(),
+            _ => false,
+        }
     }
 
     pub(super) fn list(self) -> Result<Vec<Node<'a>>, Error> {

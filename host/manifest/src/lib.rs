@@ -1,10 +1,11 @@
 //! Reads `spin.toml`, version 2: the same manifest that `spin up` reads.
 //!
-//! A key that this host does not support, or that nobody knows, becomes a [warning](Manifest::warnings) with its
-//! path. A manifest that the host cannot serve is an [`Error`] with file, line and key. A bare `.wasm` file is served
-//! as if a manifest named that file.
+//! [`keys`] has every key of Spin's manifest. A key whose absence is harmless becomes a
+//! [warning](Manifest::warnings) with its path. A manifest that the host cannot serve is an [`Error`] with file, line
+//! and key. A bare `.wasm` file is served as if a manifest named that file.
 
 mod document;
+pub mod keys;
 mod least;
 mod limits;
 mod load;

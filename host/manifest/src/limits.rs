@@ -52,10 +52,11 @@ impl OwnLimits {
 const TABLE: &str = "wasi-http-host";
 
 impl Error {
-    /// Whether the error is about a setting of this host rather than about one of Spin's keys.
+    /// Whether the error is about a setting of this host rather than about one of Spin's keys: a limit in the
+    /// manifest, or the flag that names the file.
     #[must_use]
     pub fn is_setting(&self) -> bool {
-        self.key.as_ref().is_some_and(|key| key.contains(&format!(".tool.{TABLE}")))
+        self.is_whole() || self.key.as_ref().is_some_and(|key| key.contains(&format!(".tool.{TABLE}")))
     }
 }
 

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use wasi_http_host_core::unreadable;
+
 use super::{Error, Manifest, read};
 
 /// Largest manifest, in bytes.
@@ -13,6 +15,10 @@ pub const MAX_BYTES: u64 = 1 << 20;
 
 /// The manifest's file name in a directory.
 const FILE_NAME: &str = "spin.toml";
+
+/// What the file should be, for a message.
+const WANTED: &str =
+    "a component (.wasm), a spin.toml, or a directory that has one, as the argument or in WASI_HTTP_HOST_APP";
 
 /// The first four bytes of every WebAssembly file.
 const WASM_MAGIC: &[u8] = b"\0asm";
@@ -32,7 +38,7 @@ impl Manifest {
     /// serve.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let file = Self::file(path);
-        let unreadable = |e: std::io::Error| Error::whole(&file, e.to_string());
+        let unreadable = |e: std::io::Error| Error::whole(&file, unreadable(&file, WANTED, &e));
         let mut bytes = Vec::new();
         let mut content = File::open(&file).map_err(unreadable)?.take(MAX_BYTES + 1);
         content.by_ref().take(WASM_MAGIC.len() as u64).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -44,7 +50,11 @@ impl Manifest {
             return Err(Error::whole(&file, format!("over the limit of {MAX_BYTES} bytes")));
         }
         let text = String::from_utf8(bytes);
-        Self::parse(&text.map_err(|_| Error::whole(&file, "neither UTF-8 nor WebAssembly"))?, &file)
+        Self::parse(
+            &text
+                .map_err(|_| Error::whole(&file, format!("neither UTF-8 nor WebAssembly: want {WANTED}")))?,
+            &file,
+        )
     }
 
     /// Reads the text of a manifest. Relative paths in `text` start at the directory of `path`; no file needs to

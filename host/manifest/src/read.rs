@@ -1,6 +1,7 @@
 //! Reads a manifest's tables into a [`Manifest`], with warnings for what has no effect.
 
 use super::document::{Error, Node, Section, Source, line_breaks};
+use super::keys;
 use super::route::{Pattern, Route, Routes};
 use super::{Component, Manifest, Mount, OwnLimits};
 use crate::settings::{Name, Template, Variable};
@@ -11,6 +12,7 @@ pub(super) fn manifest(text: &str, file: &Path) -> Result<Manifest, Error> {
     let mut warnings = Vec::new();
     let line_breaks = line_breaks(text);
     let mut root = Source::new(file, text, &line_breaks).root()?;
+    keys::ROOT.sort(&mut root, &mut warnings)?;
     let version = root.require("spin_manifest_version")?;
     if !version.is_integer("2") {
         return Err(version.error("only version 2 is supported"));
@@ -30,7 +32,6 @@ pub(super) fn manifest(text: &str, file: &Path) -> Result<Manifest, Error> {
     let (served, routes) = reader.triggers(triggers)?;
     let Reader { components, mut warnings, .. } = reader;
     warnings.extend(components.into_values().map(|node| node.warning("no HTTP trigger uses it")));
-    root.finish(&mut warnings);
     Ok(Manifest { name, version, variables, components: served, routes, warnings })
 }
 
@@ -38,12 +39,28 @@ fn application(
     mut section: Section<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<(String, Option<String>), Error> {
+    keys::APPLICATION.sort(&mut section, warnings)?;
     let name = section.require("name")?.string()?;
     let version = section.optional_string("version")?;
-    section.ignore(&["description", "authors", "tool"]);
-    section.unsupported(&["trigger"], warnings);
-    section.finish(warnings);
+    for (kind, node) in section.section("trigger")?.into_iter().flat_map(Section::into_entries) {
+        if kind == "http" {
+            http_settings(node.section()?, warnings)?;
+        } else {
+            warnings.push(node.warning(OTHER_TRIGGER));
+        }
+    }
     Ok((name, version))
+}
+
+/// `[application.trigger.http]`.
+fn http_settings(mut section: Section<'_>, warnings: &mut Vec<String>) -> Result<(), Error> {
+    keys::HTTP.sort(&mut section, warnings)?;
+    match section.take("base") {
+        Some(base) if base.string()? != "/" => {
+            Err(base.error("only the base `/` is supported: put the path into the routes"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn variables(section: Section<'_>, warnings: &mut Vec<String>) -> Result<BTreeMap<Name, Variable>, Error> {
@@ -51,13 +68,12 @@ fn variables(section: Section<'_>, warnings: &mut Vec<String>) -> Result<BTreeMa
     for (key, node) in section.into_entries() {
         let name = name(&key, &node)?;
         let mut section = node.section()?;
+        keys::VARIABLE.sort(&mut section, warnings)?;
         let default = section.optional_string("default")?;
         if section.flag("required")? == default.is_some() {
             return Err(section.error("expected either `default` or `required = true`"));
         }
         let secret = section.flag("secret")?;
-        section.ignore(&["description"]);
-        section.finish(warnings);
         variables.insert(name, Variable { default, secret });
     }
     Ok(variables)
@@ -85,16 +101,15 @@ impl<'a> Reader<'a> {
         let mut seen: HashMap<Pattern, (String, usize)> = HashMap::new();
         for (n, trigger) in section.list("http")?.into_iter().enumerate() {
             let mut trigger = trigger.section()?;
-            trigger.ignore(&["id"]);
+            keys::TRIGGER.sort(&mut trigger, &mut self.warnings)?;
             if let Some(mut executor) = trigger.section("executor")?
                 && let Some(kind) = executor.take("type")
-                && kind.string()? != "http"
+                && !matches!(&*kind.string()?, "http" | "spin")
             {
                 return Err(kind.error("only the executor `http` is supported"));
             }
             let pattern = trigger.require("route")?;
             let named = trigger.require("component")?;
-            trigger.finish(&mut self.warnings);
             let component = self.named(&mut served, n, named)?;
             let (place, double) = (pattern.place(), pattern.error(String::new()));
             let Some(route) = route(pattern)? else { continue };
@@ -109,7 +124,7 @@ impl<'a> Reader<'a> {
             return Err(section.error("there is no [[trigger.http]] with a route"));
         }
         for (_, other) in section.into_entries() {
-            self.warnings.push(other.warning("only HTTP triggers are supported"));
+            self.warnings.push(other.warning(OTHER_TRIGGER));
         }
         Ok((served, Routes::new(routes)))
     }
@@ -136,6 +151,7 @@ impl<'a> Reader<'a> {
 
     fn component(&mut self, id: String, node: Node<'a>) -> Result<Component, Error> {
         let mut section = node.section()?;
+        keys::COMPONENT.sort(&mut section, &mut self.warnings)?;
         let source = section.require("source")?;
         if !source.is_string() {
             return Err(source.error("only the path of a file is supported: download the component first"));
@@ -154,20 +170,6 @@ impl<'a> Reader<'a> {
         }
         let files = self.files(section.list("files")?)?;
         let limits = OwnLimits::read(section.take("tool"), &mut self.warnings)?;
-        section.ignore(&["description", "build", "targets"]);
-        section.unsupported(
-            &[
-                "allowed_http_hosts",
-                "exclude_files",
-                "sqlite_databases",
-                "ai_models",
-                "dependencies",
-                "dependencies_inherit_configuration",
-                "profile",
-            ],
-            &mut self.warnings,
-        );
-        section.finish(&mut self.warnings);
         Ok(Component {
             id,
             source,
@@ -211,22 +213,24 @@ impl<'a> Reader<'a> {
         let mut mounts = Vec::new();
         for entry in entries {
             if entry.is_string() {
-                self.warnings.push(entry.warning("patterns are not supported: use { source, destination }"));
-                continue;
+                return Err(entry.error("patterns are not supported: use { source, destination }"));
             }
             let mut mount = entry.section()?;
+            keys::FILES.sort(&mut mount, &mut self.warnings)?;
             let source = self.directory.join(mount.require("source")?.string()?);
             let destination = mount.require("destination")?;
             let path = destination.string()?;
             if !path.starts_with('/') {
                 return Err(destination.error("expected an absolute path"));
             }
-            mount.finish(&mut self.warnings);
             mounts.push(Mount { source, destination: path });
         }
         Ok(mounts)
     }
 }
+
+/// The warning for a trigger of another kind.
+const OTHER_TRIGGER: &str = "only HTTP triggers are supported";
 
 /// Most components of a manifest. Each component has instances, queues and metrics on every thread.
 const MAX_COMPONENTS: usize = 64;

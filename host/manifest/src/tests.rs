@@ -63,30 +63,146 @@ fn a_minimal_manifest() {
 
 #[test]
 fn what_has_no_effect_is_named_with_its_path() {
-    let text = MINIMAL.replace("source =", "sqlite_databases = [\"default\"]\ncolour = \"blue\"\nsource =")
+    let text = MINIMAL.replace("source =", "sqlite_databases = [\"default\"]\nai_models = []\nsource =")
         + r#"
-files = ["*.html", { source = "assets", destination = "/assets" }]
+files = [{ source = "assets", destination = "/assets" }]
 [component.other]
 source = "other.wasm"
 [[trigger.redis]]
 channel = "c"
 component = "other"
-[extra]
+[application.trigger.redis]
+address = "redis://host"
+[application.trigger.http]
+base = "/"
 "#;
     let manifest = parse(&text).unwrap();
     assert_eq!(
         manifest.warnings,
         [
-            "dir/spin.toml:13: component.one.files[0]: patterns are not supported: use { source, destination }",
+            "dir/spin.toml:19: application.trigger.redis: only HTTP triggers are supported",
             "dir/spin.toml:9: component.one.sqlite_databases: not supported by this host",
-            "dir/spin.toml:10: component.one.colour: unknown key",
             "dir/spin.toml:16: trigger.redis: only HTTP triggers are supported",
             "dir/spin.toml:14: component.other: no HTTP trigger uses it",
-            "dir/spin.toml:19: extra: unknown key",
         ]
     );
     let mount = Mount { source: "dir/assets".into(), destination: "/assets".to_owned() };
     assert_eq!(manifest.components[0].files, [mount]);
+}
+
+/// The keys of Spin's manifest, as `crates/manifest/src/schema` and `crates/http/src/config.rs` of Spin have them at
+/// commit 94a8fc8a7804 (August 2026).
+const SPIN: [(&str, &str); 7] = [
+    ("", "spin_manifest_version application variables trigger component"),
+    ("application", "name version description authors targets trigger tool"),
+    ("application.trigger.http", "base"),
+    ("variables.NAME", "description required default secret"),
+    ("trigger.http", "id component components dependencies static_response route executor"),
+    (
+        "component.ID",
+        "source description variables environment files exclude_files allowed_http_hosts allowed_outbound_hosts \
+         key_value_stores sqlite_databases ai_models targets build tool dependencies_inherit_configuration \
+         dependencies profile",
+    ),
+    ("component.ID.files[]", "source destination"),
+];
+
+#[test]
+fn the_tables_have_the_keys_of_spins_manifest() {
+    for ((path, keys), table) in SPIN.into_iter().zip(keys::TABLES) {
+        let spin: std::collections::BTreeSet<_> = keys.split_whitespace().collect();
+        let ours = table.keys.iter().map(|(key, _)| *key).collect();
+        assert_eq!((path, spin), (table.path, ours));
+    }
+}
+
+/// The minimal manifest with `key` in `table`. `None` if the minimal manifest has the key, or other tests have.
+fn with_key(table: &str, key: &str) -> Option<String> {
+    if matches!(table, "" | "component.ID.files[]") {
+        return None;
+    }
+    let value = match key {
+        "base" => "\"/\"",
+        "default" | "description" | "version" => "\"text\"",
+        "secret" | "dependencies_inherit_configuration" => "true",
+        "required" => "false",
+        "id" => "\"one\"",
+        "executor" => "{ type = \"http\" }",
+        "environment" => "{ K = \"v\" }",
+        "tool" => "{ other = { key = 1 } }",
+        "trigger" => "{ http = { base = \"/\" } }",
+        "build" => "{ command = \"make\" }",
+        "dependencies" => "{ middleware = [{ path = \"auth.wasm\" }] }",
+        "components" => "{ more = \"one\" }",
+        "static_response" => "{ body = \"text\" }",
+        "profile" => "{ debug = { source = \"debug.wasm\" } }",
+        "variables" if table == "component.ID" => "{ k = \"v\" }",
+        "files" => "[{ source = \"a\", destination = \"/a\" }]",
+        "authors" | "targets" | "exclude_files" | "allowed_http_hosts" | "sqlite_databases" | "ai_models" => {
+            "[\"a\"]"
+        }
+        "allowed_outbound_hosts" => "[\"https://a.example\"]",
+        "key_value_stores" => "[\"default\"]",
+        _ => return None,
+    };
+    let line = format!("{key} = {value}\n");
+    Some(match table {
+        "application" => MINIMAL.replace("name =", &format!("{line}name =")),
+        "application.trigger.http" => MINIMAL.to_owned() + "[application.trigger.http]\n" + &line,
+        "variables.NAME" if key == "default" => MINIMAL.to_owned() + "[variables.v]\n" + &line,
+        "variables.NAME" => MINIMAL.to_owned() + "[variables.v]\ndefault = \"\"\n" + &line,
+        "trigger.http" => MINIMAL.replace("route =", &format!("{line}route =")),
+        "component.ID" => MINIMAL.replace("source =", &format!("{line}source =")),
+        other => panic!("there is no place for a key of {other}"),
+    })
+}
+
+#[test]
+fn each_key_of_spins_manifest_is_served_harmless_or_refused() {
+    use keys::Support::{NoEffect, Refused, Served, Warned};
+    for table in keys::TABLES {
+        for (key, support) in table.keys {
+            let Some(text) = with_key(table.path, key) else {
+                assert_eq!(*support, Served, "{}.{key}: there is no value for it", table.path);
+                continue;
+            };
+            let path = table.path.replace("NAME", "v").replace("ID", "one").replace("http", "http[0]");
+            let path = path.replace("application.trigger.http[0]", "application.trigger.http");
+            let found = parse(&text);
+            match support {
+                Served | NoEffect => {
+                    assert_eq!(found.unwrap().warnings, Vec::<String>::new(), "{path}.{key}");
+                }
+                Warned(said) => {
+                    let warnings = found.unwrap().warnings;
+                    assert!(
+                        warnings.len() == 1 && warnings[0].ends_with(&format!(": {path}.{key}: {said}")),
+                        "{warnings:?}"
+                    );
+                }
+                Refused(said) => {
+                    let error = found.unwrap_err();
+                    assert_eq!(
+                        (error.key.unwrap(), error.problem),
+                        (format!("{path}.{key}"), (*said).to_owned())
+                    );
+                    assert!(error.line.is_some());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_application_is_not_served_without_its_middleware() {
+    let text =
+        MINIMAL.replace("route =", "dependencies = { middleware = [{ path = \"auth.wasm\" }] }\nroute =");
+    let error = parse(&text).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "dir/spin.toml:6: trigger.http[0].dependencies: middleware is not supported, and without it the requests \
+         would reach the component unchecked"
+    );
 }
 
 /// What is replaced in [`MINIMAL`], by what, and the error.
@@ -145,6 +261,26 @@ const UNSERVABLE: &[(&str, &str, &str)] = &[
         "source =",
         "tool.wasi-http-host = { request-timeout = \"0\" }\nsource =",
         "dir/spin.toml:9: component.one.tool.wasi-http-host.request-timeout: 0s is less than 10ms",
+    ),
+    (
+        "source =",
+        "colour = \"blue\"\nsource =",
+        "dir/spin.toml:9: component.one.colour: unknown key: Spin does not know it either",
+    ),
+    (
+        "source =",
+        "files = [\"*.html\"]\nsource =",
+        "dir/spin.toml:9: component.one.files[0]: patterns are not supported: use { source, destination }",
+    ),
+    (
+        "[[trigger.http]]",
+        "[application.trigger.http]\nbase = \"/api\"\n[[trigger.http]]",
+        "dir/spin.toml:6: application.trigger.http.base: only the base `/` is supported: put the path into the routes",
+    ),
+    (
+        "[[trigger.http]]",
+        "[extra]\n[[trigger.http]]",
+        "dir/spin.toml:5: extra: unknown key: Spin does not know it either",
     ),
 ];
 
@@ -279,7 +415,10 @@ fn the_content_tells_a_component_from_a_manifest() {
     put("spin.toml", MINIMAL.as_bytes());
     assert_eq!(Manifest::load(directory.path()).unwrap().name, "app");
     let error = |path: &Path| Manifest::load(path).unwrap_err().to_string();
-    assert!(error(&put("latin", b"name = \"\xe4\"")).ends_with("neither UTF-8 nor WebAssembly"));
+    assert!(
+        error(&put("latin", b"name = \"\xe4\""))
+            .contains(": neither UTF-8 nor WebAssembly: want a component (.wasm)")
+    );
     assert!(error(&put("empty", b"")).contains("spin_manifest_version is missing"));
     let huge = vec![b'#'; usize::try_from(MAX_BYTES).unwrap() + 1];
     assert!(error(&put("huge", &huge)).contains("over the limit"));

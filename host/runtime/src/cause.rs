@@ -1,4 +1,5 @@
-//! Which request causes which: a component that serves a request may call other components of its application.
+//! Which request causes which: a component that serves a request may call other components of its application, and
+//! other servers, whose requests may lead back to this host.
 
 use std::{sync::Arc, time::Instant};
 
@@ -8,6 +9,10 @@ use super::tasks::Tasks;
 
 /// The most requests in one chain, each of which waits for the next.
 pub const MAX_DEPTH: usize = 16;
+/// The header that shows a loop through other servers (RFC 8586).
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+/// This host in that header. All hosts are one: a loop may go through several.
+const CDN_ID: &str = "wasi-http-host";
 /// Headers that a chained request inherits, unless the component sets them itself.
 const PASSED_ON: [HeaderName; 3] = [
     HeaderName::from_static("x-request-id"),
@@ -24,6 +29,8 @@ pub struct Cause {
     pub deadline: Instant,
     /// Headers for chained requests.
     pub passed_on: Vec<(HeaderName, HeaderValue)>,
+    /// The request's `CDN-Loop`, as one line.
+    cdn_loop: Option<HeaderValue>,
 }
 
 impl Cause {
@@ -37,9 +44,89 @@ impl Cause {
     #[must_use]
     pub fn new(depth: usize, headers: &HeaderMap, deadline: Instant) -> Arc<Self> {
         let value = |name: HeaderName| headers.get(&name).map(|value| (name, value.clone()));
-        Arc::new(Self { depth, deadline, passed_on: PASSED_ON.into_iter().filter_map(value).collect() })
+        let passed_on = PASSED_ON.into_iter().filter_map(value).collect();
+        Arc::new(Self { depth, deadline, passed_on, cdn_loop: joined(headers) })
     }
+}
+
+/// How often this host or another one has passed on the request with these headers. A request that passes more than
+/// [`MAX_DEPTH`] times is in a loop.
+#[must_use]
+pub fn passes(headers: &HeaderMap) -> usize {
+    let lines = headers.get_all(&CDN_LOOP).iter().filter_map(|line| line.to_str().ok());
+    let ids =
+        lines.flat_map(|line| line.split(',')).map(|info| info.split(';').next().unwrap_or_default().trim());
+    ids.filter(|id| *id == CDN_ID).count()
+}
+
+/// Whether [`Cause`] has something to note for a request with these headers although its component calls no others.
+#[must_use]
+pub fn was_passed_on(headers: &HeaderMap) -> bool {
+    headers.contains_key(&CDN_LOOP)
+}
+
+/// Marks a request that leaves the host: its `CDN-Loop` (RFC 8586) is the one of the request that causes it, and this
+/// host. A component cannot take away what was in the request that it serves.
+pub(crate) fn mark(headers: &mut HeaderMap, cause: Option<&Cause>) {
+    let before = cause.and_then(|cause| cause.cdn_loop.clone()).or_else(|| joined(headers));
+    let value = match before.as_ref().and_then(|before| before.to_str().ok()) {
+        Some(before) => HeaderValue::try_from(format!("{before}, {CDN_ID}")),
+        None => Ok(HeaderValue::from_static(CDN_ID)),
+    };
+    if let Ok(value) = value {
+        headers.insert(CDN_LOOP, value);
+    }
+}
+
+/// Marks a request to another component of the application, which does not leave the host.
+pub(crate) fn keep_mark(headers: &mut HeaderMap, cause: Option<&Cause>) {
+    if let Some(before) = cause.and_then(|cause| cause.cdn_loop.clone()) {
+        headers.insert(CDN_LOOP, before);
+    }
+}
+
+fn joined(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(&CDN_LOOP).iter();
+    let first = lines.next()?;
+    let Some(second) = lines.next() else { return Some(first.clone()) };
+    let all = [first, second].into_iter().chain(lines).map(HeaderValue::as_bytes).collect::<Vec<_>>();
+    HeaderValue::from_bytes(&all.join(&b", "[..])).ok()
 }
 
 /// The requests that one instance serves, by the guest's tasks.
 pub(crate) type Causes = Tasks<Cause>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[&'static str]) -> HeaderMap {
+        lines.iter().map(|line| (CDN_LOOP, HeaderValue::from_static(line))).collect()
+    }
+
+    #[test]
+    fn a_request_that_leaves_has_all_who_passed_it_on() {
+        for (caused_by, own, marked) in [
+            (None, &[][..], "wasi-http-host"),
+            (None, &["other"], "other, wasi-http-host"),
+            (Some(&["a;p=1"][..]), &[], "a;p=1, wasi-http-host"),
+            (Some(&["a", "wasi-http-host"]), &["forged"], "a, wasi-http-host, wasi-http-host"),
+        ] {
+            let cause = caused_by.map(|lines| Cause::first(&headers(lines), Instant::now()));
+            let mut sent = headers(own);
+            mark(&mut sent, cause.as_deref());
+            assert_eq!(sent.get_all(&CDN_LOOP).iter().collect::<Vec<_>>(), [marked]);
+        }
+    }
+
+    #[test]
+    fn passes_are_counted_over_all_lines() {
+        for (lines, count) in [
+            (&[][..], 0),
+            (&["other, another-wasi-http-host"], 0),
+            (&["wasi-http-host, other;a=b", "wasi-http-host;v=1 ,wasi-http-host"], 3),
+        ] {
+            assert_eq!(passes(&headers(lines)), count, "{lines:?}");
+        }
+    }
+}

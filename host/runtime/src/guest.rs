@@ -73,7 +73,7 @@ pub(crate) struct Guest {
     settings: settings::Client,
     keyvalue: keyvalue::Client,
     limits: Limits,
-    causes: Option<Arc<Causes>>,
+    causes: Arc<Causes>,
     traced: Option<Arc<TracedTasks>>,
 }
 
@@ -99,16 +99,21 @@ impl Guest {
                 tracing::error!(directory = %source.display(), %error, "a directory cannot be mounted");
             }
         }
-        let siblings = template.siblings.clone().map(|siblings| (siblings, Arc::<Causes>::default()));
+        let causes = Arc::<Causes>::default();
         let traced = template.tracer.as_ref();
         let traced =
             traced.map(|tracer| Arc::new(TracedTasks::new(tracer.clone(), template.component.clone())));
         let guest = Self {
-            causes: siblings.as_ref().map(|(_, causes)| causes.clone()),
+            causes: causes.clone(),
             table,
             wasi: wasi.build(),
             http,
-            hooks: Hooks { client: template.outbound.clone(), siblings, traced: traced.clone() },
+            hooks: Hooks {
+                client: template.outbound.clone(),
+                siblings: template.siblings.clone(),
+                causes,
+                traced: traced.clone(),
+            },
             settings: settings::Client::new(template.settings.clone()),
             keyvalue: keyvalue::Client::new(template.keyvalue.clone(), template.keyvalue_stats.clone())
                 .on_wait(on_wait)
@@ -129,9 +134,9 @@ impl Guest {
         store
     }
 
-    /// The requests that the instance serves. `None` if the component may not call other components.
-    pub(crate) fn causes(&self) -> Option<&Arc<Causes>> {
-        self.causes.as_ref()
+    /// The requests that the instance serves and that may cause others.
+    pub(crate) fn causes(&self) -> &Arc<Causes> {
+        &self.causes
     }
 
     /// The spans of the requests that the instance serves. `None` if tracing is off.

@@ -14,7 +14,7 @@ use wasi_http_host_telemetry::trace::Origin;
 use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::{
-    cause::{Cause, Causes},
+    cause::{self, Cause, Causes},
     traced::TracedTasks,
 };
 
@@ -46,8 +46,10 @@ pub trait Siblings: Send + Sync {
 /// The state behind an instance's outbound requests.
 pub(crate) struct Hooks {
     pub(crate) client: Client,
-    /// Sends requests to other components, and finds the request that causes each. `None` if the component may not.
-    pub(crate) siblings: Option<(Arc<dyn Siblings>, Arc<Causes>)>,
+    /// Sends requests to other components. `None` if the component may not.
+    pub(crate) siblings: Option<Arc<dyn Siblings>>,
+    /// Finds the request that causes an outbound request.
+    pub(crate) causes: Arc<Causes>,
     pub(crate) traced: Option<Arc<TracedTasks>>,
 }
 
@@ -73,10 +75,11 @@ impl WasiHttpHooks for Hooks {
         });
         let (origin, mut span) = begun.map_or((None, None), |(origin, span)| (Some(origin), span));
         let options = options.unwrap_or_default();
-        if let Some((siblings, causes)) = &self.siblings
+        let cause = self.causes.sender();
+        if let Some(siblings) = &self.siblings
             && let Some(component) = component(request.uri()).map(str::to_owned)
         {
-            let cause = causes.sender();
+            cause::keep_mark(request.headers_mut(), cause.as_deref());
             let response = siblings.send(ChainedRequest { component, request, options, cause, origin });
             return Box::new(async move {
                 let response = response.await;
@@ -87,6 +90,7 @@ impl WasiHttpHooks for Hooks {
                 Ok((response.map_err(|failure| failure.error)?, sent))
             });
         }
+        cause::mark(request.headers_mut(), cause.as_deref());
         let client = self.client.clone();
         Box::new(async move {
             let response = client.send_traced(request, options, span).await?;

@@ -25,7 +25,7 @@ mod tasks;
 mod traced;
 
 pub use admission::{Admission, Permit};
-pub use cause::{Cause, MAX_DEPTH};
+pub use cause::{Cause, MAX_DEPTH, passes, was_passed_on};
 pub use component::{ComponentError, Import, Inspection, Kind, Linked, check_binary};
 pub use config::{CodeConfig, InstanceConfig, RequestConfig};
 pub use guest::Template;

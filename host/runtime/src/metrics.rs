@@ -27,6 +27,8 @@ labelled_counters! {
         Abandoned = "background_timeout",
         /// A request in the instance took too long.
         TimedOut = "request_timeout",
+        /// The client of a proxy's request left before the response's head.
+        ClientLeft = "client_left",
         /// The instance trapped.
         Trapped = "trap",
     }

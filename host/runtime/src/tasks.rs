@@ -51,6 +51,9 @@ impl<T> Tasks<T> {
 
     /// The request of the task that calls the host.
     pub(crate) fn caller<S>(&self, mut store: StoreContextMut<'_, S>) -> Option<Arc<T>> {
+        if lock(&self.known).is_empty() {
+            return None;
+        }
         // A component inside a component has its own tasks, below the task that the request started.
         let task = store.async_call_stack().ok()?.last()?;
         lock(&self.known).get(&task).cloned()

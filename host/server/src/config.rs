@@ -2,10 +2,21 @@
 
 use std::num::NonZeroUsize;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 use wasi_http_host_core::{ByteSize, InvalidSetting, Period};
 
 use super::TlsConfig;
+
+/// The header in which trusted proxies name their clients.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedBy {
+    /// `X-Forwarded-For`, which most proxies write.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
 
 /// The limits of connections, heads and bodies, and TLS.
 #[derive(Args, Clone, Debug)]
@@ -33,6 +44,19 @@ pub struct ServerConfig {
     /// Maximum size of a request's head. A larger head gets 431
     #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_MAX_HEADER_BYTES", default_value_t = ServerConfig::default().max_header_bytes, help_heading = "Connections")]
     pub max_header_bytes: ByteSize,
+    /// Addresses of the proxies that may name the client. Without them, the client is who has opened the connection.
+    /// May be repeated
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "WASI_HTTP_HOST_TRUSTED_PROXIES",
+        value_delimiter = ',',
+        help_heading = "Connections"
+    )]
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header in which these proxies name the client
+    #[arg(long, value_name = "HEADER", env = "WASI_HTTP_HOST_TRUSTED_PROXIES_HEADER", value_enum, default_value_t = ServerConfig::default().trusted_proxies_header, help_heading = "Connections")]
+    pub trusted_proxies_header: ForwardedBy,
 }
 
 impl Default for ServerConfig {
@@ -45,6 +69,8 @@ impl Default for ServerConfig {
             header_timeout: Period::secs(10),
             keep_alive_timeout: Period::secs(75),
             max_header_bytes: ByteSize::kib(32),
+            trusted_proxies: Vec::new(),
+            trusted_proxies_header: ForwardedBy::default(),
         }
     }
 }

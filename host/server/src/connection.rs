@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, sync::watch};
 
 use super::{
+    client::Client,
     io::{Activity, TimedStream},
     limits::StreamTimeouts,
     protocol::{self, Protocol},
@@ -43,7 +44,7 @@ pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted) {
     let Accepted { stream, permit } = accepted;
     let close_idle = worker.shared.close_idle.subscribe();
     let result = match prepare(stream) {
-        Ok(stream) => run(&worker, stream, close_idle.clone()).await,
+        Ok((stream, peer)) => run(&worker, stream, peer, close_idle.clone()).await,
         Err(error) => Err(error.into()),
     };
     if let Err(error) = result {
@@ -55,11 +56,12 @@ pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted) {
     drop((permit, close_idle));
 }
 
-fn prepare(stream: std::net::TcpStream) -> std::io::Result<TcpStream> {
+fn prepare(stream: std::net::TcpStream) -> std::io::Result<(TcpStream, Client)> {
     stream.set_nonblocking(true)?;
     // The host writes whole responses, so Nagle's algorithm would only delay them.
     stream.set_nodelay(true)?;
-    TcpStream::from_std(stream)
+    let peer = Client::new(stream.peer_addr()?);
+    Ok((TcpStream::from_std(stream)?, peer))
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -67,6 +69,7 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 async fn run(
     worker: &Arc<Worker>,
     stream: TcpStream,
+    peer: Client,
     close_idle: watch::Receiver<bool>,
 ) -> Result<(), AnyError> {
     let limits = &worker.shared.limits;
@@ -82,8 +85,8 @@ async fn run(
     let service = service_fn({
         let (worker, activity) = (worker.clone(), activity.clone());
         move |request| {
-            let (worker, activity) = (worker.clone(), activity.clone());
-            async move { Ok::<_, Infallible>(serve::serve(worker, activity, request).await) }
+            let (worker, activity, peer) = (worker.clone(), activity.clone(), peer.clone());
+            async move { Ok::<_, Infallible>(serve::serve(worker, activity, peer, request).await) }
         }
     });
     match protocol {

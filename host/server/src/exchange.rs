@@ -9,13 +9,14 @@ use hyper::body::Incoming;
 use wasmtime_wasi_http::Error;
 
 use super::{
+    client::Client,
     io::Activity,
     refusal::Refusal,
     request::{self},
     worker::Worker,
 };
 use wasi_http_host_application::Served;
-use wasi_http_host_runtime::{Call, CallError, Cause, Permit, Reply, Unserved, WorkerMetrics};
+use wasi_http_host_runtime::{Call, CallError, Cause, Permit, Reply, Unserved, WorkerMetrics, was_passed_on};
 use wasi_http_host_telemetry::{AccessLine, trace};
 
 use super::span::{Ended, ServerSpan};
@@ -28,6 +29,7 @@ pub(super) struct Exchange {
     served: Option<Arc<Served>>,
     activity: Arc<Activity>,
     permit: Option<Permit>,
+    client: Client,
     started: Instant,
     method: Method,
     uri: Uri,
@@ -41,8 +43,14 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn begin(worker: Arc<Worker>, activity: Arc<Activity>, request: &Request<Incoming>) -> Self {
+    pub(super) fn begin(
+        worker: Arc<Worker>,
+        activity: Arc<Activity>,
+        peer: Client,
+        request: &Request<Incoming>,
+    ) -> Self {
         activity.begin();
+        let named = worker.shared.trusted_proxies.client(peer.address, request.headers());
         let span = worker.shared.tracer.as_ref().map(|tracer| {
             Box::new(ServerSpan::begin(tracer, request, || worker.route(request.uri().path())))
         });
@@ -55,6 +63,7 @@ impl Exchange {
             worker,
             activity,
             permit: None,
+            client: named.map_or(peer, Client::new),
             started: Instant::now(),
             method: request.method().clone(),
             uri: request.uri().clone(),
@@ -79,6 +88,7 @@ impl Exchange {
         let limits = &self.worker.shared.limits;
         let mut request =
             request::prepare(request, self.worker.shared.scheme(), &self.request_id, limits.request_body)?;
+        self.client.inject(request.headers_mut());
         let origin = self.span.as_ref().map(|span| {
             span.inject(request.headers_mut());
             span.origin()
@@ -86,7 +96,8 @@ impl Exchange {
         self.permit = Some(served.deployment.admission.admit().await.map_err(Unserved::Overloaded)?);
         let deadline = self.started + served.deployment.bounds.request();
         let (reply, answer) = oneshot::channel();
-        let cause = served.chains().then(|| Cause::first(request.headers(), deadline));
+        let causes = served.chains() || was_passed_on(request.headers());
+        let cause = causes.then(|| Cause::first(request.headers(), deadline));
         served.dispatch.submit(Call { request, reply, queued: Instant::now(), deadline, cause, origin });
         let reply = match answer.await {
             Ok(Ok(reply)) => reply,
@@ -173,6 +184,7 @@ impl Drop for Exchange {
         if log.wants(self.status) {
             log.write(&AccessLine {
                 component: self.component(),
+                client: self.client.address.ip(),
                 method: &self.method,
                 path: self.uri.path(),
                 request_id: &self.request_id,

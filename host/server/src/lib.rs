@@ -1,6 +1,7 @@
 //! The main listener, and the threads that serve its connections with HTTP/1.1, HTTP/2 and TLS.
 
 mod ask;
+mod client;
 mod config;
 mod connection;
 mod exchange;
@@ -22,7 +23,7 @@ mod tls;
 mod worker;
 
 pub use ask::ask;
-pub use config::ServerConfig;
+pub use config::{ForwardedBy, ServerConfig};
 pub use listener::{Listener, bind};
 pub use metrics::ConnectionMetrics;
 pub use shared::Shared;

@@ -18,6 +18,8 @@ pub(crate) enum Refusal {
     NotFound,
     /// The request announces a body larger than the limit.
     BodyTooLarge,
+    /// The request has passed through this host too often (RFC 8586).
+    LoopDetected,
     /// The method is only for proxies, or the transfer coding is not supported.
     NotImplemented,
     /// The component got no request, or gave no valid response.
@@ -37,6 +39,7 @@ impl Refusal {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::LoopDetected => StatusCode::LOOP_DETECTED,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Unserved(unserved) => unserved.status(),
         }
@@ -61,7 +64,7 @@ impl Refusal {
         match self {
             Self::BadRequest(_) | Self::NotImplemented => Some(Rejection::BadRequest),
             Self::BodyTooLarge => Some(Rejection::BodyTooLarge),
-            Self::NotFound => None,
+            Self::NotFound | Self::LoopDetected => None,
             Self::Unserved(unserved) => unserved.rejection(),
         }
     }
@@ -99,6 +102,7 @@ mod tests {
             (Unserved::Call(CallError::TimedOut).into(), 504, r#"{"detail":"Gateway Timeout"}"#),
             (Unserved::Call(CallError::Trapped).into(), 500, r#"{"detail":"Internal Server Error"}"#),
             (Refusal::NotFound, 404, r#"{"detail":"Not Found"}"#),
+            (Refusal::LoopDetected, 508, r#"{"detail":"Loop Detected"}"#),
             (Refusal::BodyTooLarge, 413, r#"{"detail":"Payload Too Large"}"#),
             (Refusal::BadRequest("No Host"), 400, r#"{"detail":"No Host"}"#),
         ];

@@ -8,6 +8,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use wasi_http_host_core::{BodyFailure, BodyLimits, LimitedBody};
+use wasi_http_host_runtime::{MAX_DEPTH, passes};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::{limits::RequestBodyLimits, refusal::Refusal};
@@ -29,6 +30,9 @@ pub(super) fn prepare(
         return Err(Refusal::NotImplemented);
     }
     check_encoding(&head.headers)?;
+    if passes(&head.headers) >= MAX_DEPTH {
+        return Err(Refusal::LoopDetected);
+    }
     head.uri = absolute(std::mem::take(&mut head.uri), scheme, head.version, &head.headers)?;
     remove_named_by_connection(&mut head.headers);
     head.headers.insert(X_REQUEST_ID, request_id.clone());

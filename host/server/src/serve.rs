@@ -6,18 +6,22 @@ use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use wasi_http_host_runtime::{Content, Reply};
 
-use super::{exchange::Exchange, io::Activity, request::X_REQUEST_ID, response::ServedBody, worker::Worker};
+use super::{
+    client::Client, exchange::Exchange, io::Activity, request::X_REQUEST_ID, response::ServedBody,
+    worker::Worker,
+};
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
-/// Serves a request. Always returns a response: on a failure, the host's own.
+/// Serves a request on a connection from `peer`. Always returns a response: on a failure, the host's own.
 pub(super) async fn serve(
     worker: Arc<Worker>,
     activity: Arc<Activity>,
+    peer: Client,
     request: Request<Incoming>,
 ) -> Response<ServedBody> {
     let version = request.version();
-    let mut exchange = Exchange::begin(worker, activity, &request);
+    let mut exchange = Exchange::begin(worker, activity, peer, &request);
     let response = match exchange.run(request).await {
         Ok(Reply { head, content }) => Response::from_parts(head, content),
         Err(refusal) => {

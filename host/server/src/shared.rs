@@ -15,6 +15,7 @@ use wasi_http_host_telemetry::{AccessLog, trace::Tracer};
 
 use super::{
     ConnectionMetrics, ServerConfig, Tls,
+    client::TrustedProxies,
     limits::{RequestBodyLimits, ResponseBodyLimits, StreamTimeouts},
 };
 
@@ -31,6 +32,7 @@ pub struct Shared {
     /// The tracer. `None`: traces are disabled.
     pub tracer: Option<Arc<Tracer>>,
     pub(super) limits: ServerLimits,
+    pub(super) trusted_proxies: TrustedProxies,
     /// Whether responses close their connections (drain).
     closing: AtomicBool,
     /// Set when idle connections must close. Each connection holds a receiver, so that the shutdown can wait until
@@ -76,6 +78,10 @@ impl Shared {
                     idle: config.keep_alive_timeout.get(),
                     write: idle,
                 },
+            },
+            trusted_proxies: TrustedProxies {
+                addresses: config.trusted_proxies.clone(),
+                header: config.trusted_proxies_header,
             },
             closing: AtomicBool::new(false),
             close_idle: watch::Sender::new(false),

@@ -3,6 +3,7 @@
 
 use std::{
     fmt::{self, Write as _},
+    net::IpAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -28,6 +29,8 @@ pub struct AccessLog {
 pub struct AccessLine<'a> {
     /// The component that served the request. `None`: no route matched the path.
     pub component: Option<&'a str>,
+    /// The client's address.
+    pub client: IpAddr,
     /// The request's method.
     pub method: &'a Method,
     /// The path without the query. The query is left out because it may hold secrets.
@@ -83,6 +86,7 @@ impl AccessLog {
         if let Some(id) = line.trace_id {
             write!(to, ",\"trace_id\":\"{id}\"")?;
         }
+        write!(to, ",\"client\":\"{}\"", line.client)?;
         write!(to, ",\"method\":\"{}\",\"path\":", line.method)?;
         quote(to, bounded(line.path, PATH_BYTES))?;
         if let Some(status) = line.status {
@@ -100,7 +104,8 @@ impl AccessLog {
         let status = line.status.map_or("---".to_owned(), |status| status.as_u16().to_string());
         let path = bounded(line.path, PATH_BYTES);
         let ms = line.duration.as_micros();
-        write!(to, "{} {:>5} {status} {} ", Timestamp::now(), level(line.status).as_str(), line.method)?;
+        let level = level(line.status);
+        write!(to, "{} {:>5} {status} {} {} ", Timestamp::now(), level.as_str(), line.client, line.method)?;
         // A client must not be able to send control characters to a terminal.
         path.chars().try_for_each(|c| if c.is_control() { to.write_char('?') } else { to.write_char(c) })?;
         write!(to, " {} bytes {}.{:03} ms", line.bytes, ms / 1_000, ms % 1_000)?;
@@ -187,6 +192,7 @@ mod tests {
         let mut text = String::new();
         let line = AccessLine {
             component: Some("a\"b"),
+            client: IpAddr::from([192, 0, 2, 1]),
             method: &Method::GET,
             path: "/a\"\\\u{1}ä",
             request_id: &HeaderValue::from_static("id-1"),
@@ -200,6 +206,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["path"], "/a\"\\\u{1}ä");
         assert_eq!(value["component"], "a\"b");
+        assert_eq!(value["client"], "192.0.2.1");
         assert_eq!(value["status"], 404);
         assert_eq!(value["duration_ms"], 1.234);
         assert_eq!(value["aborted"], true);

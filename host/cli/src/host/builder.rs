@@ -12,7 +12,8 @@ use tokio::runtime::Builder as RuntimeBuilder;
 use wasi_http_host_application::{
     self as application, ApplicationConfig, Binary, Generation, LoadError, Loader, Resources, ThreadContext,
 };
-use wasi_http_host_egress::{Proxies, Resolve, SystemResolver};
+use wasi_http_host_core::InvalidSetting;
+use wasi_http_host_egress::{Proxies, Resolve, RootsError, SystemResolver};
 use wasi_http_host_keyvalue::{self as keyvalue, RedisConfig, Store, Stores};
 use wasi_http_host_manifest::Manifest;
 use wasi_http_host_outbound::{Direct, Outbound, OutboundSettings};
@@ -82,11 +83,13 @@ impl Builder {
         let (manifest, watch) = read_manifest(&config)?;
         let engine = spawn_engine(&config, &manifest)?;
         let binaries = application::binaries(&manifest)?;
+        application::check_mounts(&manifest)?;
         let backends = Backends::open(&config, &manifest, stores)?;
         let stores = &backends.stores;
         let metrics = Arc::new(HostMetrics::default());
         let shared = shared(&config, &log, &metrics, tls, backends.tracer());
         let engine = engine.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        metrics.instance_pool.add(engine::is_pooling(&engine).into());
         let application_config = Arc::new(config.application.clone());
         let loader = Arc::new(Loader::new(Resources {
             config: application_config.clone(),
@@ -164,7 +167,8 @@ impl Backends {
     ) -> Result<Self, StartError> {
         let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
         let traces = traces(config, manifest, &resolver)?;
-        let outbound = Arc::new(Outbound::new(outbound_settings(config)?)?.with_resolver(resolver.clone()));
+        let outbound = Outbound::new(outbound_settings(config)?).map_err(ca_file("--outbound-ca-file"))?;
+        let outbound = Arc::new(outbound.with_resolver(resolver.clone()));
         let threads = config.application.instances.thread_count();
         let replaced: Vec<_> = stores.iter().map(|(name, _)| &**name).collect();
         let opened = config.keyvalue.open(&replaced, threads, &resolver)?;
@@ -196,6 +200,11 @@ fn outbound_settings(config: &Config) -> Result<OutboundSettings, StartError> {
     Ok(OutboundSettings { limits, proxies, extra_ca_file: outbound.outbound_ca_file.clone() })
 }
 
+/// The error for the setting that names a CA file.
+fn ca_file(name: &'static str) -> impl Fn(RootsError) -> InvalidSetting {
+    move |error| InvalidSetting { name, reason: error.to_string() }
+}
+
 /// The exporter of spans, if tracing is on. It uses the same proxies and trusted certificates as guests' requests.
 fn traces(
     config: &Config,
@@ -205,8 +214,14 @@ fn traces(
     let variable = |name: &str| std::env::var(name).ok();
     let Some(settings) = trace::Settings::read(&manifest.name, &variable)? else { return Ok(None) };
     let mut outbound = outbound_settings(config)?;
-    outbound.extra_ca_file = settings.ca_file.clone().or(outbound.extra_ca_file);
-    let outbound = Outbound::new(outbound)?.with_resolver(resolver.clone());
+    let named = match &settings.ca_file {
+        Some(file) => {
+            outbound.extra_ca_file = Some(file.clone());
+            "OTEL_EXPORTER_OTLP_CERTIFICATE"
+        }
+        None => "--outbound-ca-file",
+    };
+    let outbound = Outbound::new(outbound).map_err(ca_file(named))?.with_resolver(resolver.clone());
     let client = Direct::new(Arc::new(outbound), settings.needs_http2());
     Ok(Some(Traces::new(settings, Box::new(client))))
 }

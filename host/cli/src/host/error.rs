@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use wasi_http_host_application::{AppError, LoadError};
 use wasi_http_host_core::InvalidSetting;
-use wasi_http_host_egress::{InvalidProxy, RootsError};
+use wasi_http_host_egress::InvalidProxy;
 use wasi_http_host_keyvalue::OpenError;
 use wasi_http_host_runtime::engine::EngineError;
 use wasi_http_host_server::WorkerError;
@@ -21,9 +21,6 @@ pub enum StartError {
     /// A proxy variable is not valid.
     #[error(transparent)]
     Proxy(#[from] InvalidProxy),
-    /// The trusted certificates cannot be read.
-    #[error(transparent)]
-    Roots(#[from] RootsError),
     /// A key-value store cannot be opened.
     #[error(transparent)]
     Store(OpenError),
@@ -65,7 +62,8 @@ impl From<EngineError> for StartError {
 }
 
 impl StartError {
-    /// Whether a setting's value is wrong: a flag's value, or a setting of this host in the manifest.
+    /// Whether a setting's value is wrong: a flag's value, the file that a flag names, or a setting of this host in
+    /// the manifest.
     #[must_use]
     pub fn is_setting(&self) -> bool {
         match self {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use testkit::{Host, until};
+use testkit::{Host, ports::listen, until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::harness::start_guest;
 
@@ -28,6 +29,25 @@ async fn a_task_outlives_the_client_that_caused_it() {
     host.wait_for_line(|line| line["message"] == "begun").await;
     drop(stream);
     wait_until_done(&host).await;
+}
+
+/// A service may have moved the request into a task that other requests wait for, as gists does. The host cannot tell.
+#[tokio::test]
+async fn what_a_service_asks_of_others_outlives_the_client_that_caused_it() {
+    let (upstream, address) = listen().await;
+    let host = start_guest("service", &["--allowed-outbound-host", &format!("http://{address}")]).await;
+    let mut client = host.connect().await;
+    client.write(format!("GET /fetch?{address} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+    let (mut asked, _) = upstream.accept().await.unwrap();
+    assert!(asked.read(&mut [0; 1024]).await.unwrap() > 0, "the request has come");
+    drop(client);
+    host.wait_for_metric("wasi_http_host_requests_active", |active| active == 0.0).await;
+    asked.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+    let answered = "wasi_http_host_outbound_first_byte_seconds_count";
+    until("the component has the answer", async || {
+        host.admin("/metrics").await.text().contains(answered).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

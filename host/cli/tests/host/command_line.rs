@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use testkit::paths::{code_cache, guest, scratch};
 
-use crate::harness::run;
+use crate::harness::{run, run_in};
 
 /// The smallest core module, the smallest component, and a component that imports `made:up/thing@1.2.3` with a function `go`.
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -28,9 +28,88 @@ fn what_cannot_be_served_is_refused_by_what_it_is() {
     assert!(refused("empty", EMPTY).contains("nothing"));
     let garbage = refused("truncated", b"\0asm\x0d\0\x01\0\x07\xff");
     assert!(garbage.contains("invalid"), "{garbage}");
-    let missing = run(&["serve", "/nowhere/app.wasm"]);
-    assert!(String::from_utf8_lossy(&missing.stderr).contains("/nowhere/app.wasm"));
-    assert_eq!(missing.status.code(), Some(1));
+}
+
+/// Runs `serve` with these arguments, which must fail with this exit code, and returns its message.
+fn serve_fails(code: i32, args: &[&str], environment: &[(&str, &str)]) -> String {
+    let listeners = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--no-cache"];
+    let output = run_in(&[&["serve"][..], args, &listeners].concat(), environment);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
+    message
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_with_its_flag_and_what_was_wanted() {
+    let app = guest("service");
+    let app = app.to_str().unwrap();
+    let none = "/nowhere/file";
+    let collector =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", none)];
+    let redis = ["--keyvalue-store", "shared=rediss://127.0.0.1:1"];
+    for (args, environment, named) in [
+        (
+            &["nosuch.toml"][..],
+            &[][..],
+            "nosuch.toml: No such file or directory (os error 2): want a component (.wasm), a spin.toml",
+        ),
+        (&[], &[], "spin.toml: No such file or directory"),
+        (
+            &[],
+            &[("WASI_HTTP_HOST_APP", none)],
+            "as the argument or in WASI_HTTP_HOST_APP; there is no directory /nowhere",
+        ),
+        (
+            &[app, "--tls-cert", none, "--tls-key", none],
+            &[],
+            "--tls-key: /nowhere/file: No such file or directory (os error 2): want the key",
+        ),
+        (
+            &[app, "--outbound-ca-file", none],
+            &[],
+            "--outbound-ca-file: /nowhere/file: No such file or directory (os error 2): want certificates",
+        ),
+        (&[app], &collector, "OTEL_EXPORTER_OTLP_CERTIFICATE: /nowhere/file: No such file or directory"),
+        (
+            &[app, "--settings-dir", none],
+            &[],
+            "--settings-dir: /nowhere/file: No such file or directory (os error 2): want a directory",
+        ),
+        (
+            &[&[app, "--redis-ca-file", none][..], &redis].concat(),
+            &[],
+            "--redis-ca-file: /nowhere/file: No such file or directory",
+        ),
+    ] {
+        let message = serve_fails(64, args, environment);
+        assert!(message.contains(named), "{args:?}: {message}");
+    }
+    let binary = serve_fails(64, &["/bin/sh"], &[]);
+    assert!(binary.contains("/bin/sh: neither UTF-8 nor WebAssembly: want a component (.wasm)"), "{binary}");
+}
+
+#[test]
+fn what_the_manifest_names_and_is_not_there_is_named_with_what_was_wanted() {
+    let path = scratch("manifest-names-nothing").join("spin.toml");
+    let app = guest("service");
+    for (component, named) in [
+        (
+            "source = \"gone.wasm\"".to_owned(),
+            "gone.wasm: No such file or directory (os error 2): want the component that `source` in the manifest names: build it",
+        ),
+        (
+            format!("source = {app:?}\nfiles = [{{ source = \"gone\", destination = \"/d\" }}]"),
+            "gone: No such file or directory (os error 2): want the directory that `files` in the manifest names",
+        ),
+    ] {
+        let text = format!(
+            "spin_manifest_version = 2\n[application]\nname = \"app\"\n\
+             [[trigger.http]]\nroute = \"/...\"\ncomponent = \"c\"\n[component.c]\n{component}\n"
+        );
+        fs::write(&path, text).unwrap();
+        let message = serve_fails(1, &[path.to_str().unwrap()], &[]);
+        assert!(message.contains(named), "{message}");
+    }
 }
 
 /// A component that imports the instances `names`, each with the function `handle`, and exports an empty instance under each of

@@ -1,5 +1,10 @@
 //! Components of WASI 0.2: proxies of `wasi:http@0.2`.
 
+use std::time::Duration;
+
+use testkit::ports::listen;
+use tokio::{io::AsyncReadExt as _, time::timeout};
+
 use crate::harness::start_guest;
 
 #[tokio::test]
@@ -55,4 +60,21 @@ async fn a_body_that_it_never_finishes_is_broken_off_when_it_returns() {
     // A body that the proxy finishes is complete.
     let answer = host.get("/chunks/2000").await;
     assert!(answer.complete && answer.body.len() == 12_000);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_what_its_proxy_asks_of_others() {
+    let (upstream, address) = listen().await;
+    let host = start_guest("proxy", &["--allowed-outbound-host", &format!("http://{address}")]).await;
+    let mut client = host.connect().await;
+    client.write(format!("GET /fetch/{address} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+    let (mut asked, _) = upstream.accept().await.unwrap();
+    assert!(asked.read(&mut [0; 1024]).await.unwrap() > 0, "the request has come");
+    drop(client);
+    // The upstream never answers. No timeout of the host is as short as this.
+    let closed = timeout(Duration::from_secs(1), asked.read(&mut [0; 16])).await;
+    assert!(matches!(closed, Ok(Ok(0) | Err(_))), "the upstream sees the request's end: {closed:?}");
+    let left = "wasi_http_host_instances_ended_total{component=\"guest_proxy\",reason=\"client_left\"}";
+    host.wait_for_metric(left, |ended| ended == 1.0).await;
+    assert_eq!(host.get("/hello/after").await.text(), "hello after");
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use testkit::RedisServer;
 use tokio::time::sleep;
 
 use crate::harness::start_guest;
@@ -58,6 +59,38 @@ async fn what_shares_an_instance_with_a_late_request_may_finish() {
     });
     assert_eq!(late.status, 504);
     assert_eq!(sibling.text(), "slept");
+}
+
+#[tokio::test]
+async fn a_request_that_waited_for_an_instance_has_its_504_in_time() {
+    // The second request waits for three seconds until the only instance has served the first and ended.
+    let flags = ["--threads", "1", "--max-instances", "1", "--instance-max-requests", "1"];
+    let host = start_guest("service", &[&flags[..], &["--request-timeout", "4s"]].concat()).await;
+    let (first, (late, elapsed)) = tokio::join!(host.get("/sleep/3000"), async {
+        host.wait_for_metric("wasi_http_host_requests_active", |active| active == 1.0).await;
+        let started = Instant::now();
+        (host.get("/hang").await.status, started.elapsed())
+    });
+    assert_eq!((first.text(), late), ("slept", 504));
+    let in_time = Duration::from_secs(4)..Duration::from_millis(5_500);
+    assert!(in_time.contains(&elapsed), "the 504 came after {elapsed:?}");
+}
+
+#[tokio::test]
+async fn a_late_request_beside_a_slow_store_ends_no_other() {
+    let redis = RedisServer::start();
+    let store = format!("shared=redis://{}", redis.address());
+    let flags = ["--threads", "1", "--request-timeout", "3s", "--redis-timeout", "20s"];
+    let host = start_guest("service", &[&flags[..], &["--keyvalue-store", &store]].concat()).await;
+    assert_eq!(host.get("/keyvalue/get/shared/k").await.text(), "Ok(None)");
+    let (late, beside) = tokio::join!(host.get("/hang"), async {
+        sleep(Duration::from_millis(1_500)).await;
+        redis.command(&["CLIENT", "PAUSE", "1900", "ALL"]);
+        // The store is slow until the other request is late by 400 ms, which is more than the grace of a guest that spins.
+        host.get("/keyvalue/get/shared/other").await
+    });
+    assert_eq!(late.status, 504);
+    assert_eq!((beside.status, beside.text()), (200, "Ok(None)"));
 }
 
 #[tokio::test]

@@ -46,8 +46,9 @@ static KINDS: [Kind; 4] = [
         is_own: true,
         check: |url| FileStore::path(url).map(drop),
         open: |opening| {
-            let store = FileStore::open(FileStore::path(opening.url)?, opening.config.max_bytes.get())?;
-            Ok(Arc::new(store))
+            let path = FileStore::path(opening.url).map_err(|reason| opening.failed(reason))?;
+            let store = FileStore::open(path, opening.config.max_bytes.get());
+            Ok(Arc::new(store.map_err(|reason| opening.failed(reason))?))
         },
     },
 ];
@@ -63,7 +64,7 @@ struct Kind {
     /// Says what is wrong with a URL. The message must not repeat the URL, which may contain a password.
     check: fn(&str) -> Result<(), String>,
     /// Opens the store. The error says what failed.
-    open: fn(&Opening<'_>) -> Result<Arc<dyn Store>, String>,
+    open: fn(&Opening<'_>) -> Result<Arc<dyn Store>, OpenError>,
 }
 
 /// What a store is opened with.
@@ -75,15 +76,23 @@ struct Opening<'a> {
     resolver: &'a Arc<dyn Resolve>,
 }
 
+impl Opening<'_> {
+    fn failed(&self, reason: impl fmt::Display) -> OpenError {
+        OpenError::Store { name: self.name.to_owned(), reason: reason.to_string() }
+    }
+}
+
 fn check_redis(url: &str) -> Result<(), String> {
     url.parse::<RedisAddress>().map(drop).map_err(|error| error.to_string())
 }
 
-fn open_redis(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
-    let address = opening.url.parse::<RedisAddress>().map_err(|error| error.to_string())?;
+fn open_redis(opening: &Opening<'_>) -> Result<Arc<dyn Store>, OpenError> {
+    let address = opening.url.parse::<RedisAddress>().map_err(|error| opening.failed(error))?;
     let (config, resolver) = (&opening.config.redis, opening.resolver.clone());
     let store = RedisStore::new(opening.name, address, config, opening.threads, resolver);
-    Ok(Arc::new(store.map_err(|error| error.to_string())?))
+    let store =
+        store.map_err(|error| InvalidSetting { name: "--redis-ca-file", reason: error.to_string() })?;
+    Ok(Arc::new(store))
 }
 
 /// Which stores components may be granted, and within which bounds.
@@ -192,8 +201,7 @@ impl KeyValueConfig {
         }
         let mut stores = Stores::default();
         for Named { name, url, kind } in all.into_iter().filter(|named| !except.contains(&named.name)) {
-            let store = (kind.open)(&Opening { name, url, config: self, threads, resolver });
-            let store = store.map_err(|reason| OpenError::Store { name: name.to_owned(), reason })?;
+            let store = (kind.open)(&Opening { name, url, config: self, threads, resolver })?;
             stores = stores.with(name, store);
         }
         Ok(stores)

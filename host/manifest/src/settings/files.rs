@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use wasi_http_host_core::unreadable;
 
 /// Largest settings file, in bytes.
 pub const MAX_FILE_BYTES: u64 = 64 << 10;
@@ -15,7 +16,7 @@ pub const MAX_FILES: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The operating system failed to read a directory or file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), unreadable(path, "a directory with one file for each setting", source))]
     Io {
         /// The directory or file.
         path: PathBuf,

@@ -107,7 +107,7 @@ pub enum SourceError {
     #[error("environment variable {0} is not UTF-8")]
     Environment(String),
     /// The settings directory or a file in it cannot be used.
-    #[error(transparent)]
+    #[error("invalid value for --settings-dir: {0}")]
     File(#[from] FileError),
 }
 

@@ -49,10 +49,8 @@ impl HostWithStore<Guest> for Noted {
 
 fn note_sender(mut store: StoreContextMut<'_, Guest>) {
     let guest = store.data();
-    let (causes, traced) = (guest.causes().cloned(), guest.traced().cloned());
-    if let Some(causes) = causes {
-        causes.note_sender(store.as_context_mut());
-    }
+    let (causes, traced) = (guest.causes().clone(), guest.traced().cloned());
+    causes.note_sender(store.as_context_mut());
     if let Some(traced) = traced {
         traced.note_sender(store.as_context_mut());
     }

@@ -39,25 +39,24 @@ const WARM_SLOTS: u32 = 64;
 /// The engine cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The operating system refused to reserve the address space.
-    #[error(
-        "the address space is too small for {instances} instances ({cause}): lower --max-instances or --max-memory, or raise the limit (ulimit -v)"
-    )]
-    AddressSpace {
-        /// The instances of all components together.
-        instances: u32,
-        /// The operating system's message.
-        cause: String,
-    },
+    /// The engine refused its settings.
+    #[error("the engine cannot be set up: {0}")]
+    Settings(String),
     /// The thread that interrupts spinning guests cannot start.
     #[error("cannot start the thread that interrupts guests: {0}")]
     Ticker(io::Error),
 }
 
+/// Without a pool: bytes of a memory's address space that are reserved for its growth, so that not each growth copies
+/// the memory.
+const GROWTH: u64 = 1 << 20;
+/// Without a pool: bytes of the guard region behind a memory. Accesses check their bounds, so a page is enough.
+const GUARD: u64 = 64 << 10;
+
 /// The number of instances that the pool reserves space for. Instances that replace others during a reload are extra.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolCapacity {
-    /// The start fails if there is no space for this many instances.
+    /// If there is no space for this many instances, there is no pool.
     pub least: u32,
     /// The number that is reserved twice if the system allows it: during a reload, new instances start before the old
     /// ones stop.
@@ -92,19 +91,39 @@ impl Pool {
 
 /// Sets up the engine for instances with at most `max_memory` bytes, and starts the thread that interrupts guests.
 ///
+/// A pool reserves 4 GiB of address space for each memory. If the process may not have that much (`ulimit -v`, 39-bit
+/// addresses of some arm64 kernels, emulators), the engine allocates each instance when it is created. The limits of
+/// components do not depend on the pool: the dispatch counts instances, and each store limits its memories.
+///
 /// # Errors
-/// The pool does not fit into the address space, or the thread cannot start.
+/// The engine refuses its settings, or the thread cannot start.
 pub fn new(max_memory: usize, capacity: PoolCapacity) -> Result<Engine, EngineError> {
-    let engine = Engine::new(&settings(max_memory, capacity.with_reload_headroom())).or_else(|_| {
-        let instances = capacity.least;
-        Engine::new(&settings(max_memory, capacity.minimal()))
-            .map_err(|cause| EngineError::AddressSpace { instances, cause: format!("{cause:#}") })
-    })?;
+    let pooled = Engine::new(&pooling(max_memory, capacity.with_reload_headroom()))
+        .or_else(|_| Engine::new(&pooling(max_memory, capacity.minimal())));
+    let engine = match pooled {
+        Ok(engine) => engine,
+        Err(cause) => {
+            tracing::warn!(
+                cause = format!("{cause:#}"),
+                instances = capacity.least,
+                "the address space is too small for a pool of instances: each instance is allocated when it is created, \
+                 guests run slower because each memory access is checked, and code that was compiled for a pool is \
+                 compiled again. Raise the limit (ulimit -v), or lower --max-instances or --max-memory"
+            );
+            Engine::new(&on_demand()).map_err(|cause| EngineError::Settings(format!("{cause:#}")))?
+        }
+    };
     tick(&engine).map_err(EngineError::Ticker)?;
     Ok(engine)
 }
 
-fn settings(max_memory: usize, Pool { instances, stacks }: Pool) -> wasmtime::Config {
+/// Whether the instances of `engine` come from a pool.
+#[must_use]
+pub fn is_pooling(engine: &Engine) -> bool {
+    engine.pooling_allocator_metrics().is_some()
+}
+
+fn pooling(max_memory: usize, Pool { instances, stacks }: Pool) -> wasmtime::Config {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES_EACH))
@@ -118,12 +137,24 @@ fn settings(max_memory: usize, Pool { instances, stacks }: Pool) -> wasmtime::Co
         // If the kernel can report written pages (6.7 and later), only those are reset.
         .pagemap_scan(Enabled::Auto);
 
-    let mut settings = wasmtime::Config::new();
+    let mut settings = common();
+    settings.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     settings
-        .wasm_component_model_async(true)
-        .epoch_interruption(true)
-        .memory_init_cow(true)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+}
+
+fn on_demand() -> wasmtime::Config {
+    let mut settings = common();
+    settings
+        .memory_reservation(0)
+        .memory_reservation_for_growth(GROWTH)
+        .memory_guard_size(GUARD)
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    settings
+}
+
+fn common() -> wasmtime::Config {
+    let mut settings = wasmtime::Config::new();
+    settings.wasm_component_model_async(true).epoch_interruption(true).memory_init_cow(true);
     settings
 }
 

@@ -21,7 +21,8 @@ pub struct Call {
     pub queued: Instant,
     /// The time by which the head of the response must be complete.
     pub deadline: Instant,
-    /// `None` if the component may not call other components of its application.
+    /// `None` if the component may not call other components of its application, and the request was not passed on by
+    /// another server that marks requests.
     pub cause: Option<Arc<Cause>>,
     /// The request's parent in a trace. `None` if tracing is off.
     pub origin: Option<Arc<Origin>>,

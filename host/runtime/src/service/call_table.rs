@@ -4,8 +4,9 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    task::Context,
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,9 @@ use super::{
 };
 use wasi_http_host_core::lock;
 
+/// No call has entered.
+const NONE: u64 = u64::MAX;
+
 /// The calls in an instance, and the instance's phase.
 pub(super) struct CallTable {
     state: Mutex<State>,
@@ -22,6 +26,10 @@ pub(super) struct CallTable {
     polled: AtomicBool,
     /// Whether the instance must not take further calls.
     retiring: AtomicBool,
+    /// When this table was made.
+    made: Instant,
+    /// The earliest deadline of the calls that entered since the watchdog last asked, in microseconds after `made`.
+    earliest: AtomicU64,
     /// The number of response heads that wait for the first bytes of their bodies.
     pub(super) heads_waiting: AtomicUsize,
     /// Whether the waiting heads must be sent without their bodies.
@@ -101,6 +109,8 @@ impl CallTable {
             state: Mutex::new(State { slots: Vec::new(), phase: Phase::Idle, since: now }),
             polled: AtomicBool::new(true),
             retiring: AtomicBool::new(false),
+            made: now,
+            earliest: AtomicU64::new(NONE),
             heads_waiting: AtomicUsize::new(0),
             flush_heads: AtomicBool::new(false),
         }
@@ -108,6 +118,8 @@ impl CallTable {
 
     /// Adds a call. Returns the call's slot.
     pub(super) fn enter(&self, deadline: Instant, reply: Reply) -> usize {
+        let micros = deadline.saturating_duration_since(self.made).as_micros();
+        self.earliest.fetch_min(u64::try_from(micros).unwrap_or(NONE), Ordering::Relaxed);
         let mut state = lock(&self.state);
         state.phase = Phase::Serving;
         let slot = Some(Slot { deadline, reply, late: false });
@@ -125,9 +137,29 @@ impl CallTable {
         }
     }
 
+    /// Whether nobody waits for the reply of a call whose reply the guest sends itself. If somebody waits, the task is
+    /// woken when that changes.
+    pub(super) fn is_abandoned(&self, cx: &mut Context<'_>) -> bool {
+        let mut state = lock(&self.state);
+        state.slots.iter_mut().flatten().any(|slot| match &slot.reply {
+            Reply::Shared(reply) => {
+                lock(reply).as_mut().is_some_and(|reply| reply.poll_canceled(cx).is_ready())
+            }
+            Reply::Own(_) | Reply::Sent => false,
+        })
+    }
+
     /// Removes a call. Returns the sender if the call has no reply yet.
     pub(super) fn remove(&self, slot: usize) -> Option<ReplySender> {
         lock(&self.state).slots.get_mut(slot).and_then(Option::take).and_then(|mut slot| slot.take())
+    }
+
+    /// The earliest deadline of the calls that entered since this function was last called.
+    pub(super) fn take_earliest(&self) -> Option<Instant> {
+        if self.earliest.load(Ordering::Relaxed) == NONE {
+            return None;
+        }
+        self.made.checked_add(Duration::from_micros(self.earliest.swap(NONE, Ordering::Relaxed)))
     }
 
     /// Sets the instance's phase from `now` on.

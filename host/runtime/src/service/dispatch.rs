@@ -348,6 +348,11 @@ impl InstanceLease {
         })
     }
 
+    /// Whether the instance is blocked by a call to a remote store.
+    pub(super) fn blocked(&self) -> Arc<AtomicBool> {
+        self.blocked.clone()
+    }
+
     /// The instance has been created, and runs in the task of `waker`.
     pub(super) fn register(&mut self, waker: &Waker) {
         let mut state = lock(&self.dispatch.state);

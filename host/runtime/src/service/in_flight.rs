@@ -75,9 +75,7 @@ pub(super) fn start_service<'a>(
     let request = view.table.push(request)?;
     let handler = guest.wasi_http_handler();
     let call = handler.func_handle().start_call_concurrent(store.as_context_mut(), (request,))?;
-    if let Some(causes) = store.data().causes() {
-        causes.enter(call.task(), cause);
-    }
+    store.data().causes().enter(call.task(), cause);
     if let Some(traced) = store.data().traced() {
         traced.enter(call.task(), origin);
     }
@@ -117,9 +115,7 @@ pub(super) fn start_proxy<'a>(
     })?;
     let handler = guest.wasi_http_incoming_handler();
     let call = handler.func_handle().start_call_concurrent(store.as_context_mut(), (request, out))?;
-    if let Some(causes) = store.data().causes() {
-        causes.enter_only(call.task(), cause);
-    }
+    store.data().causes().enter_only(call.task(), cause);
     if let Some(traced) = store.data().traced() {
         traced.enter_only(call.task(), origin);
     }

@@ -3,7 +3,10 @@
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -90,7 +93,8 @@ async fn serve(
 ) -> EndReason {
     let call_table = CallTable::new(Instant::now());
     let bodies = Arc::new(BodyTracker::default());
-    let mut watchdog = Watchdog::new(&dispatch.context.limits);
+    let mut watchdog = Watchdog::new(&dispatch.context.limits, lease.blocked());
+    let is_proxy = matches!(proxy, Proxy::P2(_));
     let ended = {
         let event_loop = async |accessor: &Accessor<Guest>| {
             serve_calls(lease, dispatch, accessor, proxy, &call_table, &bodies).await
@@ -108,6 +112,11 @@ async fn serve(
                 if call_table.heads_waiting.load(Relaxed) == 0 || call_table.flush_heads.swap(true, Relaxed) {
                     break;
                 }
+            }
+            // All that runs in a proxy's instance belongs to its call. Without a client, the call ends, and with it what
+            // the call asks of others. A service may have moved the work of a request into a task that others wait for.
+            if is_proxy && call_table.is_abandoned(cx) {
+                return Poll::Ready(End::Quiet(EndReason::ClientLeft));
             }
             watchdog.poll(cx, &call_table, &bodies)
         })
@@ -301,9 +310,11 @@ fn finish(slot: usize, end: CallEnd, call_table: &CallTable, heads: &mut Pending
 /// Enforces an instance's timeouts from outside its event loop.
 ///
 /// There is one timer for each instance, not one for each call. It fires at the latest after the shortest of all
-/// timeouts, so no deadline that begins later can pass before the timer fires.
+/// timeouts. A call that waited in the queue has less time left than that, and may move the timer.
 struct Watchdog {
     limits: Limits,
+    /// Whether the instance is blocked by a call to a remote store.
+    waits: Arc<AtomicBool>,
     timer: Option<Pin<Box<Sleep>>>,
     watch: WatchdogState,
 }
@@ -325,18 +336,23 @@ enum Verdict {
 }
 
 impl Watchdog {
-    fn new(limits: &Limits) -> Self {
-        Self { limits: limits.clone(), timer: None, watch: WatchdogState::default() }
+    fn new(limits: &Limits, waits: Arc<AtomicBool>) -> Self {
+        Self { limits: limits.clone(), waits, timer: None, watch: WatchdogState::default() }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, call_table: &CallTable, bodies: &BodyTracker) -> Poll<End> {
         let shortest =
             self.limits.request.min(self.limits.idle).min(self.limits.background).max(MIN_CHECK_INTERVAL);
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(shortest)));
+        if let Some(earliest) = call_table.take_earliest().map(Into::into)
+            && earliest < timer.deadline()
+        {
+            timer.as_mut().reset(earliest);
+        }
         loop {
             ready!(timer.as_mut().poll(cx));
             let now = Instant::now();
-            match self.watch.check(&self.limits, call_table, bodies, now) {
+            match self.watch.check(&self.limits, call_table, bodies, self.waits.load(Relaxed), now) {
                 Verdict::End(end) => return Poll::Ready(end),
                 Verdict::Keep(next) => {
                     let next = next.unwrap_or(now + shortest).min(now + shortest);
@@ -355,6 +371,7 @@ impl WatchdogState {
         limits: &Limits,
         call_table: &CallTable,
         bodies: &BodyTracker,
+        waits: bool,
         now: Instant,
     ) -> Verdict {
         let checked = self.checked.replace(now);
@@ -363,8 +380,10 @@ impl WatchdogState {
         if survey.overrun > 0 {
             // Soft limit: overdue calls have their timeout reply, and the instance takes no more calls.
             call_table.retire();
-            // Hard limit: the guest blocks the event loop, and with it the other calls and the thread.
-            if self.retired.is_some() && self.blocked.is_some() {
+            // Hard limit: the guest blocks the event loop, and with it the other calls and the thread. A remote store
+            // that is slow blocks the event loop as well, and may take a while.
+            let patience = if waits { RETIRE_GRACE } else { Duration::ZERO };
+            if self.retired.is_some() && self.blocked.is_some_and(|since| now >= since + patience) {
                 return Verdict::End(End::Stuck);
             }
             self.retired.get_or_insert(now);

@@ -17,6 +17,8 @@ use rustls::{
 };
 use sha2::{Digest as _, Sha256};
 
+use wasi_http_host_core::unreadable;
+
 use super::validity;
 
 /// Maximum size of a file in bytes. A chain has some thousands.
@@ -58,9 +60,13 @@ pub(super) enum PairError {
 impl Files {
     /// Reads both files. If one of them is being replaced, they do not match; the next reading finds both complete.
     pub(super) fn read(&self) -> Result<Contents, PairError> {
-        let message = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
-        let key = read(&self.key).map_err(|error| PairError::Key(message(&self.key, error)))?;
-        let cert = read(&self.cert).map_err(|error| PairError::Cert(message(&self.cert, error)))?;
+        let message = |path: &Path, wanted: &str, error: io::Error| {
+            format!("{}: {}", path.display(), unreadable(path, wanted, &error))
+        };
+        let key = read(&self.key)
+            .map_err(|error| PairError::Key(message(&self.key, "the key of --tls-cert (PEM)", error)))?;
+        let cert = read(&self.cert)
+            .map_err(|error| PairError::Cert(message(&self.cert, "a certificate (PEM)", error)))?;
         Ok(Contents { cert, key })
     }
 

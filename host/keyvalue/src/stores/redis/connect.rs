@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
+use wasi_http_host_core::unreadable;
 
 /// How often TCP probes an idle connection, to find that a peer has vanished without closing it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -149,7 +150,11 @@ async fn identity(shared: &Shared) -> Result<RedisConnectionInfo, String> {
     }
     Ok(match (&shared.config.password_file, shared.config.password()) {
         (Some(path), _) => {
-            let password = read(path).await.map_err(|error| format!("{}: {error}", path.display()))?;
+            let failed = |error| {
+                let reason = unreadable(path, "Redis's password", &error);
+                format!("--redis-password-file: {}: {reason}", path.display())
+            };
+            let password = read(path).await.map_err(failed)?;
             info.set_password(password)
         }
         (None, Some(password)) => info.set_password(password),

@@ -11,6 +11,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use wasi_http_host_core::unreadable;
 use wasi_http_host_egress::{RootsError, Tls};
 
 /// Largest file with a certificate or a key, in bytes.
@@ -54,22 +55,23 @@ impl Security {
 impl ClientCertificate {
     async fn read(&self) -> Result<CertifiedKey, String> {
         let failed = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let text = read(&self.chain).await?;
+        let text = read("--redis-client-certificate", &self.chain).await?;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
         let chain = chain.map_err(|error| failed(&self.chain, &error))?;
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.key).await?);
+        let key = PrivateKeyDer::from_pem_slice(&read("--redis-client-key", &self.key).await?);
         let key = key.map_err(|error| failed(&self.key, &error))?;
         let provider = rustls::crypto::ring::default_provider();
         CertifiedKey::from_der(chain, key, &provider).map_err(|error| failed(&self.chain, &error))
     }
 }
 
-async fn read(path: &Path) -> Result<Vec<u8>, String> {
+/// `flag` names the file.
+async fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let read = async {
         let file = tokio::fs::File::open(path).await?;
         file.take(MAX_PEM_BYTES).read_to_end(&mut text).await
     };
-    read.await.map_err(|error| format!("{}: {error}", path.display()))?;
+    read.await.map_err(|error| format!("{flag}: {}: {}", path.display(), unreadable(path, "PEM", &error)))?;
     Ok(text)
 }
