@@ -1,5 +1,6 @@
 //! Renders the OpenAPI document into the page that `/docs` serves. The page is documentation without JavaScript, too, and
-//! the component does not spend time or code on it.
+//! the component does not spend time or code on it. Also removes from page and document the white space that only their
+//! authors need.
 
 #![expect(clippy::indexing_slicing, reason = "a JSON value gives null for a member that is missing")]
 
@@ -13,9 +14,11 @@ const TEMPLATE: &str = "assets/docs.html";
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={DOCUMENT}");
     println!("cargo::rerun-if-changed={TEMPLATE}");
-    let document = Document(serde_json::from_str(&fs::read_to_string(DOCUMENT)?)?);
+    let json = fs::read_to_string(DOCUMENT)?;
+    let document = Document(serde_json::from_str(&json)?);
     let info = &document.0["info"];
-    let mut page = fs::read_to_string(TEMPLATE)?;
+    let mut page: String =
+        fs::read_to_string(TEMPLATE)?.lines().flat_map(|line| [line.trim_start(), "\n"]).collect();
     for (place, content) in [
         ("<!-- title -->", escape(text(info, "title"))),
         ("<!-- version -->", escape(text(info, "version"))),
@@ -28,8 +31,22 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         page = page.replace(place, &content);
     }
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("docs.html"), page)?;
+    let out = env::var("OUT_DIR")?;
+    fs::write(Path::new(&out).join("docs.html"), page)?;
+    fs::write(Path::new(&out).join("openapi.json"), compact(&json))?;
     Ok(())
+}
+
+/// JSON without the white space between its tokens. The members keep their order, for readers.
+fn compact(json: &str) -> String {
+    let (mut is_string, mut is_escaped) = (false, false);
+    let is_kept = |c: &char| {
+        let is_kept = is_string || !c.is_ascii_whitespace();
+        is_string ^= *c == '"' && !is_escaped;
+        is_escaped = *c == '\\' && !is_escaped;
+        is_kept
+    };
+    json.chars().filter(is_kept).collect()
 }
 
 struct Document(Value);

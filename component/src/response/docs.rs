@@ -10,8 +10,8 @@ pub const CONTENT_TYPE: &str = "text/html; charset=utf-8";
 /// by their hashes. A nonce would have to be new in every response, and `unsafe-inline` would let injected markup run. A
 /// test says the new hash when the template has changed.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-     script-src 'sha256-5ahSX1VHJZUBwNqywCCFSmGkjta/HJ5yyHGUQnPmN4w='; \
-     style-src 'sha256-TpLGGVF5OM5R2l15qo6hcF2sA3dkmJbZNocY4EyPyzE='; \
+     script-src 'sha256-DHxuQhmhQHExzVjAaKXZxoMwJO2mOJQS2R/XSxebLEk='; \
+     style-src 'sha256-raymCTbBkq77ZYJO+RIfW+5ZcU/wENfpIbK8ZVqUUw4='; \
      img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 #[cfg(test)]

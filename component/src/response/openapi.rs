@@ -1,7 +1,8 @@
 //! The description of the API (OpenAPI 3.1).
 
-/// The document. It is written by hand; the tests below compare it with the tables in the code.
-pub const DOCUMENT: &str = include_str!("../../assets/openapi.json");
+/// The document, without white space between its tokens. `assets/openapi.json` is written by hand; the tests below compare
+/// it with the tables in the code.
+pub const DOCUMENT: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
 /// The media type of the document.
 pub const CONTENT_TYPE: &str = "application/json";
