@@ -27,7 +27,7 @@ fn table() -> Vec<(&'static str, ScriptedResponse, u16, String, bool)> {
             "GitHub error: 403".to_owned(),
             true,
         ),
-        ("retired version", ScriptedResponse::status(410), 502, "GitHub error: 410".to_owned(), true),
+        ("retired-version", ScriptedResponse::status(410), 502, "GitHub error: 410".to_owned(), true),
         ("legal", ScriptedResponse::status(451), 502, "GitHub error: 451".to_owned(), false),
         ("unprocessable", ScriptedResponse::status(422), 422, "GitHub error: 422".to_owned(), true),
         (

@@ -75,7 +75,9 @@ const EXPECTED: &[Expected] = &[
     ),
     ("cache_hits_total", &[], 5),
     ("cache_misses_total", &[], 6),
-    ("github_api_requests_total", &[("status", "200")], 2),
+    ("github_api_requests_total", &[("status", "200")], 1),
+    // The request with `use_cache=false` revalidates.
+    ("github_api_requests_total", &[("status", "304")], 1),
     ("github_api_requests_total", &[("status", "404")], 1),
     ("github_api_requests_total", &[("status", "503")], 1),
     ("github_api_requests_total", &[("status", "timeout")], 1),
