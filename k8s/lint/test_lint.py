@@ -59,15 +59,15 @@ class Policies(unittest.TestCase):
         self.assertEqual(len(list(policies.restricted(rendered(init)))), 3)
 
     def test_all_pods_together_stay_within_githubs_limit(self) -> None:
-        def pods(settings: dict, most: int = 10, kind: str = "HorizontalPodAutoscaler") -> Rendered:
+        def pods(settings: dict, most: int, kind: str) -> Rendered:
             api = deployment({"envFrom": [{"configMapRef": {"name": "settings"}}]}, name="github-gists-api")
             api["metadata"]["labels"] = {"app": "github-gists-api"}
             limit = {"HorizontalPodAutoscaler": "maxReplicas", "ScaledObject": "maxReplicaCount"}[kind]
             scaler = {"kind": kind, "metadata": {"name": "a"}, "spec": {"scaleTargetRef": {"name": "github-gists-api"}, limit: most}}
             return rendered(api, scaler, {"kind": "ConfigMap", "metadata": {"name": "settings"}, "data": settings})
 
-        def found(*args: object) -> int:
-            return len(list(policies.within_githubs_limit(pods(*args))))
+        def found(settings: dict, most: int = 10, kind: str = "HorizontalPodAutoscaler") -> int:
+            return len(list(policies.within_githubs_limit(pods(settings, most, kind))))
 
         # Ten pods and one more during a rolling update.
         self.assertEqual(found({}), 1)
