@@ -5,5 +5,5 @@ use std::time::Duration;
 /// `time` in whole milliseconds, rounded down; `u64::MAX` if it does not fit.
 #[must_use]
 pub fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    time.as_secs().saturating_mul(1000).saturating_add(time.subsec_millis().into())
 }

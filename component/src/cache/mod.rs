@@ -117,8 +117,9 @@ impl<S: Store> Cache<S> {
         }
     }
 
-    /// Writes the current generation again, unless that was done less than [`RENEWAL`] before `now` (since the Unix epoch). Reading does not renew a key in a store with a time to live, and without its generation
-    /// the whole cache is lost. Callers have just asked GitHub for a page, so this costs a cached answer nothing.
+    /// Writes the current generation again, unless that was done less than [`RENEWAL`] before `now` (since the Unix
+    /// epoch). Reading does not renew a key in a store with a time to live, and without its generation the whole cache
+    /// is lost. Callers have just asked GitHub for a page, so this costs a cached answer nothing.
     pub async fn renew(&self, now: Duration) -> Result<(), StoreError> {
         let Some(value) = self.store.get(GenerationRecord::KEY).await? else { return Ok(()) };
         let Some(record) = GenerationRecord::decode(&value) else { return Ok(()) };
@@ -162,7 +163,7 @@ impl<S: Store> Cache<S> {
         }
         let gone = absence.and_then(|record| record.failure).filter(|gone| gone.at <= now + CLOCK_DIFFERENCE);
         let gone_at = gone.map_or(Duration::ZERO, |gone| gone.at);
-        let is_remembered = |until: &Duration| now < *until && *until <= now + ABSENT_TTL;
+        let is_remembered = |until: &Duration| now < *until && *until <= now + ABSENT_TTL + CLOCK_DIFFERENCE;
         if let Some(until) = gone.map(|gone| gone.until).filter(is_remembered) {
             return Ok(Found::Absent(until));
         }

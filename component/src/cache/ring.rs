@@ -86,9 +86,9 @@ impl Rings {
         Ok(u64::try_from(store.increment(&ring.sequence_key(), 0).await?).unwrap_or(0))
     }
 
-    /// Whether the ring has already displaced `slot`, or has started again; if so, the slot is released. Callers ask after they have written
-    /// the record. The process that displaced the slot may have looked for the record before it was written, and
-    /// then nothing would ever remove the record.
+    /// Whether the ring has already displaced `slot`, or has started again; if so, the slot is released. Callers ask
+    /// after they have written the record. The process that displaced the slot may have looked for the record before it
+    /// was written, and then nothing would ever remove the record.
     pub async fn has_passed<S: Store>(self, store: &S, slot: Slot) -> Result<bool, StoreError> {
         let last = self.last(store, slot.ring).await?;
         let passed = last < slot.number || last >= slot.number.saturating_add(self.capacity(slot.ring));

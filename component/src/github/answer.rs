@@ -1,4 +1,4 @@
-//! The meaning of GitHub's answers: the table "Talking to GitHub" of the API's contract.
+//! The meaning of GitHub's answers: the table "GitHub's answers" of the API's contract.
 
 use std::time::Duration;
 

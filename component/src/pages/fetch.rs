@@ -26,7 +26,7 @@ use crate::singleflight::call::{Call, Joined};
 use crate::singleflight::lease::{Acquisition, HeldLease, Lease, LeaseLimits};
 use crate::time::millis;
 use crate::upstream::failure::PageFailure;
-use crate::upstream::gate::{Gate, GateReason};
+use crate::upstream::gate::{Change, Closing, Gate, Reason, Reserve};
 use crate::upstream::outcome::{ContentSource, Outcome};
 use crate::upstream::permits::Permit;
 
@@ -160,8 +160,7 @@ impl<P: Platform> FetchTask<P> {
         self.outcome_of_reply(None, reply)
     }
 
-    /// What has to be done after the outcome is there, and nobody waits for: releases the lease, and keeps the generation
-    /// alive in a store that forgets what nobody writes.
+    /// Releases the lease and renews the generation. Runs after the outcome is delivered.
     async fn clean_up(&self) {
         if self.page.generation.is_none() {
             return;
@@ -200,11 +199,14 @@ impl<P: Platform> FetchTask<P> {
         limits: LeaseLimits,
     ) -> Result<Outcome, StoreError> {
         let platform = &self.app.platform;
-        // Whether the page is stored is known later, and only a reserve depends on that.
-        if let Some(failure) = self.gate(cache).await?.and_then(|gate| self.closed_by(gate, true, 0)) {
+        let lease = Lease { store: &**cache.store(), clock: platform, key, limits };
+        let gate = self.gate(cache).await?;
+        // A request that the reserve refuses writes nothing: its record would displace another one.
+        let is_stored = !gate.reserve.is_reached(platform.system(), 0)
+            || lease.read().await?.is_some_and(|record| record.content.is_some());
+        if let Some(failure) = self.closed_by(gate, is_stored, 0) {
             return Ok(Outcome::Failed(failure));
         }
-        let lease = Lease { store: &**cache.store(), clock: platform, key, limits };
         let deadline = platform.monotonic() + limits.lease + limits.give_up;
         let credential = self.configured.credential;
         let is_usable = |record: &Record| {
@@ -285,14 +287,17 @@ impl<P: Platform> FetchTask<P> {
     ) -> Result<Reply, PageFailure> {
         let (permit, store) = self.permit(cache.map(|cache| &**cache.store()), deadline).await;
         let Some(permit) = permit else { return Err(UpstreamFailure::Timeout.into()) };
-        let gate = match cache {
-            Some(cache) => self.gate(cache).await.unwrap_or_else(|error| {
-                self.app.report_cache_error(&error);
-                None
-            }),
-            None => None,
+        let (gate, others) = match cache {
+            Some(cache) => {
+                let gate = self.gate_with_others(cache, &permit, store, stored.is_some()).await;
+                gate.unwrap_or_else(|error| {
+                    self.app.report_cache_error(&error);
+                    Default::default()
+                })
+            }
+            None => Default::default(),
         };
-        let reply = match gate.and_then(|gate| self.closed_by(gate, stored.is_some(), permit.others)) {
+        let reply = match self.closed_by(gate, stored.is_some(), others) {
             Some(failure) => Err(failure),
             None => {
                 let reply = self.send(stored, deadline).await;
@@ -367,61 +372,92 @@ impl<P: Platform> FetchTask<P> {
         self.app.log_daily(store, level, label, message, &fields).await;
     }
 
-    async fn gate(&self, cache: &Cache<P::Store>) -> Result<Option<Gate>, StoreError> {
+    async fn gate(&self, cache: &Cache<P::Store>) -> Result<Gate, StoreError> {
         Gate::read(&**cache.store(), self.configured.credential).await
     }
 
-    /// The failure of a request that finds `gate` closed; `None` if it is open. The request is about a page that is stored
-    /// or not, and `in_flight` others are under way.
-    fn closed_by(&self, gate: Gate, is_stored: bool, in_flight: u32) -> Option<PageFailure> {
-        if !gate.is_closed_to(self.app.platform.system(), is_stored, in_flight) {
-            return None;
-        }
-        if matches!(gate.reason, GateReason::Reserve { .. }) {
-            self.app.stats.add(Counter::Reserved, 1);
-        }
-        Some(match gate.reason {
-            GateReason::RateLimit { .. } | GateReason::Reserve { .. } => {
-                PageFailure { failure: UpstreamFailure::RateLimited { wait: None }, until: gate.until }
+    /// The gate's record, and how many other requests are under way if the reserve depends on that. `permit` is in `store`.
+    async fn gate_with_others(
+        &self,
+        cache: &Cache<P::Store>,
+        permit: &Permit<'_>,
+        store: Option<&P::Store>,
+        is_stored: bool,
+    ) -> Result<(Gate, u32), StoreError> {
+        let (platform, settings) = (&self.app.platform, &self.configured.settings);
+        let period = LeaseLimits::for_timeout(settings.upstream_timeout).lease;
+        let mut others = None;
+        loop {
+            // After the others have been counted, the record is read again. A request that is no longer under way wrote the
+            // record before it released its permit.
+            let gate = self.gate(cache).await?;
+            if is_stored || others.is_some() || !gate.reserve.is_reached(platform.system(), u32::MAX) {
+                return Ok((gate, others.unwrap_or_default()));
             }
-            GateReason::Credential => UpstreamFailure::Unauthorized.into(),
-        })
+            others = Some(permit.others(platform, store, settings.upstream_concurrency, period).await?);
+        }
+    }
+
+    /// The failure of a request that finds `gate` closed; `None` if it is open. The request is about a page that is stored
+    /// or not, and `others` are under way.
+    #[inline(never)] // for the size of the component
+    fn closed_by(&self, gate: Gate, is_stored: bool, others: u32) -> Option<PageFailure> {
+        let now = self.app.platform.system();
+        let Gate { closing, reserve } = gate;
+        let until = if closing.period.contains(now) {
+            if closing.reason == Reason::Credential {
+                return Some(UpstreamFailure::Unauthorized.into());
+            }
+            closing.period.end()
+        } else if !is_stored && reserve.is_reached(now, others) {
+            self.app.stats.add(Counter::Reserved, 1);
+            reserve.period.end()
+        } else {
+            return None;
+        };
+        Some(PageFailure { failure: UpstreamFailure::RateLimited { wait: None }, until })
     }
 
     /// Closes or opens the rate-limit gate as the reply demands. `gate` is its record before the request.
     async fn update_gate(
         &self,
         cache: Option<&Cache<P::Store>>,
-        gate: Option<Gate>,
+        gate: Gate,
         reply: Reply,
     ) -> Result<Reply, PageFailure> {
         let now = self.app.platform.system();
         let Settings { github_rate_limit_reserve: percent, upstream_concurrency, .. } =
             self.configured.settings;
-        let by_quota = match self.quota.take() {
-            Some(quota) => Gate::of_quota(now, quota, percent, upstream_concurrency),
-            // A 304 need not state the quota. Such an answer does not open the reserve.
-            None => gate.filter(|gate| matches!(gate.reason, GateReason::Reserve { .. })),
-        };
-        // The gate's record after the reply, and the reply.
-        let (after, reply) = match reply {
+        let guesses = gate.closing.guesses;
+        let open = Some(Closing::default());
+        let (mut closing, reply) = match reply {
             Reply::Failed(failure @ UpstreamFailure::RateLimited { wait }) => {
-                let closed = Gate::rate_limited(now, wait, gate);
-                (Some(closed), Err(PageFailure { failure, until: closed.until }))
+                let closed = Closing::rate_limited(now, wait, guesses);
+                (Some(closed), Err(PageFailure { failure, until: closed.period.end() }))
             }
             Reply::Failed(failure @ UpstreamFailure::Unauthorized) if self.configured.credential != 0 => {
                 let fields = [("setting", "github_token"), ("status", "401")];
                 self.app.log(Level::Error, "GitHub refused the token; replace the token", &fields);
-                (Some(Gate::credential_refused(now)), Err(failure.into()))
+                (Some(Closing::credential_refused(now, guesses)), Err(failure.into()))
             }
             Reply::Failed(failure @ UpstreamFailure::NoSuchUser) => {
-                (by_quota, Err(PageFailure { failure, until: now + ABSENT_TTL }))
+                (open, Err(PageFailure { failure, until: now + ABSENT_TTL }))
             }
-            Reply::Failed(failure) => (by_quota.or(gate), Err(failure.into())),
-            Reply::Page(_) | Reply::NotModified(_) => (by_quota, Ok(reply)),
+            Reply::Failed(failure) => (None, Err(failure.into())),
+            Reply::Page(_) | Reply::NotModified(_) => (open, Ok(reply)),
         };
+        // A 304 need not state the quota. Such an answer does not end the reserve.
+        let quota = self.quota.take();
+        if let Some(Quota { remaining: 0, renewed_in, .. }) = quota
+            && closing.is_none_or(|closing| closing == Closing::default())
+        {
+            let guesses = closing.map_or(guesses, |open| open.guesses);
+            closing = Some(Closing::rate_limited(now, Some(renewed_in), guesses));
+        }
+        let reserve = quota.map(|quota| Reserve::of_quota(now, quota, percent, upstream_concurrency));
         if let Some(store) = cache.map(|cache| &**cache.store())
-            && let Err(error) = Gate::replace(store, self.configured.credential, gate, after, now).await
+            && let Err(error) =
+                Gate::update(store, self.configured.credential, gate, Change { closing, reserve }, now).await
         {
             self.app.report_cache_error(&error);
         }

@@ -205,7 +205,8 @@ impl<S: Store, C: Clock> Lease<'_, S, C> {
         }
     }
 
-    async fn read(&self) -> Result<Option<Record>, StoreError> {
+    /// Reads the record.
+    pub async fn read(&self) -> Result<Option<Record>, StoreError> {
         Ok(self.store.get(self.key).await?.and_then(Record::decode))
     }
 

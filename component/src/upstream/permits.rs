@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use crate::ports::{Clock, Random, Store, StoreError};
+use crate::time::millis;
 
 /// The first pause between two attempts. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -29,8 +30,6 @@ pub struct Permit<'a> {
     permits: &'a Permits,
     /// The key of the slot's counter; `None` without a store.
     key: Option<String>,
-    /// How many other permits were held when this one was acquired, as far as this instance or the store knows.
-    pub others: u32,
 }
 
 impl Permits {
@@ -50,9 +49,8 @@ impl Permits {
                 // Other requests of this instance must see the permit while this one waits for the store.
                 let mut permit = self.permit();
                 let Some(store) = store else { return Ok(Some(permit)) };
-                if let Some((key, others)) = take(platform, store, limit, period).await? {
-                    permit.key = Some(key);
-                    permit.others = others;
+                permit.key = take(platform, store, limit, period).await?;
+                if permit.key.is_some() {
                     return Ok(Some(permit));
                 }
             }
@@ -66,37 +64,62 @@ impl Permits {
     }
 
     fn permit(&self) -> Permit<'_> {
-        let others = self.held.replace(self.held.get() + 1);
-        Permit { permits: self, key: None, others }
+        self.held.set(self.held.get() + 1);
+        Permit { permits: self, key: None }
     }
 }
 
-/// Tries to take one of the slots that look free, chosen at random. Returns the key of its counter, and how many slots were
-/// taken before.
+/// Tries to take one of the slots that look free, chosen at random. Returns the key of its counter.
 async fn take<S: Store>(
     platform: &(impl Clock + Random),
     store: &S,
     limit: u32,
     period: Duration,
-) -> Result<Option<(String, u32)>, StoreError> {
-    let period = platform.system().as_millis() / period.as_millis().max(1);
-    let key = |slot: u32, period: u128| format!("permit:{slot}:{period}");
+) -> Result<Option<String>, StoreError> {
+    let mut free = free(platform, store, limit, period).await?;
+    let count = u64::try_from(free.len()).unwrap_or_default();
+    let Some(pick) = platform.random().checked_rem(count) else { return Ok(None) };
+    let key = free.swap_remove(usize::try_from(pick).unwrap_or_default());
+    Ok((store.increment(&key, 1).await? == 1).then_some(key))
+}
+
+/// The keys of the counters of the slots that look free.
+async fn free<S: Store>(
+    clock: &impl Clock,
+    store: &S,
+    limit: u32,
+    period: Duration,
+) -> Result<Vec<String>, StoreError> {
+    let period = millis(clock.system()) / millis(period).max(1);
+    let key = |slot: u32, period: u64| format!("permit:{slot}:{period}");
     let keys: Vec<String> =
         (0..limit).flat_map(|slot| [key(slot, period), key(slot, period.saturating_sub(1))]).collect();
     let taken = store.get_many(&keys).await?;
     let is_taken = |key: &str| taken.iter().any(|(name, value)| value.is_some() && name == key);
-    let mut free = keys.chunks_exact(2).filter(|pair| !pair.iter().any(|key| is_taken(key)));
-    let count = free.clone().count();
-    if count == 0 {
-        return Ok(None);
-    }
-    let pick = usize::try_from(platform.random() % u64::try_from(count).unwrap_or(1)).unwrap_or(0);
-    let Some(key) = free.nth(pick).and_then(|pair| pair.first()) else { return Ok(None) };
-    let others = limit.saturating_sub(u32::try_from(count).unwrap_or(limit));
-    Ok((store.increment(key, 1).await? == 1).then(|| (key.clone(), others)))
+    let free = keys.chunks_exact(2).filter(|pair| !pair.iter().any(|key| is_taken(key)));
+    Ok(free.filter_map(|pair| pair.first()).cloned().collect())
 }
 
 impl Permit<'_> {
+    /// How many other permits are held now, as far as this instance or the store knows. The parameters are those of
+    /// [`Permits::acquire`].
+    pub async fn others<S: Store>(
+        &self,
+        clock: &impl Clock,
+        store: Option<&S>,
+        limit: u32,
+        period: Duration,
+    ) -> Result<u32, StoreError> {
+        let held = match store {
+            Some(store) => {
+                let free = free(clock, store, limit, period).await?.len();
+                limit.saturating_sub(u32::try_from(free).unwrap_or(u32::MAX))
+            }
+            None => self.permits.held.get(),
+        };
+        Ok(held.saturating_sub(1))
+    }
+
     /// Releases the slot for other instances.
     pub async fn release<S: Store>(mut self, store: Option<&S>) -> Result<(), StoreError> {
         match (store, self.key.take()) {

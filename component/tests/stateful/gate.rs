@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gists::ports::FetchResponse;
+use gists::upstream::gate::{Gate, Period};
 
-use crate::fake::{World, failure, millis, name_in, page, run, seconds};
+use crate::fake::{Handle, StoreCalls, World, failure, millis, name_in, page, run, seconds};
 
 const LIMITED: &str = r#"{"detail":"GitHub API rate limit exceeded. Please try again later."}"#;
 
@@ -185,6 +186,7 @@ fn names_that_do_not_exist_leave_a_reserve_for_what_is_stored() {
 #[test]
 fn the_reserve_holds_for_requests_at_once() {
     run(async |world| {
+        world.store.latency.set(20);
         let used = Rc::default();
         quota_of_60(&world, &used);
         let instances: Vec<_> = (0..4).map(|_| world.instance()).collect();
@@ -194,6 +196,164 @@ fn the_reserve_holds_for_requests_at_once() {
             assert!(matches!(task.await.unwrap().status, 404 | 429));
         }
         assert!((40..=54).contains(&used.get()), "{}", used.get());
+    });
+}
+
+#[test]
+fn of_ten_requests_at_once_one_uses_what_is_spare() {
+    for latency in [0, 1, 20, 150] {
+        run(async move |world| {
+            let used = Rc::default();
+            quota_of_60(&world, &used);
+            let instances: Vec<_> = (0..4).map(|_| world.instance()).collect();
+            instances[0].get("/octocat").await;
+            used.set(52);
+            assert_eq!(instances[0].get("/known").await.status, 404);
+            let gate = Gate::read(&Handle(Rc::clone(&world.store)), 0).await.unwrap();
+            assert_eq!((gate.reserve.spare, used.get()), (1, 53));
+            world.store.latency.set(latency);
+            let tasks: Vec<_> =
+                (0..10).map(|name| instances[name % 4].start(&format!("/name{name}"))).collect();
+            for task in tasks {
+                assert!(matches!(task.await.unwrap().status, 404 | 429));
+            }
+            assert!(used.get() <= 54, "{latency} ms: {}", used.get());
+        });
+    }
+}
+
+#[test]
+fn what_the_reserve_refuses_writes_nothing() {
+    run(async |world| {
+        let used = Rc::default();
+        quota_of_60(&world, &used);
+        let instance = world.instance();
+        instance.get("/octocat").await;
+        used.set(53);
+        let first = instance.get("/gone").await;
+        assert_eq!(first.status, 404);
+        seconds(1).await;
+        world.store.take_calls();
+        for name in 0..1024 {
+            assert_eq!(instance.get(&format!("/name{name}")).await.status, 429, "name{name}");
+        }
+        let StoreCalls { sets, deletes, increments, replaces, .. } = world.store.take_calls();
+        let mut writes = [sets, deletes, increments, replaces].concat();
+        writes.retain(|key| !key.contains(":stats:"));
+        assert_eq!(writes, [""; 0]);
+        assert_eq!(instance.get("/gone").await.status, 404, "it is remembered");
+        assert_eq!(used.get(), 54);
+        // What is stored is revalidated.
+        assert_eq!(instance.get("/octocat?use_cache=false").await.status, 200);
+        assert_eq!(used.get(), 55);
+    });
+}
+
+#[test]
+fn a_secondary_limit_leaves_the_reserve() {
+    run(async |world| {
+        let used = Rc::new(Cell::new(0));
+        quota_of_60(&world, &used);
+        let instance = world.instance();
+        instance.get("/octocat").await;
+        used.set(53);
+        assert_eq!(instance.get("/gone").await.status, 404);
+        world.github(|_| failure(429, &[("retry-after", "10")]));
+        let refused = instance.get("/octocat?use_cache=false").await;
+        assert_eq!((refused.status, refused.header("retry-after")), (429, "10"));
+        seconds(11).await;
+        world.github(|_| failure(304, &[]));
+        let asked = world.asked();
+        let refused = instance.get("/unknown").await;
+        assert_eq!((refused.status, world.asked()), (429, asked));
+        let wait: u64 = refused.header("retry-after").parse().unwrap();
+        assert!((880..=890).contains(&wait), "{wait}: until the reset");
+        assert_eq!(instance.get("/octocat?use_cache=false").await.status, 200);
+    });
+}
+
+#[test]
+fn a_failure_does_not_end_the_doubling() {
+    for remaining in [0, 3, 40] {
+        run(async move |world| {
+            let instance = world.instance();
+            world.github(|_| failure(429, &[]));
+            for closed_for in [60, 120] {
+                let answer = instance.get("/octocat").await;
+                assert_eq!(answer.header("retry-after"), closed_for.to_string());
+                seconds(closed_for + 1).await;
+            }
+            for status in [500, 422] {
+                world.github(move |_| {
+                    let mut response = with_quota(failure(status, &[]), remaining);
+                    response.headers.push(("x-ratelimit-limit".to_owned(), b"60".to_vec()));
+                    response
+                });
+                assert_ne!(instance.get("/octocat").await.status, 200);
+                seconds(901).await;
+            }
+            world.github(|_| failure(429, &[]));
+            assert_eq!(instance.get("/octocat").await.header("retry-after"), "240", "{remaining} left");
+        });
+    }
+}
+
+#[test]
+fn two_answers_at_once_both_change_the_gate() {
+    for delay in (0..=100).step_by(5) {
+        run(async move |world| {
+            let (one, two) = (world.instance(), world.instance());
+            // The gate has a record, which both requests read.
+            world.github(|_| failure(429, &[("retry-after", "1")]));
+            assert_eq!(one.get("/octocat").await.status, 429);
+            seconds(2).await;
+            world.store.latency.set(20);
+            world.github_after(Duration::from_millis(1000 + delay), |_| {
+                Ok(failure(429, &[("retry-after", "600")]))
+            });
+            let limited = one.start("/limited");
+            millis(500).await;
+            world.github_after(Duration::from_millis(550), |_| {
+                let mut response = with_quota(page("x"), 25);
+                response.headers.push(("x-ratelimit-limit".to_owned(), b"60".to_vec()));
+                Ok(response)
+            });
+            assert_eq!(two.get("/page").await.status, 200);
+            assert_eq!(limited.await.unwrap().status, 429);
+            seconds(1).await;
+            let gate = Gate::read(&Handle(Rc::clone(&world.store)), 0).await.unwrap();
+            let Period { since, until } = gate.closing.period;
+            assert_eq!(until - since, 600_000, "{delay} ms");
+            assert_eq!(gate.reserve.spare, 19, "{delay} ms");
+            assert_ne!(gate.reserve.period.until, 0, "{delay} ms");
+        });
+    }
+}
+
+#[test]
+fn an_open_gate_with_plenty_of_quota_costs_no_write() {
+    run(async |world| {
+        let instance = world.instance();
+        for name in 0..3 {
+            instance.get(&format!("/name{name}")).await;
+        }
+        seconds(1).await;
+        let StoreCalls { gets, sets, replaces, .. } = world.store.take_calls();
+        let keys = [gets, sets, replaces].concat();
+        // Before the lease, and before the request.
+        assert_eq!(keys.iter().filter(|key| key.starts_with("gate:")).count(), 6);
+        assert!(world.store.keys_with("gate:").is_empty());
+    });
+}
+
+#[test]
+fn a_pod_whose_clock_is_behind_sees_an_hour_as_well() {
+    run(async |world| {
+        world.github(|_| failure(429, &[("retry-after", "3600")]));
+        assert_eq!(world.instance().get("/octocat").await.status, 429);
+        world.set_back.set(Duration::from_secs(30));
+        assert_eq!(world.instance().get("/other").await.status, 429);
+        assert_eq!(world.asked(), 1);
     });
 }
 

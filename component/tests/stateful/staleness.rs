@@ -246,6 +246,17 @@ fn a_user_that_does_not_exist_is_remembered_for_a_minute_on_all_pages() {
 }
 
 #[test]
+fn a_pod_whose_clock_is_behind_knows_of_a_remembered_404() {
+    run(async |world| {
+        world.github(|_| failure(404, &[]));
+        assert_eq!(world.instance().get("/nobody").await.status, 404);
+        world.set_back.set(Duration::from_secs(30));
+        assert_eq!(world.instance().get("/nobody").await.status, 404);
+        assert_eq!(world.asked(), 1);
+    });
+}
+
+#[test]
 fn a_user_who_leaves_is_gone_on_every_page() {
     run(async |world| {
         let instance = world.instance();
