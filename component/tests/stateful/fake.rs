@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::channel::oneshot;
 use gists::cache::entry;
+use gists::cache::key::GenerationRecord;
 use gists::ports::{
     Clock, Configuration, Fetch, FetchError, FetchRequest, FetchResponse, Log, Notify, Pairs, Random,
     Request, Spawn, Store, StoreError, Stores,
@@ -279,7 +280,8 @@ impl Version {
             Self::This => key.to_owned(),
             Self::Other => key
                 .replace(&format!(":{}:", entry::FORMAT), ":v?:")
-                .replace(&format!("gate:v{}:", gate::FORMAT), "gate:v?:"),
+                .replace(&format!("gate:v{}:", gate::FORMAT), "gate:v?:")
+                .replace(GenerationRecord::KEY, "generation:v?"),
         }
     }
 

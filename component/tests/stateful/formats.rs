@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fake::{Version, failure, page, run};
+use crate::fake::{TestRequest, Version, failure, page, run};
 
 #[test]
 fn two_formats_do_not_overwrite_each_other() {
@@ -15,6 +15,18 @@ fn two_formats_do_not_overwrite_each_other() {
             assert!(instance.get("/octocat").await.is_hit());
         }
         assert_eq!(world.asked(), 2, "each version asks once");
+    });
+}
+
+#[test]
+fn a_clearing_clears_one_format() {
+    run(async |world| {
+        let (this, other) = (world.instance(), world.instance_of(Version::Other));
+        this.get("/octocat").await;
+        other.get("/octocat").await;
+        assert_eq!(this.send(&TestRequest::get("/cache").method("DELETE")).await.status, 200);
+        assert!(other.get("/octocat").await.is_hit());
+        assert!(!this.get("/octocat").await.is_hit());
     });
 }
 

@@ -19,7 +19,6 @@ suite!(
     a_cached_answer_asks_redis_nothing,
     a_redis_that_forgot_serves_nothing_stale,
     the_generation_and_its_counters_are_renewed,
-    a_renewal_leaves_a_cleared_cache_cleared,
     what_another_format_wrote_is_left_alone,
 );
 
@@ -275,25 +274,6 @@ async fn the_generation_and_its_counters_are_renewed(instances: Instances) {
     assert!(host.get("/octocat").await.is(200).hit());
 }
 
-async fn a_renewal_leaves_a_cleared_cache_cleared(instances: Instances) {
-    const ROUNDS: usize = 20;
-    let (github, redis) = (fake().await, RedisServer::start());
-    let options = options(instances, &github, &redis).await;
-    let hosts = join_all((0..2).map(|_| options.clone().start())).await;
-    hosts[0].get("/octocat").await.is(200);
-    for round in 0..ROUNDS {
-        let number: Vec<u8> = redis.query(&["EVAL", AGE_GENERATION, "1", GENERATION]).unwrap();
-        let renewing = join_all((0..8).map(|n| hosts[n % 2].get("/octocat?use_cache=false")));
-        let clearing = hosts[round % 2].request("DELETE", "/cache");
-        let (_, cleared) = tokio::join!(renewing, clearing.send());
-        cleared.is(200);
-        // Whoever renews has read the old record by now, or reads the new one.
-        until("nobody asks any more", async || (active(&hosts).await == 0.0).then_some(())).await;
-        let after: Vec<u8> = redis.query(&["EVAL", GENERATION_NUMBER, "1", GENERATION]).unwrap();
-        assert_ne!(after, number, "round {round}: the old generation is back");
-    }
-}
-
 async fn what_another_format_wrote_is_left_alone(instances: Instances) {
     const FORMAT: &str = ":v3:";
     let (github, redis) = (fake().await, RedisServer::start());
@@ -310,7 +290,7 @@ async fn what_another_format_wrote_is_left_alone(instances: Instances) {
     let since = Instant::now();
     // It takes a moment until Redis's invalidation message is there.
     until("the entry is gone", async || (!host.get("/octocat").await.is(200).hit()).then_some(())).await;
-    assert!(since.elapsed() < 25 * LEASE_GRACE, "{:?}", since.elapsed());
+    assert!(since.elapsed() < 5 * LEASE_GRACE, "{:?}", since.elapsed());
     assert!(host.get("/octocat").await.is(200).hit());
     assert_eq!(redis.command(&["GET", &other]), "a record of version 9");
 }
