@@ -68,12 +68,13 @@ impl TrustedProxies {
             ForwardedBy::XForwardedFor => X_FORWARDED_FOR,
             ForwardedBy::Forwarded => header::FORWARDED,
         };
-        let lines: Vec<&str> = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("")).collect();
-        let hops = lines.iter().rev().flat_map(|line| line.rsplit(',')).take(MAX_HOPS);
+        // Bytes, not text: a client may have written anything before what the proxies added.
+        let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        let hops = lines.iter().rev().flat_map(|line| last_hops(self.header, line)).take(MAX_HOPS);
         let mut client = None;
         for hop in hops {
             let address = match self.header {
-                ForwardedBy::XForwardedFor => node(hop.trim()),
+                ForwardedBy::XForwardedFor => text(hop).and_then(node),
                 ForwardedBy::Forwarded => forwarded_for(hop),
             };
             // What cannot be read has been added by a trusted proxy. What is before that, anybody may have written.
@@ -87,13 +88,84 @@ impl TrustedProxies {
     }
 }
 
-/// The node of `for=` in one element of `Forwarded`.
-fn forwarded_for(element: &str) -> Option<SocketAddr> {
-    let value = element.split(';').find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
+/// The last [`MAX_HOPS`] elements of a line, from its end.
+fn last_hops(header: ForwardedBy, line: &[u8]) -> Vec<&[u8]> {
+    match header {
+        ForwardedBy::XForwardedFor => line.rsplit(|byte| *byte == b',').take(MAX_HOPS).collect(),
+        ForwardedBy::Forwarded => {
+            let elements = split_unquoted(line, b',');
+            let earlier = elements.clone().count().saturating_sub(MAX_HOPS);
+            let mut hops: Vec<_> = elements.skip(earlier).collect();
+            hops.reverse();
+            hops
+        }
+    }
+}
+
+/// The node of `for=` in one element of `Forwarded`. `None` if there is none, or if a quoted string has no end.
+fn forwarded_for(element: &[u8]) -> Option<SocketAddr> {
+    let mut quotes = Quotes::default();
+    for byte in element {
+        quotes.contain(*byte);
+    }
+    if quotes.open {
+        return None;
+    }
+    let value = split_unquoted(element, b';').find_map(|pair| {
+        let (name, value) = text(pair)?.split_once('=')?;
         name.trim().eq_ignore_ascii_case("for").then_some(value.trim())
     })?;
-    node(value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
+    node(&unquoted(value)?)
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().map(str::trim)
+}
+
+/// The parts of `text` between the separators that are not in a quoted string.
+fn split_unquoted(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> + Clone {
+    let mut quotes = Quotes::default();
+    text.split(move |byte| !quotes.contain(*byte) && *byte == separator)
+}
+
+/// Finds the quoted strings of a header (RFC 9110, 5.6.4). It sees one byte after the other.
+#[derive(Clone, Copy, Default)]
+struct Quotes {
+    open: bool,
+    /// Whether the last byte was a backslash that escapes the next.
+    escapes: bool,
+}
+
+impl Quotes {
+    /// Whether the next byte belongs to a quoted string. The quotation marks do.
+    fn contain(&mut self, byte: u8) -> bool {
+        let escaped = std::mem::take(&mut self.escapes);
+        match byte {
+            _ if escaped => {}
+            b'\\' => self.escapes = self.open,
+            b'"' => {
+                self.open = !self.open;
+                return true;
+            }
+            _ => {}
+        }
+        self.open
+    }
+}
+
+/// The text of a token or of a quoted string. `None` if the text is neither.
+fn unquoted(value: &str) -> Option<String> {
+    let Some(quoted) = value.strip_prefix('"') else { return Some(value.to_owned()) };
+    let mut characters = quoted.strip_suffix('"')?.chars();
+    let mut text = String::with_capacity(quoted.len());
+    while let Some(character) = characters.next() {
+        text.push(match character {
+            '\\' => characters.next()?,
+            '"' => return None,
+            other => other,
+        });
+    }
+    Some(text)
 }
 
 /// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`,
@@ -119,7 +191,7 @@ mod tests {
         let proxies = TrustedProxies { addresses, header: by };
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let peer: SocketAddr = peer.parse().unwrap();
         proxies.client(peer, &headers).map_or("peer".to_owned(), |address| address.to_string())
@@ -142,6 +214,16 @@ mod tests {
         assert_eq!(from(&proxies, "10.0.0.1:5", "10.1.1.1, 10.9.9.9"), "10.1.1.1:0", "a client inside");
         assert_eq!(from(&proxies, "10.0.0.1:5", "203.0.113.7, unknown, 10.9.9.9"), "10.9.9.9:0");
         assert_eq!(from(&proxies, "10.0.0.1:5", "203.0.113.7, unknown"), "peer");
+        assert_eq!(
+            from(&proxies, "10.0.0.1:5", "é, 203.0.113.7"),
+            "203.0.113.7:0",
+            "a client writes any bytes"
+        );
+        assert_eq!(
+            from(&proxies, "10.0.0.1:5", "\", 203.0.113.7"),
+            "203.0.113.7:0",
+            "there are no quoted strings"
+        );
         let lines = [("x-forwarded-for", "203.0.113.7"), ("x-forwarded-for", "192.0.2.1:99")];
         assert_eq!(client(&proxies, by, "10.0.0.1:5", &lines), "192.0.2.1:99", "lines are one list");
         let other = [("forwarded", "for=203.0.113.7")];
@@ -160,6 +242,19 @@ mod tests {
             ("for=\"_SEVKISEK\", for=unknown", "peer"),
             ("proto=http", "peer"),
             ("", "peer"),
+            // Separators in a quoted string are text, which a client may choose: `Host`, for example.
+            ("for=203.0.113.9;host=\"a,for=198.51.100.1;b\"", "203.0.113.9:0"),
+            ("host=\"a;for=198.51.100.1;b\";for=203.0.113.9", "203.0.113.9:0"),
+            (r#"for=203.0.113.9;host="a\",for=198.51.100.1;b=\"""#, "203.0.113.9:0"),
+            (r#"for="203.0.113.9\:80""#, "203.0.113.9:80"),
+            ("for=192.0.2.1;host=\"é\"", "192.0.2.1:0"),
+            ("for=é, for=192.0.2.1", "192.0.2.1:0"),
+            // Without its end, a quoted string may contain anything.
+            ("for=203.0.113.9;host=\"a", "peer"),
+            ("for=\", for=203.0.113.9", "peer"),
+            (r#"for="203.0.113.9\""#, "peer"),
+            ("for=\"203.0.113.9\"0\"\"", "peer"),
+            ("for=203.0.113.9, for=10.0.0.2;host=\"a", "peer"),
         ] {
             let by = ForwardedBy::Forwarded;
             assert_eq!(
