@@ -49,14 +49,15 @@ impl Cause {
     }
 }
 
-/// How often this host or another one has passed on the request with these headers. A request that passes more than
-/// [`MAX_DEPTH`] times is in a loop.
+/// How often this host or another one has passed on the request with these headers. At exactly [`MAX_DEPTH`] times,
+/// the request is in a loop.
 #[must_use]
 pub fn passes(headers: &HeaderMap) -> usize {
-    let lines = headers.get_all(&CDN_LOOP).iter().filter_map(|line| line.to_str().ok());
-    let ids =
-        lines.flat_map(|line| line.split(',')).map(|info| info.split(';').next().unwrap_or_default().trim());
-    ids.filter(|id| *id == CDN_ID).count()
+    // Bytes, not text: what others wrote must not hide this host.
+    let lines = headers.get_all(&CDN_LOOP).iter().map(HeaderValue::as_bytes);
+    let infos = lines.flat_map(|line| line.split(|byte| *byte == b','));
+    let ids = infos.filter_map(|info| info.split(|byte| *byte == b';').next()).map(<[u8]>::trim_ascii);
+    ids.filter(|id| *id == CDN_ID.as_bytes()).count()
 }
 
 /// Whether [`Cause`] has something to note for a request with these headers although its component calls no others.
@@ -69,8 +70,8 @@ pub fn was_passed_on(headers: &HeaderMap) -> bool {
 /// host. A component cannot take away what was in the request that it serves.
 pub(crate) fn mark(headers: &mut HeaderMap, cause: Option<&Cause>) {
     let before = cause.and_then(|cause| cause.cdn_loop.clone()).or_else(|| joined(headers));
-    let value = match before.as_ref().and_then(|before| before.to_str().ok()) {
-        Some(before) => HeaderValue::try_from(format!("{before}, {CDN_ID}")),
+    let value = match before {
+        Some(before) => HeaderValue::from_bytes(&[before.as_bytes(), CDN_ID.as_bytes()].join(&b", "[..])),
         None => Ok(HeaderValue::from_static(CDN_ID)),
     };
     if let Ok(value) = value {
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
 
     fn headers(lines: &[&'static str]) -> HeaderMap {
-        lines.iter().map(|line| (CDN_LOOP, HeaderValue::from_static(line))).collect()
+        lines.iter().map(|line| (CDN_LOOP, HeaderValue::from_bytes(line.as_bytes()).unwrap())).collect()
     }
 
     #[test]
@@ -111,11 +112,12 @@ mod tests {
             (None, &["other"], "other, wasi-http-host"),
             (Some(&["a;p=1"][..]), &[], "a;p=1, wasi-http-host"),
             (Some(&["a", "wasi-http-host"]), &["forged"], "a, wasi-http-host, wasi-http-host"),
+            (Some(&["é, wasi-http-host"]), &[], "é, wasi-http-host, wasi-http-host"),
         ] {
             let cause = caused_by.map(|lines| Cause::first(&headers(lines), Instant::now()));
             let mut sent = headers(own);
             mark(&mut sent, cause.as_deref());
-            assert_eq!(sent.get_all(&CDN_LOOP).iter().collect::<Vec<_>>(), [marked]);
+            assert_eq!(sent.get_all(&CDN_LOOP).iter().collect::<Vec<_>>(), [marked.as_bytes()]);
         }
     }
 
@@ -125,6 +127,7 @@ mod tests {
             (&[][..], 0),
             (&["other, another-wasi-http-host"], 0),
             (&["wasi-http-host, other;a=b", "wasi-http-host;v=1 ,wasi-http-host"], 3),
+            (&["é, wasi-http-host", "wasi-http-host"], 2),
         ] {
             assert_eq!(passes(&headers(lines)), count, "{lines:?}");
         }
