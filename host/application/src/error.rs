@@ -54,7 +54,7 @@ impl LoadError {
         match self {
             Self::App(AppError::Manifest(error)) => error.is_whole(),
             Self::App(AppError::Resolve(ResolveError::Source(SourceError::File(error)))) => {
-                matches!(error, FileError::Io { .. })
+                matches!(error, FileError::Directory { .. } | FileError::File { .. })
             }
             Self::App(AppError::Read { .. } | AppError::Changed(_)) => true,
             _ => false,

@@ -15,10 +15,18 @@ pub const MAX_FILES: usize = 4096;
 /// A settings directory, or a file in it, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The operating system failed to read a directory or file.
+    /// The operating system failed to read the directory.
     #[error("{}: {}", path.display(), unreadable(path, "a directory with one file for each setting", source))]
-    Io {
-        /// The directory or file.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// The operating system failed to read a file in the directory.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
         path: PathBuf,
         /// The operating system's error.
         source: io::Error,
@@ -45,16 +53,13 @@ pub(super) fn read(
     directory: &Path,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, String>, FileError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        |source| FileError::Io { path, source }
-    };
+    let of_directory = |source| FileError::Directory { path: directory.into(), source };
     let mut found: BTreeMap<String, (PathBuf, String)> = BTreeMap::new();
-    for (n, entry) in fs::read_dir(directory).map_err(failed(directory))?.enumerate() {
+    for (n, entry) in fs::read_dir(directory).map_err(of_directory)?.enumerate() {
         if n >= MAX_FILES {
             return Err(FileError::TooMany(directory.into()));
         }
-        let entry = entry.map_err(failed(directory))?;
+        let entry = entry.map_err(of_directory)?;
         let Ok(name) = entry.file_name().into_string() else { continue };
         let name = name.to_ascii_lowercase();
         if name.starts_with('.') || !wanted(&name) {
@@ -62,10 +67,11 @@ pub(super) fn read(
         }
         let path = entry.path();
         // Check the type before opening: opening a pipe without a writer would block for ever.
-        if !fs::metadata(&path).map_err(failed(&path))?.is_file() {
+        let of_file = |source| FileError::File { path: path.clone(), source };
+        if !fs::metadata(&path).map_err(of_file)?.is_file() {
             continue;
         }
-        let text = text(&path, File::open(&path).map_err(failed(&path))?)?;
+        let text = text(&path, File::open(&path).map_err(of_file)?)?;
         if let Some((other, _)) = found.get(&name) {
             let (a, b) = if *other < path { (other.clone(), path) } else { (path, other.clone()) };
             return Err(FileError::Twice(a, b));
@@ -78,7 +84,7 @@ pub(super) fn read(
 fn text(path: &Path, file: File) -> Result<String, FileError> {
     let mut bytes = Vec::new();
     let read = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
-    read.map_err(|source| FileError::Io { path: path.into(), source })?;
+    read.map_err(|source| FileError::File { path: path.into(), source })?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(FileError::TooLarge(path.into()));
     }

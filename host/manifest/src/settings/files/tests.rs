@@ -58,8 +58,12 @@ fn what_cannot_be_used_is_named_without_its_content() {
     }
     let dangling = directory(&[]);
     symlink("nowhere", dangling.path().join("key")).unwrap();
-    assert!(all(&dangling).unwrap_err().to_string().contains("key"));
-    assert!(read(Path::new("/no/such/directory"), |_| true).unwrap_err().to_string().contains("/no/such"));
+    let file = all(&dangling).unwrap_err().to_string();
+    let missing = "No such file or directory (os error 2)";
+    assert_eq!(file, format!("{}: {missing}", dangling.path().join("key").display()));
+    let directory = read(Path::new("/no/such/directory"), |_| true).unwrap_err().to_string();
+    let wanted = format!("/no/such/directory: {missing}: want a directory with one file for each setting");
+    assert!(directory.starts_with(&wanted), "{directory}");
 }
 
 #[test]
