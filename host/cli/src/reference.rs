@@ -147,11 +147,12 @@ fn metrics() {
 fn manifest() {
     let mut page = format!(
         "# Keys of the manifest\n\n{GENERATED}\
-         The host reads `spin.toml`, version 2. The table has every key of Spin's schema. What the host cannot do is either \
-         harmless, and a warning in the log, or the start ends and names the line and the key. An unknown key ends the start \
-         too, as it does in Spin: it may ask for something that protects the application. Without entries (`[]`), a key \
-         asks for nothing.\n\n\
-         The host's own keys are in `[component.ID.tool.wasi-http-host]`: see [the host](../host.md#several-components).\n\n\
+         The host reads `spin.toml`, version 2. The table has every key of Spin's schema. If the host cannot do what a key \
+         asks for and the application works without it, the host logs a warning. Otherwise the start ends with a message \
+         that names the line and the key. An unknown key ends the start too, as it does in Spin: it may ask for something \
+         that protects the application. Without entries (`[]`), a key asks for nothing.\n\n\
+         The host's own keys are in `[component.ID.tool.wasi-http-host]`: see [the host](../host.md#several-components). \
+         An unknown key there ends the start as well.\n\n\
          | key | support |\n| --- | --- |\n"
     );
     for table in keys::TABLES {

@@ -141,9 +141,12 @@ impl<'a> Section<'a> {
         self.entries.keys().cloned().collect()
     }
 
-    /// Adds a warning for each key that nobody has taken.
-    pub(super) fn finish(self, warnings: &mut Vec<String>) {
-        warnings.extend(self.entries.into_values().map(|node| node.warning("unknown key")));
+    /// Must be called when all known keys have been taken.
+    ///
+    /// # Errors
+    /// A key is left, which is unknown.
+    pub(super) fn finish(&self) -> Result<(), Error> {
+        self.entries.values().next().map_or(Ok(()), |node| Err(node.error("unknown key")))
     }
 
     pub(super) fn error(&self, problem: impl Into<String>) -> Error {

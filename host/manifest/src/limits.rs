@@ -30,8 +30,8 @@ impl OwnLimits {
     /// Reads the component's `tool` table. Tables of other tools are ignored without a warning.
     ///
     /// # Errors
-    /// A value is not valid, or is below its lower bound.
-    pub(super) fn read(tool: Option<Node<'_>>, warnings: &mut Vec<String>) -> Result<Self, Error> {
+    /// A key is unknown, or a value is not valid or is below its lower bound.
+    pub(super) fn read(tool: Option<Node<'_>>) -> Result<Self, Error> {
         let Some(own) = tool.map(Node::section).transpose()?.and_then(|mut tools| tools.take(TABLE)) else {
             return Ok(Self::default());
         };
@@ -44,7 +44,8 @@ impl OwnLimits {
             max_queued_requests: value(&mut own, "max-queued-requests")?,
             request_timeout: at_least(&mut own, "request-timeout", &LEAST_REQUEST_TIMEOUT)?,
         };
-        own.finish(warnings);
+        // A limit whose key is misspelt would not hold.
+        own.finish()?;
         Ok(limits)
     }
 }

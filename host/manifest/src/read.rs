@@ -102,11 +102,13 @@ impl<'a> Reader<'a> {
         for (n, trigger) in section.list("http")?.into_iter().enumerate() {
             let mut trigger = trigger.section()?;
             keys::TRIGGER.sort(&mut trigger, &mut self.warnings)?;
-            if let Some(mut executor) = trigger.section("executor")?
-                && let Some(kind) = executor.take("type")
-                && !matches!(&*kind.string()?, "http" | "spin")
-            {
-                return Err(kind.error("only the executor `http` is supported"));
+            if let Some(mut executor) = trigger.section("executor")? {
+                if let Some(kind) = executor.take("type")
+                    && !matches!(&*kind.string()?, "http" | "spin")
+                {
+                    return Err(kind.error("only the executor `http` is supported"));
+                }
+                executor.finish()?;
             }
             let pattern = trigger.require("route")?;
             let named = trigger.require("component")?;
@@ -169,7 +171,7 @@ impl<'a> Reader<'a> {
             environment.insert(key, node.string()?);
         }
         let files = self.files(section.list("files")?)?;
-        let limits = OwnLimits::read(section.take("tool"), &mut self.warnings)?;
+        let limits = OwnLimits::read(section.take("tool"))?;
         Ok(Component {
             id,
             source,
@@ -242,9 +244,7 @@ fn route(node: Node<'_>) -> Result<Option<Route>, Error> {
         return node.string()?.parse().map(Some).map_err(invalid);
     }
     let mut section = node.section()?;
-    if section.flag("private")? {
-        Ok(None)
-    } else {
-        Err(section.error("expected a path or { private = true }"))
-    }
+    let private = section.flag("private")?;
+    section.finish()?;
+    if private { Ok(None) } else { Err(section.error("expected a path or { private = true }")) }
 }
