@@ -9,6 +9,10 @@ use clap::Args;
 use wasi_http_host_core::{ByteSize, InvalidSetting, Period};
 use wasi_http_host_manifest::{LEAST_MEMORY, LEAST_REQUEST_TIMEOUT};
 
+/// The largest memory limit of an instance: all that 32-bit addresses reach, which is what the pool reserves for each
+/// memory.
+const LARGEST_MEMORY: ByteSize = ByteSize::mib(4096);
+
 /// Where the host keeps compiled code.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Compiled code")]
@@ -31,7 +35,7 @@ pub struct InstanceConfig {
     /// The most instances at the same time, divided evenly among the threads
     #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_MAX_INSTANCES", default_value_t = InstanceConfig::default().max_instances)]
     pub max_instances: NonZeroU32,
-    /// The most linear memory of an instance, all its memories together
+    /// The most linear memory of an instance, all its memories together. At most 4GiB
     #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_MAX_MEMORY", default_value_t = InstanceConfig::default().max_memory)]
     pub max_memory: ByteSize,
     /// Requests that an instance serves before it is replaced [default: 10000, or 1 for a proxy of wasi:http 0.2, whose
@@ -112,11 +116,12 @@ impl InstanceConfig {
     /// # Errors
     /// Names the setting that is not valid.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
+        let refused = |reason| Err(InvalidSetting { name: "--max-memory", reason });
         if self.max_memory < LEAST_MEMORY {
-            return Err(InvalidSetting {
-                name: "--max-memory",
-                reason: format!("{} is less than one page ({LEAST_MEMORY})", self.max_memory),
-            });
+            return refused(format!("{} is less than one page ({LEAST_MEMORY})", self.max_memory));
+        }
+        if self.max_memory > LARGEST_MEMORY {
+            return refused(format!("{} is more than {LARGEST_MEMORY}", self.max_memory));
         }
         Ok(())
     }

@@ -44,8 +44,8 @@ pub struct ServerConfig {
     /// Maximum size of a request's head. A larger head gets 431
     #[arg(long, value_name = "BYTES", env = "WASI_HTTP_HOST_MAX_HEADER_BYTES", default_value_t = ServerConfig::default().max_header_bytes, help_heading = "Connections")]
     pub max_header_bytes: ByteSize,
-    /// Addresses of the proxies that may name the client. Without them, the client is who has opened the connection.
-    /// May be repeated
+    /// Addresses of the proxies that may name the client. If unset, the client is the connection's peer. May be
+    /// repeated
     #[arg(
         long,
         value_name = "CIDR",

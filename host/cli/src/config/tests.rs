@@ -32,6 +32,13 @@ fn a_bad_value_is_named() {
 }
 
 #[test]
+fn the_memory_of_an_instance_is_at_most_what_a_pool_reserves() {
+    let refused = |size| parse(&["--max-memory", size]).unwrap().validate().err();
+    assert!(refused("4GiB").is_none());
+    assert_eq!(refused("4294967297").unwrap().name, "--max-memory");
+}
+
+#[test]
 fn every_flag_has_its_variable() {
     #[derive(clap::Parser)]
     struct Cli {

@@ -151,6 +151,7 @@ fn a_bad_setting_is_named_with_code_64() {
         (&["serve", "--max-memory", "lots"][..], "--max-memory"),
         (&["serve", "--request-timeout", "1ms"], "--request-timeout"),
         (&["serve", "--max-memory", "1"], "--max-memory"),
+        (&["serve", "--max-memory", "4294967297"], "--max-memory: 4294967297 is more than 4GiB"),
         (&["serve", "--outbound-connect-timeout", "0"], "--outbound-connect-timeout"),
         (&["serve", "--no-such-flag"], "--no-such-flag"),
         (&["explode"], "explode"),

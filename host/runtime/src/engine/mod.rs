@@ -89,9 +89,9 @@ impl Pool {
     }
 }
 
-/// Sets up the engine for instances with at most `max_memory` bytes, and starts the thread that interrupts guests.
+/// Sets up the engine for instances with at most `max_memory` bytes (at most 4 GiB), and starts the thread that interrupts guests.
 ///
-/// A pool reserves 4 GiB of address space for each memory. If the process may not have that much (`ulimit -v`, 39-bit
+/// A pool reserves 4 GiB of address space for each memory, whatever `max_memory` is. If the process may not have that much (`ulimit -v`, 39-bit
 /// addresses of some arm64 kernels, emulators), the engine allocates each instance when it is created. The limits of
 /// components do not depend on the pool: the dispatch counts instances, and each store limits its memories.
 ///
@@ -108,7 +108,7 @@ pub fn new(max_memory: usize, capacity: PoolCapacity) -> Result<Engine, EngineEr
                 instances = capacity.least,
                 "the address space is too small for a pool of instances: each instance is allocated when it is created, \
                  guests run slower because each memory access is checked, and code that was compiled for a pool is \
-                 compiled again. Raise the limit (ulimit -v), or lower --max-instances or --max-memory"
+                 compiled again. Raise the limit (ulimit -v), or lower --max-instances"
             );
             Engine::new(&on_demand()).map_err(|cause| EngineError::Settings(format!("{cause:#}")))?
         }
