@@ -78,3 +78,27 @@ async fn a_client_that_leaves_ends_what_its_proxy_asks_of_others() {
     host.wait_for_metric(left, |ended| ended == 1.0).await;
     assert_eq!(host.get("/hello/after").await.text(), "hello after");
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_a_proxy_breaks_no_other_body_of_the_instance() {
+    let (upstream, address) = listen().await;
+    let allowed = format!("http://{address}");
+    let flags = ["--threads", "1", "--max-instances", "1", "--instance-max-requests", "2"];
+    let host = start_guest("proxy", &[&flags[..], &["--allowed-outbound-host", &allowed]].concat()).await;
+    // The proxy returns from its first call when the client has read nothing for a while. A part of the body is left.
+    let mut slow = host.request("GET", "/fill/1000").start().await.unwrap();
+    slow.head("GET").await.unwrap();
+    let mut leaving = host.connect().await;
+    leaving.write(format!("GET /fetch/{address} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+    let (mut asked, _) = upstream.accept().await.unwrap();
+    assert!(asked.read(&mut [0; 1024]).await.unwrap() > 0, "the instance serves both calls");
+    assert_eq!(host.metric("wasi_http_host_requests_active").await, 2.0);
+    drop(leaving);
+    host.wait_for_metric("wasi_http_host_requests_active", |active| active == 1.0).await;
+    let body = slow.response_to_partial("GET").await.unwrap();
+    assert!(body.complete, "after {} bytes", body.body.len());
+    // With the body, nothing is left that keeps the call of the client that left.
+    let left = "wasi_http_host_instances_ended_total{component=\"guest_proxy\",reason=\"client_left\"}";
+    host.wait_for_metric(left, |ended| ended == 1.0).await;
+    assert!(matches!(asked.read(&mut [0; 16]).await, Ok(0) | Err(_)), "the upstream sees the request's end");
+}

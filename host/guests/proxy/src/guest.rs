@@ -11,11 +11,15 @@ use wasip2::{
             Scheme,
         },
     },
+    io::poll::poll,
 };
 
 wasip2::http::proxy::export!(Proxy);
 
 struct Proxy;
+
+/// Bytes of the largest chunk of a filling body.
+const CHUNK: usize = 64 << 10;
 
 static SERVED: AtomicUsize = AtomicUsize::new(0);
 
@@ -40,6 +44,28 @@ impl wasip2::exports::http::incoming_handler::Guest for Proxy {
                 let stream = body.write().expect("the stream is taken once");
                 stream.blocking_write_and_flush(b"begun").expect("the client reads");
                 std::mem::forget((stream, body));
+            }
+            // Writes until the client has read nothing for this many milliseconds, and finishes the body.
+            "fill" => {
+                let response = OutgoingResponse::new(Fields::new());
+                let body = response.body().expect("the body is taken once");
+                ResponseOutparam::set(out, Ok(response));
+                let stream = body.write().expect("the stream is taken once");
+                let writable = stream.subscribe();
+                loop {
+                    let room = usize::try_from(stream.check_write().expect("the client reads"));
+                    if room == Ok(0) {
+                        let unread = monotonic_clock::subscribe_duration(number * 1_000_000);
+                        if !poll(&[&writable, &unread]).contains(&0) {
+                            break;
+                        }
+                        continue;
+                    }
+                    let chunk = vec![b'x'; room.map_or(CHUNK, |room| room.min(CHUNK))];
+                    stream.write(&chunk).expect("there is room");
+                }
+                drop((writable, stream));
+                OutgoingBody::finish(body, None).expect("the body ends once");
             }
             "sleep" => {
                 monotonic_clock::subscribe_duration(number * 1_000_000).block();

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    task::Context,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -137,16 +137,21 @@ impl CallTable {
         }
     }
 
-    /// Whether nobody waits for the reply of a call whose reply the guest sends itself. If somebody waits, the task is
-    /// woken when that changes.
+    /// Whether there are calls whose reply the guest has yet to send itself, and the clients of all of them have left.
+    /// If a client waits, the task is woken when the client leaves.
     pub(super) fn is_abandoned(&self, cx: &mut Context<'_>) -> bool {
-        let mut state = lock(&self.state);
-        state.slots.iter_mut().flatten().any(|slot| match &slot.reply {
-            Reply::Shared(reply) => {
-                lock(reply).as_mut().is_some_and(|reply| reply.poll_canceled(cx).is_ready())
+        let (mut left, mut waiting) = (false, false);
+        for slot in lock(&self.state).slots.iter().flatten() {
+            if let Reply::Shared(reply) = &slot.reply
+                && let Some(reply) = lock(reply).as_mut()
+            {
+                match reply.poll_canceled(cx) {
+                    Poll::Ready(()) => left = true,
+                    Poll::Pending => waiting = true,
+                }
             }
-            Reply::Own(_) | Reply::Sent => false,
-        })
+        }
+        left && !waiting
     }
 
     /// Removes a call. Returns the sender if the call has no reply yet.

@@ -111,13 +111,13 @@ struct InstanceHandle {
     waker: Waker,
     /// Whether the instance would take a call now.
     taking: bool,
-    /// Whether the instance is blocked by a call to a remote store. None of its tasks run meanwhile.
-    blocked: Arc<AtomicBool>,
+    /// Whether the instance waits for a remote store. None of its tasks run meanwhile.
+    waits_for_store: Arc<AtomicBool>,
 }
 
 impl InstanceHandle {
     fn is_free(&self) -> bool {
-        self.taking && !self.blocked.load(Ordering::Relaxed)
+        self.taking && !self.waits_for_store.load(Ordering::Relaxed)
     }
 }
 
@@ -179,11 +179,11 @@ impl Dispatch {
             id: state.next_id,
             registered: false,
             taking: false,
-            blocked: Arc::default(),
+            waits_for_store: Arc::default(),
         }));
     }
 
-    /// An instance has begun to block, so another instance must take the waiting calls.
+    /// An instance has begun to wait for a remote store, so another instance must take the waiting calls.
     fn hand_over(self: &Arc<Self>) {
         if self.waiting() == 0 {
             return;
@@ -333,24 +333,24 @@ pub(super) struct InstanceLease {
     id: u64,
     registered: bool,
     taking: bool,
-    blocked: Arc<AtomicBool>,
+    waits_for_store: Arc<AtomicBool>,
 }
 
 impl InstanceLease {
-    /// The callback for when the instance begins and stops blocking on a remote store.
+    /// The callback for when the instance begins and stops waiting for a remote store.
     pub(super) fn on_wait(&self) -> OnWait {
-        let (dispatch, blocked) = (self.dispatch.clone(), self.blocked.clone());
+        let (dispatch, waits_for_store) = (self.dispatch.clone(), self.waits_for_store.clone());
         Arc::new(move |begins| {
-            blocked.store(begins, Ordering::Relaxed);
+            waits_for_store.store(begins, Ordering::Relaxed);
             if begins {
                 dispatch.hand_over();
             }
         })
     }
 
-    /// Whether the instance is blocked by a call to a remote store.
-    pub(super) fn blocked(&self) -> Arc<AtomicBool> {
-        self.blocked.clone()
+    /// Whether the instance waits for a remote store.
+    pub(super) fn waits_for_store(&self) -> Arc<AtomicBool> {
+        self.waits_for_store.clone()
     }
 
     /// The instance has been created, and runs in the task of `waker`.
@@ -362,7 +362,7 @@ impl InstanceLease {
             id: self.id,
             waker: waker.clone(),
             taking: false,
-            blocked: self.blocked.clone(),
+            waits_for_store: self.waits_for_store.clone(),
         });
         self.registered = true;
         drop(state);

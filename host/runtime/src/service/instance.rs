@@ -93,7 +93,7 @@ async fn serve(
 ) -> EndReason {
     let call_table = CallTable::new(Instant::now());
     let bodies = Arc::new(BodyTracker::default());
-    let mut watchdog = Watchdog::new(&dispatch.context.limits, lease.blocked());
+    let mut watchdog = Watchdog::new(&dispatch.context.limits, lease.waits_for_store());
     let is_proxy = matches!(proxy, Proxy::P2(_));
     let ended = {
         let event_loop = async |accessor: &Accessor<Guest>| {
@@ -114,8 +114,9 @@ async fn serve(
                 }
             }
             // All that runs in a proxy's instance belongs to its call. Without a client, the call ends, and with it what
-            // the call asks of others. A service may have moved the work of a request into a task that others wait for.
-            if is_proxy && call_table.is_abandoned(cx) {
+            // the call asks of others. The body of an earlier call is not complete until its client has read it. A
+            // service may have moved the work of a request into a task that others wait for.
+            if is_proxy && call_table.is_abandoned(cx) && !bodies.is_open(cx.waker()) {
                 return Poll::Ready(End::Quiet(EndReason::ClientLeft));
             }
             watchdog.poll(cx, &call_table, &bodies)
@@ -313,8 +314,8 @@ fn finish(slot: usize, end: CallEnd, call_table: &CallTable, heads: &mut Pending
 /// timeouts. A call that waited in the queue has less time left than that, and may move the timer.
 struct Watchdog {
     limits: Limits,
-    /// Whether the instance is blocked by a call to a remote store.
-    waits: Arc<AtomicBool>,
+    /// Whether the instance waits for a remote store.
+    waits_for_store: Arc<AtomicBool>,
     timer: Option<Pin<Box<Sleep>>>,
     watch: WatchdogState,
 }
@@ -327,7 +328,7 @@ struct WatchdogState {
     /// The time of the last check. After each check, the watchdog wakes the event loop.
     checked: Option<Instant>,
     /// Since when the event loop has not run. `None` if it has run since the last check.
-    blocked: Option<Instant>,
+    stalled_since: Option<Instant>,
 }
 
 enum Verdict {
@@ -336,8 +337,8 @@ enum Verdict {
 }
 
 impl Watchdog {
-    fn new(limits: &Limits, waits: Arc<AtomicBool>) -> Self {
-        Self { limits: limits.clone(), waits, timer: None, watch: WatchdogState::default() }
+    fn new(limits: &Limits, waits_for_store: Arc<AtomicBool>) -> Self {
+        Self { limits: limits.clone(), waits_for_store, timer: None, watch: WatchdogState::default() }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, call_table: &CallTable, bodies: &BodyTracker) -> Poll<End> {
@@ -352,12 +353,13 @@ impl Watchdog {
         loop {
             ready!(timer.as_mut().poll(cx));
             let now = Instant::now();
-            match self.watch.check(&self.limits, call_table, bodies, self.waits.load(Relaxed), now) {
+            let waits_for_store = self.waits_for_store.load(Relaxed);
+            match self.watch.check(&self.limits, call_table, bodies, waits_for_store, now) {
                 Verdict::End(end) => return Poll::Ready(end),
                 Verdict::Keep(next) => {
                     let next = next.unwrap_or(now + shortest).min(now + shortest);
                     timer.as_mut().reset(next.into());
-                    // Wake the event loop, so that it sees that it must retire, and shows that it is not blocked.
+                    // Wake the event loop, so that it sees that it must retire, and shows that it is not stalled.
                     cx.waker().wake_by_ref();
                 }
             }
@@ -371,19 +373,19 @@ impl WatchdogState {
         limits: &Limits,
         call_table: &CallTable,
         bodies: &BodyTracker,
-        waits: bool,
+        waits_for_store: bool,
         now: Instant,
     ) -> Verdict {
         let checked = self.checked.replace(now);
-        self.blocked = if call_table.has_been_polled() { None } else { self.blocked.or(checked) };
+        self.stalled_since = if call_table.has_been_polled() { None } else { self.stalled_since.or(checked) };
         let survey = call_table.survey(now, limits.response);
         if survey.overrun > 0 {
             // Soft limit: overdue calls have their timeout reply, and the instance takes no more calls.
             call_table.retire();
             // Hard limit: the guest blocks the event loop, and with it the other calls and the thread. A remote store
             // that is slow blocks the event loop as well, and may take a while.
-            let patience = if waits { RETIRE_GRACE } else { Duration::ZERO };
-            if self.retired.is_some() && self.blocked.is_some_and(|since| now >= since + patience) {
+            let grace = if waits_for_store { RETIRE_GRACE } else { Duration::ZERO };
+            if self.retired.is_some() && self.stalled_since.is_some_and(|since| now >= since + grace) {
                 return Verdict::End(End::Stuck);
             }
             self.retired.get_or_insert(now);
@@ -397,7 +399,7 @@ impl WatchdogState {
             };
         }
         // Without a call there is no deadline. A background task that spins shows as an event loop that does not run.
-        if survey.next.is_none() && self.blocked.is_some_and(|since| now >= since + limits.background) {
+        if survey.next.is_none() && self.stalled_since.is_some_and(|since| now >= since + limits.background) {
             return Verdict::End(End::Stuck);
         }
         let (limit, reason) = match survey.phase {
