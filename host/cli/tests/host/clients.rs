@@ -57,7 +57,7 @@ async fn a_loop_through_other_servers_ends() {
     assert_eq!(answer.status, 200);
     assert!(answer.text().ends_with(r#"508 {"detail":"Loop Detected"}"#), "{}", answer.text());
     assert_eq!(answer.text().matches("200 ").count(), 15, "{}", answer.text());
-    // Who comes by a few times is served.
+    // A request that has passed a few times is served.
     let passed = ["other"; 3].join(", wasi-http-host, ");
     let served = host.request("GET", "/hello/x").header("cdn-loop", &passed).send().await;
     assert_eq!(served.text(), "hello x");

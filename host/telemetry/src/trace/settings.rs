@@ -153,7 +153,7 @@ impl Variables<'_> {
             Some((_, text)) if text == "none" => {}
             // A collector accepts both, so the host still sends traces.
             Some((name, text)) if text == "gzip" => {
-                tracing::warn!(variable = name, "compression is not supported");
+                tracing::warn!(variable = name, "spans are sent without compression: gzip is not supported");
             }
             Some((name, text)) => return Err(wanted(name, &text, "none")),
         }
