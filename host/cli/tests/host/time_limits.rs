@@ -1,11 +1,7 @@
 //! Time limits of guests, bodies and connections.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use testkit::RedisServer;
 use tokio::time::sleep;
 
 use crate::harness::start_guest;
@@ -79,36 +75,6 @@ async fn a_request_that_waited_for_an_instance_has_its_504_in_time() {
     // four for the timeout.
     let elapsed = started.elapsed();
     assert!(elapsed < Duration::from_secs(7), "the 504 came after {elapsed:?}");
-}
-
-/// Sends a signal to the server's process.
-fn signal(redis: &RedisServer, name: &str) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &redis.pid().to_string()]).status();
-    assert!(sent.expect("kill starts").success());
-}
-
-#[tokio::test]
-async fn a_late_request_beside_a_slow_store_ends_no_other() {
-    let redis = RedisServer::start();
-    let store = format!("shared=redis://{}", redis.address());
-    let flags = ["--threads", "1", "--request-timeout", "6s", "--redis-timeout", "60s"];
-    let host = start_guest("service", &[&flags[..], &["--keyvalue-store", &store]].concat()).await;
-    assert_eq!(host.get("/keyvalue/get/shared/k").await.text(), "Ok(None)");
-    let ((), beside) = tokio::join!(
-        async {
-            assert_eq!(host.get("/hang").await.status, 504);
-            // The store stays slow for longer than the grace of a guest that spins.
-            sleep(Duration::from_millis(400)).await;
-            signal(&redis, "CONT");
-        },
-        async {
-            // This request begins when half of the late request's time is gone. Its own deadline is three seconds later.
-            sleep(Duration::from_secs(3)).await;
-            signal(&redis, "STOP");
-            host.get("/keyvalue/get/shared/other").await
-        }
-    );
-    assert_eq!((beside.status, beside.text()), (200, "Ok(None)"));
 }
 
 #[tokio::test]

@@ -413,3 +413,6 @@ impl WatchdogState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
