@@ -92,14 +92,32 @@ impl TrustedProxies {
 fn last_hops(header: ForwardedBy, line: &[u8]) -> Vec<&[u8]> {
     match header {
         ForwardedBy::XForwardedFor => line.rsplit(|byte| *byte == b',').take(MAX_HOPS).collect(),
-        ForwardedBy::Forwarded => {
-            let elements = split_unquoted(line, b',');
-            let earlier = elements.clone().count().saturating_sub(MAX_HOPS);
-            let mut hops: Vec<_> = elements.skip(earlier).collect();
-            hops.reverse();
-            hops
+        ForwardedBy::Forwarded => last_elements(line),
+    }
+}
+
+/// The last [`MAX_HOPS`] elements of a line of `Forwarded`, from its end. A quoted string is recognised from its end as well:
+/// a client may have written a quotation mark without its partner before what the proxies added.
+fn last_elements(line: &[u8]) -> Vec<&[u8]> {
+    let (mut elements, mut rest, mut is_quoted) = (Vec::new(), line, false);
+    for (at, byte) in line.iter().enumerate().rev() {
+        let Some((before, from_here)) = line.split_at_checked(at) else { continue };
+        let is_escaped = || before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
+        match byte {
+            b'"' if !is_escaped() => is_quoted = !is_quoted,
+            b',' if !is_quoted => {
+                let end = rest.len().saturating_sub(at);
+                elements.extend(from_here.get(1..end));
+                rest = before;
+                if elements.len() == MAX_HOPS {
+                    return elements;
+                }
+            }
+            _ => {}
         }
     }
+    elements.push(rest);
+    elements
 }
 
 /// The node of `for=` in one element of `Forwarded`. `None` if there is none, or if a quoted string has no end.
@@ -249,9 +267,11 @@ mod tests {
             (r#"for="203.0.113.9\:80""#, "203.0.113.9:80"),
             ("for=192.0.2.1;host=\"é\"", "192.0.2.1:0"),
             ("for=é, for=192.0.2.1", "192.0.2.1:0"),
-            // Without its end, a quoted string may contain anything.
+            // A client may have opened a quoted string before what the proxy added.
+            ("for=\", for=203.0.113.9", "203.0.113.9:0"),
+            ("\", for=203.0.113.9;host=\"a\"", "203.0.113.9:0"),
+            // Without its beginning or end, a quoted string may contain anything.
             ("for=203.0.113.9;host=\"a", "peer"),
-            ("for=\", for=203.0.113.9", "peer"),
             (r#"for="203.0.113.9\""#, "peer"),
             ("for=\"203.0.113.9\"0\"\"", "peer"),
             ("for=203.0.113.9, for=10.0.0.2;host=\"a", "peer"),
