@@ -21,7 +21,7 @@ FOREIGN = MONITORING / "foreign.yaml"
 # The labels that discovery adds to each series, by a scrape configuration or a PodMonitor.
 TARGET_LABELS = {"job", "instance", "namespace", "pod", "node", "track"}
 # Metric families without a sample before the first event. Until then, the service exports only their `# TYPE`.
-ANNOUNCED = {"wasi_http_host_traps_total"}
+ANNOUNCED = {"github_api_version_sunset_timestamp_seconds", "wasi_http_host_traps_total"}
 # Metric families that exist only where the host terminates TLS. In the cluster tests it does not.
 BY_SETTING = "wasi_http_host_tls_"
 SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? \S+")

@@ -184,13 +184,14 @@ impl Snapshot {
         let name = "github_rate_limit_reserved_total";
         out.family(name, "counter", "Requests not sent to GitHub, to keep the reserve for stored pages.");
         out.sample(name, "", of(Counter::Reserved));
+        // Without a sample until GitHub names a date, the family tells Prometheus that the alerts' series can exist.
+        let name = "github_api_version_sunset_timestamp_seconds";
+        out.family(
+            name,
+            "gauge",
+            "When GitHub ends the API version in use, in seconds since the Unix epoch.",
+        );
         if let Some(sunset) = self.limits.and_then(|limits| limits.sunset) {
-            let name = "github_api_version_sunset_timestamp_seconds";
-            out.family(
-                name,
-                "gauge",
-                "When GitHub ends the API version in use, in seconds since the Unix epoch.",
-            );
             out.sample(name, "", sunset);
         }
         out.family(

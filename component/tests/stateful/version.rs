@@ -79,6 +79,6 @@ fn the_announced_end_is_exported_and_logged_once_a_day() {
         world.github(|_| page("x"));
         world.instance().get("/c").await;
         seconds(1).await;
-        assert!(!metrics().await.contains("sunset"));
+        assert!(!metrics().await.contains("\ngithub_api_version_sunset_timestamp_seconds "));
     });
 }
