@@ -92,44 +92,17 @@ impl TrustedProxies {
 fn last_hops(header: ForwardedBy, line: &[u8]) -> Vec<&[u8]> {
     match header {
         ForwardedBy::XForwardedFor => line.rsplit(|byte| *byte == b',').take(MAX_HOPS).collect(),
-        ForwardedBy::Forwarded => last_elements(line),
+        ForwardedBy::Forwarded => split_unquoted(line, b',').0,
     }
-}
-
-/// The last [`MAX_HOPS`] elements of a line of `Forwarded`, from its end. A quoted string is recognised from its end as well:
-/// a client may have written a quotation mark without its partner before what the proxies added.
-fn last_elements(line: &[u8]) -> Vec<&[u8]> {
-    let (mut elements, mut rest, mut is_quoted) = (Vec::new(), line, false);
-    for (at, byte) in line.iter().enumerate().rev() {
-        let Some((before, from_here)) = line.split_at_checked(at) else { continue };
-        let is_escaped = || before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
-        match byte {
-            b'"' if !is_escaped() => is_quoted = !is_quoted,
-            b',' if !is_quoted => {
-                let end = rest.len().saturating_sub(at);
-                elements.extend(from_here.get(1..end));
-                rest = before;
-                if elements.len() == MAX_HOPS {
-                    return elements;
-                }
-            }
-            _ => {}
-        }
-    }
-    elements.push(rest);
-    elements
 }
 
 /// The node of `for=` in one element of `Forwarded`. `None` if there is none, or if a quoted string has no end.
 fn forwarded_for(element: &[u8]) -> Option<SocketAddr> {
-    let mut quotes = Quotes::default();
-    for byte in element {
-        quotes.contain(*byte);
-    }
-    if quotes.open {
+    let (pairs, is_open) = split_unquoted(element, b';');
+    if is_open {
         return None;
     }
-    let value = split_unquoted(element, b';').find_map(|pair| {
+    let value = pairs.into_iter().rev().find_map(|pair| {
         let (name, value) = text(pair)?.split_once('=')?;
         name.trim().eq_ignore_ascii_case("for").then_some(value.trim())
     })?;
@@ -140,35 +113,30 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok().map(str::trim)
 }
 
-/// The parts of `text` between the separators that are not in a quoted string.
-fn split_unquoted(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> + Clone {
-    let mut quotes = Quotes::default();
-    text.split(move |byte| !quotes.contain(*byte) && *byte == separator)
-}
-
-/// Finds the quoted strings of a header (RFC 9110, 5.6.4). It sees one byte after the other.
-#[derive(Clone, Copy, Default)]
-struct Quotes {
-    open: bool,
-    /// Whether the last byte was a backslash that escapes the next.
-    escapes: bool,
-}
-
-impl Quotes {
-    /// Whether the next byte belongs to a quoted string. The quotation marks do.
-    fn contain(&mut self, byte: u8) -> bool {
-        let escaped = std::mem::take(&mut self.escapes);
-        match byte {
-            _ if escaped => {}
-            b'\\' => self.escapes = self.open,
-            b'"' => {
-                self.open = !self.open;
-                return true;
+/// The last [`MAX_HOPS`] parts of `text` between the separators that are not in a quoted string (RFC 9110, 5.6.4), from the
+/// end; and whether a quoted string has no beginning or no end.
+///
+/// Quoted strings are recognised from the end, where the trusted proxies wrote: a client may have written a quotation mark
+/// without its partner before that.
+fn split_unquoted(text: &[u8], separator: u8) -> (Vec<&[u8]>, bool) {
+    let (mut parts, mut rest, mut is_quoted) = (Vec::new(), text, false);
+    for (at, byte) in text.iter().enumerate().rev() {
+        let Some((before, from_here)) = rest.split_at_checked(at) else { continue };
+        // A mark that ends a quoted string is never escaped.
+        let is_escaped =
+            || is_quoted && before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
+        if *byte == b'"' && !is_escaped() {
+            is_quoted = !is_quoted;
+        } else if *byte == separator && !is_quoted {
+            parts.extend(from_here.get(1..));
+            rest = before;
+            if parts.len() == MAX_HOPS {
+                return (parts, false);
             }
-            _ => {}
         }
-        self.open
     }
+    parts.push(rest);
+    (parts, is_quoted)
 }
 
 /// The text of a token or of a quoted string. `None` if the text is neither.
@@ -273,6 +241,8 @@ mod tests {
             // Without its beginning or end, a quoted string may contain anything.
             ("for=203.0.113.9;host=\"a", "peer"),
             (r#"for="203.0.113.9\""#, "peer"),
+            (r#"for=203.0.113.9;x=\""#, "peer"),
+            ("host=\"a;for=203.0.113.9", "peer"),
             ("for=\"203.0.113.9\"0\"\"", "peer"),
             ("for=203.0.113.9, for=10.0.0.2;host=\"a", "peer"),
         ] {
