@@ -540,33 +540,30 @@ impl<P: Platform> FetchTask<P> {
         {
             self.app.report_cache_error(&error);
         }
-        let not_stored = || FailureRecord {
+        let mut record = FailureRecord {
             at: platform.system(),
             kind: FailureRecord::NOT_STORED,
             status: 0,
             until: Duration::ZERO,
             credential: self.configured.credential,
         };
-        let forms = match outcome {
-            Outcome::Content(content, _) => {
-                [(Some(&**content), None), (before_content, Some(not_stored())), (None, Some(not_stored()))]
-            }
+        // What to write, and what instead if the store refuses that.
+        let (page, kept) = match outcome {
+            Outcome::Content(content, _) => (Some(&**content), before_content),
             Outcome::Failed(failure) => {
-                let record = failure.to_record(platform.system(), self.configured.credential);
-                let kept = before_content.filter(|_| !failure.drops_entry());
-                [(kept, Some(record)), (None, Some(record)), (None, Some(record))]
+                record = failure.to_record(record.at, record.credential);
+                (None, before_content.filter(|_| !failure.drops_entry()))
             }
         };
-        let mut written = Ok(());
-        for (content, failure) in forms {
-            written = cache.put(platform, key, before, content, failure).await;
-            match &written {
-                Ok(()) => break,
-                Err(error) => self.app.report_cache_error(error),
+        for (content, failure) in [(page, None), (kept, Some(record))] {
+            if content.is_some() {
+                match cache.put(platform, key, before, content, failure).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => self.app.report_cache_error(&error),
+                }
             }
         }
-        written?;
-        Ok(())
+        cache.put(platform, key, before, None, Some(record)).await
     }
 }
 
