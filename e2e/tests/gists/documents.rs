@@ -62,7 +62,11 @@ fn references(api: &Value, value: &Value) {
 
 async fn the_description_is_what_it_was(instances: Instances) {
     let service = Service::start(instances).await;
-    golden::compare("openapi.json", service.host.get("/openapi.json").await.is(200).text());
+    let reply = service.host.get("/openapi.json").await.is(200);
+    // The golden file has white space, so that people can read it and its changes.
+    let api = reply.json();
+    assert_eq!(reply.text(), api.to_string(), "white space between the tokens");
+    golden::compare("openapi.json", &(serde_json::to_string_pretty(&api).unwrap() + "\n"));
 }
 
 async fn the_page_needs_nothing_from_outside(instances: Instances) {
