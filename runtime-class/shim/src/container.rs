@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
-    cgroup::Cgroup,
+    cgroup::{Cgroup, OomMonitor},
     error::{Context as _, Error, Result},
     message,
     node::Node,
@@ -49,9 +49,11 @@ pub(crate) struct Container {
     rootfs: PathBuf,
     runc: Runc,
     cgroup: Option<Cgroup>,
+    oom: Option<OomMonitor>,
     execs: Mutex<HashMap<String, Arc<Process>>>,
     paused: AtomicBool,
-    oom_kills: AtomicU64,
+    /// A `TaskOOM` event was published.
+    oom_published: AtomicBool,
     /// Held while `runc` changes the container's state.
     operation: tokio::sync::Mutex<()>,
     node: Arc<Node>,
@@ -125,14 +127,16 @@ impl Container {
             shares_pid_namespace: spec.shares_pid_namespace(),
             rootfs: rootfs.to_owned(),
             runc,
+            oom: cgroup.clone().map(OomMonitor::new),
             cgroup,
             execs: Mutex::default(),
             paused: AtomicBool::new(false),
-            oom_kills: AtomicU64::new(0),
+            oom_published: AtomicBool::new(false),
             operation: tokio::sync::Mutex::default(),
             node: Arc::clone(node),
         });
         container.watch_exit(init, pid);
+        container.watch_oom_kills();
         Ok(container)
     }
 
@@ -143,14 +147,13 @@ impl Container {
         tokio::spawn(async move {
             let Ok(exit) = exit.await else { return };
             let _order = process.event_order.lock().await;
-            if process.exec_id.is_empty() {
-                if container.shares_pid_namespace
-                    && let Err(error) = container.runc.kill_all(SIGKILL).await
-                {
-                    log::warn!("container {}: kill the remaining processes: {error}", container.id);
-                }
-                container.publish_oom_kills();
+            if process.exec_id.is_empty()
+                && container.shares_pid_namespace
+                && let Err(error) = container.runc.kill_all(SIGKILL).await
+            {
+                log::warn!("container {}: kill the remaining processes: {error}", container.id);
             }
+            container.publish_oom_kill_of(exit).await;
             process.set_stopped(exit).await;
             let mut event = TaskExit::new();
             event.set_container_id(container.id.clone());
@@ -335,16 +338,48 @@ impl Container {
         self.cgroup.as_ref().ok_or_else(|| Error::NotFound(format!("container {} has no cgroup", self.id)))
     }
 
-    /// Publishes a `TaskOOM` event if the kernel has OOM-killed a process since the last call. Called for each `Stats`
-    /// request and when the init process exits: the kernel counts the kills, so none is missed.
+    /// Publishes a `TaskOOM` event for each OOM kill at once, until the init process has exited.
+    fn watch_oom_kills(self: &Arc<Self>) {
+        let container = Arc::clone(self);
+        let watch = async move {
+            let Some(oom) = &container.oom else { return };
+            loop {
+                tokio::select! {
+                    changed = oom.changed() => if changed.is_err() { return },
+                    _ = container.init.wait() => return,
+                }
+                container.publish_oom_kills();
+            }
+        };
+        tokio::spawn(watch);
+    }
+
+    /// Publishes a `TaskOOM` event if the kernel has OOM-killed a process since the last call.
     pub(crate) fn publish_oom_kills(&self) {
-        let Some(cgroup) = &self.cgroup else { return };
-        let kills = cgroup.oom_kills();
-        if kills > self.oom_kills.swap(kills, Ordering::Relaxed) {
-            let mut event = TaskOOM::new();
-            event.set_container_id(self.id.clone());
-            self.node.events.publish(&event);
+        if self.oom.as_ref().is_some_and(OomMonitor::has_new_kills) {
+            self.publish_oom();
         }
+    }
+
+    /// As [`Self::publish_oom_kills`], after `exit` of a process. Waits until containerd has the event: containerd may take
+    /// the exit from its `Wait` call, and calls a killed container "Error" if no `TaskOOM` came before.
+    async fn publish_oom_kill_of(&self, exit: Exit) {
+        if let Some(oom) = &self.oom
+            && oom.has_killed(exit).await
+        {
+            self.publish_oom();
+        }
+        if self.oom_published.load(Ordering::Relaxed) {
+            // After the timeout, the exit is more urgent than the order.
+            self.node.events.delivered().await;
+        }
+    }
+
+    fn publish_oom(&self) {
+        self.oom_published.store(true, Ordering::Relaxed);
+        let mut event = TaskOOM::new();
+        event.set_container_id(self.id.clone());
+        self.node.events.publish(&event);
     }
 
     fn execs(&self) -> MutexGuard<'_, HashMap<String, Arc<Process>>> {

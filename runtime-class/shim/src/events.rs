@@ -33,7 +33,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time in which delivery of one event is retried, for a restart of containerd. After that, the event is dropped.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
-/// Time to deliver the last events when the shim shuts down.
+/// Time to deliver the queued events, when the shim shuts down or an event must come before an exit.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A message that can be published.
@@ -94,12 +94,20 @@ impl Events {
         }
     }
 
-    /// Waits until all queued events are delivered or dropped, for at most [`FLUSH_TIMEOUT`].
-    pub(crate) async fn flush(&self) {
+    /// Waits until all queued events are delivered or dropped, for at most [`FLUSH_TIMEOUT`]. Returns whether they are.
+    pub(crate) async fn delivered(&self) -> bool {
         let (done, flushed) = oneshot::channel();
-        if self.sender.send(QueueItem::Flush(done)).await.is_ok()
-            && timeout(FLUSH_TIMEOUT, flushed).await.is_err()
-        {
+        let flush = async {
+            // Both fail only if the task that delivers events has ended.
+            let _ = self.sender.send(QueueItem::Flush(done)).await;
+            let _ = flushed.await;
+        };
+        timeout(FLUSH_TIMEOUT, flush).await.is_ok()
+    }
+
+    /// Delivers the queued events when the shim shuts down.
+    pub(crate) async fn flush(&self) {
+        if !self.delivered().await {
             log::warn!("shutdown: events not delivered within {} s are dropped", FLUSH_TIMEOUT.as_secs());
         }
     }

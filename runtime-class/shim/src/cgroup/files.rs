@@ -16,13 +16,19 @@ fn value(text: &str) -> u64 {
 }
 
 /// A flat keyed file: each line holds a key and a number.
+#[derive(Default)]
 pub(super) struct FlatKeyed(HashMap<String, u64>);
 
 impl FlatKeyed {
     pub(super) fn read(directory: &Path, file: &str) -> Self {
-        let text = fs::read_to_string(directory.join(file)).unwrap_or_default();
+        Self::read_existing(directory, file).unwrap_or_default()
+    }
+
+    /// As [`Self::read`]; `None` if the file cannot be read, such as after the cgroup's removal.
+    pub(super) fn read_existing(directory: &Path, file: &str) -> Option<Self> {
+        let text = fs::read_to_string(directory.join(file)).ok()?;
         let pairs = text.lines().filter_map(|line| line.split_once(' '));
-        Self(pairs.map(|(key, text)| (key.to_owned(), value(text.trim()))).collect())
+        Some(Self(pairs.map(|(key, text)| (key.to_owned(), value(text.trim()))).collect()))
     }
 
     pub(super) fn get(&self, key: &str) -> u64 {

@@ -5,6 +5,7 @@
 
 mod files;
 mod mountinfo;
+mod oom;
 mod v1;
 mod v2;
 
@@ -21,6 +22,7 @@ use crate::{
     message,
 };
 use mountinfo::MountInfo;
+pub(crate) use oom::OomMonitor;
 
 /// Levels of child cgroups that are searched for processes. An init system in a container creates child cgroups.
 const DEPTH_MAX: usize = 16;
@@ -69,11 +71,20 @@ impl Cgroup {
         }
     }
 
-    /// Number of processes that the kernel has OOM-killed in this cgroup.
-    pub(crate) fn oom_kills(&self) -> u64 {
+    /// Number of processes that the kernel has OOM-killed in this cgroup. `None` after the cgroup's removal, or without the
+    /// controller `memory`.
+    fn oom_kills(&self) -> Option<u64> {
         match self {
-            Self::V1(directories) => v1::oom_kills(directories),
+            Self::V1(directories) => v1::oom_kills(directories.memory()?),
             Self::V2(directory) => v2::oom_kills(directory),
+        }
+    }
+
+    /// As [`Self::oom_kills`], for the parent and all its children. Only version 2 counts in this way.
+    fn parent_oom_kills(&self) -> Option<u64> {
+        match self {
+            Self::V1(_) => None,
+            Self::V2(directory) => v2::oom_kills(directory.parent()?),
         }
     }
 

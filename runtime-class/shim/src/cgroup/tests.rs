@@ -96,7 +96,7 @@ fn metrics_of_version_1() {
     assert_eq!(memory.swap.usage, 13_266_944);
     assert_eq!(memory.kernel.usage, 602_112);
     assert_eq!((metrics.pids.current, metrics.pids.limit), (1, 0));
-    assert_eq!(v1().oom_kills(), 0);
+    assert_eq!(v1().oom_kills(), Some(0));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn metrics_of_version_2() {
         (io.major, io.minor, io.rbytes, io.wbytes, io.rios, io.wios),
         (254, 0, 4096, 12_582_912, 1, 24)
     );
-    assert_eq!(cgroup.oom_kills(), 1);
+    assert_eq!(cgroup.oom_kills(), Some(1));
 }
 
 #[test]
@@ -140,4 +140,5 @@ fn what_is_missing_is_zero() {
     assert_eq!((metrics.cpu.usage_usec, metrics.memory.usage), (0, 0));
     assert!(metrics.cpu.psi.is_none());
     assert!(cgroup.processes().is_empty());
+    assert_eq!((cgroup.oom_kills(), cgroup.parent_oom_kills()), (None, None));
 }

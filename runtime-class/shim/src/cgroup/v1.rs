@@ -54,6 +54,11 @@ impl Directories {
         name.iter().find_map(|name| self.get(name))
     }
 
+    /// The directory with the controller `memory`.
+    pub(super) fn memory(&self) -> Option<&Path> {
+        self.get("memory")
+    }
+
     fn get(&self, controller: &str) -> Option<&Path> {
         self.0.get(controller).map(PathBuf::as_path)
     }
@@ -89,8 +94,9 @@ pub(super) fn metrics(directories: &Directories) -> Metrics {
     metrics
 }
 
-pub(super) fn oom_kills(directories: &Directories) -> u64 {
-    directories.get("memory").map_or(0, |directory| oom_control(directory).oom_kill)
+/// OOM kills in a cgroup, without its children.
+pub(super) fn oom_kills(memory: &Path) -> Option<u64> {
+    Some(FlatKeyed::read_existing(memory, "memory.oom_control")?.get("oom_kill"))
 }
 
 fn usage(directory: &Path) -> CPUUsage {

@@ -8,6 +8,9 @@ use containerd_shim_protos::cgroups_v2::metrics::{
 
 use super::files::{FlatKeyed, number};
 
+/// File that counts what happened to the memory of a cgroup and its children.
+pub(super) const MEMORY_EVENTS: &str = "memory.events";
+
 pub(super) fn metrics(directory: &Path) -> Metrics {
     let mut metrics = Metrics::new();
     metrics.set_cpu(cpu(directory));
@@ -23,8 +26,9 @@ pub(super) fn metrics(directory: &Path) -> Metrics {
     metrics
 }
 
-pub(super) fn oom_kills(directory: &Path) -> u64 {
-    FlatKeyed::read(directory, "memory.events").get("oom_kill")
+/// OOM kills in a cgroup and its children.
+pub(super) fn oom_kills(directory: &Path) -> Option<u64> {
+    Some(FlatKeyed::read_existing(directory, MEMORY_EVENTS)?.get("oom_kill"))
 }
 
 fn cpu(directory: &Path) -> CPUStat {
@@ -95,7 +99,7 @@ fn refaults(stat: &FlatKeyed, what: &str) -> u64 {
 }
 
 fn events(directory: &Path) -> MemoryEvents {
-    let events = FlatKeyed::read(directory, "memory.events");
+    let events = FlatKeyed::read(directory, MEMORY_EVENTS);
     MemoryEvents {
         low: events.get("low"),
         high: events.get("high"),

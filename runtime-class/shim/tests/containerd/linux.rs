@@ -5,7 +5,7 @@ use testkit::wait::eventually;
 use crate::{
     daemon::{NODE_SECRET, with_images},
     image::BUSYBOX,
-    observe::{environment, process_status},
+    observe::{Events, environment, process_status},
     serving::serve,
 };
 
@@ -71,6 +71,59 @@ fn an_oom_kill_is_reported() {
     daemon.run("a", &["--memory-limit", "16777216"], BUSYBOX, &["/bin/busybox", "sh", "-c", eat]);
     assert_eq!(daemon.delete("a"), 137);
     eventually("the event", || events.seen("/tasks/oom").then_some(()));
+    assert_oom_before_exit(&events);
+}
+
+/// containerd's CRI calls a killed container "Error" instead of "OOMKilled" if it hears of the exit first.
+#[track_caller]
+fn assert_oom_before_exit(events: &Events) {
+    eventually("the exit", || events.seen("/tasks/exit").then_some(()));
+    let topics = events.topics();
+    let position = |topic: &str| topics.iter().position(|seen| seen == topic);
+    assert!(
+        position("/tasks/oom") < position("/tasks/exit") && position("/tasks/oom").is_some(),
+        "{topics:?}"
+    );
+}
+
+/// As with systemd's cgroup driver, which removes a container's cgroup as soon as the last process has exited.
+#[test]
+fn an_oom_kill_is_reported_though_the_cgroup_goes_at_once() {
+    let daemon = with_images();
+    let events = daemon.events();
+    let script = "until [ -e /go/now ]; do :; done; x=x; while true; do x=$x$x$x$x; done";
+    let go = daemon.path("go");
+    std::fs::create_dir(&go).unwrap();
+    let mount = format!("type=bind,src={},dst=/go,options=rbind:ro", go.display());
+    let flags = ["--memory-limit", "16777216", "--mount", &mount];
+    daemon.run("a", &flags, BUSYBOX, &["/bin/busybox", "sh", "-c", script]);
+    let cgroup = crate::statistics::cgroup(daemon.pid("a"), "memory");
+    std::thread::scope(|scope| {
+        // The kernel refuses to remove a cgroup with processes.
+        let removed = scope.spawn(|| {
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+            while std::fs::remove_dir(&cgroup).is_err() && cgroup.exists() {
+                assert!(std::time::Instant::now() < deadline, "the process in {} lives on", cgroup.display());
+            }
+        });
+        std::fs::write(go.join("now"), "").unwrap();
+        removed.join().unwrap();
+    });
+    assert_eq!(daemon.delete("a"), 137);
+    assert_oom_before_exit(&events);
+}
+
+/// A kill is reported when it happens, not with the next request for statistics.
+#[test]
+fn an_oom_kill_of_another_process_is_reported_at_once() {
+    let daemon = with_images();
+    let events = daemon.events();
+    let script = "sh -c 'x=x; while true; do x=$x$x$x$x; done'; echo killed; exec sleep 1000";
+    daemon.run("a", &["--memory-limit", "16777216"], BUSYBOX, &["/bin/busybox", "sh", "-c", script]);
+    eventually("the kill", || daemon.output("a").contains("killed").then_some(()));
+    eventually("the event", || events.seen("/tasks/oom").then_some(()));
+    assert!(!events.seen("/tasks/exit"));
+    assert_eq!(daemon.end("a", "SIGKILL"), 137);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! A container's statistics, as the shim reports them to containerd. Autoscalers use them.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use testkit::wait::eventually;
 
@@ -33,8 +36,8 @@ fn memory(daemon: &Daemon, id: &str) -> u64 {
     metric(daemon, id, &["memory.usage_in_bytes", "memory.usage"])
 }
 
-/// Content of a file in a process's cgroup. With version 1, the cgroup in the hierarchy of `controller`.
-fn kernel(pid: u32, controller: &str, file: &str) -> String {
+/// Directory of a process's cgroup. With version 1, of the cgroup in the hierarchy of `controller`.
+pub(crate) fn cgroup(pid: u32, controller: &str) -> PathBuf {
     let member = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let path = |line: &str| {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -42,12 +45,16 @@ fn kernel(pid: u32, controller: &str, file: &str) -> String {
         found.then(|| fields.next().map(|path| path.trim_start_matches('/').to_owned()))?
     };
     let v1 = member.lines().find_map(path);
-    let directory = match &v1 {
+    match &v1 {
         Some(path) => Path::new("/sys/fs/cgroup").join(controller).join(path),
         None => Path::new("/sys/fs/cgroup").join(member.trim().trim_start_matches("0::/")),
-    };
-    fs::read_to_string(directory.join(file))
-        .unwrap_or_else(|error| panic!("{}/{file}: {error}", directory.display()))
+    }
+}
+
+/// Content of a file in a process's cgroup.
+fn kernel(pid: u32, controller: &str, file: &str) -> String {
+    let path = cgroup(pid, controller).join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// CPU time in nanoseconds, from the kernel's files.
