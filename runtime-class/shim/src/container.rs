@@ -16,7 +16,7 @@ use containerd_shim_protos::{
     events::task::{TaskExit, TaskOOM},
 };
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     cgroup::{Cgroup, OomMonitor},
@@ -108,15 +108,15 @@ impl Container {
             terminal: request.terminal,
         };
         let init = Arc::new(Process::new("", stdio));
-        let pid = match init.launch(&runc, Launch::Init).await {
-            Ok(pid) => pid,
+        let exit = match init.launch(&runc, Launch::Init).await {
+            Ok(exit) => exit,
             Err(error) => {
                 // Best effort: state that `runc create` left would make a retry fail.
                 let _ = runc.delete().await;
                 return Err(error);
             }
         };
-        let cgroup = Cgroup::of(pid).unwrap_or_else(|error| {
+        let cgroup = Cgroup::of(init.pid()).unwrap_or_else(|error| {
             log::warn!("container {}: no statistics, as its cgroup was not found: {error}", request.id);
             None
         });
@@ -135,14 +135,13 @@ impl Container {
             operation: tokio::sync::Mutex::default(),
             node: Arc::clone(node),
         });
-        container.watch_exit(init, pid);
+        container.watch_exit(init, exit);
         container.watch_oom_kills();
         Ok(container)
     }
 
     /// Waits for the exit of `process` in a background task, and publishes the exit event.
-    fn watch_exit(self: &Arc<Self>, process: Arc<Process>, pid: i32) {
-        let exit = self.node.reaper.claim(pid);
+    fn watch_exit(self: &Arc<Self>, process: Arc<Process>, exit: oneshot::Receiver<Exit>) {
         let container = Arc::clone(self);
         tokio::spawn(async move {
             let Ok(exit) = exit.await else { return };
@@ -235,8 +234,8 @@ impl Container {
             self.runc.start().await?;
         } else {
             let file = self.exec_file(exec_id)?;
-            let pid = process.launch(&self.runc, Launch::Exec(&file)).await?;
-            self.watch_exit(Arc::clone(&process), pid);
+            let exit = process.launch(&self.runc, Launch::Exec(&file)).await?;
+            self.watch_exit(Arc::clone(&process), exit);
         }
         process.set_running();
         publish_start(process.pid());

@@ -17,6 +17,7 @@ mod logger;
 mod message;
 mod node;
 mod options;
+mod pidfd;
 mod process;
 mod reaper;
 mod rootfs;

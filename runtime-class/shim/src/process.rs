@@ -2,18 +2,19 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicI32, Ordering},
     },
     time::SystemTime,
 };
 
-use nix::{errno::Errno, libc};
-use tokio::sync::watch;
+use nix::errno::Errno;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     console::{Console, ConsoleSocket},
     error::{Error, Result},
+    pidfd::PidFd,
     reaper::Exit,
     runc::Runc,
     stdio::{self, HeldFifos, StdioPaths, Streams},
@@ -33,6 +34,8 @@ pub(crate) struct Process {
     pub(crate) exec_id: String,
     pub(crate) stdio: StdioPaths,
     pid: AtomicI32,
+    /// Set when the process exists. `None` if it was reaped at once.
+    reference: OnceLock<Option<PidFd>>,
     state: watch::Sender<ProcessState>,
     io: Mutex<ProcessIo>,
     /// Held while a start or an exit is published, so that the start event comes before the exit event.
@@ -62,17 +65,18 @@ impl Process {
             exec_id: exec_id.to_owned(),
             stdio,
             pid: AtomicI32::new(0),
+            reference: OnceLock::new(),
             state: watch::Sender::new(ProcessState::Created),
             io: Mutex::default(),
             event_order: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Creates the process with its streams or its terminal, and returns its pid.
+    /// Creates the process with its streams or its terminal, and returns its exit.
     ///
     /// # Errors
     /// When a fifo cannot be opened, `runc` fails, or `runc` sends no terminal.
-    pub(crate) async fn launch(&self, runc: &Runc, launch: Launch<'_>) -> Result<i32> {
+    pub(crate) async fn launch(&self, runc: &Runc, launch: Launch<'_>) -> Result<oneshot::Receiver<Exit>> {
         let (streams, fifos, socket) = if self.stdio.terminal {
             (Streams::null(), HeldFifos::default(), Some(ConsoleSocket::new()?))
         } else {
@@ -80,7 +84,7 @@ impl Process {
             (streams, fifos, None)
         };
         let path = socket.as_ref().map(ConsoleSocket::path);
-        let pid = match launch {
+        let child = match launch {
             Launch::Init => runc.create(streams, path).await?,
             Launch::Exec(process) => runc.exec(process, streams, path).await?,
         };
@@ -88,7 +92,9 @@ impl Process {
             Some(socket) => Some(Console::new(socket.receive().await?, &self.stdio)?),
             None => None,
         };
-        self.pid.store(pid, Ordering::Relaxed);
+        self.pid.store(child.pid, Ordering::Relaxed);
+        // A process that exists is not created again, so the reference is set once.
+        let _ = self.reference.set(child.process);
         let mut io = self.io();
         io.fifos = fifos;
         io.console = console;
@@ -96,7 +102,7 @@ impl Process {
         if io.input_closed {
             io.close_input();
         }
-        Ok(pid)
+        Ok(child.exit)
     }
 
     /// The pid on the node; 0 before the process exists.
@@ -158,27 +164,26 @@ impl Process {
         }
     }
 
-    /// Sends `signal`. The pid cannot have been reused: until the shim reaps a child, the kernel keeps its pid.
+    /// Sends `signal`. After the process's end, its pid may be that of another process, which gets no signal.
     ///
     /// # Errors
     /// `NotFound` when the process has exited, `FailedPrecondition` before it exists, `InvalidArgument` for a number that
     /// is no signal.
     pub(crate) fn kill(&self, signal: u32) -> Result<()> {
-        let pid = self.pid.load(Ordering::Relaxed);
+        let pid = self.pid();
+        let ended = || Error::NotFound(format!("process {pid} has ended"));
         if matches!(self.state(), ProcessState::Stopped(_)) {
-            return Err(Error::NotFound(format!("process {pid} has ended")));
+            return Err(ended());
         }
-        if pid == 0 {
+        let Some(process) = self.reference.get() else {
             return Err(Error::FailedPrecondition(format!("signal {signal}: the process is not started")));
-        }
+        };
+        let process = process.as_ref().ok_or_else(ended)?;
         let number =
             i32::try_from(signal).map_err(|_| Error::InvalidArgument(format!("no such signal: {signal}")))?;
-        #[expect(unsafe_code, reason = "nix's signal type has no real-time signals")]
-        // SAFETY: `kill` takes two integers and touches no memory of this process.
-        let sent = Errno::result(unsafe { libc::kill(pid, number) });
-        match sent {
-            Ok(_) => Ok(()),
-            Err(Errno::ESRCH) => Err(Error::NotFound(format!("process {pid} has ended"))),
+        match process.signal(number) {
+            Ok(()) => Ok(()),
+            Err(Errno::ESRCH) => Err(ended()),
             Err(Errno::EINVAL) => Err(Error::InvalidArgument(format!("no such signal: {signal}"))),
             Err(error) => Err(Error::Other(format!("signal {signal} to process {pid}: {error}"))),
         }

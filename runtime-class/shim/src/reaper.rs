@@ -1,25 +1,40 @@
 //! Collects the exit statuses of all child processes.
 //!
-//! Children are the programs that the shim starts, and the containers' processes. The shim is a subreaper (`prctl(2)`,
-//! `PR_SET_CHILD_SUBREAPER`): when `runc` exits, the kernel makes the container's process a child of the shim.
+//! Children are the programs that the shim starts, the containers' processes, and orphans. The shim is a subreaper
+//! (`prctl(2)`, `PR_SET_CHILD_SUBREAPER`): when `runc` exits, the kernel makes the container's process a child of the shim.
+//!
+//! - The kernel uses a pid again as soon as the shim has reaped it. So an exit without a caller is kept only while a
+//!   [`Launch`] may ask for it, and is dropped if a living child has its pid.
+//! - A child is signalled over its [`PidFd`], or under the lock that reaping takes.
 
 use std::{
     collections::{HashMap, VecDeque},
     io,
-    process::{Child, Command},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    os::unix::process::CommandExt as _,
+    process::Command,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use nix::{
     errno::Errno,
-    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
+    libc,
+    sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use tokio::sync::oneshot;
+use rustix::process::{WaitOptions, wait};
+use tokio::{sync::oneshot, time::timeout};
 
-/// Exits that are kept before a caller claims them. A container's process may exit before `runc` has reported its pid.
+use crate::{
+    error::{Error, Result},
+    pidfd::PidFd,
+};
+
+/// Exits that are kept until the running launches have claimed theirs. A container's process may exit before `runc` has
+/// reported its pid.
 const UNCLAIMED_MAX: usize = 256;
+/// Time for a program to exit after `SIGKILL`.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A process's exit, as containerd reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,50 +52,148 @@ pub(crate) struct Reaper(Mutex<ExitTable>);
 #[derive(Default)]
 struct ExitTable {
     waiting: HashMap<i32, oneshot::Sender<Exit>>,
-    unclaimed: VecDeque<(i32, Exit)>,
+    /// Launches that have not ended.
+    launches: usize,
+    /// Number of exits that were ever unclaimed. It orders exits and launches.
+    sequence: u64,
+    /// Exits without a caller: sequence number, pid, exit.
+    unclaimed: VecDeque<(u64, i32, Exit)>,
+}
+
+/// A child process and its exit.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) pid: i32,
+    /// `None` if the process was reaped before it was claimed.
+    pub(crate) process: Option<PidFd>,
+    pub(crate) exit: oneshot::Receiver<Exit>,
+}
+
+/// A program that the shim has started, in a process group of its own.
+pub(crate) struct Program {
+    reaper: Arc<Reaper>,
+    child: Child,
+}
+
+/// How a program ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Exited(Exit),
+    /// The program took too long and was killed.
+    Killed,
+}
+
+/// A call of `runc` that starts a process of a container. Exits that are collected meanwhile can be claimed.
+pub(crate) struct Launch {
+    reaper: Arc<Reaper>,
+    /// Exits with a lower sequence number are from before the launch.
+    since: u64,
 }
 
 impl Reaper {
-    /// Starts `command`. The lock is held until the receiver is registered, so that an early exit is not missed.
-    pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<(Child, oneshot::Receiver<Exit>)> {
+    /// Starts `command` in a process group of its own. The lock is held until the receiver is registered, so that an early
+    /// exit is not missed and the pid stays the child's.
+    pub(crate) fn spawn(self: &Arc<Self>, command: &mut Command) -> io::Result<Program> {
         let mut table = self.lock();
-        let child = command.spawn()?;
-        let receiver = table.wait_for(i32::try_from(child.id()).map_err(io::Error::other)?);
-        Ok((child, receiver))
+        let pid = i32::try_from(command.process_group(0).spawn()?.id()).map_err(io::Error::other)?;
+        let exit = table.wait_for(pid);
+        let child = Child { pid, process: PidFd::open(pid).ok(), exit };
+        Ok(Program { reaper: Arc::clone(self), child })
     }
 
-    /// Waits for the exit of `pid`, a process that `runc` started. If the process has already exited, the receiver holds
-    /// its exit.
-    pub(crate) fn claim(&self, pid: i32) -> oneshot::Receiver<Exit> {
+    /// Begins a launch. Call before `runc` is started.
+    pub(crate) fn launch(self: &Arc<Self>) -> Launch {
         let mut table = self.lock();
-        let ended = table.unclaimed.iter().position(|(ended, _)| *ended == pid);
-        let receiver = table.wait_for(pid);
-        if let Some((_, exit)) = ended.and_then(|index| table.unclaimed.remove(index)) {
-            table.ended(pid, exit);
-        }
-        receiver
+        table.launches += 1;
+        Launch { reaper: Arc::clone(self), since: table.sequence }
     }
 
     /// Collects every child that has exited. Call at each `SIGCHLD`.
     pub(crate) fn reap(&self) {
         let mut table = self.lock();
         loop {
-            let (pid, status) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, u32::try_from(code).unwrap_or(u32::MAX)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, 128 + signal as u32),
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
-                Ok(_) | Err(Errno::EINTR) => continue,
+            let (pid, status) = match wait(WaitOptions::NOHANG) {
+                Ok(Some(child)) => child,
+                Ok(None) | Err(rustix::io::Errno::CHILD) => return,
+                Err(rustix::io::Errno::INTR) => continue,
                 Err(error) => {
                     log::warn!("wait for child processes: {error}");
                     return;
                 }
             };
-            table.ended(Pid::as_raw(pid), Exit { status, at: SystemTime::now() });
+            let signal = status.terminating_signal().map(|signal| signal.saturating_add(128));
+            let Some(status) = status.exit_status().or(signal) else { continue };
+            let status = u32::try_from(status).unwrap_or(u32::MAX);
+            table.ended(pid.as_raw_nonzero().get(), Exit { status, at: SystemTime::now() });
+        }
+    }
+
+    /// Kills the process group of `leader`, a program that the shim has started. Does nothing if the leader was reaped,
+    /// because its number may then be another group's.
+    fn kill_group(&self, leader: i32) {
+        let table = self.lock();
+        if table.waiting.contains_key(&leader) {
+            // Fails if all processes of the group have exited.
+            let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, ExitTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Program {
+    /// Waits until the program has exited, for at most `limit`. Then kills it with its process group, and waits for its end.
+    ///
+    /// # Errors
+    /// When the exit was not collected.
+    pub(crate) async fn end_within(mut self, limit: Duration) -> io::Result<Ended> {
+        if let Ok(exit) = timeout(limit, &mut self.child.exit).await {
+            return exit.map(Ended::Exited).map_err(io::Error::other);
+        }
+        self.reaper.kill_group(self.child.pid);
+        if timeout(KILL_TIMEOUT, &mut self.child.exit).await.is_err() {
+            log::warn!("process {} lives on after SIGKILL", self.child.pid);
+        }
+        Ok(Ended::Killed)
+    }
+}
+
+impl Launch {
+    /// Waits for the exit of `pid`, which `runc` has reported. If the process has already exited, the receiver holds its
+    /// exit.
+    ///
+    /// # Errors
+    /// When `pid` is no child of the shim.
+    pub(crate) fn claim(&self, pid: i32) -> Result<Child> {
+        let mut table = self.reaper.lock();
+        // Under the lock nobody reaps, so the answer stays true.
+        let process = PidFd::open(pid).ok().filter(PidFd::is_child);
+        let since = self.since;
+        let early = table.unclaimed.iter().rposition(|(number, ended, _)| *ended == pid && *number >= since);
+        let early = early.and_then(|index| table.unclaimed.remove(index));
+        let exit = table.wait_for(pid);
+        match (&process, early) {
+            // An exit with this pid is that of an earlier process.
+            (Some(_), _) => {}
+            (None, Some((_, _, exit))) => table.ended(pid, exit),
+            (None, None) => {
+                table.waiting.remove(&pid);
+                return Err(Error::Other(format!("process {pid} is no child of the shim")));
+            }
+        }
+        Ok(Child { pid, process, exit })
+    }
+}
+
+impl Drop for Launch {
+    fn drop(&mut self) {
+        let mut table = self.reaper.lock();
+        table.launches = table.launches.saturating_sub(1);
+        if table.launches == 0 {
+            table.unclaimed.clear();
+        }
     }
 }
 
@@ -97,9 +210,165 @@ impl ExitTable {
             let _ = sender.send(exit);
             return;
         }
+        if self.launches == 0 {
+            return;
+        }
         if self.unclaimed.len() >= UNCLAIMED_MAX {
             self.unclaimed.pop_front();
         }
-        self.unclaimed.push_back((pid, exit));
+        self.unclaimed.push_back((self.sequence, pid, exit));
+        self.sequence += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::fd::AsFd as _, process::Stdio, thread};
+
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+
+    use super::*;
+
+    const EXIT: Exit = Exit { status: 7, at: SystemTime::UNIX_EPOCH };
+
+    fn sleep() -> std::process::Child {
+        Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap()
+    }
+
+    fn end(mut child: std::process::Child) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn pid(child: &std::process::Child) -> i32 {
+        i32::try_from(child.id()).unwrap()
+    }
+
+    /// The pid of a child that was reaped.
+    fn reaped() -> i32 {
+        let child = sleep();
+        let pid = pid(&child);
+        end(child);
+        pid
+    }
+
+    #[test]
+    fn an_early_exit_is_claimed() {
+        let reaper = Arc::new(Reaper::default());
+        let launch = reaper.launch();
+        let pid = reaped();
+        reaper.lock().ended(pid, EXIT);
+        let mut child = launch.claim(pid).unwrap();
+        assert_eq!(child.exit.try_recv(), Ok(EXIT));
+        assert!(child.process.is_none());
+    }
+
+    #[test]
+    fn an_exit_from_before_the_launch_is_not_claimed() {
+        let reaper = Arc::new(Reaper::default());
+        let pid = reaped();
+        reaper.lock().ended(pid, EXIT);
+        let first = reaper.launch();
+        reaper.lock().ended(pid, EXIT);
+        let second = reaper.launch();
+        let error = second.claim(pid).unwrap_err().to_string();
+        assert!(error.contains(&pid.to_string()), "{error}");
+        assert_eq!(first.claim(pid).unwrap().exit.try_recv(), Ok(EXIT));
+        assert!(first.claim(pid).is_err(), "an exit from before any launch was kept");
+    }
+
+    #[test]
+    fn exits_that_nobody_claims_are_forgotten_and_bounded() {
+        let reaper = Arc::new(Reaper::default());
+        reaper.lock().ended(1, EXIT);
+        assert!(reaper.lock().unclaimed.is_empty());
+        let launch = reaper.launch();
+        for pid in 0..1000 {
+            reaper.lock().ended(pid, EXIT);
+        }
+        assert_eq!(reaper.lock().unclaimed.len(), UNCLAIMED_MAX);
+        drop(launch);
+        assert!(reaper.lock().unclaimed.is_empty());
+    }
+
+    /// The kernel has given the pid of a process that was reaped to a new child.
+    #[test]
+    fn a_living_child_has_not_the_exit_of_an_earlier_process() {
+        let reaper = Arc::new(Reaper::default());
+        let launch = reaper.launch();
+        let living = sleep();
+        reaper.lock().ended(pid(&living), EXIT);
+        let mut child = launch.claim(pid(&living)).unwrap();
+        assert_eq!(child.exit.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        let last = Exit { status: 137, ..EXIT };
+        end(living);
+        reaper.lock().ended(child.pid, last);
+        assert_eq!(child.exit.try_recv(), Ok(last));
+    }
+
+    /// Starts children until one has the pid `wanted`. `None` if this process may not choose the next pid.
+    fn child_with_pid(wanted: i32) -> Option<std::process::Child> {
+        for _ in 0..1000 {
+            fs::write("/proc/sys/kernel/ns_last_pid", (wanted - 1).to_string()).ok()?;
+            let child = sleep();
+            if pid(&child) == wanted {
+                return Some(child);
+            }
+            // Another process was started in between.
+            end(child);
+        }
+        None
+    }
+
+    #[test]
+    fn a_signal_does_not_reach_the_next_process_with_the_same_pid() {
+        let first = sleep();
+        let process = PidFd::open(pid(&first)).unwrap();
+        let pid = pid(&first);
+        assert!(process.is_child());
+        process.signal(0).unwrap();
+        assert_eq!(process.signal(1000), Err(Errno::EINVAL));
+        end(first);
+        assert!(!process.is_child());
+        let Some(mut second) = child_with_pid(pid) else {
+            println!("NOT RUN: cannot choose the pid of the next process");
+            return;
+        };
+        assert_eq!(process.signal(libc::SIGKILL), Err(Errno::ESRCH));
+        assert!(second.try_wait().unwrap().is_none(), "another process was killed");
+        end(second);
+    }
+
+    fn is_alive(pid: &str) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    }
+
+    #[tokio::test]
+    async fn a_program_is_killed_with_its_children_at_its_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let output = directory.path().join("pid");
+        let reaper = Arc::new(Reaper::default());
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 1000 & echo $!; wait"]).stdin(Stdio::null());
+        let program = reaper.spawn(command.stdout(fs::File::create(&output).unwrap())).unwrap();
+        let leader = program.child.process.as_ref().unwrap().as_fd().try_clone_to_owned().unwrap();
+        let number = program.child.pid;
+        let child = testkit::wait::eventually("the program's child", || {
+            let text = fs::read_to_string(&output).unwrap();
+            text.ends_with('\n').then(|| text.trim().to_owned())
+        });
+        assert!(is_alive(&child));
+        // In place of `reap`, which would take the children of other tests.
+        let collector = Arc::clone(&reaper);
+        let collected = thread::spawn(move || {
+            let status = waitid(Id::PIDFd(leader.as_fd()), WaitPidFlag::WEXITED).unwrap();
+            collector.lock().ended(number, EXIT);
+            status
+        });
+        let limit = Duration::from_millis(10);
+        assert_eq!(program.end_within(limit).await.unwrap(), Ended::Killed);
+        assert!(matches!(collected.join().unwrap(), WaitStatus::Signaled(_, Signal::SIGKILL, _)));
+        testkit::wait::eventually("the program's child is killed", || (!is_alive(&child)).then_some(()));
     }
 }

@@ -12,17 +12,12 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use serde::Deserialize;
-use tokio::time::timeout;
 
 use crate::{
     error::{Context as _, Error, Result},
     options::Options,
-    reaper::Reaper,
+    reaper::{Child, Ended, Reaper},
     stdio::Streams,
 };
 
@@ -72,8 +67,8 @@ impl Runc {
         }
     }
 
-    /// Creates the container, and returns the pid of its init process, which waits for [`Self::start`].
-    pub(crate) async fn create(&self, streams: Streams, console: Option<&Path>) -> Result<i32> {
+    /// Creates the container, and returns its init process, which waits for [`Self::start`].
+    pub(crate) async fn create(&self, streams: Streams, console: Option<&Path>) -> Result<Child> {
         let pid_file = self.bundle.join("init.pid");
         let mut args = arguments(["create", "--bundle"]);
         args.push(self.bundle.clone().into());
@@ -86,16 +81,21 @@ impl Runc {
         self.call_detached(args, &pid_file, streams, console).await
     }
 
-    /// Starts a process in the container, and returns its pid. `process` is a file with the JSON of the OCI
+    /// Starts a process in the container, and returns it. `process` is a file with the JSON of the OCI
     /// specification's `process`.
-    pub(crate) async fn exec(&self, process: &Path, streams: Streams, console: Option<&Path>) -> Result<i32> {
+    pub(crate) async fn exec(
+        &self,
+        process: &Path,
+        streams: Streams,
+        console: Option<&Path>,
+    ) -> Result<Child> {
         let pid_file = process.with_extension("pid");
         let mut args = arguments(["exec", "--detach", "--process"]);
         args.push(process.into());
-        let pid = self.call_detached(args, &pid_file, streams, console).await;
+        let child = self.call_detached(args, &pid_file, streams, console).await;
         // Best effort: containerd removes the bundle with all its files later.
         let _ = fs::remove_file(&pid_file);
-        pid
+        child
     }
 
     async fn call_detached(
@@ -104,7 +104,7 @@ impl Runc {
         pid_file: &Path,
         streams: Streams,
         console: Option<&Path>,
-    ) -> Result<i32> {
+    ) -> Result<Child> {
         args.push("--pid-file".into());
         args.push(pid_file.into());
         if let Some(console) = console {
@@ -112,11 +112,14 @@ impl Runc {
             args.push(console.into());
         }
         args.push(self.id.clone().into());
+        let launch = self.reaper.launch();
         self.call(&args, streams).await?;
         let pid = fs::read_to_string(pid_file).context(|| pid_file.display())?;
-        pid.trim()
+        let pid = pid
+            .trim()
             .parse()
-            .map_err(|_| Error::Other(format!("{}: {pid:?} is not a process ID", pid_file.display())))
+            .map_err(|_| Error::Other(format!("{}: {pid:?} is not a process ID", pid_file.display())))?;
+        launch.claim(pid)
     }
 
     /// Starts the container's init process.
@@ -179,19 +182,14 @@ impl Runc {
         let spawned = self.reaper.spawn(&mut command);
         // `command` keeps the container's streams open. Without the drop, their readers would not see the end.
         drop(command);
-        let (child, exit) = spawned.context(|| format!("run {}", self.binary))?;
-        let ended = timeout(CALL_TIMEOUT, exit).await;
-        let failure = match ended {
-            Ok(Ok(exit)) if exit.status == 0 => None,
-            Ok(Ok(exit)) => Some(last_error(&log).unwrap_or_else(|| format!("exit status {}", exit.status))),
-            Ok(Err(_)) => Some("its exit status was not collected".to_owned()),
-            Err(_) => {
-                if let Ok(pid) = i32::try_from(child.id()) {
-                    // Fails if the process has exited since.
-                    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-                }
-                Some(format!("killed after {} s without a result", CALL_TIMEOUT.as_secs()))
+        let program = spawned.context(|| format!("run {}", self.binary))?;
+        let failure = match program.end_within(CALL_TIMEOUT).await {
+            Ok(Ended::Exited(exit)) if exit.status == 0 => None,
+            Ok(Ended::Exited(exit)) => {
+                Some(last_error(&log).unwrap_or_else(|| format!("exit status {}", exit.status)))
             }
+            Ok(Ended::Killed) => Some(format!("killed after {} s without a result", CALL_TIMEOUT.as_secs())),
+            Err(error) => Some(format!("its exit status was not collected: {error}")),
         };
         // Best effort: containerd removes the bundle with all its files later.
         let _ = fs::remove_file(&log);

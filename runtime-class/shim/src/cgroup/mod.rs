@@ -41,7 +41,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// When a file in `/proc` cannot be read, for example after the process's exit.
-    pub(crate) fn of(pid: i32) -> Result<Option<Self>> {
+    pub(crate) fn of(pid: u32) -> Result<Option<Self>> {
         let path = format!("/proc/{pid}/cgroup");
         let membership = fs::read_to_string(&path).context(|| path)?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").context(|| "/proc/self/mountinfo")?;

@@ -29,6 +29,7 @@ use super::cache::{ARTIFACTS, prune, touch};
 use crate::{
     error::{Context as _, Error, Result},
     node::Node,
+    reaper::Ended,
 };
 
 /// The shim's own command that fetches the component.
@@ -61,13 +62,13 @@ pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<PathBuf>> {
     let mut command = Command::new("/proc/self/exe");
     command.arg(ACTION).args([&node.address, &node.namespace, id]).arg(&directory);
     command.env_clear().stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
-    let (_, exit) = node.reaper.spawn(&mut command).context(|| format!("start {ACTION}"))?;
-    let ended = timeout(CONNECT_TIMEOUT + Duration::from_secs(5), exit).await;
+    let program = node.reaper.spawn(&mut command).context(|| format!("start {ACTION}"))?;
+    let ended = program.end_within(CONNECT_TIMEOUT + Duration::from_secs(5)).await;
     let text = fs::read_to_string(&output_file).unwrap_or_default();
     // Best effort: the next call for this container overwrites the file.
     let _ = fs::remove_file(&output_file);
     match ended {
-        Ok(Ok(exit)) if exit.status == 0 => {
+        Ok(Ended::Exited(exit)) if exit.status == 0 => {
             let component = Some(text).filter(|path| !path.is_empty()).map(PathBuf::from);
             if let Some(component) = &component {
                 touch(component);
@@ -75,7 +76,7 @@ pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<PathBuf>> {
             }
             Ok(component)
         }
-        Ok(Ok(_)) => Err(Error::InvalidArgument(text)),
+        Ok(Ended::Exited(_)) => Err(Error::InvalidArgument(text)),
         _ => Err(Error::Other(format!(
             "container {id}: containerd at {} did not return its image in time",
             node.address

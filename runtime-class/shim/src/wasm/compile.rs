@@ -19,12 +19,11 @@ use nix::{
     sys::{
         prctl::{set_no_new_privs, set_pdeathsig},
         resource::{Resource, setrlimit},
-        signal::{Signal, kill},
+        signal::Signal,
     },
-    unistd::{Gid, Pid, Uid, chdir, chroot, setgroups, setresgid, setresuid},
+    unistd::{Gid, Uid, chdir, chroot, setgroups, setresgid, setresuid},
 };
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
-use tokio::time::timeout;
 
 use super::{
     app::App,
@@ -33,6 +32,7 @@ use super::{
 use crate::{
     error::{Context as _, Error, Result},
     node::Node,
+    reaper::Ended,
     spec::Spec,
 };
 
@@ -69,24 +69,17 @@ pub(super) async fn compile(
     // Without the pod's flags and variables. The code does not depend on them, the host reports wrong ones at its start,
     // and a variable such as LD_PRELOAD would let a pod run code outside its container.
     command.arg(&app.path).env_clear();
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).process_group(0);
-    let spawned = node.reaper.spawn(&mut command);
-    let (child, exit) = spawned.context(|| "start the compiler")?;
-    let ended = timeout(COMPILE_TIMEOUT, exit).await;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
+    let program = node.reaper.spawn(&mut command).context(|| "start the compiler")?;
+    let ended = program.end_within(COMPILE_TIMEOUT).await;
     let messages = fs::read(&log).unwrap_or_default();
     // Best effort: the next compilation of this app overwrites the file.
     let _ = fs::remove_file(&log);
     let reason = match ended {
-        Ok(Ok(exit)) if exit.status == 0 => return Ok(()),
-        Ok(Ok(exit)) => format!("exit status {}: {}", exit.status, tail(&messages)),
-        Ok(Err(_)) => "the compiler's exit status was not collected".to_owned(),
-        Err(_) => {
-            if let Ok(pid) = i32::try_from(child.id()) {
-                // The whole process group. Fails if the process has exited since.
-                let _ = kill(Pid::from_raw(-pid), Signal::SIGKILL);
-            }
-            format!("the compiler was killed after {} s", COMPILE_TIMEOUT.as_secs())
-        }
+        Ok(Ended::Exited(exit)) if exit.status == 0 => return Ok(()),
+        Ok(Ended::Exited(exit)) => format!("exit status {}: {}", exit.status, tail(&messages)),
+        Ok(Ended::Killed) => format!("the compiler was killed after {} s", COMPILE_TIMEOUT.as_secs()),
+        Err(error) => format!("the compiler's exit status was not collected: {error}"),
     };
     let image = spec.annotation("io.kubernetes.cri.image-name").unwrap_or("of this container");
     Err(Error::InvalidArgument(format!("image {image}: {} cannot be compiled: {reason}", app.path)))

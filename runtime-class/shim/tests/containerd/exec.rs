@@ -25,6 +25,18 @@ fn output_and_status() {
     );
 }
 
+/// Real-time signals have no names. Systemd in a container is stopped by one.
+#[test]
+fn a_process_that_a_real_time_signal_kills() {
+    let daemon = with_images();
+    daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    let mut command =
+        daemon.command(&["task", "exec", "--exec-id", "e", "a", "/bin/busybox", "sh", "-c", "kill -37 $$"]);
+    let mut process = command.stdin(Stdio::null()).spawn().unwrap();
+    let status = eventually("the exit", || process.try_wait().unwrap());
+    assert_eq!(status.code(), Some(128 + 37));
+}
+
 #[test]
 fn no_output_is_lost_at_an_early_exit() {
     let daemon = with_images();
