@@ -7,7 +7,7 @@ use std::{
     env,
     io::{self, Read as _, Write as _},
     os::unix::{
-        net::{UnixListener, UnixStream},
+        net::UnixListener,
         process::{CommandExt as _, parent_id},
     },
     path::{Path, PathBuf},
@@ -23,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     error::{Context as _, Error, Result},
     flags::{Flags, PROGRAM},
+    socket,
     spec::Spec,
 };
 
@@ -62,7 +63,7 @@ pub(crate) fn start(flags: &Flags) -> Result<()> {
         params.as_ref().and_then(|params| params.socket_dir.clone()).filter(|dir| !dir.is_empty());
     let address = address(directory.as_deref().unwrap_or(SOCKET_DIRECTORY), flags, group);
     let path = PathBuf::from(address.strip_prefix("unix://").unwrap_or(&address));
-    if let Some(listener) = listen(&path)? {
+    if let Some(listener) = socket::listen(&path)? {
         spawn(flags, &ttrpc, &path, listener)?;
     }
     // After a restart, containerd 1.6 finds its shims by this file. Later versions store the address themselves.
@@ -98,24 +99,6 @@ fn encode(address: &str, bootstrap: bool) -> Result<Vec<u8>> {
         ..BootstrapResult::default()
     };
     result.write_to_bytes().map_err(|error| Error::Other(error.to_string()))
-}
-
-/// Binds the pod's socket. `None`: the pod's shim already listens there. A socket without a listener is left over from a
-/// dead shim, and is replaced.
-fn listen(path: &Path) -> Result<Option<UnixListener>> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).context(|| parent.display())?;
-    }
-    match UnixListener::bind(path) {
-        Ok(listener) => return Ok(Some(listener)),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-        Err(error) => return Err(error).context(|| path.display()),
-    }
-    if UnixStream::connect(path).is_ok() {
-        return Ok(None);
-    }
-    std::fs::remove_file(path).context(|| path.display())?;
-    UnixListener::bind(path).map(Some).context(|| path.display())
 }
 
 /// Starts the serving shim process. Its standard input is the listening socket, so that containerd can connect at once.
@@ -187,15 +170,5 @@ mod tests {
         assert_eq!(encode("unix:///run/s", false).unwrap(), b"unix:///run/s");
         let new = BootstrapResult::parse_from_bytes(&encode("unix:///run/s", true).unwrap()).unwrap();
         assert_eq!((new.version, new.address.as_str(), new.protocol.as_str()), (3, "unix:///run/s", "ttrpc"));
-    }
-
-    #[test]
-    fn a_dead_shim_s_socket_is_replaced_and_a_live_one_s_kept() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("s/x");
-        let listener = listen(&path).unwrap().unwrap();
-        assert!(listen(&path).unwrap().is_none());
-        drop(listener);
-        assert!(listen(&path).unwrap().is_some());
     }
 }

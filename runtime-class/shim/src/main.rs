@@ -24,6 +24,7 @@ mod rootfs;
 mod runc;
 mod serve;
 mod service;
+mod socket;
 mod spec;
 mod stdio;
 mod wasm;

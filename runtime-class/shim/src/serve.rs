@@ -30,6 +30,7 @@ use crate::{
     node::Node,
     reaper::Reaper,
     service::Service,
+    socket::SocketFile,
 };
 
 /// Names of the task service. containerd 2 renamed the service and changed nothing else.
@@ -50,9 +51,10 @@ pub(crate) fn serve(flags: &Flags) -> Result<()> {
     let listener = take_listener().context(|| "take the listening socket from standard input")?;
     set_child_subreaper(true).context(|| "become a subreaper")?;
     let runtime = Builder::new_current_thread().enable_all().build().context(|| "start the async runtime")?;
-    let served = runtime.block_on(run(flags, listener));
-    // Best effort: the next shim of the pod replaces a socket without a listener.
-    let _ = std::fs::remove_file(&flags.socket);
+    let socket = Arc::new(SocketFile::of(Path::new(&flags.socket)));
+    let served = runtime.block_on(run(flags, listener, Arc::clone(&socket)));
+    // After an error: the shim did not come to a shutdown request, which removes the socket.
+    socket.remove();
     served
 }
 
@@ -64,7 +66,7 @@ fn take_listener() -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn run(flags: &Flags, listener: UnixListener) -> Result<()> {
+async fn run(flags: &Flags, listener: UnixListener, socket: Arc<SocketFile>) -> Result<()> {
     let reaper = Arc::new(Reaper::default());
     let mut children = signal(SignalKind::child()).context(|| "SIGCHLD")?;
     // containerd stops a shim by the Shutdown call or by SIGKILL. Other signals, such as a service manager's, are ignored.
@@ -80,7 +82,7 @@ async fn run(flags: &Flags, listener: UnixListener) -> Result<()> {
         host: own.with_file_name(HOST),
         cache: env::var_os(CACHE_DIR).map_or_else(|| PathBuf::from(DEFAULT_CACHE), PathBuf::from),
     });
-    let service = Arc::new(Service::new(Arc::clone(&node)));
+    let service = Arc::new(Service::new(Arc::clone(&node), socket));
     let mut server = Server::new();
     for name in SERVICES {
         let methods = create_task(Arc::clone(&service) as Arc<dyn Task + Send + Sync>);

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     process,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -23,7 +26,7 @@ use containerd_shim_protos::{
     shim_async::Task,
     ttrpc::{Result as TtrpcResult, r#async::TtrpcContext},
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::spawn_blocking};
 
 use crate::{
     container::Container,
@@ -32,6 +35,7 @@ use crate::{
     node::Node,
     process::{Process, ProcessState},
     reaper::Exit,
+    socket::SocketFile,
     stdio::StdioPaths,
 };
 
@@ -46,11 +50,14 @@ pub(crate) struct Service(Arc<Pod>);
 
 struct Pod {
     node: Arc<Node>,
+    socket: Arc<SocketFile>,
     containers: Mutex<HashMap<String, Slot>>,
     /// Notified when the creation of a container has succeeded or failed.
     creation_finished: Notify,
     /// Notified when containerd asks for shutdown and no container is left.
     shutdown: Notify,
+    /// No container is created after the shutdown request. Read and written while `containers` is locked.
+    closing: AtomicBool,
 }
 
 /// A container's entry. The id is reserved while the container is created.
@@ -60,12 +67,14 @@ enum Slot {
 }
 
 impl Service {
-    pub(crate) fn new(node: Arc<Node>) -> Self {
+    pub(crate) fn new(node: Arc<Node>, socket: Arc<SocketFile>) -> Self {
         Self(Arc::new(Pod {
             node,
+            socket,
             containers: Mutex::default(),
             creation_finished: Notify::new(),
             shutdown: Notify::new(),
+            closing: AtomicBool::new(false),
         }))
     }
 
@@ -117,6 +126,11 @@ impl Pod {
 
     fn reserve(&self, id: &str) -> Result<()> {
         let mut containers = self.containers();
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(Error::FailedPrecondition(format!(
+                "container {id}: the pod's shim is shutting down"
+            )));
+        }
         if containers.contains_key(id) {
             return Err(Error::AlreadyExists(format!("container {id} already exists")));
         }
@@ -127,6 +141,16 @@ impl Pod {
         }
         containers.insert(id.to_owned(), Slot::Creating);
         Ok(())
+    }
+
+    /// Refuses further containers, if there is none. Returns whether there is none.
+    fn close(&self) -> bool {
+        let containers = self.containers();
+        let empty = containers.is_empty();
+        if empty {
+            self.closing.store(true, Ordering::Relaxed);
+        }
+        empty
     }
 
     fn containers(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
@@ -357,7 +381,11 @@ impl Task for Service {
 
     async fn shutdown(&self, _: &TtrpcContext, _: ShutdownRequest) -> TtrpcResult<Empty> {
         // containerd calls Shutdown after each deleted container. This shim serves the whole pod, so it waits for the last.
-        if self.0.containers().is_empty() {
+        if self.0.close() {
+            // Before the reply: afterwards, containerd may start the next shim of this name.
+            let socket = Arc::clone(&self.0.socket);
+            // Fails if the task panicked. The next shim replaces a socket that was not removed.
+            let _ = spawn_blocking(move || socket.remove()).await;
             self.0.shutdown.notify_one();
         }
         Ok(Empty::new())

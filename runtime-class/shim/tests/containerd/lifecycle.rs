@@ -120,6 +120,22 @@ fn the_shim_exits_after_its_last_container() {
     eventually("the shim exits", || (!std::path::Path::new(&format!("/proc/{shim}")).exists()).then_some(()));
 }
 
+/// When containerd has deleted a container, its client may create the next one with the same name: the shim that ends must
+/// neither be found any more nor remove the next shim's socket.
+#[test]
+fn a_shim_that_ends_is_not_found_by_the_next_container_of_its_name() {
+    let daemon = with_images();
+    for _ in 0..5 {
+        daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+        let socket = crate::rpc::socket(&daemon, "a");
+        assert!(socket.exists());
+        assert_eq!(daemon.end("a", "SIGKILL"), 137);
+        assert!(!socket.exists(), "the socket of a shim that ends");
+    }
+    daemon.run("a", &[], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    assert_eq!(daemon.end("a", "SIGKILL"), 137);
+}
+
 /// After a shim was killed, containerd calls the shim's `delete` action, which removes the container.
 #[test]
 fn a_killed_shim_leaves_no_container_behind() {
