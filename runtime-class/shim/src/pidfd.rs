@@ -1,7 +1,7 @@
 //! References to processes (`pidfd_open(2)`). The kernel may use a process's number again after the process was reaped; a
 //! signal over the reference never reaches another process.
 
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use nix::{
     errno::Errno,
@@ -46,11 +46,5 @@ impl PidFd {
         let sent =
             unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), number, info, 0_u32) };
         Errno::result(sent).map(drop)
-    }
-}
-
-impl AsFd for PidFd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }

@@ -17,12 +17,10 @@ use std::{
 };
 
 use nix::{
-    errno::Errno,
-    libc,
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use rustix::process::{WaitOptions, wait};
+use rustix::process::{WaitOptions, WaitStatus, wait};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
@@ -43,6 +41,15 @@ pub(crate) struct Exit {
     pub(crate) status: u32,
     /// When the shim collected the exit.
     pub(crate) at: SystemTime,
+}
+
+impl Exit {
+    /// `None` if the process was only stopped or continued.
+    fn now(status: WaitStatus) -> Option<Self> {
+        let signal = status.terminating_signal().map(|signal| signal.saturating_add(128));
+        let status = status.exit_status().or(signal)?;
+        Some(Self { status: u32::try_from(status).unwrap_or(u32::MAX), at: SystemTime::now() })
+    }
 }
 
 /// Waits for all children and passes each exit to the caller that waits for it.
@@ -121,10 +128,9 @@ impl Reaper {
                     return;
                 }
             };
-            let signal = status.terminating_signal().map(|signal| signal.saturating_add(128));
-            let Some(status) = status.exit_status().or(signal) else { continue };
-            let status = u32::try_from(status).unwrap_or(u32::MAX);
-            table.ended(pid.as_raw_nonzero().get(), Exit { status, at: SystemTime::now() });
+            if let Some(exit) = Exit::now(status) {
+                table.ended(pid.as_raw_nonzero().get(), exit);
+            }
         }
     }
 
@@ -222,12 +228,35 @@ impl ExitTable {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs, os::fd::AsFd as _, process::Stdio, thread};
+pub(crate) mod tests {
+    use std::{fs, process::Stdio};
 
-    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    use nix::{errno::Errno, libc};
+    use rustix::process::waitpid;
+    use testkit::wait::eventually;
 
     use super::*;
+
+    impl Reaper {
+        /// In place of [`Self::reap`], which would take the children of other tests: collects the exits of this reaper's
+        /// programs until `done` has returned.
+        pub(crate) async fn collect_until<T>(&self, done: impl Future<Output = T>) -> T {
+            tokio::pin!(done);
+            loop {
+                tokio::select! {
+                    result = &mut done => return result,
+                    () = tokio::time::sleep(Duration::from_millis(2)) => {}
+                }
+                let mut table = self.lock();
+                for pid in table.waiting.keys().copied().collect::<Vec<_>>() {
+                    let child = rustix::process::Pid::from_raw(pid);
+                    if let Ok(Some((_, status))) = waitpid(child, WaitOptions::NOHANG) {
+                        table.ended(pid, Exit::now(status).unwrap());
+                    }
+                }
+            }
+        }
+    }
 
     const EXIT: Exit = Exit { status: 7, at: SystemTime::UNIX_EPOCH };
 
@@ -339,7 +368,7 @@ mod tests {
         end(second);
     }
 
-    fn is_alive(pid: &str) -> bool {
+    pub(crate) fn is_alive(pid: &str) -> bool {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
     }
@@ -352,23 +381,15 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 1000 & echo $!; wait"]).stdin(Stdio::null());
         let program = reaper.spawn(command.stdout(fs::File::create(&output).unwrap())).unwrap();
-        let leader = program.child.process.as_ref().unwrap().as_fd().try_clone_to_owned().unwrap();
-        let number = program.child.pid;
-        let child = testkit::wait::eventually("the program's child", || {
+        let child = eventually("the program's child", || {
             let text = fs::read_to_string(&output).unwrap();
             text.ends_with('\n').then(|| text.trim().to_owned())
         });
         assert!(is_alive(&child));
-        // In place of `reap`, which would take the children of other tests.
-        let collector = Arc::clone(&reaper);
-        let collected = thread::spawn(move || {
-            let status = waitid(Id::PIDFd(leader.as_fd()), WaitPidFlag::WEXITED).unwrap();
-            collector.lock().ended(number, EXIT);
-            status
-        });
-        let limit = Duration::from_millis(10);
-        assert_eq!(program.end_within(limit).await.unwrap(), Ended::Killed);
-        assert!(matches!(collected.join().unwrap(), WaitStatus::Signaled(_, Signal::SIGKILL, _)));
-        testkit::wait::eventually("the program's child is killed", || (!is_alive(&child)).then_some(()));
+        let leader = program.child.pid;
+        let ended = reaper.collect_until(program.end_within(Duration::from_millis(10))).await.unwrap();
+        assert_eq!(ended, Ended::Killed);
+        assert_eq!(PidFd::open(leader).unwrap_err(), Errno::ESRCH, "the program was not reaped");
+        eventually("the program's child is killed", || (!is_alive(&child)).then_some(()));
     }
 }

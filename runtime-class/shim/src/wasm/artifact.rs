@@ -7,9 +7,13 @@
 use std::{
     ffi::OsString,
     fs::{self, DirBuilder, File, OpenOptions},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio, id},
+    process::{self, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,15 +25,16 @@ use containerd_client::{
     tonic::{Request, transport::Channel},
     with_namespace,
 };
+use nix::sys::{prctl::set_pdeathsig, signal::Signal};
+use rustix::fs::{MemfdFlags, memfd_create};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use tokio::time::timeout;
 
 use super::cache::{ARTIFACTS, prune, touch};
 use crate::{
     error::{Context as _, Error, Result},
     node::Node,
-    reaper::Ended,
+    reaper::{Ended, Reaper},
 };
 
 /// The shim's own command that fetches the component.
@@ -42,8 +47,12 @@ const LAYERS: [&str; 2] =
 /// Media types of an image index.
 const INDEXES: [&str; 2] =
     ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
-/// Time to connect to containerd. The child process has 5 s more for the rest.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for the child process, from connecting to containerd to the last byte of the component.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of the child process's answer: a path or an error.
+const ANSWER_MAX: usize = 16 << 10;
+/// Manifests of an index. An image for all platforms, with an attestation for each, has some dozens.
+const INDEX_MAX: usize = 128;
 /// Bytes of a manifest or an index.
 const MANIFEST_MAX: u64 = 4 << 20;
 /// Bytes of a component.
@@ -53,43 +62,73 @@ const LAYER_MAX: u64 = 512 << 20;
 /// WebAssembly artifact.
 ///
 /// # Errors
-/// `InvalidArgument` when the image is an artifact without exactly one component, or containerd cannot be asked.
+/// `InvalidArgument` when the image is an artifact without exactly one component, or containerd cannot be asked. When the
+/// image takes longer than 60 s (then the child process is killed).
 pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<PathBuf>> {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
     let directory = node.cache.join(ARTIFACTS);
     DirBuilder::new().recursive(true).mode(0o755).create(&directory).context(|| directory.display())?;
-    let output_file = directory.join(format!("{id}.answer"));
-    let output = File::create(&output_file).context(|| output_file.display())?;
+    let number = CALLS.fetch_add(1, Ordering::Relaxed);
+    let temporary = directory.join(format!("{}-{number}.new", process::id()));
     let mut command = Command::new("/proc/self/exe");
-    command.arg(ACTION).args([&node.address, &node.namespace, id]).arg(&directory);
-    command.env_clear().stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
-    let program = node.reaper.spawn(&mut command).context(|| format!("start {ACTION}"))?;
-    let ended = program.end_within(CONNECT_TIMEOUT + Duration::from_secs(5)).await;
-    let text = fs::read_to_string(&output_file).unwrap_or_default();
-    // Best effort: the next call for this container overwrites the file.
-    let _ = fs::remove_file(&output_file);
-    match ended {
-        Ok(Ended::Exited(exit)) if exit.status == 0 => {
-            let component = Some(text).filter(|path| !path.is_empty()).map(PathBuf::from);
-            if let Some(component) = &component {
-                touch(component);
-                prune(&directory, component);
-            }
-            Ok(component)
-        }
-        Ok(Ended::Exited(_)) => Err(Error::InvalidArgument(text)),
-        _ => Err(Error::Other(format!(
-            "container {id}: containerd at {} did not return its image in time",
+    command.arg(ACTION).args([&node.address, &node.namespace, id]).arg(&temporary).env_clear();
+    let answer = ask(&node.reaper, &mut command, &temporary, FETCH_TIMEOUT).await;
+    let path = answer.map_err(|error| match error {
+        Error::Other(reason) => Error::Other(format!(
+            "container {id}: fetch its image from containerd at {}: {reason}",
             node.address
-        ))),
+        )),
+        error => error,
+    })?;
+    let component = Some(path).filter(|path| !path.is_empty()).map(PathBuf::from);
+    if let Some(component) = &component {
+        touch(component);
+        prune(&directory, component);
+    }
+    Ok(component)
+}
+
+/// Runs `command` for at most `limit`, and returns what it printed. `temporary` is its file, which is removed in any case.
+///
+/// # Errors
+/// `InvalidArgument` with what the command printed, when it failed; `Other` when it cannot be run or took too long.
+async fn ask(
+    reaper: &Arc<Reaper>,
+    command: &mut Command,
+    temporary: &Path,
+    limit: Duration,
+) -> Result<String> {
+    // In memory: a shim that is killed leaves no file.
+    let answer = File::from(memfd_create(ACTION, MemfdFlags::CLOEXEC).context(|| "create a file in memory")?);
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    command.stdout(answer.try_clone().context(|| "standard output of the command")?);
+    let program = reaper.spawn(command).context(|| format!("start {ACTION}"))?;
+    let ended = program.end_within(limit).await;
+    // Best effort, and usually not there: the command renames the file when it is complete.
+    let _ = fs::remove_file(temporary);
+    let mut text = vec![0; ANSWER_MAX];
+    let length = answer.read_at(&mut text, 0).context(|| "the command's answer")?;
+    text.truncate(length);
+    let text = String::from_utf8_lossy(&text).into_owned();
+    match ended {
+        Ok(Ended::Exited(exit)) if exit.status == 0 => Ok(text),
+        Ok(Ended::Exited(_)) if !text.is_empty() => Err(Error::InvalidArgument(text)),
+        Ok(Ended::Exited(exit)) => Err(Error::Other(format!("exit status {}", exit.status))),
+        Ok(Ended::Killed) => Err(Error::Other(format!("killed after {} s", limit.as_secs()))),
+        Err(error) => Err(Error::Other(format!("its exit status was not collected: {error}"))),
     }
 }
 
 /// The command [`ACTION`]: returns the component's path, or an empty text if the image is no WebAssembly artifact.
 ///
+/// The component is written to the last argument first, a file that does not exist, and then renamed within its directory.
+///
 /// # Errors
 /// As [`fetch`]; the shim takes the error's text from the command's standard output.
 pub(crate) fn run(args: &[OsString]) -> Result<String> {
-    let [address, namespace, id, directory] = args else {
+    // The command must not outlive the shim, which kills it at its limit.
+    set_pdeathsig(Signal::SIGKILL).context(|| "set the parent-death signal")?;
+    let [address, namespace, id, temporary] = args else {
         return Err(Error::InvalidArgument(format!("{ACTION}: expected 4 arguments, got {}", args.len())));
     };
     let text = |arg: &OsString| arg.to_string_lossy().into_owned();
@@ -99,7 +138,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<String> {
         .context(|| "start the async runtime")?;
     let found = runtime.block_on(async {
         let image = Image::of(&text(address), &text(namespace), &text(id)).await?;
-        image.component(Path::new(directory)).await
+        image.component(Path::new(temporary)).await
     })?;
     Ok(found.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default())
 }
@@ -170,10 +209,9 @@ impl Image {
         let failed = |error: &dyn std::fmt::Display| {
             Error::Other(format!("ask containerd for the image of container {id}: {error}"))
         };
-        let channel = timeout(CONNECT_TIMEOUT, containerd_client::connect(address))
+        let channel = containerd_client::connect(address)
             .await
-            .map_err(|error| failed(&error))?;
-        let channel = channel.map_err(|error| Error::Other(format!("{address}: {error}")))?;
+            .map_err(|error| Error::Other(format!("{address}: {error}")))?;
         let request = GetContainerRequest { id: id.to_owned() };
         let request = with_namespace!(request, namespace);
         let container =
@@ -186,7 +224,7 @@ impl Image {
         Ok(Self { name, digest, namespace: namespace.to_owned(), channel })
     }
 
-    async fn component(&self, directory: &Path) -> Result<Option<PathBuf>> {
+    async fn component(&self, temporary: &Path) -> Result<Option<PathBuf>> {
         let mut manifest = self.manifest(&self.digest).await?;
         if let [only] = manifest.manifests.as_slice() {
             manifest = self.manifest(&only.digest.clone()).await?;
@@ -195,12 +233,22 @@ impl Image {
         }
         match manifest.kind(&self.name)? {
             ImageKind::Ordinary => Ok(None),
-            ImageKind::Artifact(digest, size) => self.save(&digest, size, directory).await.map(Some),
+            ImageKind::Artifact(digest, size) => self.save(&digest, size, temporary).await.map(Some),
         }
     }
 
     /// The first WebAssembly artifact of an index; an empty manifest if there is none.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the index has more than 128 manifests: containerd is asked for each.
     async fn first_artifact(&self, index: &OciManifest) -> Result<OciManifest> {
+        if index.manifests.len() > INDEX_MAX {
+            return Err(Error::InvalidArgument(format!(
+                "image {}: its index has {} manifests, no more than {INDEX_MAX} are allowed",
+                self.name,
+                index.manifests.len()
+            )));
+        }
         for descriptor in index.manifests.iter().filter(|entry| !INDEXES.contains(&entry.media_type.as_str()))
         {
             // containerd may not have fetched the manifests of other platforms.
@@ -220,28 +268,21 @@ impl Image {
         })
     }
 
-    /// Writes the layer to a file whose name is the digest. An existing file of the right size is kept.
-    async fn save(&self, digest: &str, size: u64, directory: &Path) -> Result<PathBuf> {
+    /// Writes the layer to a file beside `temporary` whose name is the digest. An existing file of the right size is kept.
+    async fn save(&self, digest: &str, size: u64, temporary: &Path) -> Result<PathBuf> {
         let hex = digest.strip_prefix("sha256:").filter(|hex| hex.chars().all(|c| c.is_ascii_hexdigit()));
         let hex = hex.ok_or_else(|| {
             Error::InvalidArgument(format!("image {}: {digest} is not a sha256 digest", self.name))
         })?;
-        let path = directory.join(format!("{hex}.wasm"));
+        let path = temporary.with_file_name(format!("{hex}.wasm"));
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == size) {
             return Ok(path);
         }
-        let temporary = directory.join(format!("{hex}.{}.new", id()));
-        let created = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary);
+        let created = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(temporary);
         let mut file = created.context(|| temporary.display())?;
-        let saved = match self.read(digest, LAYER_MAX, &mut file).await {
-            Ok(()) => fs::rename(&temporary, &path).context(|| path.display()),
-            Err(error) => Err(error),
-        };
-        if saved.is_err() {
-            // Best effort: the first error is the one to report.
-            let _ = fs::remove_file(&temporary);
-        }
-        saved.map(|()| path)
+        self.read(digest, LAYER_MAX, &mut file).await?;
+        fs::rename(temporary, &path).context(|| path.display())?;
+        Ok(path)
     }
 
     /// Copies content from containerd's content store, and verifies its digest.
@@ -279,8 +320,10 @@ impl Image {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use testkit::wait::eventually;
 
     use super::*;
+    use crate::reaper::tests::is_alive;
 
     fn kind(manifest: serde_json::Value) -> Result<ImageKind> {
         serde_json::from_value::<OciManifest>(manifest).unwrap().kind("example/app:1")
@@ -288,6 +331,54 @@ mod tests {
 
     fn layer(media_type: &str, digest: &str) -> serde_json::Value {
         json!({"mediaType": media_type, "digest": digest, "size": 7})
+    }
+
+    /// A command that hangs, as while containerd does not answer, is killed with its children, and its file is removed.
+    #[tokio::test]
+    async fn a_fetch_that_takes_too_long_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let temporary = directory.path().join("1-0.new");
+        let started = directory.path().join("pid");
+        let reaper = Arc::new(Reaper::default());
+        let mut limit = Duration::from_millis(100);
+        let child = loop {
+            let mut command = Command::new("sh");
+            command.args(["-c", "echo part >$1; sleep 1000 & echo $! >$2; wait", "sh"]);
+            command.arg(&temporary).arg(&started);
+            let asked = ask(&reaper, &mut command, &temporary, limit);
+            let error = reaper.collect_until(asked).await.unwrap_err();
+            assert_eq!(error.to_string(), format!("killed after {} s", limit.as_secs()));
+            assert!(!temporary.exists());
+            match fs::read_to_string(&started) {
+                Ok(child) if child.ends_with('\n') => break child.trim().to_owned(),
+                // Killed before it came so far.
+                _ => limit *= 2,
+            }
+        };
+        eventually("the command's child is killed", || (!is_alive(&child)).then_some(()));
+    }
+
+    #[tokio::test]
+    async fn an_error_is_what_the_command_printed() {
+        let reaper = Arc::new(Reaper::default());
+        for (script, expected) in [
+            ("echo -n reason; exit 1", "reason"),
+            ("exit 3", "exit status 3"),
+            ("kill -KILL $$", "exit status 137"),
+        ] {
+            let mut command = Command::new("sh");
+            let asked = ask(
+                &reaper,
+                command.args(["-c", script]),
+                Path::new("/nonexistent"),
+                Duration::from_secs(60),
+            );
+            assert_eq!(reaper.collect_until(asked).await.unwrap_err().to_string(), expected);
+        }
+        let mut command = Command::new("sh");
+        let long = command.args(["-c", "head -c 1000000 /dev/zero"]);
+        let asked = ask(&reaper, long, Path::new("/nonexistent"), Duration::from_secs(60));
+        assert_eq!(reaper.collect_until(asked).await.unwrap().len(), ANSWER_MAX);
     }
 
     #[test]

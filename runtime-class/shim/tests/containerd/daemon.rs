@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use testkit::wait::eventually;
 
@@ -133,6 +134,14 @@ impl Daemon {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
+    }
+
+    /// Stops containerd from running until the returned value is dropped. It accepts connections, and does not answer.
+    pub(crate) fn freeze(&self) -> Frozen {
+        let pid = i32::try_from(self.process.as_ref().unwrap().id()).unwrap();
+        let frozen = Frozen(Pid::from_raw(pid).unwrap());
+        kill_process(frozen.0, Signal::STOP).unwrap();
+        frozen
     }
 
     /// Starts containerd again after [`Self::stop`].
@@ -279,6 +288,15 @@ impl Daemon {
             .map(|entry| entry.path())
             .filter(|path| path.is_dir() && !path.ends_with("artifacts"))
             .collect()
+    }
+}
+
+/// A containerd that was stopped by a signal.
+pub(crate) struct Frozen(Pid);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
     }
 }
 
