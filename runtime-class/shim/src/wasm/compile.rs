@@ -6,8 +6,12 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, DirBuilder, OpenOptions},
-    os::unix::{fs::DirBuilderExt as _, process::CommandExt as _},
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::{
+        fs::{DirBuilderExt as _, FileExt as _},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -72,7 +76,7 @@ pub(super) async fn compile(
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
     let program = node.reaper.spawn(&mut command).context(|| "start the compiler")?;
     let ended = program.end_within(COMPILE_TIMEOUT).await;
-    let messages = fs::read(&log).unwrap_or_default();
+    let messages = read_end(&log, MESSAGE_MAX).unwrap_or_default();
     // Best effort: the next compilation of this app overwrites the file.
     let _ = fs::remove_file(&log);
     let reason = match ended {
@@ -83,6 +87,16 @@ pub(super) async fn compile(
     };
     let image = spec.annotation("io.kubernetes.cri.image-name").unwrap_or("of this container");
     Err(Error::InvalidArgument(format!("image {image}: {} cannot be compiled: {reason}", app.path)))
+}
+
+/// The last `length` bytes of a file. The compiler may have written any number.
+fn read_end(path: &Path, length: usize) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let start = file.metadata()?.len().saturating_sub(length as u64);
+    let mut end = vec![0; length];
+    let read = file.read_at(&mut end, start)?;
+    end.truncate(read);
+    Ok(end)
 }
 
 /// The end of the compiler's messages, on one line.
@@ -147,4 +161,24 @@ fn enter_sandbox(rootfs: &Path, bind_mounts: &[(PathBuf, &str)]) -> Result<()> {
     set_no_new_privs().context(|| "set no_new_privs")?;
     // The compiler must not outlive the shim. Last, because the kernel clears this setting when the user changes.
     set_pdeathsig(Signal::SIGKILL).context(|| "set the parent-death signal")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_log_the_end_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        // Sparse: the file has 1 TiB, and no reader could keep it in memory.
+        File::create(&log).unwrap().set_len(1 << 40).unwrap();
+        let file = OpenOptions::new().append(true).open(&log).unwrap();
+        io::Write::write_all(&mut &file, b"the reason").unwrap();
+        let end = read_end(&log, MESSAGE_MAX).unwrap();
+        assert_eq!(end.len(), MESSAGE_MAX);
+        assert!(end.ends_with(b"\0the reason"));
+        fs::write(&log, "short").unwrap();
+        assert_eq!(read_end(&log, MESSAGE_MAX).unwrap(), b"short");
+    }
 }
