@@ -23,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     error::{Context as _, Error, Result},
     flags::{Flags, PROGRAM},
+    node::{CACHE_DIR, CACHE_MAX_BYTES, Cache},
     socket,
     spec::Spec,
 };
@@ -31,8 +32,6 @@ use crate::{
 const GROUP_ANNOTATIONS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
 /// Environment variable with the address of containerd's ttrpc socket, which takes events.
 pub(crate) const TTRPC_ADDRESS: &str = "TTRPC_ADDRESS";
-/// Environment variable of containerd that names the cache directory for compiled code.
-pub(crate) const CACHE_DIR: &str = "WASI_HTTP_SHIM_CACHE_DIR";
 /// Bytes that are read from standard input.
 const INPUT_MAX: u64 = 10 << 20;
 /// Directory of the shims' sockets if containerd names none.
@@ -63,6 +62,8 @@ pub(crate) fn start(flags: &Flags) -> Result<()> {
         params.as_ref().and_then(|params| params.socket_dir.clone()).filter(|dir| !dir.is_empty());
     let address = address(directory.as_deref().unwrap_or(SOCKET_DIRECTORY), flags, group);
     let path = PathBuf::from(address.strip_prefix("unix://").unwrap_or(&address));
+    // Checked here, because containerd shows the errors of this process to its user.
+    Cache::from_environment()?;
     if let Some(listener) = socket::listen(&path)? {
         spawn(flags, &ttrpc, &path, listener)?;
     }
@@ -112,7 +113,7 @@ fn spawn(flags: &Flags, ttrpc: &str, socket: &Path, listener: UnixListener) -> R
         command.arg("-debug");
     }
     command.env_clear().env(TTRPC_ADDRESS, ttrpc);
-    for name in ["PATH", CACHE_DIR] {
+    for name in ["PATH", CACHE_DIR, CACHE_MAX_BYTES] {
         command.envs(env::var_os(name).map(|value| (name, value)));
     }
     command

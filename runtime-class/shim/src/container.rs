@@ -90,7 +90,8 @@ impl Container {
     ) -> Result<Arc<Self>> {
         let mut spec = Spec::read(bundle)?;
         let root = spec.root(bundle).unwrap_or_else(|| rootfs.to_owned());
-        if wasm::prepare(&mut spec, &root, &request.id, node).await? {
+        let in_use = wasm::prepare(&mut spec, &root, &request.id, node).await?;
+        if in_use.is_some() {
             spec.write(bundle)?;
         }
         let runc = Runc::new(
@@ -116,6 +117,8 @@ impl Container {
                 return Err(error);
             }
         };
+        // `runc create` has mounted the files.
+        drop(in_use);
         let cgroup = Cgroup::of(init.pid()).unwrap_or_else(|error| {
             log::warn!("container {}: no statistics, as its cgroup was not found: {error}", request.id);
             None

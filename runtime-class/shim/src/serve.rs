@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io,
     os::{fd::AsFd as _, unix::net::UnixListener},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -18,16 +18,17 @@ use nix::sys::prctl::set_child_subreaper;
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
+    task::spawn_blocking,
     time::timeout,
 };
 
 use crate::{
-    bootstrap::{CACHE_DIR, TTRPC_ADDRESS},
+    bootstrap::TTRPC_ADDRESS,
     error::{Context as _, Error, Result},
     events::Events,
     flags::Flags,
     logger,
-    node::Node,
+    node::{Cache, Node},
     reaper::Reaper,
     service::Service,
     socket::SocketFile,
@@ -37,8 +38,6 @@ use crate::{
 const SERVICES: [&str; 2] = ["containerd.task.v3.Task", "containerd.task.v2.Task"];
 /// File name of the host, beside the shim.
 const HOST: &str = "wasi-http-host";
-/// Cache directory if containerd's environment names none.
-const DEFAULT_CACHE: &str = "/var/lib/wasi-http/cache";
 /// Time for in-flight calls when the shim shuts down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -73,6 +72,10 @@ async fn run(flags: &Flags, listener: UnixListener, socket: Arc<SocketFile>) -> 
     let mut terminate = signal(SignalKind::terminate()).context(|| "SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context(|| "SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context(|| "SIGHUP")?;
+    let cache = Cache::from_environment()?;
+    let sweeping = cache.clone();
+    // In a thread of its own: a directory of killed compilations may be large.
+    drop(spawn_blocking(move || sweeping.sweep()));
     let own = env::current_exe().context(|| "own path")?;
     let node = Arc::new(Node {
         namespace: flags.namespace.clone(),
@@ -80,7 +83,7 @@ async fn run(flags: &Flags, listener: UnixListener, socket: Arc<SocketFile>) -> 
         events: Events::new(&flags.namespace, env::var(TTRPC_ADDRESS).unwrap_or_default()),
         reaper: Arc::clone(&reaper),
         host: own.with_file_name(HOST),
-        cache: env::var_os(CACHE_DIR).map_or_else(|| PathBuf::from(DEFAULT_CACHE), PathBuf::from),
+        cache,
     });
     let service = Arc::new(Service::new(Arc::clone(&node), socket));
     let mut server = Server::new();

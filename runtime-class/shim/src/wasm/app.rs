@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use sha2::{Digest as _, Sha256};
 use wasi_http_host_manifest::{MAX_BYTES, Manifest};
 
-use super::{artifact, layout::ARTIFACT};
+use super::{artifact, cache::Entry, layout::ARTIFACT};
 use crate::{
     error::{Context as _, Error, Result},
     node::Node,
@@ -33,6 +33,8 @@ pub(super) struct App {
     pub(super) flags: Vec<String>,
     /// Path of the artifact's component on the node. It is mounted at `path`.
     pub(super) artifact: Option<PathBuf>,
+    /// The artifact's component in the node's cache.
+    pub(super) entry: Option<Entry>,
     /// The open component or `spin.toml`.
     pub(super) file: File,
 }
@@ -48,7 +50,7 @@ pub(super) async fn find(spec: &Spec, rootfs: &Path, id: &str, node: &Node) -> R
     if is_app(program) {
         let path = Path::new("/").join(spec.cwd()).join(program).to_string_lossy().into_owned();
         match open_within(rootfs, &path) {
-            Ok(file) => return Ok(Some(App { path, flags, artifact: None, file })),
+            Ok(file) => return Ok(Some(App { path, flags, artifact: None, entry: None, file })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(Error::Io { context: format!("open {path} in the image"), source }),
         }
@@ -56,9 +58,11 @@ pub(super) async fn find(spec: &Spec, rootfs: &Path, id: &str, node: &Node) -> R
         return Ok(None);
     }
     match artifact::fetch(node, id).await? {
-        Some(artifact) => {
+        Some(entry) => {
+            let artifact = entry.path.clone();
             let file = File::open(&artifact).context(|| artifact.display())?;
-            Ok(Some(App { path: ARTIFACT.to_owned(), flags, artifact: Some(artifact), file }))
+            let path = ARTIFACT.to_owned();
+            Ok(Some(App { path, flags, artifact: Some(artifact), entry: Some(entry), file }))
         }
         None if is_app(program) => Err(Error::InvalidArgument(format!(
             "image {}: it has no file {program} and is no WebAssembly artifact: check the container's command",
@@ -211,7 +215,7 @@ mod tests {
 
     fn app(rootfs: &Path, path: &str) -> App {
         let file = open_within(rootfs, path).unwrap();
-        App { path: path.to_owned(), flags: Vec::new(), artifact: None, file }
+        App { path: path.to_owned(), flags: Vec::new(), artifact: None, entry: None, file }
     }
 
     fn key(rootfs: &Path, path: &str) -> String {

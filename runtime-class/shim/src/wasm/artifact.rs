@@ -30,7 +30,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::cache::{ARTIFACTS, prune, touch};
+use super::cache::{Entry, use_entry};
 use crate::{
     error::{Context as _, Error, Result},
     node::Node,
@@ -58,20 +58,21 @@ const MANIFEST_MAX: u64 = 4 << 20;
 /// Bytes of a component.
 const LAYER_MAX: u64 = 512 << 20;
 
-/// Saves the component of container `id`'s image as a file of the node, and returns its path. `None` if the image is no
+/// Saves the component of container `id`'s image in the node's cache, and returns the entry. `None` if the image is no
 /// WebAssembly artifact.
 ///
 /// # Errors
 /// `InvalidArgument` when the image is an artifact without exactly one component, or containerd cannot be asked. When the
 /// image takes longer than 60 s (then the child process is killed).
-pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<PathBuf>> {
+pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<Entry>> {
     static CALLS: AtomicU64 = AtomicU64::new(0);
-    let directory = node.cache.join(ARTIFACTS);
+    let directory = node.cache.artifacts();
     DirBuilder::new().recursive(true).mode(0o755).create(&directory).context(|| directory.display())?;
     let number = CALLS.fetch_add(1, Ordering::Relaxed);
     let temporary = directory.join(format!("{}-{number}.new", process::id()));
     let mut command = Command::new("/proc/self/exe");
-    command.arg(ACTION).args([&node.address, &node.namespace, id]).arg(&temporary).env_clear();
+    let limit = node.cache.max_bytes.min(LAYER_MAX).to_string();
+    command.arg(ACTION).args([&node.address, &node.namespace, id, &limit]).arg(&temporary).env_clear();
     let answer = ask(&node.reaper, &mut command, &temporary, FETCH_TIMEOUT).await;
     let path = answer.map_err(|error| match error {
         Error::Other(reason) => Error::Other(format!(
@@ -80,12 +81,14 @@ pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<PathBuf>> {
         )),
         error => error,
     })?;
-    let component = Some(path).filter(|path| !path.is_empty()).map(PathBuf::from);
-    if let Some(component) = &component {
-        touch(component);
-        prune(&directory, component);
+    if path.is_empty() {
+        return Ok(None);
     }
-    Ok(component)
+    let entry = use_entry(Path::new(&path)).await?.ok_or_else(|| {
+        Error::Other(format!("container {id}: {path} was removed from the cache before it was mounted"))
+    })?;
+    node.cache.prune();
+    Ok(Some(entry))
 }
 
 /// Runs `command` for at most `limit`, and returns what it printed. `temporary` is its file, which is removed in any case.
@@ -121,23 +124,26 @@ async fn ask(
 
 /// The command [`ACTION`]: returns the component's path, or an empty text if the image is no WebAssembly artifact.
 ///
-/// The component is written to the last argument first, a file that does not exist, and then renamed within its directory.
+/// Arguments: containerd's address, namespace, container, bytes that the component may have, and a file that does not exist.
+/// The component is written to that file, which is then renamed within its directory.
 ///
 /// # Errors
 /// As [`fetch`]; the shim takes the error's text from the command's standard output.
 pub(crate) fn run(args: &[OsString]) -> Result<String> {
     // The command must not outlive the shim, which kills it at its limit.
     set_pdeathsig(Signal::SIGKILL).context(|| "set the parent-death signal")?;
-    let [address, namespace, id, temporary] = args else {
-        return Err(Error::InvalidArgument(format!("{ACTION}: expected 4 arguments, got {}", args.len())));
+    let [address, namespace, id, limit, temporary] = args else {
+        return Err(Error::InvalidArgument(format!("{ACTION}: expected 5 arguments, got {}", args.len())));
     };
     let text = |arg: &OsString| arg.to_string_lossy().into_owned();
+    let limit = text(limit);
+    let limit = limit.parse().map_err(|_| Error::InvalidArgument(format!("{ACTION}: no limit: {limit}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context(|| "start the async runtime")?;
     let found = runtime.block_on(async {
-        let image = Image::of(&text(address), &text(namespace), &text(id)).await?;
+        let image = Image::of(&text(address), &text(namespace), &text(id), limit).await?;
         image.component(Path::new(temporary)).await
     })?;
     Ok(found.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default())
@@ -201,11 +207,13 @@ struct Image {
     name: String,
     digest: String,
     namespace: String,
+    /// Bytes that a component may have.
+    limit: u64,
     channel: Channel,
 }
 
 impl Image {
-    async fn of(address: &str, namespace: &str, id: &str) -> Result<Self> {
+    async fn of(address: &str, namespace: &str, id: &str, limit: u64) -> Result<Self> {
         let failed = |error: &dyn std::fmt::Display| {
             Error::Other(format!("ask containerd for the image of container {id}: {error}"))
         };
@@ -221,7 +229,7 @@ impl Image {
         let image = ImagesClient::new(channel.clone()).get(request).await.map_err(|error| failed(&error))?;
         let target = image.into_inner().image.and_then(|image| image.target);
         let digest = target.map(|target| target.digest).unwrap_or_default();
-        Ok(Self { name, digest, namespace: namespace.to_owned(), channel })
+        Ok(Self { name, digest, namespace: namespace.to_owned(), limit, channel })
     }
 
     async fn component(&self, temporary: &Path) -> Result<Option<PathBuf>> {
@@ -274,13 +282,19 @@ impl Image {
         let hex = hex.ok_or_else(|| {
             Error::InvalidArgument(format!("image {}: {digest} is not a sha256 digest", self.name))
         })?;
+        if size > self.limit {
+            return Err(Error::InvalidArgument(format!(
+                "image {}: its component has {size} bytes, no more than {} are allowed",
+                self.name, self.limit
+            )));
+        }
         let path = temporary.with_file_name(format!("{hex}.wasm"));
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == size) {
             return Ok(path);
         }
         let created = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(temporary);
         let mut file = created.context(|| temporary.display())?;
-        self.read(digest, LAYER_MAX, &mut file).await?;
+        self.read(digest, self.limit, &mut file).await?;
         fs::rename(temporary, &path).context(|| path.display())?;
         Ok(path)
     }

@@ -15,6 +15,7 @@ use std::path::Path;
 pub(crate) use artifact::{ACTION as ARTIFACT_ACTION, run as fetch_artifact};
 pub(crate) use compile::{ACTION as COMPILE, run as compile_confined};
 
+use cache::Entry;
 use tokio::task::spawn_blocking;
 
 use crate::{
@@ -23,24 +24,29 @@ use crate::{
     spec::Spec,
 };
 
-/// Rewrites `spec` if the container's program is a WebAssembly component, and returns whether it is.
+/// Files of the node that a container is created with. No shim removes them before this value is dropped.
+pub(crate) struct InUse {
+    _code: Entry,
+    _artifact: Option<Entry>,
+}
+
+/// Rewrites `spec` if the container's program is a WebAssembly component. `None` if it is not.
 ///
 /// Compiles the component unless the node's cache has its code. `rootfs` is the mounted root file system, and `id` the
 /// container's id.
 ///
 /// # Errors
 /// `InvalidArgument` when the image lacks the component that it names, or the component cannot be compiled.
-pub(crate) async fn prepare(spec: &mut Spec, rootfs: &Path, id: &str, node: &Node) -> Result<bool> {
-    let Some(app) = app::find(spec, rootfs, id, node).await? else { return Ok(false) };
+pub(crate) async fn prepare(spec: &mut Spec, rootfs: &Path, id: &str, node: &Node) -> Result<Option<InUse>> {
+    let Some(mut app) = app::find(spec, rootfs, id, node).await? else { return Ok(None) };
+    let artifact = app.entry.take();
     // In a thread of its own: reading a large component takes long, and must not delay calls for other containers.
     let (host, directory) = (node.host.clone(), rootfs.to_owned());
     let read = spawn_blocking(move || (app.cache_key(&directory, &host), app)).await;
     let (key, app) = read.map_err(|error| Error::Other(format!("read the component: {error}")))?;
     let key = key?;
-    let code = cache::find_or_compile(&node.cache, &key, async |directory| {
-        compile::compile(node, &app, spec, rootfs, directory).await
-    })
-    .await?;
-    rewrite::rewrite(spec, &app, &node.host, &code);
-    Ok(true)
+    let compile = async |directory: &Path| compile::compile(node, &app, spec, rootfs, directory).await;
+    let code = node.cache.find_or_compile(&key, compile).await?;
+    rewrite::rewrite(spec, &app, &node.host, &code.path);
+    Ok(Some(InUse { _code: code, _artifact: artifact }))
 }

@@ -68,6 +68,7 @@ mod tests {
             path: path.to_owned(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             artifact: None,
+            entry: None,
             file: File::open("/dev/null").unwrap(),
         }
     }

@@ -31,11 +31,17 @@ pub(crate) struct Daemon {
     process: Option<Child>,
     namespace: String,
     containers: std::cell::RefCell<Vec<String>>,
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 impl Daemon {
     /// Starts a containerd without images and containers.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// As [`Self::start`], with variables in containerd's environment.
+    pub(crate) fn start_with(variables: &[(&'static str, &'static str)]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         assert!(rustix::process::geteuid().is_root(), "these tests start containerd: run them as root");
         let programs = env::var_os("CONTAINERD")
@@ -56,8 +62,14 @@ impl Daemon {
         fs::copy(required("WASI_HTTP_HOST", "wasi-http-host"), bin.join("wasi-http-host")).unwrap();
         // A namespace of its own: all containerds of a machine share `runc`'s state directory.
         let namespace = format!("t{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut daemon =
-            Self { directory, programs, process: None, namespace, containers: std::cell::RefCell::default() };
+        let mut daemon = Self {
+            directory,
+            programs,
+            process: None,
+            namespace,
+            containers: std::cell::RefCell::default(),
+            variables: variables.to_vec(),
+        };
         fs::write(daemon.path("config.toml"), daemon.config()).unwrap();
         daemon.launch();
         daemon
@@ -119,6 +131,7 @@ impl Daemon {
             .arg(self.path("config.toml"))
             .env("PATH", path.unwrap())
             .env(name, value)
+            .envs(self.variables.iter().copied())
             .env("WASI_HTTP_SHIM_CACHE_DIR", self.cache())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

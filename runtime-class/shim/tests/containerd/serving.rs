@@ -155,3 +155,38 @@ fn logs() {
     service.wait_until_ok("/health");
     eventually("a line of the access log", || daemon.output("a").contains("/health").then_some(()));
 }
+
+#[test]
+fn an_error_names_the_wrong_bound_of_the_cache() {
+    let bundle = tempfile::tempdir().unwrap();
+    fs::write(bundle.path().join("config.json"), "{}").unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_containerd-shim-wasi-http-v1"))
+        .args(["-namespace", "n", "-id", "a", "-address", "/nowhere", "start"])
+        .env("WASI_HTTP_SHIM_CACHE_MAX_BYTES", "4Gi")
+        .current_dir(bundle.path())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && error.contains("WASI_HTTP_SHIM_CACHE_MAX_BYTES=4Gi"), "{error}");
+}
+
+/// The oldest code goes, whatever runs, and the component is compiled again when it is needed.
+#[test]
+fn the_cache_has_a_bound_in_bytes() {
+    let daemon = Daemon::start_with(&[("WASI_HTTP_SHIM_CACHE_MAX_BYTES", "40000000")]);
+    daemon.import(&crate::image::gists());
+    // Two entries that together exceed the bound, older than what is compiled now.
+    for (name, at) in [("old", 1), ("older", 0)] {
+        let entry = daemon.cache().join(name);
+        fs::create_dir_all(&entry).unwrap();
+        fs::File::create(entry.join("code")).unwrap().set_len(20_000_000).unwrap();
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(at);
+        fs::File::open(&entry).unwrap().set_modified(at).unwrap();
+    }
+    let (service, _) = serve(&daemon, "a", &[], &[]);
+    service.wait_until_ok("/health");
+    assert!(!daemon.cache().join("older").exists());
+    assert!(daemon.cache().join("old").exists());
+    assert_eq!(daemon.compiled().len(), 2);
+}
