@@ -19,6 +19,7 @@ mod hooks;
 mod keyvalue;
 mod metrics;
 mod refusal;
+mod reuse;
 mod service;
 mod settings;
 mod tasks;

@@ -95,6 +95,10 @@ pub struct ComponentMetrics {
     pub instances_created: Counter,
     /// Instances that ended.
     pub instances_ended: EndCounters,
+    /// Requests that failed in an instance of WASI 0.2 that had served others.
+    pub reuse_failures: Counter,
+    /// Times that the host stopped reusing the component's instances.
+    pub reuse_stopped: Counter,
     /// Requests that failed because another request in their instance failed.
     pub siblings: Counter,
     /// Bytes of linear memory of all instances.
@@ -284,6 +288,15 @@ fn instances(to: &mut Exposition, all: &[Seen<'_>]) {
     let help = "Requests that reused an instance: all but the first of each instance.";
     each(to, ("instances_reused_total", MetricKind::Counter, help), all, |seen| {
         seen.sum(|worker| worker.reused.get())
+    });
+    let help = "Requests to a component of WASI 0.2 that failed in an instance that had served others.";
+    each(to, ("reused_instance_failures_total", MetricKind::Counter, help), all, |seen| {
+        seen.metrics.reuse_failures.get()
+    });
+    let help = "Times that the host stopped reusing the instances of a component of WASI 0.2, because the first \
+                request to a reused instance failed.";
+    each(to, ("instance_reuse_stopped_total", MetricKind::Counter, help), all, |seen| {
+        seen.metrics.reuse_stopped.get()
     });
     let name = "wasi_http_host_instances_ended_total";
     to.family(name, MetricKind::Counter, "Instances that ended, by reason.");

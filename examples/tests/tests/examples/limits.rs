@@ -4,7 +4,11 @@ use testkit::{http::BoundRequest, until};
 
 use crate::harness::Example;
 
-each_example!(one_that_spins_is_cut_off, one_that_takes_memory_without_end_is_contained,);
+each_example!(
+    one_that_spins_is_cut_off,
+    one_that_takes_memory_without_end_is_contained,
+    one_that_should_be_reused_is_reused_or_answers_all_but_one,
+);
 
 async fn one_that_spins_is_cut_off(example: &Example) {
     let host =
@@ -39,6 +43,32 @@ async fn one_that_takes_memory_without_end_is_contained(example: &Example) {
     assert!(metrics.sum("wasi_http_host_guest_memory_refused_total", &[]) > 0.0);
     let held = metrics.sum("wasi_http_host_guest_memory_bytes", &[]);
     assert!(held < f64::from(4 * (96 << 20)), "the memory of the failed requests is not released: {held}");
+}
+
+/// Not every engine can serve a second request with the same instance. StarlingMonkey cannot.
+async fn one_that_should_be_reused_is_reused_or_answers_all_but_one(example: &Example) {
+    let flags = ["--instance-max-requests", "100", "--threads", "2", "--request-timeout", "5s"];
+    let host = example.start_with(|options| options.flags(&flags)).await;
+    let mut failed = 0;
+    for _ in 0..10 {
+        let requests: Vec<_> = (0..4).map(|_| tokio::spawn(host.request("GET", "/").send())).collect();
+        for request in requests {
+            let reply = request.await.unwrap();
+            if reply.status == 200 {
+                assert_eq!(reply.text(), example.greeting);
+            } else {
+                failed += 1;
+            }
+        }
+    }
+    let metrics = host.samples().await;
+    let stopped = metrics.sum("wasi_http_host_instance_reuse_stopped_total", &[]);
+    let reused = metrics.sum("wasi_http_host_instances_reused_total", &[]);
+    if example.name == "javascript" {
+        assert_eq!((failed, stopped, reused), (1, 1.0, 1.0));
+    } else {
+        assert!(failed == 0 && stopped == 0.0 && reused > 1.0, "{failed} {stopped} {reused}");
+    }
 }
 
 /// The status, if there is a whole response.

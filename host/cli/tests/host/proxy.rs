@@ -50,16 +50,65 @@ async fn each_request_has_an_instance_of_its_own_unless_a_setting_says_otherwise
 }
 
 #[tokio::test]
+async fn one_that_answers_only_once_costs_one_request_when_it_should_be_reused() {
+    for (how, status, failure) in [
+        ("silent", 500, "it returned without a response"),
+        ("hang", 504, "it did not answer in time"),
+        ("trap", 500, "it trapped"),
+    ] {
+        let flags = ["--threads", "2", "--instance-max-requests", "100", "--request-timeout", "2s"];
+        let host = start_guest("proxy", &flags).await;
+        let clients = (0..8).map(async |_| {
+            let mut answers = Vec::new();
+            for _ in 0..10 {
+                answers.push(host.get(&format!("/once/{how}")).await.status);
+            }
+            answers
+        });
+        let mut failed = futures::future::join_all(clients).await.concat();
+        failed.retain(|status| *status != 200);
+        assert_eq!(failed, [status], "{how}");
+        let line = host.wait_for_line(|line| line["failure"] == failure).await;
+        assert!(line["message"].as_str().unwrap().ends_with("set --instance-max-requests 1"), "{line}");
+        assert_eq!((&line["component"], &line["level"]), (&"guest_proxy".into(), &"ERROR".into()));
+        assert_eq!(host.metric("wasi_http_host_reused_instance_failures_total").await, 1.0);
+        assert_eq!(host.metric("wasi_http_host_instance_reuse_stopped_total").await, 1.0);
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_provokes_does_not_end_the_reuse_that_has_worked() {
+    let host = start_guest("proxy", &["--threads", "1", "--instance-max-requests", "100"]).await;
+    for (path, answer) in [
+        ("/served", (200, "1")),
+        ("/served", (200, "2")),
+        ("/trap", (500, r#"{"detail":"Internal Server Error"}"#)),
+        ("/served", (200, "1")),
+        ("/silent", (500, r#"{"detail":"Internal Server Error"}"#)),
+        ("/served", (200, "1")),
+        ("/served", (200, "2")),
+    ] {
+        let reply = host.get(path).await;
+        assert_eq!((reply.status, reply.text()), answer, "{path}");
+    }
+    assert_eq!(host.metric("wasi_http_host_reused_instance_failures_total").await, 2.0);
+    assert_eq!(host.metric("wasi_http_host_instance_reuse_stopped_total").await, 0.0);
+}
+
+#[tokio::test]
 async fn a_body_that_it_never_finishes_is_broken_off_when_it_returns() {
-    let host = start_guest("proxy", &["--body-idle-timeout", "10m", "--response-timeout", "10m"]).await;
-    let mut stream = host.connect().await;
-    stream.write(b"GET /unfinished HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    // The connection ends. If any of the body has come, its last chunk has not.
-    let answer = stream.until_closed().await;
-    assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
-    // A body that the proxy finishes is complete.
-    let answer = host.get("/chunks/2000").await;
-    assert!(answer.complete && answer.body.len() == 12_000);
+    for reuse in [&[][..], &["--instance-max-requests", "100"]] {
+        let flags = ["--body-idle-timeout", "10m", "--response-timeout", "10m"];
+        let host = start_guest("proxy", &[&flags[..], reuse].concat()).await;
+        let mut stream = host.connect().await;
+        stream.write(b"GET /unfinished HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        // The connection ends. If any of the body has come, its last chunk has not.
+        let answer = stream.until_closed().await;
+        assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
+        // A body that the proxy finishes is complete.
+        let answer = host.get("/chunks/2000").await;
+        assert!(answer.complete && answer.body.len() == 12_000);
+    }
 }
 
 #[tokio::test]
@@ -81,24 +130,36 @@ async fn a_client_that_leaves_ends_what_its_proxy_asks_of_others() {
 
 #[tokio::test]
 async fn a_client_that_leaves_a_proxy_breaks_no_other_body_of_the_instance() {
-    let (upstream, address) = listen().await;
+    let (_upstream, address) = listen().await;
     let allowed = format!("http://{address}");
     let flags = ["--threads", "1", "--max-instances", "1", "--instance-max-requests", "2"];
     let host = start_guest("proxy", &[&flags[..], &["--allowed-outbound-host", &allowed]].concat()).await;
     // The proxy returns from its first call when the client has read nothing for a while. A part of the body is left.
     let mut slow = host.request("GET", "/fill/1000").start().await.unwrap();
     slow.head("GET").await.unwrap();
+    host.wait_for_line(|line| line["message"] == "filled").await;
     let mut leaving = host.connect().await;
     leaving.write(format!("GET /fetch/{address} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-    let (mut asked, _) = upstream.accept().await.unwrap();
-    assert!(asked.read(&mut [0; 1024]).await.unwrap() > 0, "the instance serves both calls");
-    assert_eq!(host.metric("wasi_http_host_requests_active").await, 2.0);
+    host.wait_for_metric("wasi_http_host_requests_active", |active| active == 2.0).await;
     drop(leaving);
     host.wait_for_metric("wasi_http_host_requests_active", |active| active == 1.0).await;
     let body = slow.response_to_partial("GET").await.unwrap();
     assert!(body.complete, "after {} bytes", body.body.len());
-    // With the body, nothing is left that keeps the call of the client that left.
-    let left = "wasi_http_host_instances_ended_total{component=\"guest_proxy\",reason=\"client_left\"}";
-    host.wait_for_metric(left, |ended| ended == 1.0).await;
-    assert!(matches!(asked.read(&mut [0; 16]).await, Ok(0) | Err(_)), "the upstream sees the request's end");
+    assert_eq!(host.get("/hello/after").await.text(), "hello after");
+}
+
+#[tokio::test]
+async fn a_trap_in_a_reused_proxy_breaks_no_earlier_body() {
+    let flags = ["--threads", "1", "--max-instances", "1", "--instance-max-requests", "100"];
+    let host = start_guest("proxy", &flags).await;
+    assert_eq!(host.get("/served").await.text(), "1");
+    let mut slow = host.request("GET", "/fill/500").start().await.unwrap();
+    slow.head("GET").await.unwrap();
+    host.wait_for_line(|line| line["message"] == "filled").await;
+    // The only instance takes the next request when the body is complete.
+    let trapping = tokio::spawn(host.request("GET", "/trap").send());
+    host.wait_for_metric("wasi_http_host_requests_active", |active| active == 2.0).await;
+    let body = slow.response_to_partial("GET").await.unwrap();
+    assert!(body.complete, "after {} bytes", body.body.len());
+    assert_eq!(trapping.await.unwrap().status, 500);
 }

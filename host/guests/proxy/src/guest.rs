@@ -36,6 +36,13 @@ impl wasip2::exports::http::incoming_handler::Guest for Proxy {
             "scheme" => answer(out, 200, &[format!("{:?}", request.scheme()).as_bytes()]),
             // How many requests this instance has received.
             "served" => answer(out, 200, &[(SERVED.fetch_add(1, Relaxed) + 1).to_string().as_bytes()]),
+            // An instance answers its first request only. Its later requests get no answer, in the way that is asked for.
+            "once" => match (SERVED.fetch_add(1, Relaxed), argument) {
+                (0, _) => answer(out, 200, &[b"once"]),
+                (_, "hang") => monotonic_clock::subscribe_duration(u64::MAX).block(),
+                (_, "trap") => core::arch::wasm32::unreachable(),
+                _ => drop(out),
+            },
             // Returns with an incomplete body, which is neither finished nor dropped.
             "unfinished" => {
                 let response = OutgoingResponse::new(Fields::new());
@@ -45,7 +52,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Proxy {
                 stream.blocking_write_and_flush(b"begun").expect("the client reads");
                 std::mem::forget((stream, body));
             }
-            // Writes until the client has read nothing for this many milliseconds, and finishes the body.
+            // Writes until the client has read nothing for this many milliseconds, and finishes the body. Then it says so.
             "fill" => {
                 let response = OutgoingResponse::new(Fields::new());
                 let body = response.body().expect("the body is taken once");
@@ -66,6 +73,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Proxy {
                 }
                 drop((writable, stream));
                 OutgoingBody::finish(body, None).expect("the body ends once");
+                println!("filled");
             }
             "sleep" => {
                 monotonic_clock::subscribe_duration(number * 1_000_000).block();

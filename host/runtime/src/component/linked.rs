@@ -1,5 +1,7 @@
 //! A component that is linked once, so that creating an instance only allocates.
 
+use std::sync::Arc;
+
 use wasmtime::{Engine, Store, component::Component};
 use wasmtime_wasi_http::{
     handler::{Proxy, ProxyPre},
@@ -12,7 +14,10 @@ use super::{
     kind::{Kind, kind},
     linker::linker,
 };
-use crate::guest::Guest;
+use crate::{
+    guest::Guest,
+    reuse::{InstanceReuse, Reuse},
+};
 
 /// Rejects bytes that are not a component, before the compiler sees them.
 ///
@@ -40,6 +45,7 @@ pub struct Linked {
     pre: ProxyPre<Guest>,
     kind: Kind,
     waits: bool,
+    reuse: Arc<Reuse>,
 }
 
 impl Linked {
@@ -63,7 +69,7 @@ impl Linked {
             Kind::Service => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),
             Kind::Proxy => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
         };
-        Ok(Self { pre: pre.map_err(ComponentError::Invalid)?, kind, waits })
+        Ok(Self { pre: pre.map_err(ComponentError::Invalid)?, kind, waits, reuse: Arc::default() })
     }
 
     /// Creates an instance in `store`.
@@ -75,6 +81,11 @@ impl Linked {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The part of a new instance in what is known about the reuse of instances.
+    pub(crate) fn instance_reuse(&self) -> InstanceReuse {
+        InstanceReuse::new(self.reuse.clone())
     }
 
     /// Whether an instance may block on a remote store: the component is granted one and imports a store interface.

@@ -19,37 +19,14 @@ use wasi_http_host_core::{add_to_hint, lock};
 #[derive(Default)]
 pub(crate) struct BodyTracker {
     failed: AtomicBool,
-    /// The guest will not run again, so a body that is incomplete now stays incomplete.
-    silent: AtomicBool,
     open: AtomicUsize,
     instance: Mutex<Option<Waker>>,
-    /// Wakes the reader of a proxy's body.
-    reader: Mutex<Option<Waker>>,
 }
 
 impl BodyTracker {
     /// The instance is about to be dropped, and its open bodies are incomplete.
     pub(super) fn fail(&self) {
         self.failed.store(true, Ordering::Release);
-    }
-
-    /// A proxy has returned from its last call. A body that is incomplete now never completes, so its reader must not
-    /// wait for more.
-    pub(super) fn fall_silent(&self) {
-        if !self.silent.swap(true, Ordering::AcqRel)
-            && let Some(waker) = lock(&self.reader).take()
-        {
-            waker.wake();
-        }
-    }
-
-    /// Whether the guest will not run again. If the guest may still run, `waker` is woken when that changes.
-    fn is_silent(&self, waker: &Waker) -> bool {
-        if !self.silent.load(Ordering::Acquire) {
-            *lock(&self.reader) = Some(waker.clone());
-        }
-        // Check again: the guest may have fallen silent before the waker was stored.
-        self.silent.load(Ordering::Acquire)
     }
 
     /// Whether anybody still reads a body.
@@ -68,26 +45,55 @@ impl BodyTracker {
     }
 }
 
+/// The call of a proxy, which writes its response body until the call returns.
+#[derive(Default)]
+pub(super) struct WritingCall {
+    /// The call has returned, so a body that is incomplete now stays incomplete.
+    returned: AtomicBool,
+    /// Wakes the reader of the body when the call returns.
+    reader: Mutex<Option<Waker>>,
+}
+
+impl WritingCall {
+    /// The call has returned. The reader of a body that is incomplete must not wait for more.
+    pub(super) fn end(&self) {
+        if !self.returned.swap(true, Ordering::AcqRel)
+            && let Some(waker) = lock(&self.reader).take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Whether the call has returned. If not, `waker` is woken when it does.
+    fn has_ended(&self, waker: &Waker) -> bool {
+        if !self.returned.load(Ordering::Acquire) {
+            *lock(&self.reader) = Some(waker.clone());
+        }
+        // Check again: the call may have returned before the waker was stored.
+        self.returned.load(Ordering::Acquire)
+    }
+}
+
 /// A response body from an instance. The instance stays alive for as long as the body exists.
 pub struct GuestBody {
     first: Option<Bytes>,
     rest: WasiBody,
     bodies: Arc<BodyTracker>,
-    /// A proxy writes the body within its call.
-    within_call: bool,
+    /// A proxy writes the body within this call. `None` for a service.
+    call: Option<Arc<WritingCall>>,
 }
 
 impl GuestBody {
     /// A service's body, of which `first` has been read already.
     pub(super) fn new(first: Option<Bytes>, rest: WasiBody, bodies: Arc<BodyTracker>) -> Self {
         bodies.open.fetch_add(1, Ordering::AcqRel);
-        Self { first, rest, bodies, within_call: false }
+        Self { first, rest, bodies, call: None }
     }
 
-    /// A proxy's body.
-    pub(super) fn of_proxy(rest: WasiBody, bodies: Arc<BodyTracker>) -> Self {
+    /// A proxy's body, which the proxy writes within `call`.
+    pub(super) fn of_proxy(rest: WasiBody, bodies: Arc<BodyTracker>, call: Arc<WritingCall>) -> Self {
         let mut body = Self::new(None, rest, bodies);
-        body.within_call = true;
+        body.call = Some(call);
         body
     }
 }
@@ -113,10 +119,10 @@ impl Body for GuestBody {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
-        // Check before polling the body, so that the poll sees everything that the guest wrote before it fell silent.
-        let silent = self.within_call && self.bodies.is_silent(cx.waker());
+        // Check before polling the body, so that the poll sees everything that the guest wrote before it returned.
+        let returned = self.call.as_ref().is_some_and(|call| call.has_ended(cx.waker()));
         match Pin::new(&mut self.rest).poll_frame(cx) {
-            Poll::Pending if silent => Poll::Ready(Some(Err(Error::HttpResponseIncomplete))),
+            Poll::Pending if returned => Poll::Ready(Some(Err(Error::HttpResponseIncomplete))),
             // When an instance is dropped, its streams end without an error. A body without a content length would
             // look complete.
             Poll::Ready(None) if self.bodies.failed.load(Ordering::Acquire) => {

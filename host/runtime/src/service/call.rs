@@ -11,6 +11,9 @@ use wasi_http_host_telemetry::trace::Origin;
 use super::body::GuestBody;
 use crate::cause::Cause;
 
+/// Sends a call's reply.
+pub(super) type ReplySender = oneshot::Sender<Result<Reply, CallError>>;
+
 /// One request that waits in the queue for an instance.
 pub struct Call {
     /// The request.

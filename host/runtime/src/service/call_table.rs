@@ -6,14 +6,11 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::Context,
     time::{Duration, Instant},
 };
 
-use super::{
-    CallError,
-    in_flight::{ReplySender, SharedSender},
-};
+use super::{CallError, call::ReplySender, proxy_reply::ProxyReply};
 use wasi_http_host_core::lock;
 
 /// No call has entered.
@@ -38,6 +35,8 @@ pub(super) struct CallTable {
 
 struct State {
     slots: Vec<Option<Slot>>,
+    /// The number of calls that have entered.
+    entered: u64,
     phase: Phase,
     since: Instant,
 }
@@ -58,7 +57,7 @@ pub(super) enum Reply {
     /// The event loop sends the reply.
     Own(ReplySender),
     /// The guest may send the reply through its out-parameter at any time.
-    Shared(SharedSender),
+    Shared(Arc<ProxyReply>),
     /// The reply has been sent.
     Sent,
 }
@@ -70,12 +69,24 @@ struct Slot {
     late: bool,
 }
 
+/// A call that has returned.
+pub(super) struct Returned {
+    /// The sender, if the call has no reply yet.
+    pub(super) reply: Option<ReplySender>,
+    /// The status of a response that a proxy has sent itself.
+    pub(super) status: Option<http::StatusCode>,
+    /// The watchdog had answered the call with a timeout.
+    pub(super) late: bool,
+    /// Whether the call was not the first of its instance.
+    pub(super) reused: bool,
+}
+
 impl Slot {
     /// Takes the sender if the call has no reply yet.
     fn take(&mut self) -> Option<ReplySender> {
         match std::mem::replace(&mut self.reply, Reply::Sent) {
             Reply::Own(reply) => Some(reply),
-            Reply::Shared(reply) => lock(&reply).take(),
+            Reply::Shared(reply) => reply.take(),
             Reply::Sent => None,
         }
     }
@@ -83,7 +94,7 @@ impl Slot {
     fn is_answered(&self) -> bool {
         match &self.reply {
             Reply::Own(_) => false,
-            Reply::Shared(reply) => lock(reply).is_none(),
+            Reply::Shared(reply) => reply.is_sent(),
             Reply::Sent => true,
         }
     }
@@ -106,7 +117,7 @@ pub(super) struct Survey {
 impl CallTable {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            state: Mutex::new(State { slots: Vec::new(), phase: Phase::Idle, since: now }),
+            state: Mutex::new(State { slots: Vec::new(), entered: 0, phase: Phase::Idle, since: now }),
             polled: AtomicBool::new(true),
             retiring: AtomicBool::new(false),
             made: now,
@@ -122,6 +133,7 @@ impl CallTable {
         self.earliest.fetch_min(u64::try_from(micros).unwrap_or(NONE), Ordering::Relaxed);
         let mut state = lock(&self.state);
         state.phase = Phase::Serving;
+        state.entered += 1;
         let slot = Some(Slot { deadline, reply, late: false });
         match state.slots.iter().position(Option::is_none) {
             Some(free) => {
@@ -142,21 +154,39 @@ impl CallTable {
     pub(super) fn is_abandoned(&self, cx: &mut Context<'_>) -> bool {
         let (mut left, mut waiting) = (false, false);
         for slot in lock(&self.state).slots.iter().flatten() {
-            if let Reply::Shared(reply) = &slot.reply
-                && let Some(reply) = lock(reply).as_mut()
-            {
-                match reply.poll_canceled(cx) {
-                    Poll::Ready(()) => left = true,
-                    Poll::Pending => waiting = true,
+            if let Reply::Shared(reply) = &slot.reply {
+                match reply.poll_left(cx) {
+                    Some(true) => left = true,
+                    Some(false) => waiting = true,
+                    None => {}
                 }
             }
         }
         left && !waiting
     }
 
-    /// Removes a call. Returns the sender if the call has no reply yet.
-    pub(super) fn remove(&self, slot: usize) -> Option<ReplySender> {
-        lock(&self.state).slots.get_mut(slot).and_then(Option::take).and_then(|mut slot| slot.take())
+    /// Removes a call that has returned.
+    pub(super) fn remove(&self, slot: usize) -> Returned {
+        let mut state = lock(&self.state);
+        let reused = state.entered > 1;
+        let Some(mut slot) = state.slots.get_mut(slot).and_then(Option::take) else {
+            return Returned { reply: None, status: None, late: false, reused };
+        };
+        drop(state);
+        let status = match &slot.reply {
+            Reply::Shared(reply) => {
+                reply.writing.end();
+                reply.status()
+            }
+            Reply::Own(_) | Reply::Sent => None,
+        };
+        Returned { reply: slot.take(), status, late: slot.late, reused }
+    }
+
+    /// Whether the instance has a call that has not returned, after an earlier call.
+    pub(super) fn is_reused(&self) -> bool {
+        let state = lock(&self.state);
+        state.entered > 1 && state.slots.iter().any(Option::is_some)
     }
 
     /// The earliest deadline of the calls that entered since this function was last called.
@@ -240,9 +270,4 @@ impl CallTable {
         }
         count
     }
-}
-
-/// A sender that a guest may use at any time.
-pub(super) fn shared(reply: ReplySender) -> SharedSender {
-    Arc::new(Mutex::new(Some(reply)))
 }

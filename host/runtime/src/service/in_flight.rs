@@ -1,9 +1,8 @@
 //! A call inside an instance, from passing the request to the guest until the response's head, for both versions of
 //! `wasi:http`.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use futures::channel::oneshot;
 use wasmtime::{
     AsContextMut as _, StoreContextMut,
     component::{Accessor, Resource, TypedFuncCallConcurrent},
@@ -17,15 +16,11 @@ use wasmtime_wasi_http::{
 use super::{
     CallError, Content, Reply,
     body::{BodyTracker, GuestBody},
+    proxy_reply::ProxyReply,
 };
-use wasi_http_host_core::lock;
 use wasi_http_host_telemetry::trace::Origin;
 
 use crate::{cause::Cause, guest::Guest};
-
-pub(super) type ReplySender = oneshot::Sender<Result<Reply, CallError>>;
-/// The sender of a proxy's reply. Either the guest or the watchdog takes the sender, and only the first of them can.
-pub(super) type SharedSender = Arc<Mutex<Option<ReplySender>>>;
 
 /// A call that the guest has received.
 pub(super) enum InFlightCall<'a> {
@@ -87,7 +82,7 @@ pub(super) fn start_proxy<'a>(
     mut store: StoreContextMut<'_, Guest>,
     guest: &'a p2::bindings::Proxy,
     request: http::Request<WasiBody>,
-    reply: SharedSender,
+    reply: Arc<ProxyReply>,
     bodies: Arc<BodyTracker>,
     cause: Option<Arc<Cause>>,
     origin: Option<Arc<Origin>>,
@@ -99,19 +94,17 @@ pub(super) fn start_proxy<'a>(
     };
     let request = view.new_incoming_request(scheme, request)?;
     let out = view.new_response_outparam_from_callback(move |result| {
-        let Some(reply) = lock(&reply).take() else { return };
-        let answer = match result {
+        reply.send(match result {
             Ok(response) => {
                 let (head, body) = response.into_parts();
-                Ok(Reply { head, content: Content::Stream(GuestBody::of_proxy(body, bodies)) })
+                let body = GuestBody::of_proxy(body, bodies, reply.writing.clone());
+                Ok(Reply { head, content: Content::Stream(body) })
             }
             Err(code) => Err(CallError::ErrorCode {
                 internal: matches!(code, p2_types::ErrorCode::InternalError(_)),
                 code: format!("{code:?}"),
             }),
-        };
-        // The client may have gone. That is not an error.
-        let _ = reply.send(answer);
+        });
     })?;
     let handler = guest.wasi_http_incoming_handler();
     let call = handler.func_handle().start_call_concurrent(store.as_context_mut(), (request, out))?;

@@ -19,15 +19,17 @@ use wasmtime_wasi_http::handler::Proxy;
 use super::{
     Call, CallError,
     body::BodyTracker,
-    call_table::{self, CallTable, Phase, Reply},
+    call::ReplySender,
+    call_table::{CallTable, Phase, Reply, Returned},
     dispatch::{Dispatch, DispatchContext, InstanceLease, Limits},
     in_flight::{self, CallEnd},
     lifecycle::Lifecycle,
     pending_heads::PendingHeads,
+    proxy_reply::ProxyReply,
 };
 use wasi_http_host_core::{LogThrottle, bounded};
 
-use crate::{EndReason, guest::Guest, keyvalue::OnWait};
+use crate::{EndReason, guest::Guest, keyvalue::OnWait, reuse::InstanceReuse};
 
 /// After a timeout, how long the event loop may take to run before the guest counts as spinning or blocked.
 const POLL_GRACE: Duration = Duration::from_millis(100);
@@ -37,6 +39,12 @@ const RETIRE_GRACE: Duration = Duration::from_secs(2);
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 /// Bytes of a trap's backtrace that are logged.
 const BACKTRACE_BYTES: usize = 16 << 10;
+/// How a call has failed, in the log.
+const NOT_IN_TIME: &str = "it did not answer in time";
+/// How a call has failed, in the log and in the reply.
+const NO_RESPONSE: &str = "it returned without a response";
+/// Limits the lines about calls that failed in instances that had served others.
+static REUSE_FAILURES: LogThrottle = LogThrottle::new();
 /// Limits how many of the process's traps are logged with a backtrace.
 static BACKTRACES: LogThrottle = LogThrottle::new();
 
@@ -95,9 +103,10 @@ async fn serve(
     let bodies = Arc::new(BodyTracker::default());
     let mut watchdog = Watchdog::new(&dispatch.context.limits, lease.waits_for_store());
     let is_proxy = matches!(proxy, Proxy::P2(_));
+    let reuse = dispatch.context.linked.instance_reuse();
     let ended = {
         let event_loop = async |accessor: &Accessor<Guest>| {
-            serve_calls(lease, dispatch, accessor, proxy, &call_table, &bodies).await
+            serve_calls(lease, dispatch, accessor, proxy, &call_table, &bodies, &reuse).await
         };
         let mut event_loop = pin!(store.run_concurrent(event_loop));
         poll_fn(|cx| {
@@ -114,9 +123,8 @@ async fn serve(
                 }
             }
             // All that runs in a proxy's instance belongs to its call. Without a client, the call ends, and with it what
-            // the call asks of others. The body of an earlier call is not complete until its client has read it. A
-            // service may have moved the work of a request into a task that others wait for.
-            if is_proxy && call_table.is_abandoned(cx) && !bodies.is_open(cx.waker()) {
+            // the call asks of others. A service may have moved the work of a request into a task that others wait for.
+            if is_proxy && call_table.is_abandoned(cx) {
                 return Poll::Ready(End::Quiet(EndReason::ClientLeft));
             }
             watchdog.poll(cx, &call_table, &bodies)
@@ -127,7 +135,36 @@ async fn serve(
     if !matches!(ended, End::Quiet(EndReason::Finished | EndReason::Idle)) {
         bodies.fail();
     }
+    if is_proxy
+        && call_table.is_reused()
+        && let Some(what) = ended.failure()
+    {
+        reuse_failed(dispatch, &reuse, what);
+    }
     report(ended, dispatch, &call_table)
+}
+
+/// Logs and counts a call that failed in a proxy's instance that had served other calls.
+fn reuse_failed(dispatch: &Dispatch, reuse: &InstanceReuse, failure: &str) {
+    let metrics = &dispatch.context.metrics;
+    metrics.reuse_failures.inc();
+    if reuse.failed() {
+        metrics.reuse_stopped.inc();
+        tracing::error!(
+            component = metrics.component(),
+            failure,
+            "the component cannot serve a second request with the same instance: each request gets a fresh instance \
+             from now on; set --instance-max-requests 1"
+        );
+    } else if let Some(left_out) = REUSE_FAILURES.admit() {
+        tracing::warn!(
+            component = metrics.component(),
+            failure,
+            left_out,
+            "a request failed in an instance that had served others: if requests in fresh instances do not fail, set \
+             --instance-max-requests 1"
+        );
+    }
 }
 
 /// Logs and counts an instance's end, and fails the calls that it leaves without a reply.
@@ -180,6 +217,17 @@ enum End {
     Trap(wasmtime::Error),
 }
 
+impl End {
+    /// How the call failed that was in the instance. `None` if the end is not the guest's failure.
+    fn failure(&self) -> Option<&'static str> {
+        match self {
+            Self::Quiet(EndReason::TimedOut) | Self::Stuck => Some(NOT_IN_TIME),
+            Self::Trap(_) => Some("it trapped"),
+            Self::Quiet(_) => None,
+        }
+    }
+}
+
 /// A trap's kind as a label. wasmtime has a few dozen names of traps.
 fn trap_kind(error: &wasmtime::Error) -> String {
     match error.downcast_ref::<wasmtime::Trap>() {
@@ -196,8 +244,9 @@ async fn serve_calls(
     proxy: &Proxy,
     call_table: &CallTable,
     bodies: &Arc<BodyTracker>,
+    reuse: &InstanceReuse,
 ) -> wasmtime::Result<()> {
-    let lifecycle = Lifecycle::new(dispatch, accessor, proxy, call_table, bodies);
+    let lifecycle = Lifecycle::new(dispatch, accessor, proxy, call_table, bodies, reuse);
     let mut in_flight_calls = FuturesUnordered::new();
     let mut heads = PendingHeads::new(bodies.clone());
     let mut taken = 0usize;
@@ -211,7 +260,12 @@ async fn serve_calls(
         let mut may_take = true;
         loop {
             while let Poll::Ready(Some((slot, end))) = in_flight_calls.poll_next_unpin(cx) {
-                finish(slot, end?, call_table, &mut heads);
+                let end = end?;
+                let returned = call_table.remove(slot);
+                if matches!(end, CallEnd::Returned) && returned.reused {
+                    judge_reuse(&returned, dispatch, call_table, reuse);
+                }
+                finish(returned.reply, end, &mut heads);
             }
             send_heads(&mut heads, call_table, cx);
             // A response whose head still waits counts as a call in progress.
@@ -277,7 +331,7 @@ fn begin<'a>(
             Ok((slot, in_flight))
         }
         Proxy::P2(guest) => {
-            let reply = call_table::shared(reply);
+            let reply = Arc::new(ProxyReply::new(reply));
             let slot = call_table.enter(deadline, Reply::Shared(reply.clone()));
             let in_flight = accessor.with(|mut store| {
                 in_flight::start_proxy(
@@ -295,15 +349,28 @@ fn begin<'a>(
     }
 }
 
+/// Notes whether a proxy's instance has served a call that was not its first.
+fn judge_reuse(returned: &Returned, dispatch: &Dispatch, call_table: &CallTable, reuse: &InstanceReuse) {
+    if returned.late {
+        reuse_failed(dispatch, reuse, NOT_IN_TIME);
+    } else if returned.reply.is_some() {
+        // No later call would get a response, either.
+        call_table.retire();
+        reuse_failed(dispatch, reuse, NO_RESPONSE);
+    } else if returned.status.is_some_and(|status| !status.is_server_error()) {
+        reuse.worked();
+    }
+}
+
 /// Sends a call's reply.
-fn finish(slot: usize, end: CallEnd, call_table: &CallTable, heads: &mut PendingHeads) {
+fn finish(reply: Option<ReplySender>, end: CallEnd, heads: &mut PendingHeads) {
     // Without a sender, the call has its reply already: from a timeout or from the guest itself.
-    let Some(reply) = call_table.remove(slot) else { return };
+    let Some(reply) = reply else { return };
     match end {
         CallEnd::Response(response) => heads.push(response, reply),
         CallEnd::Failure(error) => drop(reply.send(Err(error))),
         CallEnd::Returned => {
-            drop(reply.send(Err(CallError::InvalidResponse("it returned without a response".to_owned()))));
+            drop(reply.send(Err(CallError::InvalidResponse(NO_RESPONSE.to_owned()))));
         }
     }
 }

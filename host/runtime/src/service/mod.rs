@@ -11,6 +11,7 @@ mod in_flight;
 mod instance;
 mod lifecycle;
 mod pending_heads;
+mod proxy_reply;
 
 pub use body::GuestBody;
 pub use call::{Call, CallError, Content, Reply};

@@ -16,7 +16,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use super::{
     CallError, Content, Reply,
     body::{BodyTracker, GuestBody},
-    in_flight::ReplySender,
+    call::ReplySender,
 };
 
 /// The largest body, in bytes, that a head waits for. A larger body is sent in several pieces anyway.
