@@ -24,8 +24,10 @@ pub struct Admission {
     metrics: Arc<ComponentMetrics>,
 }
 
-/// Lets one request be in flight. Dropping it returns the permit.
-pub struct Permit(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+/// Lets one request be in flight. The response and the call in the instance share the permit. It is returned when
+/// both have ended.
+#[derive(Clone)]
+pub struct Permit(#[expect(dead_code, reason = "held for its drop")] Arc<OwnedSemaphorePermit>);
 
 impl Admission {
     /// Admits `permits` requests at the same time. At most `max_waiting` others may wait, each for at most
@@ -50,11 +52,11 @@ impl Admission {
         if self.waiting.load(Ordering::Acquire) == 0
             && let Ok(permit) = self.permits.clone().try_acquire_owned()
         {
-            return Ok(Permit(permit));
+            return Ok(Permit(Arc::new(permit)));
         }
         let _waiting = Waiting::new(self).ok_or(Rejection::QueueFull)?;
         match timeout(self.queue_timeout, self.permits.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Permit(permit)),
+            Ok(Ok(permit)) => Ok(Permit(Arc::new(permit))),
             // Nobody closes the semaphore. If it were closed, no request could be admitted any more.
             Ok(Err(_)) | Err(_) => Err(Rejection::QueueTimeout),
         }

@@ -30,7 +30,8 @@ pub async fn ask(
         .map_err(|error| CallError::InvalidResponse(error.to_string()))?;
     let now = Instant::now();
     let (reply, answer) = oneshot::channel();
-    dispatch.submit(Call { request, reply, queued: now, deadline: now + limit, cause: None, origin: None });
+    let deadline = now + limit;
+    dispatch.submit(Call { request, reply, queued: now, deadline, cause: None, origin: None, permit: None });
     let whole = async {
         let Reply { head, content } = answer.await.map_err(|_| CallError::Trapped)??;
         let bytes = match content {

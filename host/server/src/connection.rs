@@ -101,7 +101,7 @@ async fn run(
         Protocol::Http2 => {
             // Between HTTP/2 frames, the beginning of a head and a ping look the same, so the idle timeout applies.
             let timeouts = StreamTimeouts { head: limits.timeouts.idle, ..limits.timeouts };
-            let io = TokioIo::new(TimedStream::new(stream, prefix, activity, timeouts));
+            let io = TokioIo::new(TimedStream::new(stream, prefix, activity.clone(), timeouts));
             let connection =
                 http2::Builder::new(Streams { total: limits.exchange, idle: limits.timeouts.write })
                     .timer(TokioTimer::new())
@@ -111,7 +111,11 @@ async fn run(
                     .keep_alive_interval(PING_EVERY)
                     .keep_alive_timeout(PONG_WITHIN)
                     .serve_connection(io, service);
-            drive(connection, http2::Connection::graceful_shutdown, closing).await?;
+            tokio::select! {
+                biased;
+                driven = drive(connection, http2::Connection::graceful_shutdown, closing) => driven?,
+                () = activity.flooded() => return Err("the client reset too many requests".into()),
+            }
         }
     }
     Ok(())

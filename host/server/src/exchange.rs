@@ -22,7 +22,7 @@ use wasi_http_host_telemetry::{AccessLine, trace};
 use super::span::{Ended, ServerSpan};
 
 /// The state of a request. When it is dropped, the request ends: metrics are counted, the access log line is
-/// written, and the permit is released.
+/// written, and the permit is released, unless the instance still works on the request.
 pub(super) struct Exchange {
     pub(super) worker: Arc<Worker>,
     /// The component that serves the request. `None`: no route matches the path.
@@ -93,12 +93,14 @@ impl Exchange {
             span.inject(request.headers_mut());
             span.origin()
         });
-        self.permit = Some(served.deployment.admission.admit().await.map_err(Unserved::Overloaded)?);
+        let permit = served.deployment.admission.admit().await.map_err(Unserved::Overloaded)?;
+        self.permit = Some(permit.clone());
         let deadline = self.started + served.deployment.bounds.request();
         let (reply, answer) = oneshot::channel();
         let causes = served.chains() || was_passed_on(request.headers());
         let cause = causes.then(|| Cause::first(request.headers(), deadline));
-        served.dispatch.submit(Call { request, reply, queued: Instant::now(), deadline, cause, origin });
+        let (queued, permit) = (Instant::now(), Some(permit));
+        served.dispatch.submit(Call { request, reply, queued, deadline, cause, origin, permit });
         let reply = match answer.await {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => return Err(Unserved::Call(error).into()),
@@ -165,6 +167,9 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.activity.end();
+        if self.status.is_none() {
+            self.activity.abandoned();
+        }
         let duration = self.started.elapsed();
         let metrics = self.metrics();
         metrics.active.dec();

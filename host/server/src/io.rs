@@ -5,7 +5,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll},
@@ -14,13 +14,15 @@ use std::{
 use bytes::{Buf as _, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
     time::{Instant, Sleep, sleep},
 };
+use wasi_http_host_core::lock;
 
-use super::{limits::StreamTimeouts, stream::Stream};
+use super::{limits::StreamTimeouts, resets::ResetBudget, stream::Stream};
 
 /// State that a connection's stream shares with the connection's requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activity {
     /// Number of requests in flight.
     requests: AtomicU32,
@@ -28,6 +30,21 @@ pub(super) struct Activity {
     begun: AtomicU32,
     /// Whether data was read since the last request ended, which means that a head has begun.
     head_begun: AtomicBool,
+    resets: Mutex<ResetBudget>,
+    /// Notified when the client has reset too many requests.
+    flooded: Notify,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            requests: AtomicU32::new(0),
+            begun: AtomicU32::new(0),
+            head_begun: AtomicBool::new(false),
+            resets: Mutex::new(ResetBudget::new(std::time::Instant::now())),
+            flooded: Notify::new(),
+        }
+    }
 }
 
 impl Activity {
@@ -39,6 +56,19 @@ impl Activity {
     pub(super) fn end(&self) {
         self.head_begun.store(false, Relaxed);
         self.requests.fetch_sub(1, Relaxed);
+    }
+
+    /// A request that has ended had no response, because the client has reset it or has left.
+    pub(super) fn abandoned(&self) {
+        let over = self.begun.load(Relaxed).wrapping_sub(self.requests.load(Relaxed));
+        if lock(&self.resets).is_exceeded(over, std::time::Instant::now()) {
+            self.flooded.notify_one();
+        }
+    }
+
+    /// Resolves when the client has reset too many requests.
+    pub(super) async fn flooded(&self) {
+        self.flooded.notified().await;
     }
 }
 

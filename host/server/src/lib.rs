@@ -12,6 +12,7 @@ mod metrics;
 mod protocol;
 mod refusal;
 mod request;
+mod resets;
 mod response;
 mod serve;
 mod shared;

@@ -35,7 +35,8 @@ impl ConnectionMetrics {
         );
         to.counter(
             &format!("{prefix}_connection_errors_total"),
-            "Connections that ended with an error: a malformed head, a timeout, or a broken connection.",
+            "Connections that ended with an error: a malformed head, a timeout, too many resets, or a broken \
+             connection.",
             self.errors.get(),
         );
     }

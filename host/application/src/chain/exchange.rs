@@ -51,10 +51,11 @@ impl ChainedExchange {
         origin: Option<Arc<Origin>>,
     ) -> Result<Reply, Unserved> {
         let served = self.served.clone();
-        self.permit = Some(served.deployment.admission.admit().await.map_err(Unserved::Overloaded)?);
+        let permit = served.deployment.admission.admit().await.map_err(Unserved::Overloaded)?;
+        self.permit = Some(permit.clone());
         let (reply, answer) = oneshot::channel();
-        let call = Call { request, reply, queued: Instant::now(), deadline, cause: Some(cause), origin };
-        served.dispatch.submit(call);
+        let (queued, cause, permit) = (Instant::now(), Some(cause), Some(permit));
+        served.dispatch.submit(Call { request, reply, queued, deadline, cause, origin, permit });
         answer.await.unwrap_or(Err(CallError::Trapped)).map_err(Unserved::Call)
     }
 

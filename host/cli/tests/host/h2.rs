@@ -9,7 +9,11 @@ use http_body::Frame as BodyFrame;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use nix::sys::signal::Signal;
 use testkit::{DEADLINE, Host, http::http2};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::{
     frames::{
@@ -172,7 +176,7 @@ async fn floods_end_the_connection_and_nobody_elses() {
         start_guest("service", &["--max-concurrent-requests", "100", "--body-idle-timeout", "1s"]).await;
     let resets: Vec<u8> = (0..20_000u32)
         .flat_map(|at| {
-            [get(2 * at + 1, "/sleep/60000"), frame(RST_STREAM, 0, 2 * at + 1, &8u32.to_be_bytes())].concat()
+            [get(2 * at + 1, "/sleep/500"), frame(RST_STREAM, 0, 2 * at + 1, &8u32.to_be_bytes())].concat()
         })
         .collect();
     let endless = std::iter::once(frame(HEADERS, 0, 1, &block(&[(":method", "GET")])))
@@ -200,7 +204,7 @@ async fn floods_end_the_connection_and_nobody_elses() {
         let (mut reading, mut writing) = peer.0.into_split();
         let writing = tokio::spawn(async move { writing.write_all(&flood).await.map(|()| writing) });
         let mut seen = Vec::new();
-        let read = tokio::io::AsyncReadExt::read_to_end(&mut reading, &mut seen);
+        let read = reading.read_to_end(&mut seen);
         let _ = timeout(DEADLINE, read).await.unwrap_or_else(|_| panic!("{name}: the connection stays"));
         drop(writing.await);
         // The host sends GOAWAY. If unread bytes turned the close into a reset, GOAWAY is lost.
@@ -224,6 +228,38 @@ async fn floods_end_the_connection_and_nobody_elses() {
     }
     host.wait_for_metric("wasi_http_host_requests_active", |active| active == 0.0).await;
     assert_eq!(host.get("/hello/after").await.text(), "hello after");
+}
+
+/// Reads until the host closes the connection.
+async fn ended(peer: &mut Peer) {
+    while matches!(peer.0.read(&mut [0; 4096]).await, Ok(1..)) {}
+}
+
+#[tokio::test]
+async fn resets_of_requests_that_are_being_served_end_the_connection() {
+    let host = start_guest("service", &["--max-concurrent-requests", "10000"]).await;
+    let mut peer = Peer::connect(&host, &[]).await;
+    let mut closed = false;
+    for batch in 0..20 {
+        let streams = (0..100).map(|at| 2 * (100 * batch + at) + 1);
+        let requests: Vec<u8> = streams.clone().flat_map(|stream| get(stream, "/sleep/60000")).collect();
+        closed = peer.0.write_all(&requests).await.is_err();
+        if !closed {
+            closed = tokio::select! {
+                () = ended(&mut peer) => true,
+                () = host.wait_for_metric("wasi_http_host_requests_active", |active| active == 100.0) => false,
+            };
+        }
+        if closed {
+            assert!(batch > 2, "256 resets are allowed");
+            break;
+        }
+        let resets = streams.flat_map(|stream| frame(RST_STREAM, 0, stream, &8u32.to_be_bytes()));
+        peer.send(&resets.collect::<Vec<_>>()).await;
+        host.wait_for_metric("wasi_http_host_requests_active", |active| active == 0.0).await;
+    }
+    assert!(closed, "the connection stays");
+    assert_eq!(host.get("/hello/other").await.text(), "hello other");
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod h2;
 mod harness;
 mod hostile;
 mod http;
+mod leaving;
 mod memory;
 mod outbound;
 mod output;

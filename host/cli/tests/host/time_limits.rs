@@ -143,16 +143,3 @@ async fn a_client_that_takes_nothing_is_let_go() {
     host.wait_for_metric("wasi_http_host_requests_active", |active| active == 0.0).await;
     assert!(!unread.response_to_partial("GET").await.unwrap().complete);
 }
-
-#[tokio::test]
-async fn a_client_that_leaves_frees_its_place() {
-    let host =
-        start_guest("service", &["--max-concurrent-requests", "1", "--max-queued-requests", "0"]).await;
-    let mut stream = host.connect().await;
-    stream.write(b"GET /sleep/30000 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    host.wait_for_metric("wasi_http_host_requests_active", |active| active == 1.0).await;
-    assert_eq!(host.get("/hello/x").await.status, 503);
-    drop(stream);
-    host.wait_for_metric("wasi_http_host_requests_active", |active| active == 0.0).await;
-    assert_eq!(host.get("/hello/x").await.status, 200);
-}

@@ -9,7 +9,7 @@ use wasmtime_wasi_http::WasiBody;
 use wasi_http_host_telemetry::trace::Origin;
 
 use super::body::GuestBody;
-use crate::cause::Cause;
+use crate::{admission::Permit, cause::Cause};
 
 /// Sends a call's reply.
 pub(super) type ReplySender = oneshot::Sender<Result<Reply, CallError>>;
@@ -29,6 +29,8 @@ pub struct Call {
     pub cause: Option<Arc<Cause>>,
     /// The request's parent in a trace. `None` if tracing is off.
     pub origin: Option<Arc<Origin>>,
+    /// Held until the guest's call has ended, also if the client has left before. `None` for the host's own requests.
+    pub permit: Option<Permit>,
 }
 
 impl Call {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{CallError, call::ReplySender, proxy_reply::ProxyReply};
+use crate::admission::Permit;
 use wasi_http_host_core::lock;
 
 /// No call has entered.
@@ -67,6 +68,9 @@ struct Slot {
     reply: Reply,
     /// The watchdog answered the call with a timeout. Whatever the guest still does for the call has no effect.
     late: bool,
+    /// Held until the call has returned, or the instance has ended.
+    #[expect(dead_code, reason = "held for its drop")]
+    permit: Option<Permit>,
 }
 
 /// A call that has returned.
@@ -128,13 +132,13 @@ impl CallTable {
     }
 
     /// Adds a call. Returns the call's slot.
-    pub(super) fn enter(&self, deadline: Instant, reply: Reply) -> usize {
+    pub(super) fn enter(&self, deadline: Instant, reply: Reply, permit: Option<Permit>) -> usize {
         let micros = deadline.saturating_duration_since(self.made).as_micros();
         self.earliest.fetch_min(u64::try_from(micros).unwrap_or(NONE), Ordering::Relaxed);
         let mut state = lock(&self.state);
         state.phase = Phase::Serving;
         state.entered += 1;
-        let slot = Some(Slot { deadline, reply, late: false });
+        let slot = Some(Slot { deadline, reply, late: false, permit });
         match state.slots.iter().position(Option::is_none) {
             Some(free) => {
                 if let Some(entry) = state.slots.get_mut(free) {

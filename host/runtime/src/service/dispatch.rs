@@ -231,8 +231,7 @@ impl Dispatch {
         while let Some(call) = state.queue.pop_front_if(|call| call.deadline <= now) {
             late.push(call);
         }
-        // Also in the middle of the queue: a client that cancels requests has returned their permits, and may send
-        // others.
+        // Also in the middle of the queue: the calls of clients that have left hold permits that others wait for.
         state.queue.retain(|call| !call.is_abandoned());
         self.waiting.store(state.queue.len(), Ordering::Release);
         let starved = self.starved.swap(false, Ordering::Relaxed);

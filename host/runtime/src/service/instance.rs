@@ -321,10 +321,10 @@ fn begin<'a>(
     call_table: &CallTable,
     bodies: &Arc<BodyTracker>,
 ) -> wasmtime::Result<(usize, in_flight::InFlightCall<'a>)> {
-    let Call { request, reply, deadline, cause, origin, .. } = call;
+    let Call { request, reply, deadline, cause, origin, permit, queued: _ } = call;
     match proxy {
         Proxy::P3(guest) => {
-            let slot = call_table.enter(deadline, Reply::Own(reply));
+            let slot = call_table.enter(deadline, Reply::Own(reply), permit);
             let in_flight = accessor.with(|mut store| {
                 in_flight::start_service(store.as_context_mut(), guest, request, cause, origin)
             })?;
@@ -332,7 +332,7 @@ fn begin<'a>(
         }
         Proxy::P2(guest) => {
             let reply = Arc::new(ProxyReply::new(reply));
-            let slot = call_table.enter(deadline, Reply::Shared(reply.clone()));
+            let slot = call_table.enter(deadline, Reply::Shared(reply.clone()), permit);
             let in_flight = accessor.with(|mut store| {
                 in_flight::start_proxy(
                     store.as_context_mut(),

@@ -33,7 +33,7 @@ impl Instance {
         let call_table = CallTable::new(started);
         let call = |seconds| {
             let (reply, receiver) = oneshot::channel();
-            call_table.enter(started + Duration::from_secs(seconds), Reply::Own(reply));
+            call_table.enter(started + Duration::from_secs(seconds), Reply::Own(reply), None);
             receiver
         };
         let (late, other) = (call(6), call(9));
