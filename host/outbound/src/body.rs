@@ -1,6 +1,7 @@
 //! An outbound request in flight, and how the body of its response may fail.
 
 use super::error::Failure;
+use super::places::InUse;
 use super::span::ClientSpan;
 use super::stats::{Outcome, Stats};
 use hyper::body::Incoming;
@@ -16,6 +17,8 @@ pub(super) struct Exchange {
     pub(super) entry: usize,
     pub(super) outcome: Outcome,
     pub(super) span: Option<Box<ClientSpan>>,
+    /// Keeps the connection from being closed for another one.
+    pub(super) in_use: Option<InUse>,
     pub(super) _permit: OwnedSemaphorePermit,
 }
 

@@ -3,6 +3,7 @@
 use super::body::{Exchange, OpenResponse, body_failed};
 use super::error::{Causes, Failure};
 use super::headers::is_forbidden;
+use super::places::{ConnectionHandle, InUse};
 use super::shared::Outbound;
 use super::span::ClientSpan;
 use super::stats::{Outcome, Stats};
@@ -11,7 +12,7 @@ use http::{HeaderValue, Method, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::fmt;
 use std::pin::pin;
@@ -39,7 +40,8 @@ impl Client {
     #[must_use]
     pub fn new(outbound: Arc<Outbound>, policy: Arc<Policy>, stats: Arc<Stats>) -> Self {
         let limits = outbound.limits().clone();
-        let transport = Arc::new(Transport { outbound, policy });
+        let share = Arc::clone(stats.share(outbound.places()));
+        let transport = Arc::new(Transport { outbound, policy, share });
         let pool = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -104,7 +106,8 @@ impl Client {
             head = head => head,
             () = sleep_until(deadline) => Err(Failure::new(Error::HttpResponseTimeout, Outcome::Timeout)),
         };
-        let response = head.inspect_err(|failure| exchange.outcome = failure.outcome)?;
+        let (response, in_use) = head.inspect_err(|failure| exchange.outcome = failure.outcome)?;
+        exchange.in_use = in_use;
         exchange.outcome = Outcome::of(response.status());
         self.stats.head(allowed.entry, start.elapsed());
         if let Some(span) = &mut exchange.span {
@@ -178,6 +181,7 @@ impl Client {
                 entry: allowed.entry,
                 outcome: Outcome::Abandoned,
                 span: None,
+                in_use: None,
                 _permit: permit,
             }
         };
@@ -196,7 +200,7 @@ impl Client {
         mut request: http::Request<WasiBody>,
         connect: Duration,
         first_byte: Duration,
-    ) -> Result<http::Response<Incoming>, Failure> {
+    ) -> Result<(http::Response<Incoming>, Option<InUse>), Failure> {
         let uri = request.uri().clone();
         let mut connection = capture_connection(&mut request);
         let mut response = pin!(self.pool.request(request));
@@ -215,17 +219,28 @@ impl Client {
             }
             failure
         };
-        tokio::select! {
+        let response_first = tokio::select! {
             biased;
-            response = &mut response => return response.map_err(failed),
-            _ = connection.wait_for_connection_metadata() => {}
+            response = &mut response => Some(response),
+            _ = connection.wait_for_connection_metadata() => None,
             () = sleep(connect) => return Err(Failure::new(Error::ConnectionTimeout, Outcome::Timeout)),
-        }
-        match timeout(first_byte, response).await {
-            Ok(response) => response.map_err(failed),
-            Err(_) => Err(Failure::new(Error::ConnectionReadTimeout, Outcome::Timeout)),
-        }
+        };
+        let in_use = begin(&connection);
+        let response = match response_first {
+            Some(response) => response,
+            None => timeout(first_byte, response)
+                .await
+                .map_err(|_| Failure::new(Error::ConnectionReadTimeout, Outcome::Timeout))?,
+        };
+        Ok((response.map_err(failed)?, in_use))
     }
+}
+
+/// Notes that a request uses its connection. `None` if the request has no connection yet.
+fn begin(connection: &CaptureConnection) -> Option<InUse> {
+    let mut extras = http::Extensions::new();
+    connection.connection_metadata().as_ref()?.get_extras(&mut extras);
+    extras.remove::<ConnectionHandle>().map(ConnectionHandle::begin)
 }
 
 fn shorter(limit: Duration, asked: Option<Duration>) -> Duration {

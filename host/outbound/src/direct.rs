@@ -29,7 +29,8 @@ impl Direct {
     pub fn new(outbound: Arc<Outbound>, http2: bool) -> Self {
         let everywhere = vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
         let policy = Arc::new(Policy::new(AllowList::default(), everywhere));
-        let transport = Arc::new(Transport { outbound: outbound.clone(), policy });
+        let share = outbound.places().host_share();
+        let transport = Arc::new(Transport { outbound: outbound.clone(), policy, share });
         let pool = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())

@@ -24,6 +24,7 @@ mod direct;
 mod error;
 mod headers;
 mod metrics;
+mod places;
 mod shared;
 mod span;
 mod stats;

@@ -42,4 +42,15 @@ pub fn expose<'a>(to: &mut Exposition, components: impl Iterator<Item = (&'a str
     for (component, stats, _) in &all {
         to.sample(name, &[*component], stats.in_flight());
     }
+    let name = "wasi_http_host_outbound_connections_open";
+    to.family(name, MetricKind::Gauge, "Open outbound connections, idle connections included.");
+    for (component, stats, _) in &all {
+        to.sample(name, &[*component], stats.connections());
+    }
+    let name = "wasi_http_host_outbound_connections_reclaimed_total";
+    let help = "Idle outbound connections that were closed because another connection needed their place.";
+    to.family(name, MetricKind::Counter, help);
+    for (component, stats, _) in &all {
+        to.sample(name, &[*component], stats.reclaimed());
+    }
 }

@@ -1,8 +1,8 @@
-//! What all outbound requests of the process share: limits, proxies, resolver, TLS and permits for connections.
+//! What all outbound requests of the process share: limits, proxies, resolver, TLS and places for connections.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use super::places::Places;
 use wasi_http_host_egress::{Proxies, Resolve, RootsError, SystemResolver, Tls};
 
 /// The limits of outbound requests. A guest's own options can only shorten the timeouts.
@@ -46,7 +46,7 @@ impl Default for Limits {
             max_waiting: 1024,
             max_idle_per_origin: 32,
             idle: Duration::from_secs(60),
-            max_open: Semaphore::MAX_PERMITS,
+            max_open: usize::MAX,
         }
     }
 }
@@ -74,8 +74,8 @@ pub struct Outbound {
     proxies: Proxies,
     resolver: Arc<dyn Resolve>,
     tls: Tls,
-    /// Permits for open connections.
-    permits: Arc<Semaphore>,
+    /// Places for open connections.
+    places: Arc<Places>,
 }
 
 impl Outbound {
@@ -86,7 +86,7 @@ impl Outbound {
     pub fn new(settings: OutboundSettings) -> Result<Self, RootsError> {
         Ok(Self {
             tls: Tls::new(settings.extra_ca_file.as_deref())?,
-            permits: Arc::new(Semaphore::new(settings.limits.max_open.min(Semaphore::MAX_PERMITS))),
+            places: Places::new(settings.limits.max_open),
             limits: settings.limits,
             proxies: settings.proxies,
             resolver: Arc::new(SystemResolver::default()),
@@ -115,8 +115,8 @@ impl Outbound {
         &self.tls
     }
 
-    pub(super) fn permits(&self) -> &Arc<Semaphore> {
-        &self.permits
+    pub(super) fn places(&self) -> &Arc<Places> {
+        &self.places
     }
 }
 

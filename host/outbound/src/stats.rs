@@ -1,5 +1,6 @@
 //! Counts of a component's outbound requests, and the permits that limit them.
 
+use super::places::{Places, Share};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -85,6 +86,7 @@ struct Whole {
     in_flight: AtomicU64,
     log: LogThrottle,
     permits: OnceLock<Permits>,
+    share: OnceLock<Arc<Share>>,
 }
 
 /// The permits of one component, shared by all its clients. A component that uses up its permits does not affect
@@ -122,6 +124,7 @@ impl Stats {
             in_flight: AtomicU64::new(0),
             log: LogThrottle::new(),
             permits: OnceLock::new(),
+            share: OnceLock::new(),
         };
         Self { entries: policy.entries().map(Entry::new).collect(), whole: Arc::new(whole) }
     }
@@ -169,6 +172,23 @@ impl Stats {
             in_flight: Arc::new(Semaphore::new(max_concurrent.min(Semaphore::MAX_PERMITS))),
             waiting: Semaphore::new(max_waiting.min(Semaphore::MAX_PERMITS)),
         })
+    }
+
+    /// Returns the component's share of the places for connections. The first call adds the component to them.
+    pub(super) fn share(&self, places: &Arc<Places>) -> &Arc<Share> {
+        self.whole.share.get_or_init(|| places.share())
+    }
+
+    /// Number of open connections, idle connections included.
+    #[must_use]
+    pub fn connections(&self) -> i64 {
+        self.whole.share.get().map_or(0, |share| share.open.get())
+    }
+
+    /// Number of idle connections that were closed because another connection needed a place.
+    #[must_use]
+    pub fn reclaimed(&self) -> u64 {
+        self.whole.share.get().map_or(0, |share| share.reclaimed.get())
     }
 
     pub(super) fn count_denied(&self) {

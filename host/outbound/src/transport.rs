@@ -1,5 +1,6 @@
 //! Opens connections: name resolution, the policy's check of each address, TCP, proxies and TLS.
 
+use super::places::{Place, Share};
 use super::shared::Outbound;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tower_service::Service;
 use wasi_http_host_egress::MAX_ADDRESSES;
@@ -57,6 +57,8 @@ pub(super) struct Connector(pub(super) Arc<Transport>);
 pub(super) struct Transport {
     pub(super) outbound: Arc<Outbound>,
     pub(super) policy: Arc<Policy>,
+    /// The component's share of the places for connections.
+    pub(super) share: Arc<Share>,
 }
 
 impl Service<http::Uri> for Connector {
@@ -162,10 +164,10 @@ impl Transport {
         }
     }
 
-    /// Waits for a permit for another open connection, and connects.
+    /// Waits for a place for another open connection, and connects.
     async fn open(&self, addresses: Vec<SocketAddr>) -> Result<Stream, ConnectError> {
-        let permit = Arc::clone(self.outbound.permits()).acquire_owned().await;
-        Stream::open(addresses, permit.map_err(|closed| ConnectError::Tcp(io::Error::other(closed)))?).await
+        let place = self.outbound.places().take(&self.share).await;
+        Stream::open(addresses, place).await
     }
 
     async fn resolve(&self, target: &Target, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectError> {
@@ -184,19 +186,19 @@ impl Transport {
     }
 }
 
-/// A TCP connection with its permit.
+/// A TCP connection with its place.
 pub(super) struct Stream {
     io: TokioIo<TcpStream>,
     /// The connection leads to a proxy that forwards requests. Such requests have their URLs in absolute form.
     forwarded: bool,
-    /// The permit is released when the connection is dropped.
-    _permit: OwnedSemaphorePermit,
+    /// The place is free when the connection is dropped.
+    place: Place,
 }
 
 impl Stream {
     /// Connects to the address that answers first. Each attempt starts [`HEAD_START`] after the attempt before it,
     /// or when an attempt fails (RFC 8305, 5).
-    async fn open(addresses: Vec<SocketAddr>, permit: OwnedSemaphorePermit) -> Result<Self, ConnectError> {
+    async fn open(addresses: Vec<SocketAddr>, place: Place) -> Result<Self, ConnectError> {
         let mut waiting = alternate(addresses).into_iter();
         let mut attempts = FuturesUnordered::new();
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address");
@@ -212,7 +214,7 @@ impl Stream {
                     Ok(stream) => {
                         // Ignore an error: without `TCP_NODELAY` a request is only slower.
                         let _ = stream.set_nodelay(true);
-                        return Ok(Self { io: TokioIo::new(stream), forwarded: false, _permit: permit });
+                        return Ok(Self { io: TokioIo::new(stream), forwarded: false, place });
                     }
                     Err(error) => failure = error,
                 },
@@ -238,7 +240,7 @@ fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        self.io.connected().proxy(self.forwarded)
+        self.io.connected().proxy(self.forwarded).extra(self.place.opened())
     }
 }
 
@@ -248,7 +250,12 @@ impl rt::Read for Stream {
         cx: &mut Context<'_>,
         buf: rt::ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        // The end of the stream. The pool gives no request to a connection whose server has closed it.
+        if read.is_pending() && self.place.connection.must_close(cx.waker()) {
+            return Poll::Ready(Ok(()));
+        }
+        read
     }
 }
 

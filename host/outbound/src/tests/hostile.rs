@@ -154,3 +154,28 @@ async fn a_component_that_takes_all_its_places_takes_nobody_elses() {
     assert!(matches!(refused, Error::ConnectionLimitReached), "{refused:?}");
     assert!(get(&client(&other), &uri(&server)).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_component_that_keeps_connections_busy_leaves_the_others_their_share() {
+    let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
+    let limits = Limits { max_open: 8, connect: 4 * SHORT, ..patient() };
+    let outbound = Arc::new(Outbound::new(OutboundSettings { limits, ..Default::default() }).unwrap());
+    let policy =
+        Arc::new(Policy::new(AllowList::parse(&[format!("http://{}", server.address)]).unwrap(), Vec::new()));
+    let [greedy, other] = [(); 2].map(|()| {
+        let stats = Arc::new(Stats::new(&policy));
+        Client::new(Arc::clone(&outbound), Arc::clone(&policy), stats)
+    });
+    let mut held = Vec::new();
+    loop {
+        match get(&greedy, &uri(&server)).await {
+            Ok(response) => held.push(response),
+            Err(Error::ConnectionTimeout) => break,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    // Four of eight places are divided between the two components.
+    assert_eq!(held.len(), 6);
+    let others = [get(&other, &uri(&server)).await, get(&other, &uri(&server)).await];
+    assert!(others.iter().all(Result::is_ok), "{others:?}");
+}

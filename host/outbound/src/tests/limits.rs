@@ -138,20 +138,65 @@ async fn a_place_that_does_not_come_free_in_time_is_an_error() {
     assert!(matches!(error, Error::ConnectionLimitReached), "{error:?}");
 }
 
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
 #[tokio::test]
-async fn connections_are_bounded_in_all_those_that_are_kept_included() {
-    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-    let (one, other) = (Server::saying(answer).await, Server::saying(answer).await);
+async fn connections_are_bounded_in_all_and_only_idle_ones_close_for_others() {
+    let (one, other) = (Server::saying(OK).await, Server::saying(OK).await);
     let (client, stats) =
-        Setup::open().limits(|limits| (limits.max_open, limits.connect) = (1, SHORT)).client();
-    assert_eq!(read(get(&client, &uri(&one)).await.unwrap()).await.unwrap(), "ok");
-    // The open connection is kept for the next request to the same server, and holds the only permit.
-    assert!(matches!(get(&client, &uri(&other)).await, Err(Error::ConnectionTimeout)));
-    assert_eq!(other.connections(), 0);
-    assert_eq!(outcomes(&stats), [("2xx", 1), ("timeout", 1)]);
-    // After the idle connection is closed, its permit is free for another connection.
-    let (client, _) = Setup::open().limits(|limits| (limits.max_open, limits.idle) = (1, SHORT)).client();
-    for server in [&one, &other, &one] {
+        Setup::open().limits(|limits| (limits.max_open, limits.connect) = (1, 4 * SHORT)).client();
+    // A connection that is kept for the next request to the same server holds the only place, and gives it.
+    for server in [&one, &other, &other, &one] {
         assert_eq!(read(get(&client, &uri(server)).await.unwrap()).await.unwrap(), "ok");
     }
+    assert_eq!((one.connections(), other.connections(), stats.reclaimed()), (2, 1, 2));
+    // A connection whose response is not read to its end is in use.
+    let held = get(&client, &uri(&one)).await.unwrap();
+    assert!(matches!(get(&client, &uri(&other)).await, Err(Error::ConnectionTimeout)));
+    assert_eq!((other.connections(), stats.connections()), (1, 1));
+    assert_eq!(read(held).await.unwrap(), "ok");
+    assert_eq!(outcomes(&stats), [("2xx", 5), ("timeout", 1)]);
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_a_connection_gets_the_place_of_one_that_has_ended() {
+    let (one, server) = (Server::saying(OK).await, Server::saying(OK).await);
+    let (client, _) = Setup::open().limits(|limits| limits.max_open = 1).client();
+    let held = get(&client, &uri(&one)).await.unwrap();
+    let other = uri(&server);
+    let mut waiting = Box::pin(get(&client, &other));
+    assert!(tokio::time::timeout(SHORT, &mut waiting).await.is_err());
+    assert_eq!(read(held).await.unwrap(), "ok");
+    assert_eq!(read(waiting.await.unwrap()).await.unwrap(), "ok");
+}
+
+#[tokio::test]
+async fn an_idle_connection_of_another_thread_gives_its_place() {
+    let (one, other) = (Server::saying(OK).await, Server::saying(OK).await);
+    let settings = OutboundSettings { limits: Limits { max_open: 1, ..patient() }, ..Default::default() };
+    let outbound = Arc::new(Outbound::new(settings).unwrap());
+    let policy = Arc::new(Policy::new(
+        AllowList::parse(&[one.address, other.address].map(|address| format!("http://{address}"))).unwrap(),
+        Vec::new(),
+    ));
+    let stats = Arc::new(Stats::new(&policy));
+    // A client belongs to the runtime of its thread.
+    let client = move || Client::new(outbound.clone(), policy.clone(), stats.clone());
+    let (answered, first) = tokio::sync::oneshot::channel();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let thread = std::thread::spawn({
+        let (client, uri) = (client.clone(), uri(&one));
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let client = client();
+                answered.send(read(get(&client, &uri).await.unwrap()).await.unwrap()).unwrap();
+                let _ = stopped.await;
+            });
+        }
+    });
+    assert_eq!(first.await.unwrap(), "ok");
+    assert_eq!(read(get(&client(), &uri(&other)).await.unwrap()).await.unwrap(), "ok");
+    drop(stop);
+    thread.join().unwrap();
 }
