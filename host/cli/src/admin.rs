@@ -157,7 +157,7 @@ impl Admin {
         }
         exposition.counter(
             "wasi_http_host_log_lines_dropped_total",
-            "Log lines that were dropped because the reader of standard output was too slow.",
+            "Log lines that were dropped, because the reader of standard output was too slow or a line was too long.",
             self.log.sink.dropped(),
         );
         expose_process(&mut exposition);

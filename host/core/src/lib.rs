@@ -22,7 +22,7 @@ pub use held::Held;
 pub use lock::lock;
 pub use redacted::{Redacted, assigned_name};
 pub use setting::{InvalidSetting, Secret};
-pub use text::bounded;
+pub use text::{BoundedError, bounded};
 pub use throttle::LogThrottle;
 pub use units::{ByteSize, Period};
 pub use unreadable::unreadable;

@@ -19,12 +19,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use wasi_http_host_core::{BodyLimits, Held, LimitedBody};
+use wasi_http_host_core::{BodyLimits, BoundedError, Held, LimitedBody, bounded};
 use wasi_http_host_egress::{Allowed, Policy};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 /// Interval of HTTP/2 pings on a connection in use, and timeout of their answers.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Bytes of a host's name in the log. A name of DNS is not longer.
+const HOST_BYTES: usize = 253;
 
 /// Sends the outbound requests of one component. Each client has its own connection pool. Create one client on each
 /// runtime and clone it there, because tasks of the runtime that opened a connection drive the connection.
@@ -143,7 +146,7 @@ impl Client {
         let allowed = self.transport.policy.decide(request.uri()).map_err(|denied| {
             self.stats.count_denied();
             if let Some(left_out) = self.stats.log().admit() {
-                tracing::warn!(reason = %denied, left_out, "outbound request denied");
+                tracing::warn!(reason = %BoundedError(&denied), left_out, "outbound request denied");
             }
             Failure::from(denied)
         })?;
@@ -209,9 +212,9 @@ impl Client {
             if let Some(left_out) = self.stats.log().admit() {
                 tracing::warn!(
                     scheme = uri.scheme_str(),
-                    host = uri.host(),
+                    host = uri.host().map(|host| bounded(host, HOST_BYTES)),
                     port = uri.port_u16(),
-                    error = %Causes(&error),
+                    error = %BoundedError(Causes(&error)),
                     outcome = failure.outcome.as_str(),
                     left_out,
                     "outbound request failed"

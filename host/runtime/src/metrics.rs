@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use wasi_http_host_core::{Counter, Exposition, Gauge, MetricKind, labelled_counters, lock};
+use wasi_http_host_core::{Counter, Exposition, Gauge, LogThrottle, MetricKind, labelled_counters, lock};
 
 /// Upper bounds of the latency histogram, in microseconds: from a cached response to the longest timeouts.
 const BOUNDS_US: [u64; 18] = [
@@ -85,6 +85,8 @@ pub struct ComponentMetrics {
     /// The counters of each thread, by the thread's number.
     workers: Mutex<Vec<Arc<WorkerMetrics>>>,
     traps: Mutex<BTreeMap<String, u64>>,
+    /// Limits the log lines about requests that failed.
+    pub failures: LogThrottle,
     /// Requests that wait for admission.
     pub queued: Gauge,
     /// Requests that were rejected before they reached the component, by reason.

@@ -27,7 +27,7 @@ pub async fn ask(
         .uri(format!("http://localhost{path}"))
         .header(header::USER_AGENT, concat!("wasi-http-host/", env!("CARGO_PKG_VERSION")))
         .body(body)
-        .map_err(|error| CallError::InvalidResponse(error.to_string()))?;
+        .map_err(CallError::invalid_response)?;
     let now = Instant::now();
     let (reply, answer) = oneshot::channel();
     let deadline = now + limit;
@@ -39,7 +39,7 @@ pub async fn ask(
             Content::Stream(body) => Limited::new(body, max_bytes)
                 .collect()
                 .await
-                .map_err(|error| CallError::InvalidResponse(error.to_string()))?
+                .map_err(CallError::invalid_response)?
                 .to_bytes(),
         };
         Ok((head.status, bytes))

@@ -16,6 +16,7 @@ use super::{
     worker::Worker,
 };
 use wasi_http_host_application::Served;
+use wasi_http_host_core::BoundedError;
 use wasi_http_host_runtime::{Call, CallError, Cause, Permit, Reply, Unserved, WorkerMetrics, was_passed_on};
 use wasi_http_host_telemetry::{AccessLine, trace};
 
@@ -123,10 +124,12 @@ impl Exchange {
         if let (Some(span), Some(kind)) = (&mut self.span, refusal.kind()) {
             span.set_error(kind);
         }
-        if let Refusal::Unserved(Unserved::Call(error)) = refusal {
+        if let Refusal::Unserved(Unserved::Call(error)) = refusal
+            && let Some(left_out) = self.admit_log()
+        {
             let request_id = self.request_id.to_str().unwrap_or_default();
-            let component = self.component();
-            tracing::error!(component, request_id, status = refusal.status().as_u16(), %error, "a request failed");
+            let (component, status) = (self.component(), refusal.status().as_u16());
+            tracing::error!(component, request_id, status, %error, left_out, "a request failed");
         }
     }
 
@@ -152,11 +155,19 @@ impl Exchange {
     /// Logs that the response's body failed. The connection is then closed, because nothing else tells the client
     /// that the body is incomplete.
     pub(super) fn body_failed(&mut self, error: &Error) {
-        let request_id = self.request_id.to_str().unwrap_or_default();
-        tracing::error!(component = self.component(), request_id, %error, "a response ended before it was complete");
+        if let Some(left_out) = self.admit_log() {
+            let request_id = self.request_id.to_str().unwrap_or_default();
+            let (component, error) = (self.component(), BoundedError(error));
+            tracing::error!(component, request_id, %error, left_out, "a response ended before it was complete");
+        }
         if let Some(span) = &mut self.span {
             span.set_error("response_broke_off");
         }
+    }
+
+    /// Whether a line about this failed request may be logged. The access log has a line in any case.
+    fn admit_log(&self) -> Option<u64> {
+        self.served.as_ref().and_then(|served| served.deployment.metrics.failures.admit())
     }
 
     fn component(&self) -> Option<&str> {

@@ -20,6 +20,9 @@ use super::{LogConfig, LogFormat};
 const OURS: &str = "wasi_http_host";
 /// Maximum number of bytes that wait to be written. The sink drops lines beyond this limit and counts them.
 const MAX_BUFFERED: usize = 4 << 20;
+/// Maximum number of bytes of a line. Texts from outside are cut where they are logged; this is for the lines of
+/// libraries. A longer line is dropped and counted, because the part of a JSON document is none.
+const MAX_LINE: usize = 256 << 10;
 /// The writer thread waits this long before a write, so that it wakes up less often and writes several lines at
 /// once.
 const GATHER: Duration = Duration::from_millis(5);
@@ -68,11 +71,11 @@ impl Sink {
         Ok(sink)
     }
 
-    /// Queues `line`, which must end with a newline. Never waits: if the queue has no room, the line is dropped and
-    /// counted.
+    /// Queues `line`, which must end with a newline. Never waits: if the line is too long, or the queue has no room, the
+    /// line is dropped and counted.
     pub fn write(&self, line: &[u8]) {
         let mut buffer = lock(&self.shared.buffer);
-        if buffer.bytes.len() + line.len() > MAX_BUFFERED {
+        if line.len() > MAX_LINE || buffer.bytes.len() + line.len() > MAX_BUFFERED {
             buffer.dropped += 1;
             return;
         }
@@ -132,7 +135,9 @@ pub struct LineWriter {
 
 impl Write for LineWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.line.extend_from_slice(bytes);
+        // The first bytes beyond the limit show the sink that the line is too long.
+        let room = (MAX_LINE + 1).saturating_sub(self.line.len());
+        self.line.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
         Ok(bytes.len())
     }
 
@@ -196,5 +201,24 @@ impl Log {
                 builder.with_ansi(io::stdout().is_terminal()).finish().with(self.filter()).try_init()
             }
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_dropped_and_counted() {
+        let sink = Sink::to(io::sink()).unwrap();
+        for (length, dropped) in [(MAX_LINE, 0), (MAX_LINE + 1, 1), (3 << 20, 2)] {
+            let mut line = sink.make_writer();
+            for piece in vec![b'x'; length].chunks(1000) {
+                line.write_all(piece).unwrap();
+            }
+            assert!(line.line.len() <= MAX_LINE + 1);
+            drop(line);
+            assert_eq!(sink.dropped(), dropped, "{length}");
+        }
     }
 }

@@ -7,12 +7,15 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::time::timeout_at;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use wasi_http_host_core::{BodyFailure, BodyLimits, Held, LimitedBody, LogThrottle};
+use wasi_http_host_core::{BodyFailure, BodyLimits, Held, LimitedBody, LogThrottle, bounded};
 use wasi_http_host_outbound::{Failure, Outcome};
 use wasi_http_host_runtime::{Call, CallError, Cause, Content, GuestBody, Permit, Reply, Unserved};
 use wasi_http_host_telemetry::trace::Origin;
 
 use crate::Served;
+
+/// Bytes of a name that a component calls, in the log. Longer than the name of any component.
+const NAME_BYTES: usize = 255;
 
 /// Counts the request for the called component when this is dropped. The status is what a client would have received.
 pub(super) struct ChainedExchange {
@@ -130,6 +133,6 @@ fn body_failed(
 pub(super) fn warn(component: &str, message: &str) {
     static THROTTLE: LogThrottle = LogThrottle::new();
     if let Some(left_out) = THROTTLE.admit() {
-        tracing::warn!(component, left_out, "{message}");
+        tracing::warn!(component = bounded(component, NAME_BYTES), left_out, "{message}");
     }
 }

@@ -262,3 +262,28 @@ async fn traps_without_end_do_not_fill_the_log() {
     let periods = usize::try_from(begun.elapsed().as_secs()).unwrap() / 5 + 2;
     assert!((1..=50 * periods).contains(&whole), "{whole} backtraces in {periods} periods");
 }
+
+#[tokio::test]
+async fn errors_with_long_texts_do_not_fill_the_log() {
+    const ERRORS: usize = 200;
+    let host = start(&[]).await;
+    let begun = Instant::now();
+    for _ in 0..ERRORS {
+        // The guest's error has a text of 3 MiB.
+        assert_eq!(host.get("/error/long").await.status, 500);
+    }
+    host.get("/hello/after").await;
+    host.wait_for_line(|line| line["path"] == "/hello/after").await;
+    let lines = host.lines();
+    let failed: Vec<_> = lines.iter().filter(|line| line["message"] == "a request failed").collect();
+    let periods = usize::try_from(begun.elapsed().as_secs()).unwrap() / 5 + 2;
+    assert!((1..=50 * periods).contains(&failed.len()), "{} lines in {periods} periods", failed.len());
+    for line in &failed {
+        let error = line["error"].as_str().unwrap();
+        assert!(error.contains("InternalError") && error.ends_with('…') && error.len() < 5 << 10, "{line}");
+    }
+    // The access log has each request.
+    let requests = lines.iter().filter(|line| line["path"] == "/error/long").count();
+    assert_eq!(requests, ERRORS);
+    assert_eq!(host.metric("wasi_http_host_log_lines_dropped_total").await, 0.0);
+}

@@ -57,6 +57,7 @@ impl wasip3::exports::http::handler::Guest for Service {
             "trailers" => Ok(responses::trailers(request).await),
             "error" => Err(match call.argument {
                 "internal" => ErrorCode::InternalError(Some("the guest's own secret".to_owned())),
+                "long" => ErrorCode::InternalError(Some("é".repeat(3 << 19))),
                 _ => ErrorCode::ConnectionRefused,
             }),
             "hostile" => Ok(text(hostile::act(call.argument, call.query).await)),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::channel::oneshot;
 use wasmtime_wasi_http::WasiBody;
 
+use wasi_http_host_core::BoundedError;
 use wasi_http_host_telemetry::trace::Origin;
 
 use super::body::GuestBody;
@@ -56,7 +57,7 @@ pub enum Content {
     Stream(GuestBody),
 }
 
-/// Why a call has no response.
+/// Why a call has no response. Texts of the guest are cut.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
     /// The instance trapped, in this call or in another.
@@ -82,4 +83,16 @@ pub enum CallError {
     /// The component's response is not valid HTTP.
     #[error("the component's response is invalid: {0}")]
     InvalidResponse(String),
+}
+
+impl CallError {
+    /// The component's response is not valid HTTP, for this reason.
+    pub fn invalid_response(reason: impl std::fmt::Display) -> Self {
+        Self::InvalidResponse(BoundedError(reason).to_string())
+    }
+
+    /// The component returned an error of `wasi:http`.
+    pub(super) fn error_code(code: &impl std::fmt::Debug, internal: bool) -> Self {
+        Self::ErrorCode { code: BoundedError(format_args!("{code:?}")).to_string(), internal }
+    }
 }

@@ -100,10 +100,9 @@ pub(super) fn start_proxy<'a>(
                 let body = GuestBody::of_proxy(body, bodies, reply.writing.clone());
                 Ok(Reply { head, content: Content::Stream(body) })
             }
-            Err(code) => Err(CallError::ErrorCode {
-                internal: matches!(code, p2_types::ErrorCode::InternalError(_)),
-                code: format!("{code:?}"),
-            }),
+            Err(code) => {
+                Err(CallError::error_code(&code, matches!(code, p2_types::ErrorCode::InternalError(_))))
+            }
         });
     })?;
     let handler = guest.wasi_http_incoming_handler();
@@ -129,13 +128,15 @@ impl InFlightCall<'_> {
                         let response = store.get().http().table.delete(response)?;
                         Ok(match response.into_http(store.as_context_mut(), request_io) {
                             Ok(response) => CallEnd::Response(response),
-                            Err(error) => CallEnd::Failure(CallError::InvalidResponse(format!("{error:#}"))),
+                            Err(error) => {
+                                CallEnd::Failure(CallError::invalid_response(format_args!("{error:#}")))
+                            }
                         })
                     }),
-                    Err(code) => Ok(CallEnd::Failure(CallError::ErrorCode {
-                        internal: matches!(code, p3_types::ErrorCode::InternalError(_)),
-                        code: format!("{code:?}"),
-                    })),
+                    Err(code) => {
+                        let internal = matches!(code, p3_types::ErrorCode::InternalError(_));
+                        Ok(CallEnd::Failure(CallError::error_code(&code, internal)))
+                    }
                 }
             }
             Self::Proxy { guest, call } => {

@@ -27,7 +27,7 @@ use super::{
     pending_heads::PendingHeads,
     proxy_reply::ProxyReply,
 };
-use wasi_http_host_core::{LogThrottle, bounded};
+use wasi_http_host_core::{BoundedError, LogThrottle, bounded};
 
 use crate::{EndReason, guest::Guest, keyvalue::OnWait, reuse::InstanceReuse};
 
@@ -45,7 +45,7 @@ const NOT_IN_TIME: &str = "it did not answer in time";
 const NO_RESPONSE: &str = "it returned without a response";
 /// Limits the lines about calls that failed in instances that had served others.
 static REUSE_FAILURES: LogThrottle = LogThrottle::new();
-/// Limits how many of the process's traps are logged with a backtrace.
+/// Limits how many of the process's traps and failed starts are logged with a backtrace.
 static BACKTRACES: LogThrottle = LogThrottle::new();
 
 impl Dispatch {
@@ -78,12 +78,15 @@ async fn make(dispatch: &Dispatch, on_wait: OnWait) -> Result<(Store<Guest>, Pro
         Ok(Ok(proxy)) => Ok((store, proxy)),
         Ok(Err(error)) if error.is::<PoolConcurrencyLimitError>() => Err(CallError::NoInstance),
         Ok(Err(error)) => {
-            tracing::error!(
-                component = dispatch.context.metrics.component(),
-                error = bounded(&format!("{error:?}"), BACKTRACE_BYTES),
-                "the component's start failed"
-            );
-            Err(CallError::Instantiation(error.root_cause().to_string()))
+            if let Some(left_out) = BACKTRACES.admit() {
+                tracing::error!(
+                    component = dispatch.context.metrics.component(),
+                    error = bounded(&format!("{error:?}"), BACKTRACE_BYTES),
+                    left_out,
+                    "the component's start failed"
+                );
+            }
+            Err(CallError::Instantiation(BoundedError(error.root_cause()).to_string()))
         }
         Err(_) => Err(CallError::Instantiation(format!(
             "its start took longer than {:?}",

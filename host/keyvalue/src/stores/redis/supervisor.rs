@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
+use wasi_http_host_core::BoundedError;
 
 /// The pauses between attempts to connect. Jitter shortens each by up to half: hosts that lost one server at the same time do not
 /// connect again at the same time.
@@ -130,7 +131,11 @@ impl Supervisor {
             reason = report => reason,
             reason = dead => reason,
         };
-        tracing::warn!(store = self.shared.name, reason, "lost the connection to the key-value store");
+        tracing::warn!(
+            store = self.shared.name,
+            reason = %BoundedError(&reason),
+            "lost the connection to the key-value store"
+        );
         reason
     }
 
@@ -141,7 +146,7 @@ impl Supervisor {
             tracing::warn!(
                 store = self.shared.name,
                 address = %self.shared.address,
-                reason,
+                reason = %BoundedError(&reason),
                 "cannot connect to the key-value store: its operations fail until a connection succeeds"
             );
             self.publish.send_replace(State::Down(reason.into()));
