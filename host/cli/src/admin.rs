@@ -17,7 +17,8 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::Semaphore, time::timeout};
 
-use wasi_http_host_core::Exposition;
+use wasi_http_host_application::Served;
+use wasi_http_host_core::{Exposition, LogThrottle};
 use wasi_http_host_keyvalue::Stores;
 use wasi_http_host_server::{Tls, Worker, ask};
 use wasi_http_host_telemetry::{Log, expose_process};
@@ -34,8 +35,11 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3600);
 /// A thread whose event loop has not run for this long counts as hanging.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The most bytes of the component's own metrics, and of its readiness response.
-const MAX_COMPONENT_METRICS: usize = 8 << 20;
+const MAX_COMPONENT_METRICS: usize = 2 << 20;
 const MAX_READY_ANSWER: usize = 64 << 10;
+
+/// Limits the lines about a component's own metrics that are left out.
+static COMPONENT_METRICS: LogThrottle = LogThrottle::new();
 
 /// The state behind the admin port.
 pub(crate) struct Admin {
@@ -164,18 +168,17 @@ impl Admin {
         if let (Some(path), Some(application)) = (&self.metrics_path, &application)
             && let Some(served) = application.component_for(path)
         {
-            match ask(&served.dispatch, path, ASK_TIMEOUT, MAX_COMPONENT_METRICS).await {
-                Ok((status, text)) if status.is_success() => {
-                    exposition.append(&String::from_utf8_lossy(&text));
-                }
-                Ok((status, _)) => {
-                    tracing::warn!(
-                        path,
-                        status = status.as_u16(),
-                        "the component does not answer --component-metrics with a 2xx status"
-                    );
-                }
-                Err(error) => tracing::warn!(path, %error, "the component's metrics cannot be read"),
+            let added = add_component_metrics(&mut exposition, served, path).await;
+            exposition.gauge(
+                "wasi_http_host_component_metrics_up",
+                "Whether the component's own metrics are here: 0 if the component does not answer or its answer is refused.",
+                u8::from(added.is_ok()),
+            );
+            if let Err(reason) = added
+                && let Some(left_out) = COMPONENT_METRICS.admit()
+            {
+                let component = &*served.deployment.name;
+                tracing::warn!(component, path, reason, left_out, "the component's own metrics are left out");
             }
         }
         let mut response = Response::new(Full::new(Bytes::from(exposition.into_text())));
@@ -183,6 +186,22 @@ impl Admin {
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         response
     }
+}
+
+/// Asks a component for its own metrics, and adds them if a scraper can read them.
+async fn add_component_metrics(
+    exposition: &mut Exposition,
+    served: &Served,
+    path: &str,
+) -> Result<(), String> {
+    let (status, text) = ask(&served.dispatch, path, ASK_TIMEOUT, MAX_COMPONENT_METRICS)
+        .await
+        .map_err(|error| error.to_string())?;
+    if !status.is_success() {
+        return Err(format!("its status is {}, which is not 2xx", status.as_u16()));
+    }
+    let text = std::str::from_utf8(&text).map_err(|error| error.to_string())?;
+    exposition.append(text).map_err(|error| error.to_string())
 }
 
 fn state(state: Result<(), String>) -> Response<Full<Bytes>> {

@@ -3,7 +3,12 @@
 //!
 //! Source: <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
-use std::fmt::{Display, Write as _};
+use std::{
+    collections::HashSet,
+    fmt::{Display, Write as _},
+};
+
+use super::component_metrics::{self, InvalidMetrics};
 
 /// Builds a text of metric families with their samples.
 #[derive(Debug, Default)]
@@ -94,12 +99,17 @@ impl Exposition {
         self.sample(&format!("{name}_count"), labels, count);
     }
 
-    /// Appends `text`, which is in the same format, and ends it with a newline.
-    pub fn append(&mut self, text: &str) {
-        self.text.push_str(text);
-        if !text.ends_with('\n') {
-            self.text.push('\n');
-        }
+    /// Appends a component's own metrics, which are in the same format.
+    ///
+    /// # Errors
+    /// When a scraper could not read `document`, when it has too many samples, or when a family of the host's is in it.
+    /// Nothing is appended then.
+    pub fn append(&mut self, document: &str) -> Result<(), InvalidMetrics> {
+        let lines = self.text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let families: HashSet<_> = lines.filter_map(|family| family.split(' ').next()).collect();
+        let checked = component_metrics::check(document, |name| families.contains(name))?;
+        self.text.push_str(&checked);
+        Ok(())
     }
 
     /// Returns the text of all families.
@@ -118,7 +128,8 @@ mod tests {
         exposition.family("hits_total", Kind::Counter, "Hits.");
         exposition.sample("hits_total", &[("by", "a\"b\\c\nd"), ("status", "2xx")], 3);
         exposition.gauge("live", "Live.", -1);
-        exposition.append("own 1");
+        assert!(exposition.append("own 1\nhits_total 4").is_err());
+        exposition.append("own 1").unwrap();
         assert_eq!(
             exposition.into_text(),
             "# HELP hits_total Hits.\n# TYPE hits_total counter\n\

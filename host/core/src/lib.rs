@@ -3,6 +3,7 @@
 //! within limits.
 
 mod body;
+mod component_metrics;
 mod counter;
 mod exposition;
 mod held;
@@ -16,6 +17,7 @@ mod units;
 mod unreadable;
 
 pub use body::{BodyFailure, BodyLimits, LimitedBody, add_to_hint};
+pub use component_metrics::InvalidMetrics;
 pub use counter::{Counter, Gauge};
 pub use exposition::{Exposition, Kind as MetricKind};
 pub use held::Held;

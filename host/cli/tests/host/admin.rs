@@ -37,15 +37,38 @@ async fn the_component_is_asked_for_its_readiness() {
 
 #[tokio::test]
 async fn the_components_metrics_follow_the_hosts() {
-    let host = start_guest("service", &["--component-metrics", "/hello/own_metric_1"]).await;
+    let host = start_guest("service", &["--component-metrics", "/metrics/own"]).await;
     let metrics = host.admin("/metrics").await;
-    assert!(metrics.text().ends_with("\nhello own_metric_1\n"), "{}", metrics.text());
+    let own = "\n# TYPE own_total counter\nown_total{kind=\"a\"} 1\n";
+    assert!(metrics.text().contains(own), "{}", metrics.text());
+    assert_eq!(host.metric("wasi_http_host_component_metrics_up").await, 1.0);
     // The host's own request for the component's metrics is not counted as a client's request.
     assert!(
         metrics
             .text()
             .contains("wasi_http_host_requests_total{component=\"guest_service\",status=\"2xx\"} 0\n")
     );
+}
+
+#[tokio::test]
+async fn a_component_cannot_forge_the_hosts_metrics_or_break_a_scrape() {
+    for (document, reason) in [
+        ("forged", "line 2: the name \"wasi_http_host_requests_total\" belongs to the host"),
+        ("double", "line 1: the name \"process_open_fds\" belongs to the host"),
+        ("many", "line 10001: more than 10000 samples"),
+        ("long", "the component's response is invalid: length limit exceeded"),
+        ("broken", "line 1: \"<html>no\" is no name of a metric"),
+    ] {
+        let host = start_guest("service", &["--component-metrics", &format!("/metrics/{document}")]).await;
+        let metrics = host.admin("/metrics").await;
+        for foreign in ["forged", "own_total", "html", "xxx"] {
+            assert!(!metrics.text().contains(foreign), "{document}: {foreign}");
+        }
+        assert_eq!(metrics.text().matches("\nprocess_open_fds ").count(), 1, "{document}");
+        assert_eq!(host.metric("wasi_http_host_component_metrics_up").await, 0.0, "{document}");
+        let line = host.wait_for_line(|line| line["message"] == "the component's own metrics are left out").await;
+        assert_eq!((&line["reason"], &line["component"]), (&reason.into(), &"guest_service".into()));
+    }
 }
 
 #[tokio::test]

@@ -140,6 +140,14 @@ fn quick(call: &Call<'_>) -> Option<Response> {
             response
         }
         "bytes" => responses::sized(&vec![b'x'; call.number]),
+        "metrics" => text(match call.argument {
+            "own" => "# TYPE own_total counter\nown_total{kind=\"a\"} 1\n".to_owned(),
+            "forged" => "own_total 1\nwasi_http_host_requests_total{component=\"forged\"} 1\n".to_owned(),
+            "double" => "process_open_fds 1\n".to_owned(),
+            "many" => (0..20_000).map(|at| format!("own_total{{at=\"{at}\"}} 1\n")).collect(),
+            "long" => format!("# HELP own_total {}\n", "x".repeat(3 << 20)),
+            _ => "<html>no metrics</html>".to_owned(),
+        }),
         "chunks" => responses::chunked(call.number, Duration::ZERO),
         "drip" => responses::chunked(call.number, Duration::from_millis(20)),
         "spin" => spin(),
