@@ -31,6 +31,8 @@ pub struct ThreadContext {
     pub current: Arc<Current>,
     /// `None` if tracing is off.
     pub tracer: Option<Arc<Tracer>>,
+    /// Maximum size of the body of a request between components, in bytes: that of a client's request.
+    pub max_request_body: u64,
 }
 
 impl ThreadContext {
@@ -74,7 +76,8 @@ impl ThreadContext {
             output: deployment.output.clone(),
             metrics: deployment.metrics.clone(),
             siblings: deployment.policy.chains().then(|| {
-                Arc::new(Chain::new(self.current.clone(), deployment.policy.clone())) as Arc<dyn Siblings>
+                let policy = deployment.policy.clone();
+                Arc::new(Chain::new(self.current.clone(), policy, self.max_request_body)) as Arc<dyn Siblings>
             }),
             component: deployment.name.clone(),
             tracer: self.tracer.clone(),

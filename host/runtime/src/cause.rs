@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::tasks::Tasks;
 
@@ -20,6 +20,11 @@ const PASSED_ON: [HeaderName; 3] = [
     HeaderName::from_static("tracestate"),
 ];
 
+/// Headers that say who the client is. A component cannot set them: a chained request inherits them.
+const CLIENT: [HeaderName; 2] = [HeaderName::from_static("spin-client-addr"), header::FORWARDED];
+/// Maximum length of a request id in bytes.
+const MAX_REQUEST_ID: usize = 128;
+
 /// A request that may cause chained requests.
 #[derive(Debug)]
 pub struct Cause {
@@ -28,7 +33,9 @@ pub struct Cause {
     /// The time by which the head of this request's response must be complete.
     pub deadline: Instant,
     /// Headers for chained requests.
-    pub passed_on: Vec<(HeaderName, HeaderValue)>,
+    passed_on: Vec<(HeaderName, HeaderValue)>,
+    /// Headers for chained requests, in the place of what the component sets.
+    client: Vec<(HeaderName, HeaderValue)>,
     /// The request's `CDN-Loop`, as one line.
     cdn_loop: Option<HeaderValue>,
 }
@@ -43,10 +50,38 @@ impl Cause {
     /// A request with these headers, for which `depth` other requests wait.
     #[must_use]
     pub fn new(depth: usize, headers: &HeaderMap, deadline: Instant) -> Arc<Self> {
-        let value = |name: HeaderName| headers.get(&name).map(|value| (name, value.clone()));
+        let value = |name: HeaderName| headers.get(&name).cloned().map(|value| (name, value));
         let passed_on = PASSED_ON.into_iter().filter_map(value).collect();
-        Arc::new(Self { depth, deadline, passed_on, cdn_loop: joined(headers) })
+        let client = CLIENT.into_iter().filter_map(value).collect();
+        Arc::new(Self { depth, deadline, passed_on, client, cdn_loop: joined(headers) })
     }
+}
+
+/// Completes the headers of a chained request, which `cause` causes.
+pub fn inherit(headers: &mut HeaderMap, cause: Option<&Cause>) {
+    for name in CLIENT {
+        headers.remove(name);
+    }
+    let [id, ..] = &PASSED_ON;
+    if headers.get(id).is_some_and(|id| !is_request_id(id.as_bytes())) {
+        headers.remove(id);
+    }
+    let Some(cause) = cause else { return };
+    for (name, value) in &cause.client {
+        headers.insert(name, value.clone());
+    }
+    for (name, value) in &cause.passed_on {
+        headers.entry(name).or_insert_with(|| value.clone());
+    }
+}
+
+/// Whether a request id is well-formed: 1 to 128 characters that need no quoting anywhere.
+#[must_use]
+pub fn is_request_id(id: &[u8]) -> bool {
+    (1..=MAX_REQUEST_ID).contains(&id.len())
+        && id.iter().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=')
+        })
 }
 
 /// How often this host or another one has passed on the request with these headers. At exactly [`MAX_DEPTH`] times,

@@ -109,6 +109,18 @@ fn component(uri: &Uri) -> Option<&str> {
     suffix.eq_ignore_ascii_case(COMPONENTS).then_some(id)
 }
 
+/// Whether `host` is in the domain of components, also with the dot of a fully qualified name. Only a component may send
+/// a request for such a host.
+#[must_use]
+pub fn names_component(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let domain = COMPONENTS.trim_start_matches('.');
+    let at = host.len().saturating_sub(domain.len());
+    host.split_at_checked(at).is_some_and(|(before, end)| {
+        end.eq_ignore_ascii_case(domain) && (before.is_empty() || before.ends_with('.'))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +132,16 @@ mod tests {
         assert_eq!(of("http://back.SPIN.internal:80/"), Some("back".to_owned()));
         for other in ["http://spin.internal/", "http://back.spin.internal.example/", "/path", "http://x/"] {
             assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_domain_of_components_is_recognised_in_each_spelling() {
+        for host in ["back.spin.internal", "BACK.Spin.Internal", "back.spin.internal.", "a.b.spin.internal", "spin.internal"] {
+            assert!(names_component(host), "{host}");
+        }
+        for host in ["", "internal", "notspin.internal", "back.spin.internal.example", "é.internal", "[::1]"] {
+            assert!(!names_component(host), "{host}");
         }
     }
 }

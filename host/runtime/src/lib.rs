@@ -26,12 +26,12 @@ mod tasks;
 mod traced;
 
 pub use admission::{Admission, Permit};
-pub use cause::{Cause, MAX_DEPTH, passes, was_passed_on};
+pub use cause::{Cause, MAX_DEPTH, inherit, is_request_id, passes, was_passed_on};
 pub use component::{ComponentError, Import, Inspection, Kind, Linked, check_binary};
 pub use config::{CodeConfig, InstanceConfig, RequestConfig};
 pub use guest::Template;
 pub use guest_output::GuestOutput;
-pub use hooks::{ChainedRequest, Siblings};
+pub use hooks::{ChainedRequest, Siblings, names_component};
 pub use metrics::{ComponentMetrics, EndReason, MetricsRegistry, Rejection, WorkerMetrics};
 pub use refusal::Unserved;
 pub use service::{Call, CallError, Content, Dispatch, DispatchContext, GuestBody, Limits, Reply};

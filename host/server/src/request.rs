@@ -8,14 +8,12 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use wasi_http_host_core::{BodyFailure, BodyLimits, LimitedBody};
-use wasi_http_host_runtime::{MAX_DEPTH, passes};
+use wasi_http_host_runtime::{MAX_DEPTH, is_request_id, names_component, passes};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::{limits::RequestBodyLimits, refusal::Refusal};
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Maximum length of a client's request id in bytes. The host replaces a longer one.
-const MAX_REQUEST_ID: usize = 128;
 
 /// Turns a client's request into the component's request. The result has a scheme and an authority, no headers that
 /// `Connection` names, and a body within limits.
@@ -92,6 +90,10 @@ fn absolute(uri: Uri, scheme: Scheme, version: Version, headers: &HeaderMap) -> 
     {
         return Err(Refusal::BadRequest("Host differs from :authority"));
     }
+    // A component must be able to tell a request of another component by its authority.
+    if [&parts.authority, &host].into_iter().flatten().any(|authority| names_component(authority.host())) {
+        return Err(Refusal::BadRequest("The host is a name between components"));
+    }
     // The authority of an absolute target takes precedence over `Host`.
     parts.authority = parts.authority.or(host).or_else(|| Some(Authority::from_static("localhost")));
     parts.scheme = Some(scheme);
@@ -129,17 +131,10 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
 
 /// Returns the request's id: the client's id if it is well-formed, otherwise a new one.
 pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    match headers.get(X_REQUEST_ID).filter(|id| is_well_formed(id.as_bytes())) {
+    match headers.get(X_REQUEST_ID).filter(|id| is_request_id(id.as_bytes())) {
         Some(id) => id.clone(),
         None => fresh_id(),
     }
-}
-
-fn is_well_formed(id: &[u8]) -> bool {
-    (1..=MAX_REQUEST_ID).contains(&id.len())
-        && id.iter().all(|byte| {
-            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=')
-        })
 }
 
 fn fresh_id() -> HeaderValue {
@@ -190,6 +185,7 @@ mod tests {
             &[("host", "u@h")],
             &[("host", "h:x")],
             &[("host", "h:99999")],
+            &[("host", "back.spin.internal:80")],
         ] {
             assert_eq!(complete("/", Version::HTTP_11, bad), Err(http::StatusCode::BAD_REQUEST), "{bad:?}");
         }
@@ -210,6 +206,8 @@ mod tests {
         assert!(!complete("http://u@a/", Version::HTTP_2, "a"));
         assert!(complete("http://A/", Version::HTTP_2, "a"));
         assert!(!complete("http://a/", Version::HTTP_2, "b"));
+        assert!(!complete("http://a.spin.internal/", Version::HTTP_11, "a"));
+        assert!(!complete("http://a/", Version::HTTP_11, "a.spin.internal"));
     }
 
     #[test]

@@ -100,8 +100,9 @@ impl Builder {
         }));
         let admin = || Admin::starting(metrics.clone(), stores.clone(), log.clone());
         let generation = first_generation(&loader, manifest, &binaries, &admin_listener, admin)?;
+        let max_request_body = config.server.max_request_body.get();
         let (workers, interfaces) =
-            start_workers(&shared, &generation, &application_config, &engine, &backends)?;
+            start_workers(&shared, &generation, &application_config, max_request_body, &engine, &backends)?;
         let reloader = Reloader::new(loader, generation, workers.clone(), metrics.clone(), watch, hangup);
         let control = RuntimeBuilder::new_current_thread().enable_all().build()?;
         Ok(Host {
@@ -267,6 +268,7 @@ fn start_workers(
     shared: &Arc<Shared>,
     generation: &Arc<Generation>,
     config: &Arc<ApplicationConfig>,
+    max_request_body: u64,
     engine: &Engine,
     backends: &Backends,
 ) -> Result<(Vec<Arc<Worker>>, InterfaceMetrics), StartError> {
@@ -286,6 +288,7 @@ fn start_workers(
             outbound: backends.outbound.clone(),
             current: Arc::default(),
             tracer: backends.tracer(),
+            max_request_body,
         })
     });
     let workers = workers.collect::<Result<_, _>>()?;

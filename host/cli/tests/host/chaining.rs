@@ -124,3 +124,31 @@ async fn a_response_that_is_never_read_gives_the_place_back() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_client_cannot_pass_for_a_component() {
+    let host = start_app(&manifest("chaining-forged", ALL, ""), &[], &[]).await;
+    for (target, name) in [
+        ("/target", "back.spin.internal"),
+        ("/target", "BACK.spin.internal:80"),
+        ("/target", "back.spin.internal."),
+        ("/target", "spin.internal"),
+        ("http://back.spin.internal/target", "name.test"),
+        ("http://name.test/target", "back.spin.internal"),
+    ] {
+        let mut client = host.connect().await;
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+        client.write(request.as_bytes()).await.unwrap();
+        let answer = client.until_closed().await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{target} {name}: {answer}");
+        assert!(answer.contains("The host is a name between components"), "{target} {name}: {answer}");
+    }
+    // A component sees the name in a request of another component only, with the address of the first client.
+    let seen = host.get("/ask?back.spin.internal/target").await;
+    assert!(seen.text().contains(" back.spin.internal "), "{}", seen.text());
+    let forged = host.request("GET", "/ask?back.spin.internal/headers").header("spin-client-addr", "192.0.2.1:9");
+    let seen = forged.send().await;
+    assert!(seen.text().contains("spin-client-addr: 127.0.0.1:"), "{}", seen.text());
+    assert!(seen.text().contains("forwarded: for=\"127.0.0.1:"), "{}", seen.text());
+    assert!(!seen.text().contains("192.0.2.1"), "{}", seen.text());
+}
