@@ -159,21 +159,13 @@ impl Admin {
         if let Some(tls) = &self.tls {
             tls.expose(&mut exposition);
         }
-        exposition.counter(
-            "wasi_http_host_log_lines_dropped_total",
-            "Log lines that were dropped, because the reader of standard output was too slow or a line was too long.",
-            self.log.sink.dropped(),
-        );
+        expose_log(&mut exposition, self.log.sink.dropped());
         expose_process(&mut exposition);
         if let (Some(path), Some(application)) = (&self.metrics_path, &application)
             && let Some(served) = application.component_for(path)
         {
             let added = add_component_metrics(&mut exposition, served, path).await;
-            exposition.gauge(
-                "wasi_http_host_component_metrics_up",
-                "Whether the component's own metrics are here: 0 if the component does not answer or its answer is refused.",
-                u8::from(added.is_ok()),
-            );
+            expose_component_metrics(&mut exposition, added.is_ok());
             if let Err(reason) = added
                 && let Some(left_out) = COMPONENT_METRICS.admit()
             {
@@ -186,6 +178,22 @@ impl Admin {
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         response
     }
+}
+
+pub(crate) fn expose_log(exposition: &mut Exposition, dropped: u64) {
+    exposition.counter(
+        "wasi_http_host_log_lines_dropped_total",
+        "Log lines that were dropped, because the reader of standard output was too slow or a line was too long.",
+        dropped,
+    );
+}
+
+pub(crate) fn expose_component_metrics(exposition: &mut Exposition, are_here: bool) {
+    exposition.gauge(
+        "wasi_http_host_component_metrics_up",
+        "Whether the component's own metrics are here. 0: the component does not answer, or its answer is refused.",
+        u8::from(are_here),
+    );
 }
 
 /// Asks a component for its own metrics, and adds them if a scraper can read them.

@@ -11,7 +11,7 @@ use wasi_http_host_manifest::keys::{self, Support};
 use wasi_http_host_telemetry::trace::{self, Tracer};
 
 use crate::{
-    Config,
+    Config, admin,
     exit_code::ExitStatus,
     metrics::{HostMetrics, InterfaceMetrics},
 };
@@ -114,11 +114,8 @@ fn metrics() {
         InterfaceMetrics::example(config.open(&[], 1, &resolver).unwrap(), Tracer::new(&settings));
     interfaces.expose(&mut exposition, &[]);
     wasi_http_host_server::TlsStats::default().expose(&mut exposition);
-    exposition.counter(
-        "wasi_http_host_log_lines_dropped_total",
-        "Log lines that were dropped because the reader of standard output was too slow.",
-        0,
-    );
+    admin::expose_log(&mut exposition, 0);
+    admin::expose_component_metrics(&mut exposition, true);
     wasi_http_host_telemetry::expose_process(&mut exposition);
 
     let text = exposition.into_text();

@@ -137,10 +137,17 @@ mod tests {
 
     #[test]
     fn the_domain_of_components_is_recognised_in_each_spelling() {
-        for host in ["back.spin.internal", "BACK.Spin.Internal", "back.spin.internal.", "a.b.spin.internal", "spin.internal"] {
+        for host in [
+            "back.spin.internal",
+            "BACK.Spin.Internal",
+            "back.spin.internal.",
+            "a.b.spin.internal",
+            "spin.internal",
+        ] {
             assert!(names_component(host), "{host}");
         }
-        for host in ["", "internal", "notspin.internal", "back.spin.internal.example", "é.internal", "[::1]"] {
+        for host in ["", "internal", "notspin.internal", "back.spin.internal.example", "é.internal", "[::1]"]
+        {
             assert!(!names_component(host), "{host}");
         }
     }

@@ -36,11 +36,9 @@ pub async fn ask(
         let Reply { head, content } = answer.await.map_err(|_| CallError::Trapped)??;
         let bytes = match content {
             Content::Whole(bytes) => bytes,
-            Content::Stream(body) => Limited::new(body, max_bytes)
-                .collect()
-                .await
-                .map_err(CallError::invalid_response)?
-                .to_bytes(),
+            Content::Stream(body) => {
+                Limited::new(body, max_bytes).collect().await.map_err(CallError::invalid_response)?.to_bytes()
+            }
         };
         Ok((head.status, bytes))
     };

@@ -66,7 +66,8 @@ async fn a_component_cannot_forge_the_hosts_metrics_or_break_a_scrape() {
         }
         assert_eq!(metrics.text().matches("\nprocess_open_fds ").count(), 1, "{document}");
         assert_eq!(host.metric("wasi_http_host_component_metrics_up").await, 0.0, "{document}");
-        let line = host.wait_for_line(|line| line["message"] == "the component's own metrics are left out").await;
+        let line =
+            host.wait_for_line(|line| line["message"] == "the component's own metrics are left out").await;
         assert_eq!((&line["reason"], &line["component"]), (&reason.into(), &"guest_service".into()));
     }
 }

@@ -146,7 +146,8 @@ async fn a_client_cannot_pass_for_a_component() {
     // A component sees the name in a request of another component only, with the address of the first client.
     let seen = host.get("/ask?back.spin.internal/target").await;
     assert!(seen.text().contains(" back.spin.internal "), "{}", seen.text());
-    let forged = host.request("GET", "/ask?back.spin.internal/headers").header("spin-client-addr", "192.0.2.1:9");
+    let forged =
+        host.request("GET", "/ask?back.spin.internal/headers").header("spin-client-addr", "192.0.2.1:9");
     let seen = forged.send().await;
     assert!(seen.text().contains("spin-client-addr: 127.0.0.1:"), "{}", seen.text());
     assert!(seen.text().contains("forwarded: for=\"127.0.0.1:"), "{}", seen.text());
