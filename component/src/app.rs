@@ -13,6 +13,7 @@ use crate::ports::{Level, Platform, Store, StoreError};
 use crate::response::error::Error;
 use crate::settings::{Settings, SettingsError};
 use crate::singleflight::call::Group;
+use crate::upstream::installation::Installation;
 use crate::upstream::outcome::Outcome;
 use crate::upstream::permits::Permits;
 
@@ -29,6 +30,8 @@ pub struct App<P: Platform> {
     /// The singleflight calls of the page fetches in flight.
     pub(crate) fetches: Rc<Group<P, Outcome>>,
     pub(crate) permits: Permits,
+    /// What the instance knows of its installation's token, if it is a GitHub App.
+    pub(crate) installation: Rc<Installation>,
     configured: OnceCell<Result<Rc<Configured>, SettingsError>>,
     cache: RefCell<Option<Rc<Cache<P::Store>>>>,
     metrics_store: RefCell<Option<Rc<P::Store>>>,
@@ -55,6 +58,7 @@ impl<P: Platform> App<P> {
             tallies: PendingTallies::default(),
             fetches: Rc::default(),
             permits: Permits::default(),
+            installation: Rc::default(),
             configured: OnceCell::new(),
             cache: RefCell::default(),
             metrics_store: RefCell::default(),

@@ -11,13 +11,14 @@
 //! | answers | [`response`] |
 //! | GitHub, cache, counters | [`github`], [`cache`], [`metrics`] |
 //! | input | [`settings`], [`request`] |
-//! | foundation | [`ports`], [`log`], [`time`] |
+//! | foundation | [`ports`], [`log`], [`time`], [`crypto`] |
 //!
 //! Only `wasi` depends on WASI. Everything else runs natively, and the tests run it there with fakes of the
 //! interfaces in [`ports`].
 
 pub mod app;
 pub mod cache;
+pub mod crypto;
 pub mod github;
 pub mod log;
 pub mod metrics;

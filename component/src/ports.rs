@@ -78,7 +78,7 @@ impl std::fmt::Display for StoreError {
     }
 }
 
-/// An HTTP client that sends `GET`. It sets no time limit of its own: to give up, the caller drops the future.
+/// An HTTP client. It sets no time limit of its own: to give up, the caller drops the future.
 pub trait Fetch {
     /// Sends `request` and reads the whole response.
     ///
@@ -91,9 +91,11 @@ pub trait Fetch {
     ) -> impl Future<Output = Result<FetchResponse, FetchError>>;
 }
 
-/// A `GET` to another server.
+/// A request to another server, without a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchRequest<'a> {
+    /// `GET`, or `POST` to ask for a token.
+    pub method: FetchMethod,
     /// Whether the scheme is `https`; else it is `http`.
     pub https: bool,
     /// The server: `host` or `host:port`.
@@ -102,6 +104,15 @@ pub struct FetchRequest<'a> {
     pub path: &'a str,
     /// Field names in lower case, with their values.
     pub headers: &'a [(&'static str, String)],
+}
+
+/// The method of a [`FetchRequest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchMethod {
+    /// `GET`
+    Get,
+    /// `POST`
+    Post,
 }
 
 /// The response to a [`FetchRequest`], whatever its status.

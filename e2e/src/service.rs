@@ -40,7 +40,15 @@ impl Service {
 
     /// Starts both with other options.
     pub async fn with(instances: Instances, change: impl FnOnce(HostOptions) -> HostOptions) -> Self {
-        let github = fake().await;
+        Self::of(fake().await, instances, change).await
+    }
+
+    /// Starts a host that asks `github`, with other options.
+    pub async fn of(
+        github: FakeGitHub,
+        instances: Instances,
+        change: impl FnOnce(HostOptions) -> HostOptions,
+    ) -> Self {
         let defaults = options(instances).await.setting("github_api_url", &github.url());
         let host = change(defaults).start().await;
         Self { host, github }

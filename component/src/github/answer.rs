@@ -238,10 +238,15 @@ fn reset(response: &FetchResponse, now: Duration) -> Option<u64> {
 /// Seconds until the second `time` (since the Unix epoch) is over; `None` if it is over. Within that second, GitHub may
 /// still refuse. The answer's own `Date` is the present, because our clock may be minutes off.
 fn seconds_until(response: &FetchResponse, time: u64, now: Duration) -> Option<u64> {
+    let now = present(response, now);
+    time.saturating_add(1).checked_sub(now).filter(|&wait| wait > 0)
+}
+
+/// The time by GitHub's clock, in seconds since the Unix epoch: the answer's `Date`, or `now` if it has none that counts.
+pub(crate) fn present(response: &FetchResponse, now: Duration) -> u64 {
     let ours = now.as_secs();
     let theirs = header(response, "date").and_then(http_date::parse);
-    let now = theirs.filter(|date| date.abs_diff(ours) <= MAX_CLOCK_DIFFERENCE).unwrap_or(ours);
-    time.saturating_add(1).checked_sub(now).filter(|&wait| wait > 0)
+    theirs.filter(|date| date.abs_diff(ours) <= MAX_CLOCK_DIFFERENCE).unwrap_or(ours)
 }
 
 /// A number of any length that has only digits; `u64::MAX` if it does not fit.

@@ -9,10 +9,10 @@ use crate::github::answer::{self, Answer, UpstreamFailure};
 use crate::github::gist::{self, Listing};
 use crate::github::link::Relations;
 use crate::github::redirect::{self, MAX_REDIRECTS};
-use crate::ports::{Clock, Fetch, FetchError, FetchRequest, FetchResponse};
+use crate::ports::{Clock, Fetch, FetchError, FetchMethod, FetchRequest, FetchResponse};
 use crate::request::query::GistQuery;
 use crate::request::username::Username;
-use crate::settings::Settings;
+use crate::settings::{Secret, Settings};
 
 /// GitHub's reply to a request for gists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Client<'a, P, O> {
     pub platform: &'a P,
     /// Where GitHub is, and what to send.
     pub settings: &'a Settings,
+    /// The token to send; `None` for a request without one.
+    pub token: Option<&'a Secret>,
     /// Learns about every exchange.
     pub observer: &'a O,
     /// The user whose gists are requested.
@@ -60,7 +62,7 @@ pub struct Client<'a, P, O> {
 
 impl<P: Fetch + Clock, O: Observer> Client<'_, P, O> {
     /// Requests the page, and gives up at `deadline` (monotonic). `validator` is the `ETag` of the stored page; it must
-    /// have been obtained with the credential in the settings.
+    /// have been obtained with the credential in the settings, for an app perhaps with an earlier token.
     pub async fn list_gists(&self, validator: Option<&str>, deadline: Duration) -> Reply {
         let timeout = self.platform.sleep(deadline.saturating_sub(self.platform.monotonic()));
         match select(std::pin::pin!(self.attempt(validator)), std::pin::pin!(timeout)).await {
@@ -90,6 +92,7 @@ impl<P: Fetch + Clock, O: Observer> Client<'_, P, O> {
         let mut path = self.path();
         for _ in 0..=MAX_REDIRECTS {
             let request = FetchRequest {
+                method: FetchMethod::Get,
                 https: origin.https,
                 authority: &origin.authority,
                 path: &path,
@@ -124,14 +127,7 @@ impl<P: Fetch + Clock, O: Observer> Client<'_, P, O> {
     }
 
     fn headers(&self, validator: Option<&str>) -> Vec<(&'static str, String)> {
-        let mut headers = vec![
-            ("accept", "application/vnd.github+json".to_owned()),
-            ("x-github-api-version", self.settings.github_api_version.clone()),
-            ("user-agent", format!("github-gists-api/{}", self.settings.app_version)),
-        ];
-        if let Some(token) = &self.settings.github_token {
-            headers.push(("authorization", format!("Bearer {}", token.reveal())));
-        }
+        let mut headers = headers(self.settings, self.token.map(Secret::reveal));
         if let Some(validator) = validator {
             headers.push(("if-none-match", validator.to_owned()));
         }
@@ -161,4 +157,17 @@ impl<P: Fetch + Clock, O: Observer> Client<'_, P, O> {
             }
         }
     }
+}
+
+/// The headers of each request to GitHub.
+pub(super) fn headers(settings: &Settings, token: Option<&str>) -> Vec<(&'static str, String)> {
+    let mut headers = vec![
+        ("accept", "application/vnd.github+json".to_owned()),
+        ("x-github-api-version", settings.github_api_version.clone()),
+        ("user-agent", format!("github-gists-api/{}", settings.app_version)),
+    ];
+    if let Some(token) = token {
+        headers.push(("authorization", format!("Bearer {token}")));
+    }
+    headers
 }

@@ -1,4 +1,4 @@
-//! HTTP dates (RFC 9110, 5.6.7) as seconds since the Unix epoch.
+//! HTTP dates (RFC 9110, 5.6.7), and times in UTC as GitHub's JSON has them, as seconds since the Unix epoch.
 //!
 //! The crate `httpdate` is not used, because it refuses leap seconds, which the RFC's grammar allows, and dates with a
 //! wrong day of the week. GitHub's `Retry-After` would then count as missing.
@@ -47,6 +47,27 @@ pub fn parse(text: &str) -> Option<u64> {
         _ => return None,
     };
     let month = 1 + MONTHS.into_iter().zip(0..).find_map(|(name, index)| (name == month).then_some(index))?;
+    seconds(year, month, day, time)
+}
+
+/// Reads a time such as `2016-07-11T22:14:10Z` (RFC 3339, 5.6), in UTC, of 1970 or later; `None` if it has another form. A
+/// fraction of a second is left out.
+pub fn parse_utc(text: &str) -> Option<u64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let time = match time.split_once('.') {
+        Some((time, fraction)) => fraction.bytes().all(|b| b.is_ascii_digit()).then_some(time)?,
+        None => time,
+    };
+    let mut fields = date.split('-');
+    let (year, month, day) = (fields.next()?, fields.next()?, fields.next()?);
+    let is_date = fields.next().is_none() && [year.len(), month.len(), day.len()] == [4, 2, 2];
+    let year = number(year).filter(|year| is_date && *year >= 1970)?;
+    let month = number(month).filter(|month| (1..=12).contains(month))?;
+    seconds(year, month, day, time)
+}
+
+/// The day of a month and a time of that day, as text, in seconds since the Unix epoch.
+fn seconds(year: u64, month: u64, day: &str, time: &str) -> Option<u64> {
     let day = number(day).filter(|day| (1..=days_in(year, month)).contains(day))?;
     let mut clock = time.split(':').map(|field| number(field).filter(|_| field.len() == 2));
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
@@ -88,7 +109,7 @@ fn days_before(year: u64, month: u64) -> u64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::parse;
+    use super::{parse, parse_utc};
 
     #[test]
     fn reads_the_three_forms() {
@@ -125,6 +146,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn refuses_what_is_no_time_in_utc() {
+        assert_eq!(parse_utc("1994-11-06T08:49:37Z"), Some(784_111_777));
+        for text in [
+            "",
+            "1994-11-06",
+            "1994-11-06T08:49:37",
+            "1994-11-06T08:49:37+00:00",
+            "1994-11-06 08:49:37Z",
+            "1994-11-06T08:49Z",
+            "1994-11-06T08:49:37.xZ",
+            "1994-11-31T08:49:37Z",
+            "1994-13-06T08:49:37Z",
+            "1994-0-06T08:49:37Z",
+            "1969-11-06T08:49:37Z",
+            "94-11-06T08:49:37Z",
+            "1994-11-06-01T08:49:37Z",
+            "1994-11-06T24:00:00Z",
+        ] {
+            assert_eq!(parse_utc(text), None, "{text}");
+        }
+    }
+
     proptest! {
         /// The oracle counts the days of the civil calendar one year and one month at a time.
         #[test]
@@ -152,12 +196,16 @@ mod tests {
             );
             prop_assert_eq!(parse(&text), Some(days * 86_400 + second));
             let number = 1 + super::MONTHS.iter().position(|name| *name == month).unwrap();
+            let time = format!("T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60);
+            let utc = super::day(days * 86_400 + second) + &time;
+            prop_assert_eq!(parse_utc(&utc), Some(days * 86_400 + second));
+            prop_assert_eq!(parse_utc(&utc.replace('Z', ".123Z")), Some(days * 86_400 + second));
             prop_assert_eq!(super::day(days * 86_400 + second), format!("{year:04}-{number:02}-{:02}", day + 1));
         }
 
         #[test]
         fn any_text_is_read_or_refused(text in "(\\PC|[A-Z][a-z]{2}|[0-9]{1,4}|[ ,:-]|GMT){0,16}") {
-            let _ = parse(&text);
+            let _ = (parse(&text), parse_utc(&text));
         }
     }
 }

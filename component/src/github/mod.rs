@@ -2,6 +2,7 @@
 //! gists into ours.
 
 pub mod answer;
+pub mod app;
 pub mod client;
 pub mod gist;
 pub mod http_date;

@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::metrics::limits::GitHubLimits;
+use crate::ports::{FetchError, FetchResponse};
 use crate::request::route::{Endpoint, Method};
 
 /// The `Content-Type` of the text form.
@@ -78,6 +79,18 @@ pub enum StaleReason {
     Revalidate,
     /// GitHub failed, or the rate-limit gate is closed.
     Error,
+}
+
+impl GitHubStatus {
+    /// The outcome of an exchange.
+    #[must_use]
+    pub fn of(result: Result<&FetchResponse, &FetchError>) -> Self {
+        match result {
+            Ok(response) if (100..600).contains(&response.status) => Self::Code(response.status),
+            Err(FetchError::Timeout) => Self::Timeout,
+            Ok(_) | Err(_) => Self::Error,
+        }
+    }
 }
 
 impl Counter {

@@ -18,10 +18,11 @@ use crate::github::link::Relations;
 use crate::github::version::{self, VersionNotice};
 use crate::metrics::limits::GitHubLimits;
 use crate::metrics::{Counter, GitHubStatus};
+use crate::pages::token::TokenSource;
 use crate::ports::{FetchError, FetchResponse, Level, Platform, StoreError};
 use crate::request::query::GistQuery;
 use crate::request::username::Username;
-use crate::settings::Settings;
+use crate::settings::{Secret, Settings};
 use crate::singleflight::call::{Call, Joined};
 use crate::singleflight::lease::{Acquisition, HeldLease, Lease, LeaseLimits};
 use crate::time::millis;
@@ -299,11 +300,13 @@ impl<P: Platform> FetchTask<P> {
         };
         let reply = match self.closed_by(gate, stored.is_some(), others) {
             Some(failure) => Err(failure),
-            None => {
-                let reply = self.send(stored, deadline).await;
-                self.warn_of_version(store).await;
-                self.update_gate(cache, gate, reply).await
-            }
+            None => match self.send_with_token(stored, store, deadline).await {
+                Ok(reply) => {
+                    self.warn_of_version(store).await;
+                    self.update_gate(cache, gate, reply).await
+                }
+                Err(failure) => Err(failure),
+            },
         };
         if let Err(error) = permit.release(store).await {
             self.app.report_cache_error(&error);
@@ -330,7 +333,30 @@ impl<P: Platform> FetchTask<P> {
         }
     }
 
-    async fn send(&self, stored: Option<&Content>, deadline: Duration) -> Reply {
+    /// Sends the request with the token that GitHub knows us by, if there is one. `store` keeps the token of an app; if GitHub
+    /// refuses that, the request is sent once more with a new one.
+    async fn send_with_token(
+        &self,
+        stored: Option<&Content>,
+        store: Option<&P::Store>,
+        deadline: Duration,
+    ) -> Result<Reply, PageFailure> {
+        let settings = &self.configured.settings;
+        let Some(app) = &settings.github_app else {
+            return Ok(self.send(settings.github_token.as_ref(), stored, deadline).await);
+        };
+        let tokens = TokenSource::new(&self.app, &self.configured, app);
+        let token = tokens.token(store, deadline).await?;
+        let reply = self.send(Some(&token), stored, deadline).await;
+        if reply != Reply::Failed(UpstreamFailure::Unauthorized) {
+            return Ok(reply);
+        }
+        tokens.forget(store, &token).await;
+        let token = tokens.token(store, deadline).await?;
+        Ok(self.send(Some(&token), stored, deadline).await)
+    }
+
+    async fn send(&self, token: Option<&Secret>, stored: Option<&Content>, deadline: Duration) -> Reply {
         let now = self.app.platform.system();
         // Also for a request that bypasses the cache: a 304 is GitHub's present answer, and costs no quota with a token.
         let has_usable_validator = |content: &&Content| {
@@ -341,6 +367,7 @@ impl<P: Platform> FetchTask<P> {
         let client = Client {
             platform: &self.app.platform,
             settings: &self.configured.settings,
+            token,
             observer: self,
             username: &self.page.username,
             query: self.page.query,
@@ -436,8 +463,14 @@ impl<P: Platform> FetchTask<P> {
                 (Some(closed), Err(PageFailure { failure, until: closed.period.end() }))
             }
             Reply::Failed(failure @ UpstreamFailure::Unauthorized) if self.configured.credential != 0 => {
-                let fields = [("setting", "github_token"), ("status", "401")];
-                self.app.log(Level::Error, "GitHub refused the token; replace the token", &fields);
+                let (setting, message) = match self.configured.settings.github_app {
+                    None => ("github_token", "GitHub refused the token; replace the token"),
+                    Some(_) => (
+                        "github_app_installation_id",
+                        "GitHub refused a new token of the installation; check the installation",
+                    ),
+                };
+                self.app.log(Level::Error, message, &[("setting", setting), ("status", "401")]);
                 (Some(Closing::credential_refused(now, guesses)), Err(failure.into()))
             }
             Reply::Failed(failure @ UpstreamFailure::NoSuchUser) => {
@@ -569,12 +602,7 @@ impl<P: Platform> FetchTask<P> {
 
 impl<P: Platform> Observer for FetchTask<P> {
     fn exchanged(&self, result: Result<&FetchResponse, &FetchError>) {
-        let status = match result {
-            Ok(response) if (100..600).contains(&response.status) => GitHubStatus::Code(response.status),
-            Err(FetchError::Timeout) => GitHubStatus::Timeout,
-            Ok(_) | Err(_) => GitHubStatus::Error,
-        };
-        self.app.stats.add(Counter::GitHub(status), 1);
+        self.app.stats.add(Counter::GitHub(GitHubStatus::of(result)), 1);
         let Ok(response) = result else { return };
         let notice = version::notice(response);
         let limits = GitHubLimits {

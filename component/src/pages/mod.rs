@@ -1,6 +1,7 @@
 //! A page of a user's gists: from the cache, from GitHub, or from the cache because GitHub fails.
 
 mod fetch;
+mod token;
 
 use std::rc::Rc;
 use std::time::Duration;

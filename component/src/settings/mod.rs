@@ -10,6 +10,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::crypto::signing_key::SigningKey;
 use crate::ports::Configuration;
 use crate::settings::table::Setting;
 pub use crate::settings::value::{Origin, Secret};
@@ -23,6 +24,9 @@ pub struct Settings {
     pub github_path: String,
     /// [`table::GITHUB_TOKEN`]
     pub github_token: Option<Secret>,
+    /// [`table::GITHUB_APP_ID`], [`table::GITHUB_APP_INSTALLATION_ID`] and [`table::GITHUB_APP_PRIVATE_KEY`]; `None` if
+    /// none of them is set. Never together with `github_token`.
+    pub github_app: Option<GitHubApp>,
     /// [`table::GITHUB_API_VERSION`]
     pub github_api_version: String,
     /// [`table::GITHUB_RATE_LIMIT_RESERVE`], 0 to 90 percent.
@@ -51,6 +55,17 @@ pub struct Settings {
     pub cluster_name: String,
     /// [`table::POD_NAME`]; empty if not set.
     pub pod_name: String,
+}
+
+/// An installation of a GitHub App, as which the service asks GitHub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitHubApp {
+    /// The app's id or client ID: letters, digits, `.`, `-` and `_`.
+    pub id: String,
+    /// The installation's number, in decimal digits.
+    pub installation: String,
+    /// Signs the requests for tokens.
+    pub key: SigningKey,
 }
 
 /// A setting is invalid or cannot be read.
@@ -83,7 +98,7 @@ impl Settings {
         const STORE: &str = "the name of a store";
         const VISIBLE: &str = "visible characters";
         let reader = Reader(configuration);
-        Ok(Self {
+        let settings = Self {
             github: reader.parse(table::GITHUB_API_URL, URL, value::origin)?,
             github_path: reader.parse(
                 table::GITHUB_API_PATH,
@@ -91,6 +106,7 @@ impl Settings {
                 value::path_prefix,
             )?,
             github_token: reader.secret(table::GITHUB_TOKEN)?,
+            github_app: reader.app()?,
             github_api_version: reader.parse(
                 table::GITHUB_API_VERSION,
                 "a version such as 2022-11-28",
@@ -120,17 +136,27 @@ impl Settings {
             app_version: reader.parse(table::APP_VERSION, VISIBLE, value::header_value)?,
             cluster_name: reader.parse(table::CLUSTER_NAME, VISIBLE, value::optional)?,
             pod_name: reader.parse(table::POD_NAME, VISIBLE, value::optional)?,
-        })
+        };
+        match (&settings.github_token, &settings.github_app) {
+            (Some(_), Some(_)) => Err(SettingsError {
+                setting: table::GITHUB_TOKEN.name,
+                expected: format!("empty if {} is set", table::GITHUB_APP_ID.name),
+            }),
+            _ => Ok(settings),
+        }
     }
 
-    /// A hash of the GitHub token. Stored validators and the rate-limit gate belong to one credential. 0 stands for
-    /// requests without a token.
+    /// A hash of whom GitHub takes us for: of the GitHub token, or of the app and its installation, whose tokens change.
+    /// Stored validators, the rate-limit gate and failures belong to one credential. 0 stands for requests without one.
     #[must_use]
     pub fn credential(&self) -> u64 {
         use std::hash::{DefaultHasher, Hash, Hasher};
-        let Some(token) = &self.github_token else { return 0 };
         let mut hasher = DefaultHasher::new();
-        ("github credential", token.reveal()).hash(&mut hasher);
+        match (&self.github_token, &self.github_app) {
+            (Some(token), _) => ("github credential", token.reveal()).hash(&mut hasher),
+            (None, Some(app)) => ("github app", &app.id, &app.installation).hash(&mut hasher),
+            (None, None) => return 0,
+        }
         hasher.finish().max(1)
     }
 }
@@ -173,6 +199,38 @@ impl<C: Configuration> Reader<'_, C> {
             "" => Some(None),
             value => value::secret(value).map(Some),
         })
+    }
+
+    /// The GitHub App, which is set with all of its settings or not at all.
+    fn app(&self) -> Result<Option<GitHubApp>, SettingsError> {
+        let is_set = |value: String| Some(value).filter(|value| !value.is_empty());
+        let is_id = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        let id = self.parse(table::GITHUB_APP_ID, "the id of an app: a number, or a client ID", |value| {
+            value.bytes().all(is_id).then(|| value.to_owned())
+        })?;
+        let installation =
+            self.parse(table::GITHUB_APP_INSTALLATION_ID, "the number of an installation", |value| {
+                value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.to_owned())
+            })?;
+        let key = self.parse(
+            table::GITHUB_APP_PRIVATE_KEY,
+            "an RSA private key of 2048, 3072 or 4096 bits in PEM form, without a password",
+            |value| match value {
+                "" => Some(None),
+                value => SigningKey::from_pem(value).map(Some),
+            },
+        )?;
+        let missing = match (is_set(id), is_set(installation), key) {
+            (Some(id), Some(installation), Some(key)) => {
+                return Ok(Some(GitHubApp { id, installation, key }));
+            }
+            (None, None, None) => return Ok(None),
+            (None, ..) => table::GITHUB_APP_ID,
+            (_, None, _) => table::GITHUB_APP_INSTALLATION_ID,
+            (.., None) => table::GITHUB_APP_PRIVATE_KEY,
+        };
+        let expected = "set, because another setting of the GitHub App is".to_owned();
+        Err(SettingsError { setting: missing.name, expected })
     }
 
     /// A setting whose empty value does not mean "not set", but "none".

@@ -47,6 +47,24 @@ settings! {
         secret: true,
         text: "The token for GitHub, read-only and without scopes. It raises GitHub's limit from 60 to 5,000 requests an hour"
     }
+    GITHUB_APP_ID {
+        name: "github_app_id",
+        default: "",
+        secret: false,
+        text: "The id of a GitHub App, or its client ID, to ask GitHub as an installation of that app instead of with `github_token`. Needs the two settings that follow"
+    }
+    GITHUB_APP_INSTALLATION_ID {
+        name: "github_app_installation_id",
+        default: "",
+        secret: false,
+        text: "The number of the app's installation: the end of the URL of its settings page"
+    }
+    GITHUB_APP_PRIVATE_KEY {
+        name: "github_app_private_key",
+        default: "",
+        secret: true,
+        text: "The private key of the app, as GitHub gives it: RSA in PEM form, PKCS#1 or PKCS#8. Line breaks may be written as `\\n`"
+    }
     GITHUB_API_VERSION {
         name: "github_api_version",
         default: "2022-11-28",

@@ -3,6 +3,8 @@
 use super::*;
 use std::collections::HashMap;
 
+use crate::crypto::test_keys;
+
 struct Given(HashMap<&'static str, String>);
 
 impl Configuration for Given {
@@ -19,7 +21,8 @@ fn refused(name: &'static str, value: &str) {
     let error = read(&[(name, value)]).expect_err(value);
     assert_eq!(error.setting, name, "{value:?}");
     let shown = error.to_string().contains(value);
-    assert!(!shown || !name.ends_with("_token"), "{error} shows a secret");
+    let is_secret = table::ALL.iter().any(|setting| setting.name == name && setting.secret);
+    assert!(!shown || !is_secret, "{error} shows a secret");
 }
 
 #[test]
@@ -147,6 +150,47 @@ fn each_token_has_its_own_credential() {
 }
 
 #[test]
+fn an_app_is_set_with_all_of_its_settings_or_not_at_all() {
+    let [pem, _] = test_keys::make(2048);
+    let [_, other] = test_keys::make(2048);
+    let all = [
+        ("github_app_id", "Iv23li.x"),
+        ("github_app_installation_id", "51234567"),
+        ("github_app_private_key", pem.as_str()),
+    ];
+    let settings = read(&all).unwrap();
+    let app = settings.github_app.as_ref().unwrap();
+    assert_eq!((app.id.as_str(), app.installation.as_str()), ("Iv23li.x", "51234567"));
+    let other = read(&[all[0], all[1], ("github_app_private_key", &other)]).unwrap();
+    assert_eq!(settings.credential(), other.credential(), "a new key does not make another principal");
+    for changed in
+        [[("github_app_id", "7"), all[1], all[2]], [all[0], ("github_app_installation_id", "7"), all[2]]]
+    {
+        assert_ne!(settings.credential(), read(&changed).unwrap().credential());
+    }
+    for (missing, (name, _)) in all.iter().enumerate() {
+        let given: Vec<_> =
+            all.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, set)| *set).collect();
+        let error = read(&given).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("setting '{name}' must be set, because another setting of the GitHub App is")
+        );
+    }
+    let error = read(&[all[0], all[1], all[2], ("github_token", "ghp_x")]).unwrap_err().to_string();
+    assert_eq!(error, "setting 'github_token' must be empty if github_app_id is set");
+    let key = pem.lines().nth(1).unwrap();
+    for value in ["s3cret", "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----", key, &pem[..1600]] {
+        refused("github_app_private_key", value);
+    }
+    for (name, value) in
+        [("github_app_id", "a b"), ("github_app_id", "\"}"), ("github_app_installation_id", "x")]
+    {
+        refused(name, value);
+    }
+}
+
+#[test]
 fn exactly_the_settings_of_the_table_are_read() {
     struct Recorded(std::cell::RefCell<Vec<String>>);
 
@@ -166,7 +210,7 @@ fn exactly_the_settings_of_the_table_are_read() {
 #[test]
 fn what_the_table_calls_secret_is_never_shown() {
     for setting in table::ALL.iter().filter(|setting| setting.secret) {
-        let settings = read(&[(setting.name, "s3cret")]).unwrap();
+        let settings = read(&[(setting.name, "s3cret")]);
         assert!(!format!("{settings:?}").contains("s3cret"), "{}", setting.name);
     }
 }

@@ -21,6 +21,12 @@ pub struct Origin {
 pub struct Secret(String);
 
 impl Secret {
+    /// The secret `value`; `None` if it is not one word of visible characters, which can be sent in a header.
+    #[must_use]
+    pub fn new(value: &str) -> Option<Self> {
+        word(value).map(Self)
+    }
+
     /// The value in clear text, to send it. It must not be logged.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -58,7 +64,7 @@ pub(super) fn word(value: &str) -> Option<String> {
 
 /// As [`word`], kept secret.
 pub(super) fn secret(value: &str) -> Option<Secret> {
-    word(value).map(Secret)
+    Secret::new(value)
 }
 
 /// An `http` or `https` URL that has nothing but scheme, host and port.

@@ -2,11 +2,11 @@
 
 use spin_sdk::wasip3;
 use spin_sdk::wasip3::http::client;
-use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request, Response, Scheme};
+use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, Response, Scheme};
 use spin_sdk::wit_bindgen::StreamResult;
 
 use super::platform::Wasi;
-use crate::ports::{Fetch, FetchError, FetchRequest, FetchResponse};
+use crate::ports::{Fetch, FetchError, FetchMethod, FetchRequest, FetchResponse};
 
 /// How many bytes of a body are read at once.
 const CHUNK: usize = 64 * 1024;
@@ -32,6 +32,10 @@ fn outgoing(request: &FetchRequest<'_>) -> Result<Request, FetchError> {
     let headers = Fields::from_list(&headers).map_err(|_| refused("headers"))?;
     let (_no_trailers, trailers) = wasip3::wit_future::new(|| Ok(None));
     let (outgoing, _transmission) = Request::new(headers, None, trailers, None);
+    // A new request is a GET.
+    if request.method == FetchMethod::Post {
+        outgoing.set_method(&Method::Post).map_err(|()| refused("method"))?;
+    }
     let scheme = if request.https { Scheme::Https } else { Scheme::Http };
     outgoing.set_scheme(Some(&scheme)).map_err(|()| refused("scheme"))?;
     outgoing.set_authority(Some(request.authority)).map_err(|()| refused("authority"))?;

@@ -12,8 +12,8 @@ use futures::channel::oneshot;
 use gists::cache::entry;
 use gists::cache::key::GenerationRecord;
 use gists::ports::{
-    Clock, Configuration, Fetch, FetchError, FetchRequest, FetchResponse, Log, Notify, Pairs, Random,
-    Request, Spawn, Store, StoreError, Stores,
+    Clock, Configuration, Fetch, FetchError, FetchMethod, FetchRequest, FetchResponse, Log, Notify, Pairs,
+    Random, Request, Spawn, Store, StoreError, Stores,
 };
 use gists::response::Response;
 use gists::service::{self, App};
@@ -21,7 +21,7 @@ use gists::upstream::gate;
 use tokio::time::Instant;
 
 /// The system time at which each test starts: a day in 2027.
-const EPOCH: Duration = Duration::from_secs(1_800_000_000);
+pub(crate) const EPOCH: Duration = Duration::from_secs(1_800_000_000);
 
 /// A generator of random numbers that a seed makes repeatable.
 #[derive(Debug)]
@@ -357,6 +357,7 @@ fn stored(value: &Value) -> Vec<u8> {
 /// A request that GitHub received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GitHubRequest {
+    pub(crate) method: FetchMethod,
     pub(crate) path: String,
     pub(crate) headers: HashMap<&'static str, String>,
     pub(crate) at: Duration,
@@ -603,6 +604,7 @@ impl Fetch for Fake {
             }
         }
         let asked = GitHubRequest {
+            method: request.method,
             path: request.path.to_owned(),
             headers: request.headers.iter().cloned().collect(),
             at: self.monotonic(),

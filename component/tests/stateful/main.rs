@@ -8,7 +8,10 @@
 )]
 
 mod fake;
+#[path = "../../src/crypto/test_keys.rs"]
+mod test_keys;
 
+mod app;
 mod bypass;
 mod counting;
 mod eviction;

@@ -88,6 +88,10 @@ Let GitHub fail:
 Let GitHub play a case by its name, here to the requests for hubot:
   curl -X PUT '{fake}/_fake/cases/secondary-limit/hubot';   curl -i '{service}/hubot?use_cache=false'
   curl -X DELETE '{fake}/_fake/always/hubot'             the end of the case
-{cases}"#
+{cases}
+Be a GitHub App, whose tokens live a minute: start the service again with the settings in the answer
+  curl -X PUT '{fake}/_fake/app?life=60'
+  curl -X PUT '{fake}/_fake/cases/app-suspended/*app';   curl -i '{service}/hubot?use_cache=false'
+"#
     )
 }

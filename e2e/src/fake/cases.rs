@@ -9,7 +9,7 @@ use super::state::Script;
 /// A case of GitHub's behaviour towards the requests for one user.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
-    /// The name in `PUT /_fake/cases/{name}/{login}`.
+    /// The name in `PUT /_fake/cases/{name}/{login}`. A name that starts with `app-` is for the login [`super::APP`].
     pub name: &'static str,
     /// What GitHub does, and what the service is expected to do.
     pub text: &'static str,
@@ -65,6 +65,11 @@ impl Case {
             },
         },
         Self {
+            name: "slow",
+            text: "each page after two seconds: at most 20 requests of the service are open at once",
+            responses: |_| vec![ScriptedResponse::genuine().after(Duration::from_secs(2))],
+        },
+        Self {
             name: "version-ends",
             text: "a page, and the end of the API version in 29 days: a warning once a day, and a metric",
             responses: |now| {
@@ -76,6 +81,31 @@ impl Case {
             name: "version-ended",
             text: "410: stored pages are served, all others are 502",
             responses: |now| vec![ScriptedResponse::status(410).header("sunset", &http_date(now))],
+        },
+        Self {
+            name: "token-refused",
+            text: "401: 502. With a token, nobody asks for 60 s; an app tries a new token first",
+            responses: |_| vec![ScriptedResponse::status(401)],
+        },
+        Self {
+            name: "app-key-refused",
+            text: "to *app, 401: no token; 502, and the log names github_app_private_key",
+            responses: |_| vec![ScriptedResponse::status(401)],
+        },
+        Self {
+            name: "app-suspended",
+            text: "to *app, 403: no token; 502, and the log names github_app_installation_id",
+            responses: |_| vec![ScriptedResponse::status(403).header("x-ratelimit-remaining", "4999")],
+        },
+        Self {
+            name: "app-uninstalled",
+            text: "to *app, 404: the same",
+            responses: |_| vec![ScriptedResponse::status(404)],
+        },
+        Self {
+            name: "app-token-unreadable",
+            text: "to *app, an answer without a token: 502, and nobody asks for 10 s",
+            responses: |_| vec![ScriptedResponse::json("{}")],
         },
     ];
 

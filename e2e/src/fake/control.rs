@@ -1,9 +1,11 @@
 //! The control endpoint `/_fake`, for a fake that runs as a process of its own.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::app::{App, AppKey};
 use super::cases::Case;
 use super::github::json_response;
 use super::lock::lock;
@@ -23,6 +25,7 @@ PUT    /_fake/always/{login}              script all further responses: one JSON
 DELETE /_fake/always/{login}              respond as GitHub does again
 GET    /_fake/cases                       cases of GitHub's behaviour, by name
 PUT    /_fake/cases/{case}/{login}        play a case to the requests for a user
+PUT    /_fake/app?life=                   know a GitHub App whose tokens live this many seconds; the answer has its settings
 PUT    /_fake/rate-limit?requests=        the number of requests allowed from now on
 
 A response: {\"status\":503,\"headers\":[[\"retry-after\",\"2\"]],\"body\":\"…\",\"delay_ms\":100,\"delivery\":\"chunked\"}
@@ -77,6 +80,10 @@ pub(super) fn respond(state: &State, request: &FakeRequest) -> ScriptedResponse 
         }
         ("GET", ["cases"]) => json_response(200, &cases()),
         ("PUT", ["cases", name, login]) => play(state, name, &unescape(login)),
+        ("PUT", ["app"]) => match request.number("life") {
+            Some(life) => install_app(state, life as u64),
+            None => json_response(400, &json!({ "error": "say ?life=SECONDS" })),
+        },
         ("PUT", ["rate-limit"]) => match request.number("requests") {
             Some(requests) => {
                 state.rate_limit.store(requests as u64, Ordering::Relaxed);
@@ -98,6 +105,24 @@ fn play(state: &State, name: &str, login: &str) -> ScriptedResponse {
         }
         None => json_response(404, &json!({ "error": format!("no case '{name}'; see GET /_fake/cases") })),
     }
+}
+
+/// Makes an app with a new key. Answers with the settings of the service, with line breaks as a variable can hold them.
+fn install_app(state: &State, life: u64) -> ScriptedResponse {
+    let key = match AppKey::make() {
+        Ok(key) => key,
+        Err(error) => {
+            return json_response(500, &json!({ "error": format!("openssl makes no key: {error}") }));
+        }
+    };
+    let private_key = key.pkcs1.trim().replace('\n', "\\n");
+    *lock(&state.app) = Some(App::new(key, Duration::from_secs(life)));
+    let settings = json!({
+        "github_app_id": App::ID,
+        "github_app_installation_id": App::INSTALLATION,
+        "github_app_private_key": private_key,
+    });
+    json_response(200, &settings)
 }
 
 fn cases() -> Value {

@@ -10,16 +10,19 @@ use serde_json::{Value, json};
 use super::lock::lock;
 use super::request::{FakeRequest, unescape};
 use super::response::ScriptedResponse;
-use super::state::State;
+use super::state::{APP, State};
 use super::users::User;
 
 /// GitHub's bounds on `per_page`.
 const PER_PAGE: std::ops::RangeInclusive<usize> = 1..=100;
 const DEFAULT_PER_PAGE: usize = 30;
 
-/// The login that a path asks for: the name in the path, or the login of the user with the number in the path; `None` for another
-/// kind of path.
+/// The login that a path asks for: the name in the path, or the login of the user with the number in the path; [`APP`] if the path
+/// asks for a token; `None` for another kind of path.
 pub(super) fn login(state: &State, path: &str) -> Option<String> {
+    if installation(path).is_some() {
+        return Some(APP.to_owned());
+    }
     let path = path.strip_prefix("/api/v3").unwrap_or(path);
     let (kind, name) = path.strip_suffix("/gists")?.strip_prefix('/')?.split_once('/')?;
     match kind {
@@ -27,6 +30,12 @@ pub(super) fn login(state: &State, path: &str) -> Option<String> {
         "user" => Some(lock(&state.users).id(name.parse().ok()?)?.login.to_lowercase()),
         _ => None,
     }
+}
+
+/// The installation whose token a path asks for.
+fn installation(path: &str) -> Option<&str> {
+    let path = path.strip_prefix("/api/v3").unwrap_or(path);
+    path.strip_prefix("/app/installations/")?.strip_suffix("/access_tokens")
 }
 
 /// The response of GitHub to the request.
@@ -37,6 +46,14 @@ pub(super) fn respond(state: &State, request: &FakeRequest) -> ScriptedResponse 
             &json!({ "message": "Not Found", "documentation_url": "https://docs.github.com/rest", "status": "404" }),
         )
     };
+    if let Some(app) = lock(&state.app).as_mut() {
+        if let Some(installation) = installation(&request.path).filter(|_| request.method == "POST") {
+            return app.respond(request, installation);
+        }
+        if !app.admits(request.header("authorization")) {
+            return json_response(401, &json!({ "message": "Bad credentials" }));
+        }
+    }
     if request.method != "GET" && request.method != "HEAD" {
         return not_found();
     }

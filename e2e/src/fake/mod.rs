@@ -2,6 +2,7 @@
 //!
 //! The fake writes HTTP/1.1 by hand: a server library refuses to send what a broken server sends.
 
+mod app;
 mod cases;
 mod connection;
 mod control;
@@ -19,9 +20,10 @@ mod state;
 mod tests;
 mod users;
 
+pub use app::AppKey;
 pub use cases::Case;
 pub use journal::{Call, Journal};
 pub use response::{Delivery, ScriptedResponse};
 pub use server::{FakeGitHub, Hold};
-pub use state::EVERYONE;
+pub use state::{APP, EVERYONE};
 pub use users::{File, Gist, User, Users};

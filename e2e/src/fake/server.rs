@@ -4,11 +4,13 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::app::{App, AppKey};
 use super::cases::Case;
 use super::connection;
 use super::journal::Journal;
@@ -109,6 +111,24 @@ impl FakeGitHub {
         let (release, held) = watch::channel(false);
         lock(&self.state.holds).insert(login.to_ascii_lowercase(), held);
         Hold { release }
+    }
+
+    /// Makes the fake know an app with one installation, whose tokens live for `life`. Returns what the service has to be told:
+    /// the names of its settings, and their values.
+    pub fn install_app(&self, key: &AppKey, life: Duration) -> [(&'static str, String); 3] {
+        *lock(&self.state.app) = Some(App::new(key.clone(), life));
+        [
+            ("github_app_id", App::ID.to_owned()),
+            ("github_app_installation_id", App::INSTALLATION.to_owned()),
+            ("github_app_private_key", key.pkcs1.clone()),
+        ]
+    }
+
+    /// Makes the tokens that the app's installation has got so far invalid.
+    pub fn revoke_tokens(&self) {
+        if let Some(app) = lock(&self.state.app).as_mut() {
+            app.revoke();
+        }
     }
 
     /// Sets the number of requests that are allowed, and resets the count of used ones.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::sync::watch;
 
+use super::app::App;
 use super::journal::Journal;
 use super::lock::lock;
 use super::response::ScriptedResponse;
@@ -17,9 +18,13 @@ const RATE_LIMIT: u64 = 1_000_000;
 /// A script for this login applies to all users without a script of their own. No user can have this login.
 pub const EVERYONE: &str = "*";
 
+/// A script for this login applies to requests for the token of an app's installation. No user can have it.
+pub const APP: &str = "*app";
+
 /// The state.
 pub(super) struct State {
     pub(super) users: Mutex<Users>,
+    pub(super) app: Mutex<Option<App>>,
     pub(super) scripts: Mutex<HashMap<String, Script>>,
     pub(super) holds: Mutex<HashMap<String, watch::Receiver<bool>>>,
     pub(super) journal: Journal,
@@ -38,6 +43,7 @@ impl State {
     pub(super) fn new(users: Users) -> Self {
         Self {
             users: Mutex::new(users),
+            app: Mutex::default(),
             scripts: Mutex::default(),
             holds: Mutex::default(),
             journal: Journal::default(),
@@ -58,7 +64,7 @@ impl State {
             let script = scripts.get_mut(login)?;
             script.next.pop_front().or_else(|| script.then.clone())
         };
-        of(&login.to_ascii_lowercase()).or_else(|| of(EVERYONE))
+        of(&login.to_ascii_lowercase()).or_else(|| of(EVERYONE).filter(|_| login != APP))
     }
 
     /// Returns once nothing holds the user's requests.

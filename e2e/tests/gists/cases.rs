@@ -1,6 +1,8 @@
 //! The cases that the fake GitHub plays by name: what each one's text says is what the service does.
 
-use e2e::fake::Case;
+use std::time::Duration;
+
+use e2e::fake::{APP, AppKey, Case};
 use e2e::{Instances, Service};
 use testkit::until;
 
@@ -18,16 +20,29 @@ const EXPECTED: &[(&str, u16, u16, std::ops::RangeInclusive<u64>)] = &[
     ("last-request", 200, 429, 20..=31),
     ("low-quota", 200, 429, 20..=31),
     ("next-page-behind-a-304", 200, 200, 0..=0),
+    ("slow", 200, 200, 0..=0),
     ("version-ends", 200, 200, 0..=0),
     ("version-ended", 502, 200, 0..=0),
+    ("token-refused", 502, 200, 0..=0),
+    ("app-key-refused", 502, 502, 0..=0),
+    ("app-suspended", 502, 502, 0..=0),
+    ("app-uninstalled", 502, 502, 0..=0),
+    ("app-token-unreadable", 502, 502, 0..=0),
 ];
 
 async fn each_case_is_played_by_name(instances: Instances) {
     let names: Vec<_> = Case::ALL.iter().map(|case| case.name).collect();
     assert_eq!(names, EXPECTED.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
+    let key = AppKey::make().unwrap();
     for (name, status, other, wait) in EXPECTED {
-        let service = Service::start(instances).await;
-        service.github.play(Case::named(name).unwrap(), "octocat");
+        let is_of_app = name.starts_with("app-");
+        let github = e2e::fake().await;
+        let app = is_of_app.then(|| github.install_app(&key, Duration::from_secs(3_600)));
+        let service = Service::of(github, instances, |options| {
+            app.into_iter().flatten().fold(options, |options, (name, value)| options.setting(name, &value))
+        })
+        .await;
+        service.github.play(Case::named(name).unwrap(), if is_of_app { APP } else { "octocat" });
         assert_eq!(service.host.get("/octocat").await.status, *status, "{name}");
         let reply = service.host.get("/quiet").await;
         assert_eq!(reply.status, *other, "{name}");

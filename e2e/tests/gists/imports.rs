@@ -10,8 +10,9 @@ use wasmparser::{Parser, Payload};
 use super::golden;
 
 /// The upper bound of the size in bytes. Prototypes with the same imports had 290 to 360 kB. The page of `/docs`, with a form
-/// for each operation, is 33 kB of it: before the forms, the bound was 600,000.
-const LARGEST: usize = 620_000;
+/// for each operation, is 33 kB of it: before the forms, the bound was 600,000. What a GitHub App needs is 117 kB of it
+/// (`docs/decisions/0048-an-app-of-github.md`): before the app, the bound was 620,000.
+const LARGEST: usize = 740_000;
 
 /// The imports of the outermost component; nested components import from it.
 fn imports(bytes: &[u8]) -> BTreeSet<String> {

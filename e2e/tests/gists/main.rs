@@ -11,6 +11,7 @@ macro_rules! suite {
 }
 
 mod answers;
+mod app;
 mod bodies;
 mod caching;
 mod cases;
