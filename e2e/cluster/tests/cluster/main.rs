@@ -11,6 +11,7 @@ mod installer;
 mod mesh;
 mod policy;
 mod prometheus;
+mod pull;
 mod redis;
 mod rollout;
 mod runtime;
