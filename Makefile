@@ -8,6 +8,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PORT ?= 8080
 SOAK ?= 5m
+CHURN ?= 600
 # What images and nodes get: the working build, or `dist` after `make release`.
 PROFILE ?= release
 
@@ -182,6 +183,9 @@ test-shim: build ## the shim under real containerds (2.x from the PATH, Debian's
 test-cluster: setup ## the manifests on the cluster that KUBECONFIG names, which has our images (e2e/cluster/README.md)
 	@echo "==> on the cluster"
 	@CARGO="$(CARGO)" scripts/test-cluster
+
+churn: ## hundreds of pods made and deleted on a cluster of its own, for CHURN seconds (600); as root; wants Go
+	@scripts/cluster churn $(CHURN)
 
 cluster-up: ## a cluster on this machine without Docker (local-cluster/README.md); as root; wants Go
 	@scripts/cluster up

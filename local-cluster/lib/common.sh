@@ -19,6 +19,7 @@ dns_ip=10.96.0.10
 etcd_url=http://127.0.0.1:12379
 api_url=https://$node_ip:6443
 containerd_socket=$state/containerd/containerd.sock
+registries=$state/containerd/certs.d # which authorities containerd trusts for which registry (its `config_path`)
 admin_kubeconfig=$state/kubeconfig
 
 # Without this, every `ctr` prints that cgroup v1 is deprecated.
@@ -32,6 +33,10 @@ module_version() { awk -v module="$1" '$1 == module && $2 ~ /^v/ { print $2; exi
 
 # chosen_containerd: "2" or "debian", as `up` was told; empty when no cluster is up.
 chosen_containerd() { cat "$state/etc/containerd" 2>/dev/null || true; }
+
+# containerd_programs CHOICE: the directory of containerd and ctr. The distribution's package is unpacked, not installed: an installed one
+# would be on everybody's PATH.
+containerd_programs() { if [ "$1" = debian ]; then "$here/../scripts/debian-containerd"; else echo "$containerd2"; fi; }
 
 # Runs ctr on the cluster's containerd, in the namespace of the kubelet.
 cluster_ctr() { ctr --address "$containerd_socket" --namespace k8s.io "$@"; }

@@ -26,24 +26,26 @@ remember_runtimes() {
   done
 }
 
-# containerd_config CHOICE SHIM-PATH: prints config.toml, of version 3 for containerd 2 and of version 2 for Debian's 1.6.
+# containerd_config CHOICE PULL SHIM-PATH: prints config.toml, of version 3 for containerd 2 and of version 2 for Debian's 1.6.
 # restrict_oom_score_adj: without CAP_SYS_RESOURCE, root cannot lower a process's OOM score.
 containerd_config() {
-  local version cri cni images name type
+  local version cri trust cni images name type
   if [ "$1" = 2 ]; then
-    version=3 cri='plugins."io.containerd.cri.v1.runtime"' cni='bin_dirs = ["/usr/lib/cni"]'
+    version=3 cri='plugins."io.containerd.cri.v1.runtime"' trust='plugins."io.containerd.cri.v1.images"' cni='bin_dirs = ["/usr/lib/cni"]'
     images='[plugins."io.containerd.nri.v1.nri"]
   disable = true
+[plugins."io.containerd.cri.v1.images"]
+  use_local_image_pull = '$([ "$2" = local ] && echo true || echo false)'
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = "localhost/pause:1"
 ['$cri']'
   else
     version=2 cri='plugins."io.containerd.grpc.v1.cri"' cni='bin_dir = "/usr/lib/cni"'
-    images="[$cri]"'
+    trust=$cri images="[$cri]"'
   sandbox_image = "localhost/pause:1"'
   fi
   cat <<END
-# PATH=$2
+# PATH=$3
 version = $version
 root = "$state/containerd/root"
 state = "$state/containerd/state"
@@ -59,6 +61,8 @@ $images
 [$cri.cni]
   $cni
   conf_dir = "$state/containerd/cni"
+[$trust.registry]
+  config_path = "$registries"
 [$cri.containerd]
   default_runtime_name = "runc"
 [$cri.containerd.runtimes.runc]
@@ -71,13 +75,13 @@ END
   done <"$state/etc/runtimes"
 }
 
-# start_containerd CHOICE: starts it, and restarts it when its configuration has changed. Containers keep running meanwhile.
+# start_containerd CHOICE PULL: starts it, and restarts it when its configuration has changed. Containers keep running meanwhile.
 start_containerd() {
   local config=$state/containerd/config.toml shims
   configure_cni
   remember_runtimes
   shims=$(paste -sd: "$state/etc/paths")
-  containerd_config "$1" "$shims" >"$config.new"
+  containerd_config "$1" "$2" "$shims" >"$config.new"
   if ! cmp -s "$config.new" "$config"; then
     stop containerd
     mv "$config.new" "$config"

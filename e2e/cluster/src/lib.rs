@@ -38,7 +38,7 @@ pub use kustomize::Kustomization;
 pub use load::{Load, Tally, burst};
 pub use metrics::scrape;
 pub use namespace::Namespace;
-pub use node::Node;
+pub use node::{Node, NodeState};
 pub use pods::{Container, Pod, pods};
 pub use watch::{Milestones, PodWatch};
 pub use workload::Deployment;

@@ -12,6 +12,29 @@ const READER: &str = "node-reader";
 /// Where the shim keeps compiled code on the node.
 const COMPILED: &str = "/var/lib/wasi-http/cache";
 
+/// Prints the shims, the processes of pods with their parents, what containerd has, and the number of pods' cgroups. A shim is known by
+/// its first word, which this script's own process lacks. A shim that containerd runs for a moment has a command at the end.
+/// Of several containerds, the one that is meant is known by the directory of the shims' socket.
+const STATE: &str = r#"
+for p in $(grep -la containerd-shim /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3); do
+  set -- $(tr '\000' ' ' < /proc/$p/cmdline 2>/dev/null)
+  case "$1" in */containerd-shim-*) ;; *) continue ;; esac
+  case " $* " in *' -namespace k8s.io '*) ;; *) continue ;; esac
+  case " $* " in *' start '* | *' delete '*) continue ;; esac
+  echo shim $p
+  while [ $# -gt 1 ]; do [ "$1" != -address ] || address=$2; shift; done
+done
+for p in $(grep -l kubepods /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3); do
+  echo child $(awk '$1 == "PPid:" { print $2 }' /proc/$p/status 2>/dev/null) \
+    $(sed -n 's/.*pod\([0-9a-f][0-9a-f_-]\{35\}\).*/\1/p' /proc/$p/cgroup 2>/dev/null | head -n 1)
+done
+for c in $(pidof containerd); do grep -q "$(dirname "$address")" /proc/$c/cmdline && break; done
+echo files $(ls /proc/$c/fd | wc -l)
+echo mounts $(wc -l < /proc/$c/mountinfo)
+echo memory $(awk '$1 == "VmRSS:" { print $2 }' /proc/$c/status)
+echo cgroups $(find /cgroup -type d -path '*kubepods*' | wc -l)
+"#;
+
 /// The node of a cluster with one node.
 #[derive(Debug)]
 pub struct Node {
@@ -29,6 +52,21 @@ pub struct Usage {
     pub cpu_ns: u64,
     /// The working set as the kubelet defines it, in bytes: memory without inactive file pages.
     pub working_set: u64,
+}
+
+/// What the node has because of its pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeState {
+    /// For each shim, the UID of its pod; `None` if the shim has no process of a pod.
+    pub shims: Vec<Option<String>>,
+    /// The file descriptors of containerd.
+    pub containerd_files: u64,
+    /// The resident memory of containerd, in bytes.
+    pub containerd_memory: u64,
+    /// The cgroups of pods and containers, in all hierarchies.
+    pub cgroups: u64,
+    /// The mounts in containerd's namespace, which include root file systems and network namespaces.
+    pub mounts: u64,
 }
 
 impl Node {
@@ -142,6 +180,39 @@ impl Node {
             fail(format!("pod {}: {container} has no processes", pod.name));
         }
         lines
+    }
+
+    /// What the node has because of its pods.
+    ///
+    /// # Errors
+    /// kubectl's error, or what the node did not tell.
+    pub fn state(&self) -> Result<NodeState, String> {
+        let read = self.script(STATE)?;
+        let rows: Vec<Vec<&str>> = read.lines().map(|line| line.split_whitespace().collect()).collect();
+        let value = |name: &str| {
+            let found = rows.iter().find_map(|row| match row.as_slice() {
+                [key, value] if *key == name => value.parse::<u64>().ok(),
+                _ => None,
+            });
+            found.ok_or_else(|| format!("the node does not tell its {name}: {read}"))
+        };
+        let pod_of = |shim: &str| {
+            rows.iter().find_map(|row| match row.as_slice() {
+                ["child", parent, uid] if *parent == shim => Some(uid.replace('_', "-")),
+                _ => None,
+            })
+        };
+        let shims = rows.iter().filter_map(|row| match row.as_slice() {
+            ["shim", shim] => Some(pod_of(shim)),
+            _ => None,
+        });
+        Ok(NodeState {
+            shims: shims.collect(),
+            containerd_files: value("files")?,
+            containerd_memory: value("memory")? * 1024,
+            cgroups: value("cgroups")?,
+            mounts: value("mounts")?,
+        })
     }
 
     #[track_caller]

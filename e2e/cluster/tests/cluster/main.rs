@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod canary;
+mod churn;
 mod density;
 mod egress;
 mod gateway_api;
@@ -11,6 +12,7 @@ mod installer;
 mod mesh;
 mod policy;
 mod prometheus;
+mod pull;
 mod redis;
 mod rollout;
 mod runtime;
