@@ -11,19 +11,24 @@
 //! to stop. The crate re-exports what an embedder needs of the other crates.
 
 mod admin;
+mod command_line;
 mod config;
 mod descriptors;
 mod exit_code;
+mod failure;
 mod host;
 mod metrics;
 #[cfg(test)]
 mod reference;
 mod reload;
 mod shutdown;
+mod termination_log;
 
+pub use command_line::CommandLine;
 pub use config::Config;
 pub use descriptors::raise_open_files;
 pub use exit_code::ExitStatus;
+pub use failure::Failure;
 pub use host::{Builder, Host, StartError};
 pub use shutdown::{Shutdown, Trigger};
 pub use wasi_http_host_application::{

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -12,8 +13,10 @@ use signal_hook::{
     flag,
 };
 use wasi_http_host::{
-    Config, ExitStatus, Host, Inspection, Shutdown, StartError, compile, inspect, raise_open_files,
+    CommandLine, Config, ExitStatus, Failure, Host, Inspection, Shutdown, StartError, compile, inspect,
+    raise_open_files,
 };
+use wasi_http_host_telemetry::with_colours;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -43,24 +46,29 @@ enum Cli {
     },
 }
 
+impl Cli {
+    fn config(&self) -> &Config {
+        match self {
+            Self::Serve(config) | Self::Compile(config) | Self::Inspect { config, .. } => config,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     save_memory();
     ignore_file_size_signal();
-    let cli = match Cli::try_parse() {
+    let given = CommandLine::of_process();
+    let cli = match Cli::try_parse_from(given.words()) {
         Ok(cli) => cli,
-        Err(error) => {
-            // The error is ignored: without a working output, nothing more can be printed.
-            let _ = error.print();
-            return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitStatus::Usage.into(),
-            };
-        }
+        Err(error) => return without_command(&error, &given),
     };
+    let termination_log = cli.config().termination_log.clone();
     if !matches!(cli, Cli::Serve(_)) {
         end_by_signals();
         // Log lines go to stderr, because the result goes to stdout.
-        tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).without_time().init();
+        let colours = with_colours(&io::stderr());
+        let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(colours);
+        log.with_target(false).without_time().init();
     }
     let done = match cli {
         Cli::Serve(config) => serve(*config),
@@ -69,11 +77,20 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("wasi-http-host: {error}");
-            if error.is_setting() { ExitStatus::Usage.into() } else { ExitStatus::Failed.into() }
-        }
+        Err(error) => Failure::of_command(&error, &given, termination_log).report(),
     }
+}
+
+/// Prints the help or the version, or reports why the command line cannot be used.
+fn without_command(error: &clap::Error, given: &CommandLine) -> ExitCode {
+    let code = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Failure::of_usage(error, given).report(),
+        _ => return Failure::of_usage(error, given).report(),
+    };
+    // The error is ignored: without a working output, nothing more can be printed.
+    let _ = error.print();
+    code
 }
 
 /// Disables transparent huge pages, which the allocator would get for the first bytes of each of its regions. They
@@ -134,7 +151,7 @@ fn report_inspect(config: &Config, json: bool) -> Result<ExitCode, StartError> {
                 serde_json::to_string_pretty(&named)
             }
         };
-        println!("{}", text.map_err(std::io::Error::other)?);
+        println!("{}", text.map_err(io::Error::other)?);
     } else {
         for one in &all {
             if all.len() > 1 {

@@ -2,7 +2,11 @@
 
 use std::{ffi::OsStr, fmt::Display, marker::PhantomData, str::FromStr};
 
-use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
+use clap::{
+    Arg, Command,
+    builder::TypedValueParser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 /// Parses a flag's value as `T` does. An error shows only the part of the value that `shown` returns. Without this
 /// parser, clap would print the whole value.
@@ -47,6 +51,8 @@ where
         let name = arg.map(ToString::to_string).unwrap_or_default();
         let value = value.to_str().map(self.shown).unwrap_or_default();
         let message = format!("invalid value '{value}' for '{name}': {reason}\n");
-        Err(clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command))
+        let mut error = clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command);
+        error.insert(ContextKind::InvalidArg, ContextValue::String(name));
+        Err(error)
     }
 }

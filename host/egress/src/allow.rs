@@ -55,7 +55,7 @@ enum PortPattern {
 
 /// An error: a text is not a valid entry of an allow-list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("allowed_outbound_hosts: {entry:?}: {reason}")]
+#[error("allowed_outbound_hosts or --allowed-outbound-host: {entry:?}: {reason}")]
 pub struct InvalidEntry {
     /// The entry. Its templates are resolved, and its user information is removed.
     pub entry: String,

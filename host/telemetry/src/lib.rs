@@ -10,5 +10,5 @@ pub mod trace;
 
 pub use access::{AccessLine, AccessLog};
 pub use config::{LogConfig, LogFormat, Switch};
-pub use log::{Log, Sink};
+pub use log::{Log, Sink, with_colours};
 pub use process::expose as expose_process;

@@ -2,7 +2,8 @@
 //! delay requests.
 
 use std::{
-    io::{self, IsTerminal as _, Write},
+    ffi::OsStr,
+    io::{self, IsTerminal, Write},
     sync::{Arc, Condvar, Mutex},
     thread,
     time::Duration,
@@ -154,6 +155,16 @@ impl Drop for LineWriter {
     }
 }
 
+/// Whether lines for `stream` have colours: only on a terminal, and not if the variable `NO_COLOR` is set
+/// (<https://no-color.org>).
+pub fn with_colours(stream: &impl IsTerminal) -> bool {
+    has_colours(stream.is_terminal(), std::env::var_os("NO_COLOR").as_deref())
+}
+
+fn has_colours(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
+    is_terminal && no_color.is_none_or(OsStr::is_empty)
+}
+
 /// The log of the process: where lines go, their format and their level.
 #[derive(Clone)]
 pub struct Log {
@@ -198,7 +209,7 @@ impl Log {
                 .with(self.filter())
                 .try_init(),
             LogFormat::Text => {
-                builder.with_ansi(io::stdout().is_terminal()).finish().with(self.filter()).try_init()
+                builder.with_ansi(with_colours(&io::stdout())).finish().with(self.filter()).try_init()
             }
         };
     }
@@ -220,5 +231,11 @@ mod tests {
             drop(line);
             assert_eq!(sink.dropped(), dropped, "{length}");
         }
+    }
+
+    #[test]
+    fn colours_are_for_terminals_and_not_against_no_color() {
+        assert!(has_colours(true, None) && has_colours(true, Some("".as_ref())));
+        assert!(!has_colours(true, Some("1".as_ref())) && !has_colours(false, None));
     }
 }

@@ -91,7 +91,8 @@ impl Container {
         let mut spec = Spec::read(bundle)?;
         let root = spec.root(bundle).unwrap_or_else(|| rootfs.to_owned());
         let in_use = wasm::prepare(&mut spec, &root, &request.id, node).await?;
-        if in_use.is_some() {
+        let is_wasm = in_use.is_some();
+        if is_wasm {
             spec.write(bundle)?;
         }
         let runc = Runc::new(
@@ -114,7 +115,7 @@ impl Container {
             Err(error) => {
                 // Best effort: state that `runc create` left would make a retry fail.
                 let _ = runc.delete().await;
-                return Err(error);
+                return Err(if is_wasm { error } else { wasm::explain_missing(error, &spec, &root) });
             }
         };
         // `runc create` has mounted the files.

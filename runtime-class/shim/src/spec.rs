@@ -58,6 +58,28 @@ impl Spec {
         self.0.get("annotations")?.get(key)?.as_str()
     }
 
+    /// The name of the container's image, for a message.
+    pub(crate) fn image(&self) -> &str {
+        self.annotation("io.kubernetes.cri.image-name").unwrap_or("of this container")
+    }
+
+    /// The place in the container of the file that the kubelet mounts for the termination message
+    /// (`terminationMessagePath`). On the node, the file is `…/pods/UID/containers/NAME/` and eight hexadecimal digits.
+    pub(crate) fn termination_log(&self) -> Option<&str> {
+        let name = self.annotation("io.kubernetes.cri.container-name")?;
+        let is_of_kubelet = |source: &str| {
+            let mut parts = source.rsplit('/');
+            let file = parts.next().unwrap_or_default();
+            file.len() == 8
+                && file.chars().all(|c| c.is_ascii_hexdigit())
+                && parts.next() == Some(name)
+                && parts.next() == Some("containers")
+        };
+        let mounts = self.0.get("mounts")?.as_array()?;
+        let mount = mounts.iter().find(|mount| mount["source"].as_str().is_some_and(is_of_kubelet))?;
+        mount["destination"].as_str()
+    }
+
     /// Whether `linux.cgroupsPath` has systemd's form, `slice:prefix:name`.
     pub(crate) fn systemd_cgroup(&self) -> bool {
         let path = self.0.pointer("/linux/cgroupsPath").and_then(Value::as_str).unwrap_or_default();
@@ -129,5 +151,32 @@ impl Spec {
 
     fn process(&mut self) -> Option<&mut Map<String, Value>> {
         self.0.get_mut("process")?.as_object_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_termination_log_is_the_file_that_the_kubelet_mounts() {
+        let with = |name: &str, source: &str| {
+            Spec::from_value(json!({
+                "annotations": {"io.kubernetes.cri.container-name": name},
+                "mounts": [
+                    {"destination": "/proc", "type": "proc", "source": "proc"},
+                    {"destination": "/why", "type": "bind", "source": source},
+                ],
+            }))
+        };
+        let pod = "/var/lib/kubelet/pods/3c1b/";
+        assert_eq!(with("api", &format!("{pod}containers/api/0a1b2c3d")).termination_log(), Some("/why"));
+        for source in
+            ["containers/other/0a1b2c3d", "containers/api/file.txt", "volumes/api/0a1b2c3d", "api/0a1b2c3d"]
+        {
+            assert_eq!(with("api", &format!("{pod}{source}")).termination_log(), None, "{source}");
+        }
     }
 }

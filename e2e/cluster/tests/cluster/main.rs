@@ -17,4 +17,5 @@ mod redis;
 mod rollout;
 mod runtime;
 mod scaling;
+mod start_errors;
 mod support;

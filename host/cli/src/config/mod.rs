@@ -12,6 +12,8 @@ use wasi_http_host_keyvalue::KeyValueConfig;
 use wasi_http_host_server::ServerConfig;
 use wasi_http_host_telemetry::LogConfig;
 
+use crate::termination_log;
+
 /// The configuration of `serve`. The command line reads it from flags and the environment; tests construct it.
 /// [`Config::default`] has all defaults, and the flags take their defaults from there.
 #[derive(Args, Clone, Debug)]
@@ -49,6 +51,9 @@ pub struct Config {
     /// After the grace period: how long requests in flight and background tasks may take
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_DRAIN_TIMEOUT", default_value_t = Config::default().drain_timeout, help_heading = "Shutdown")]
     pub drain_timeout: Period,
+    /// File that gets the reason if the command fails: the container's terminationMessagePath. It is written only if it exists
+    #[arg(long, value_name = "FILE", env = "WASI_HTTP_HOST_TERMINATION_LOG", default_value = termination_log::DEFAULT, help_heading = "Shutdown")]
+    pub termination_log: PathBuf,
 
     /// The log.
     #[command(flatten)]
@@ -68,6 +73,7 @@ impl Default for Config {
             keyvalue: KeyValueConfig::default(),
             shutdown_grace: Period::secs(0),
             drain_timeout: Period::secs(30),
+            termination_log: PathBuf::from(termination_log::DEFAULT),
             log: LogConfig::default(),
         }
     }

@@ -67,7 +67,7 @@ impl StartError {
     #[must_use]
     pub fn is_setting(&self) -> bool {
         match self {
-            Self::Setting(_) => true,
+            Self::Setting(_) | Self::Proxy(_) => true,
             Self::Load(error) => error.is_setting(),
             _ => false,
         }

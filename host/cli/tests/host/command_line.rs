@@ -165,6 +165,113 @@ fn a_bad_setting_is_named_with_code_64() {
     assert_eq!(run(&["--version"]).status.code(), Some(0));
 }
 
+/// Operators set variables: a message that names the flag alone would name what they have not written.
+#[test]
+fn a_variable_that_does_not_parse_is_named_with_its_flag_its_value_and_what_was_wanted() {
+    let app = guest("service");
+    let app = app.to_str().unwrap();
+    for (variable, value, reason) in [
+        (
+            "WASI_HTTP_HOST_MAX_MEMORY",
+            "lots",
+            "invalid value 'lots' for WASI_HTTP_HOST_MAX_MEMORY (--max-memory): \"lots\" is not a size: write it as 65536, \
+             64KiB or 16MiB",
+        ),
+        (
+            "WASI_HTTP_HOST_MAX_MEMORY",
+            "5GiB",
+            "invalid value for WASI_HTTP_HOST_MAX_MEMORY (--max-memory): 5GiB is more than 4GiB",
+        ),
+        (
+            "WASI_HTTP_HOST_LOG_FORMAT",
+            "xml",
+            "invalid value 'xml' for WASI_HTTP_HOST_LOG_FORMAT (--log-format) [possible values: json, text]",
+        ),
+        (
+            "WASI_HTTP_HOST_TRUSTED_PROXIES",
+            "10.0.0.0/8,proxy",
+            "invalid value 'proxy' for WASI_HTTP_HOST_TRUSTED_PROXIES (--trusted-proxies): invalid IP address syntax: want a \
+             range of addresses, such as 10.0.0.0/8",
+        ),
+        (
+            "WASI_HTTP_HOST_THREADS",
+            "0",
+            "invalid value '0' for WASI_HTTP_HOST_THREADS (--threads): number would be zero for non-zero type: want at least 1",
+        ),
+        (
+            "WASI_HTTP_HOST_SETTINGS_DIR",
+            "/nowhere",
+            "invalid value for WASI_HTTP_HOST_SETTINGS_DIR (--settings-dir): /nowhere: No such file or directory (os error 2): \
+             want a directory with one file for each setting",
+        ),
+        (
+            "WASI_HTTP_HOST_VAR",
+            "a b=hush",
+            "invalid value 'a b=…' for WASI_HTTP_HOST_VAR (--var): expected NAME=VALUE, NAME, or NAME,NAME…: \"a b\" is not a \
+             variable name: use lower_snake_case and at most 64 bytes",
+        ),
+    ] {
+        let message = serve_fails(64, &[app], &[(variable, value)]);
+        assert_eq!(message, format!("wasi-http-host: {reason}\n"));
+    }
+    let listen = run_in(&["serve", app], &[("WASI_HTTP_HOST_LISTEN", "localhost:80")]);
+    let message = String::from_utf8_lossy(&listen.stderr).into_owned();
+    let named = "invalid value 'localhost:80' for WASI_HTTP_HOST_LISTEN (--listen): ";
+    assert!(message.contains(named) && message.contains("want an IP address and a port"), "{message}");
+}
+
+#[test]
+fn the_reason_of_a_failure_is_in_the_termination_log() {
+    let directory = scratch("termination-log");
+    let (log, broken) = (directory.join("log"), directory.join("broken.wasm"));
+    fs::write(&broken, b"\0asm\x0d\0\x01\0\x07\xff").unwrap();
+    let (log_path, broken) = (log.to_str().unwrap(), broken.to_str().unwrap());
+    let variable = ("WASI_HTTP_HOST_TERMINATION_LOG", log_path);
+    let component = "component \"broken\": it is invalid: ";
+    for (code, args, environment, reason) in [
+        (
+            64,
+            &["serve"][..],
+            &[variable, ("WASI_HTTP_HOST_MAX_MEMORY", "lots")][..],
+            "invalid value 'lots' for WASI_",
+        ),
+        (
+            64,
+            &["serve", "--no-such-flag", "--termination-log", log_path],
+            &[],
+            "unexpected argument '--no-such-flag' found",
+        ),
+        (64, &[], &[variable], "no command: want serve, compile or inspect"),
+        (1, &["serve", broken, "--termination-log", log_path], &[], component),
+        (1, &["compile", broken], &[variable], component),
+    ] {
+        fs::write(&log, "").unwrap();
+        let listeners =
+            [("WASI_HTTP_HOST_LISTEN", "127.0.0.1:0"), ("WASI_HTTP_HOST_ADMIN_LISTEN", "127.0.0.1:0")];
+        let output = run_in(args, &[environment, &listeners].concat());
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        let kept = fs::read_to_string(&log).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
+        assert!(kept.starts_with(reason) && !kept.contains(['\n', '\x1b']), "{args:?}: {kept}");
+        assert!(message.contains(&format!("wasi-http-host: {kept}\n")), "{args:?}: {message}");
+    }
+
+    // A file that is named and is not there is not created, and the reason comes first.
+    fs::remove_file(&log).unwrap();
+    let message = serve_fails(64, &["--max-memory", "lots", "--termination-log", log_path], &[]);
+    let (reason, complaint) = message.split_once('\n').unwrap();
+    assert!(reason.contains("lots") && complaint.contains(log_path) && !log.exists(), "{message}");
+}
+
+#[test]
+fn log_lines_that_no_terminal_shows_have_no_colours() {
+    let path = scratch("no-colours").join("app.wasm");
+    fs::copy(guest("proxy"), &path).unwrap();
+    let output = run(&["compile", path.to_str().unwrap(), "--no-cache"]);
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(log.contains("compiling") && !log.contains('\x1b'), "{log:?}");
+}
+
 #[test]
 fn a_bad_setting_of_the_manifest_is_named_with_its_line_and_code_64() {
     let path = scratch("bad-own-limit").join("spin.toml");

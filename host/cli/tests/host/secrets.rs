@@ -140,6 +140,7 @@ fn a_setting_that_is_wrong_is_named_without_its_value() {
         let flags = ["serve", app, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
         let by_flag = command().args(flags).args([flag, &value]).output().unwrap();
         let by_variable = command().args(flags).env(variable, &value).output().unwrap();
+        assert!(without_secret(&by_variable).contains(&format!("{variable} ({flag})")), "{by_variable:?}");
         for output in [by_flag, by_variable] {
             assert!(!output.status.success());
             let said = without_secret(&output);
@@ -149,6 +150,7 @@ fn a_setting_that_is_wrong_is_named_without_its_value() {
     let proxy =
         command().args(["serve", app]).env("HTTPS_PROXY", secret("socks5://me:?@proxy")).output().unwrap();
     assert!(without_secret(&proxy).contains("HTTPS_PROXY"));
+    assert_eq!(proxy.status.code(), Some(64));
     let both = command()
         .args(["serve", app, "--redis-password-file", "/nowhere"])
         .env("WASI_HTTP_HOST_REDIS_PASSWORD", CANARY)

@@ -66,7 +66,7 @@ pub(super) async fn find(spec: &Spec, rootfs: &Path, id: &str, node: &Node) -> R
         }
         None if is_app(program) => Err(Error::InvalidArgument(format!(
             "image {}: it has no file {program} and is no WebAssembly artifact: check the container's command",
-            spec.annotation("io.kubernetes.cri.image-name").unwrap_or("of this container"),
+            spec.image(),
         ))),
         None => Ok(None),
     }
@@ -124,7 +124,7 @@ impl App {
 }
 
 /// Whether a container's program is a file that the host serves.
-fn is_app(program: &str) -> bool {
+pub(super) fn is_app(program: &str) -> bool {
     program.ends_with(".wasm") || Path::new(program).file_name().is_some_and(|name| name == "spin.toml")
 }
 

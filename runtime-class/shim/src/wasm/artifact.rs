@@ -5,6 +5,7 @@
 //! would otherwise stay in every shim's memory.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs::{self, DirBuilder, File, OpenOptions},
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
@@ -44,6 +45,14 @@ const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 /// Media types of a layer that is a component: the layout's own, and an older one of the Bytecode Alliance.
 const LAYERS: [&str; 2] =
     ["application/wasm", "application/vnd.bytecodealliance.wasm.component.layer.v0+wasm"];
+/// What the media types of a layer begin with that is a part of a file system.
+const FILE_SYSTEMS: [&str; 2] = ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
+/// What the media types begin with that `spin registry push` gives an application's description. Their layers are no file
+/// system and no artifact of the layout.
+const SPIN: &str = "application/vnd.fermyon.spin.";
+/// Media types that a message lists, and bytes of each.
+const TYPES_LISTED: usize = 4;
+const TYPE_MAX: usize = 100;
 /// Media types of an image index.
 const INDEXES: [&str; 2] =
     ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
@@ -62,8 +71,8 @@ const LAYER_MAX: u64 = 512 << 20;
 /// WebAssembly artifact.
 ///
 /// # Errors
-/// `InvalidArgument` when the image is an artifact without exactly one component, or containerd cannot be asked. When the
-/// image takes longer than 60 s (then the child process is killed).
+/// `InvalidArgument` when the image is an artifact without exactly one component, or has neither a file system nor a
+/// component; when containerd cannot be asked. When the image takes longer than 60 s (then the child process is killed).
 pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<Entry>> {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let directory = node.cache.artifacts();
@@ -179,19 +188,35 @@ enum ImageKind {
     Ordinary,
     /// A WebAssembly artifact: digest of the component's layer, and its size in bytes.
     Artifact(String, u64),
+    /// Neither. The text says what it is and what to do.
+    Unknown(String),
 }
 
 impl OciManifest {
     fn kind(&self, image: &str) -> Result<ImageKind> {
+        if let Some(spin) = self.media_types().find(|media_type| media_type.starts_with(SPIN)) {
+            return Ok(ImageKind::Unknown(format!(
+                "image {image}: it is an application in the form of `spin registry push` ({}), which this runtime class \
+                 does not serve: build an image that holds the spin.toml and its components, with /spin.toml as its \
+                 entrypoint",
+                printable(spin)
+            )));
+        }
         let is_component = |layer: &&Descriptor| LAYERS.contains(&layer.media_type.as_str());
         let mut components = self.layers.iter().filter(is_component);
         let configured = self.config.as_ref().is_some_and(|config| config.media_type == CONFIG);
         match (components.next(), components.next()) {
             (Some(layer), None) => Ok(ImageKind::Artifact(layer.digest.clone(), layer.size)),
-            (None, _) if !configured => Ok(ImageKind::Ordinary),
-            (None, _) => Err(Error::InvalidArgument(format!(
+            (None, _) if configured => Err(Error::InvalidArgument(format!(
                 "image {image}: none of its {} layers is of type {}",
                 self.layers.len(),
+                LAYERS.join(" or ")
+            ))),
+            (None, _) if self.has_file_system() => Ok(ImageKind::Ordinary),
+            (None, _) => Ok(ImageKind::Unknown(format!(
+                "image {image}: it has no file system and is no WebAssembly artifact: its layers are of type {}: use an \
+                 image with a file system that starts a .wasm or a spin.toml, or an artifact with exactly one layer of type {}",
+                self.layer_types(),
                 LAYERS.join(" or ")
             ))),
             (Some(_), Some(_)) => Err(Error::InvalidArgument(format!(
@@ -200,6 +225,32 @@ impl OciManifest {
             ))),
         }
     }
+
+    /// Whether a layer is a part of a file system. An image without layers has an empty file system.
+    fn has_file_system(&self) -> bool {
+        let is_part =
+            |layer: &Descriptor| FILE_SYSTEMS.iter().any(|start| layer.media_type.starts_with(start));
+        self.layers.is_empty() || self.layers.iter().any(is_part)
+    }
+
+    fn media_types(&self) -> impl Iterator<Item = &str> {
+        self.config.iter().chain(&self.layers).map(|descriptor| descriptor.media_type.as_str())
+    }
+
+    /// The types of the layers for a message, each once.
+    fn layer_types(&self) -> String {
+        let types: BTreeSet<&str> = self.layers.iter().map(|layer| layer.media_type.as_str()).collect();
+        let listed: Vec<String> =
+            types.iter().take(TYPES_LISTED).map(|media_type| printable(media_type)).collect();
+        let more = if types.len() > TYPES_LISTED { ", …" } else { "" };
+        format!("{}{more}", listed.join(", "))
+    }
+}
+
+/// A media type as a part of a message. The manifest's author may have written anything.
+fn printable(media_type: &str) -> String {
+    let end = media_type.floor_char_boundary(TYPE_MAX);
+    media_type.get(..end).unwrap_or_default().escape_debug().to_string()
 }
 
 /// An image in containerd's image store, and a connection to containerd.
@@ -241,11 +292,12 @@ impl Image {
         }
         match manifest.kind(&self.name)? {
             ImageKind::Ordinary => Ok(None),
+            ImageKind::Unknown(what) => Err(Error::InvalidArgument(what)),
             ImageKind::Artifact(digest, size) => self.save(&digest, size, temporary).await.map(Some),
         }
     }
 
-    /// The first WebAssembly artifact of an index; an empty manifest if there is none.
+    /// The first WebAssembly artifact of an index. If there is none, the first ordinary image, or else the first manifest.
     ///
     /// # Errors
     /// `InvalidArgument` when the index has more than 128 manifests: containerd is asked for each.
@@ -257,15 +309,21 @@ impl Image {
                 index.manifests.len()
             )));
         }
+        let (mut ordinary, mut unknown) = (None, None);
         for descriptor in index.manifests.iter().filter(|entry| !INDEXES.contains(&entry.media_type.as_str()))
         {
             // containerd may not have fetched the manifests of other platforms.
             let Ok(manifest) = self.manifest(&descriptor.digest).await else { continue };
-            if !matches!(manifest.kind(&self.name), Ok(ImageKind::Ordinary)) {
-                return Ok(manifest);
-            }
+            let other = match manifest.kind(&self.name) {
+                Ok(ImageKind::Ordinary) => &mut ordinary,
+                // An index may hold attestations beside its images.
+                Ok(ImageKind::Unknown(_)) => &mut unknown,
+                _ => return Ok(manifest),
+            };
+            other.get_or_insert(manifest);
         }
-        Ok(OciManifest { config: None, layers: Vec::new(), manifests: Vec::new() })
+        let empty = OciManifest { config: None, layers: Vec::new(), manifests: Vec::new() };
+        Ok(ordinary.or(unknown).unwrap_or(empty))
     }
 
     async fn manifest(&self, digest: &str) -> Result<OciManifest> {
@@ -416,6 +474,59 @@ mod tests {
         let config = layer("application/vnd.oci.image.config.v1+json", "sha256:c");
         let layers = json!([layer("application/vnd.oci.image.layer.v1.tar+gzip", "sha256:l")]);
         assert_eq!(kind(json!({"config": config, "layers": layers})).unwrap(), ImageKind::Ordinary);
+    }
+
+    fn unknown(manifest: serde_json::Value) -> String {
+        match kind(manifest).unwrap() {
+            ImageKind::Unknown(what) => what,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// As `spin registry push` writes it, and as older versions did.
+    #[test]
+    fn spin_s_form_is_named_with_what_to_do() {
+        let config = layer("application/vnd.oci.image.config.v1+json", "sha256:c");
+        let component = layer("application/vnd.wasm.content.layer.v1+wasm", "sha256:a");
+        let application = "application/vnd.fermyon.spin.application.v1+config";
+        let of_wkg = layer(LAYERS[0], "sha256:a");
+        for manifest in [
+            json!({"config": config, "layers": [component, layer(application, "sha256:l")]}),
+            json!({"config": layer(application, "sha256:l"), "layers": [component]}),
+            // One component, but served alone it would not have the limits of the manifest.
+            json!({"config": config, "layers": [of_wkg, layer(application, "sha256:l")]}),
+        ] {
+            let what = unknown(manifest);
+            assert!(
+                what.starts_with(
+                    "image example/app:1: it is an application in the form of `spin registry push`"
+                ),
+                "{what}"
+            );
+            assert!(
+                what.contains(application) && what.ends_with("with /spin.toml as its entrypoint"),
+                "{what}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_image_of_another_form_is_named_by_the_types_of_its_layers() {
+        let config = layer("application/vnd.oci.image.config.v1+json", "sha256:c");
+        let layers: Vec<_> = ["e", "d", "c", "b\u{1b}", "a", "a"].map(|kind| layer(kind, "sha256:l")).into();
+        let what = unknown(json!({"config": config, "layers": layers}));
+        assert!(
+            what.contains("its layers are of type a, b\\u{1b}, c, d, …: use an image with a file system"),
+            "{what}"
+        );
+        let long = unknown(json!({"config": config, "layers": [layer(&"x".repeat(1000), "sha256:l")]}));
+        assert!(long.len() < 500, "{long}");
+    }
+
+    #[test]
+    fn an_image_without_layers_is_ordinary() {
+        let config = layer("application/vnd.oci.image.config.v1+json", "sha256:c");
+        assert_eq!(kind(json!({"config": config, "layers": []})).unwrap(), ImageKind::Ordinary);
     }
 
     #[test]

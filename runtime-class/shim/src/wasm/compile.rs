@@ -50,8 +50,12 @@ const FILE_MAX: u64 = 1 << 30;
 const CPU_MAX: u64 = 600;
 /// Largest `oom_score_adj`: the kernel kills the compiler before other processes.
 const OOM_SCORE: &str = "1000";
-/// Bytes at the end of the compiler's standard error that become part of the error message.
-const MESSAGE_MAX: usize = 2_000;
+/// Bytes at the end of the compiler's standard error that are read.
+const MESSAGE_MAX: usize = 16 << 10;
+/// Bytes of the reason that becomes part of the error message. The API server cuts the message of an event after 1,024.
+const REASON_MAX: usize = 800;
+/// What the line begins with in which the host says why it failed.
+const HOST_FAILURE: &str = "wasi-http-host: ";
 
 /// Compiles `app` into `directory`, which belongs to [`COMPILER_USER`].
 ///
@@ -81,12 +85,11 @@ pub(super) async fn compile(
     let _ = fs::remove_file(&log);
     let reason = match ended {
         Ok(Ended::Exited(exit)) if exit.status == 0 => return Ok(()),
-        Ok(Ended::Exited(exit)) => format!("exit status {}: {}", exit.status, tail(&messages)),
+        Ok(Ended::Exited(exit)) => reason(&messages, exit.status),
         Ok(Ended::Killed) => format!("the compiler was killed after {} s", COMPILE_TIMEOUT.as_secs()),
         Err(error) => format!("the compiler's exit status was not collected: {error}"),
     };
-    let image = spec.annotation("io.kubernetes.cri.image-name").unwrap_or("of this container");
-    Err(Error::InvalidArgument(format!("image {image}: {} cannot be compiled: {reason}", app.path)))
+    Err(Error::InvalidArgument(format!("image {}: {} cannot be compiled: {reason}", spec.image(), app.path)))
 }
 
 /// The last `length` bytes of a file. The compiler may have written any number.
@@ -99,10 +102,27 @@ fn read_end(path: &Path, length: usize) -> io::Result<Vec<u8>> {
     Ok(end)
 }
 
-/// The end of the compiler's messages, on one line.
-fn tail(messages: &[u8]) -> String {
-    let tail = messages.get(messages.len().saturating_sub(MESSAGE_MAX)..).unwrap_or_default();
-    String::from_utf8_lossy(tail).split_whitespace().collect::<Vec<_>>().join(" ")
+/// Why the compiler failed, on one line: the line in which the host says it. Log lines come before that line. A compiler
+/// that was killed has no such line; then it is the exit status and the end of the messages.
+fn reason(messages: &[u8], status: u32) -> String {
+    let text = String::from_utf8_lossy(messages);
+    match text.lines().rev().find_map(|line| line.strip_prefix(HOST_FAILURE)) {
+        Some(said) => {
+            let said = printable(said);
+            said.get(..said.floor_char_boundary(REASON_MAX)).unwrap_or_default().to_owned()
+        }
+        None => {
+            let end = printable(&text);
+            let start = end.ceil_char_boundary(end.len().saturating_sub(REASON_MAX));
+            format!("exit status {status}: {}", end.get(start..).unwrap_or_default())
+        }
+    }
+}
+
+/// `text` on one line, without control characters: the error is shown on terminals.
+fn printable(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.replace(char::is_control, "\u{fffd}")
 }
 
 /// The command [`ACTION`]: enters the sandbox and executes the compiler. Returns only on failure.
@@ -180,5 +200,24 @@ mod tests {
         assert!(end.ends_with(b"\0the reason"));
         fs::write(&log, "short").unwrap();
         assert_eq!(read_end(&log, MESSAGE_MAX).unwrap(), b"short");
+    }
+
+    #[test]
+    fn the_reason_is_what_the_host_says_last_and_not_its_log() {
+        let messages = " INFO compiling component=\"broken\" bytes=18\nwasi-http-host: component \"broken\": it is invalid\n";
+        assert_eq!(reason(messages.as_bytes(), 1), "component \"broken\": it is invalid");
+        let long = format!("wasi-http-host: {}", "é".repeat(REASON_MAX));
+        assert_eq!(reason(long.as_bytes(), 1), "é".repeat(REASON_MAX / 2));
+    }
+
+    #[test]
+    fn without_a_reason_it_is_the_exit_status_and_the_end_of_the_messages() {
+        assert_eq!(reason(b"", 137), "exit status 137: ");
+        assert_eq!(
+            reason(b"memory allocation\nof 12 bytes \x1b[1mfailed", 134),
+            "exit status 134: memory allocation of 12 bytes \u{fffd}[1mfailed"
+        );
+        let said = reason(&"é".repeat(REASON_MAX).into_bytes(), 1);
+        assert_eq!(said, format!("exit status 1: {}", "é".repeat(REASON_MAX / 2)));
     }
 }

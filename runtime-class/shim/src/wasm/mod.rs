@@ -8,12 +8,14 @@ mod artifact;
 mod cache;
 mod compile;
 mod layout;
+mod missing;
 mod rewrite;
 
 use std::path::Path;
 
 pub(crate) use artifact::{ACTION as ARTIFACT_ACTION, run as fetch_artifact};
 pub(crate) use compile::{ACTION as COMPILE, run as compile_confined};
+pub(crate) use missing::explain as explain_missing;
 
 use cache::Entry;
 use tokio::task::spawn_blocking;

@@ -12,6 +12,8 @@ use crate::spec::Spec;
 const PORT: &str = "8080";
 /// Default port for probes and metrics.
 const ADMIN_PORT: &str = "9090";
+/// The variable that tells the host where to write why it ends.
+const TERMINATION_LOG: &str = "WASI_HTTP_HOST_TERMINATION_LOG";
 
 /// Rewrites `spec` so that the host serves `app`.
 ///
@@ -32,6 +34,14 @@ pub(super) fn rewrite(spec: &mut Spec, app: &App, host: &Path, code: &Path) {
         if spec.variable(variable).is_none() && !has_flag(&app.flags, flag) {
             spec.add_variable(variable, &value);
         }
+    }
+    // The host's default is the default of `terminationMessagePath`.
+    if let Some(path) = spec.termination_log().map(str::to_owned)
+        && spec.variable(TERMINATION_LOG).is_none()
+        && !has_flag(&app.flags, "--termination-log")
+        && path != "/dev/termination-log"
+    {
+        spec.add_variable(TERMINATION_LOG, &path);
     }
     spec.add_mount(&host.to_string_lossy(), HOST);
     spec.add_mount(&code.to_string_lossy(), CODE);
@@ -158,6 +168,23 @@ mod tests {
         assert_eq!(env(&spec, "WASI_HTTP_HOST_LISTEN"), ["127.0.0.1:1"]);
         assert!(env(&spec, "WASI_HTTP_HOST_ADMIN_LISTEN").is_empty());
         assert!(env(&spec, "WASI_HTTP_HOST_CACHE_DIR").is_empty());
+    }
+
+    #[test]
+    fn another_path_of_the_termination_message_is_passed_on() {
+        let path = |destination: &str, variables: &[&str], flags: &[&str]| {
+            let mut spec = Spec::from_value(json!({
+                "annotations": {"io.kubernetes.cri.container-name": "api"},
+                "process": {"args": ["/a.wasm"], "env": variables},
+                "mounts": [{"destination": destination, "source": "/var/lib/kubelet/pods/3c1b/containers/api/0a1b2c3d"}],
+            }));
+            rewrite(&mut spec, &app("/a.wasm", flags), Path::new(HOST_FILE), Path::new(CODE_DIRECTORY));
+            env(spec.value(), "WASI_HTTP_HOST_TERMINATION_LOG")
+        };
+        assert_eq!(path("/why", &[], &[]), ["/why"]);
+        assert!(path("/dev/termination-log", &[], &[]).is_empty());
+        assert_eq!(path("/why", &["WASI_HTTP_HOST_TERMINATION_LOG=/own"], &[]), ["/own"]);
+        assert!(path("/why", &[], &["--termination-log=/own"]).is_empty());
     }
 
     #[test]

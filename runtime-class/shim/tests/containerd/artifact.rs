@@ -167,3 +167,25 @@ fn a_fetcher_does_not_outlive_its_shim() {
     drop(frozen);
     assert!(call.join().unwrap().is_err());
 }
+
+/// As `spin registry push` writes it: without a file system, and with a description of the application.
+#[test]
+fn an_application_in_spin_s_form_is_named() {
+    let daemon = Daemon::start();
+    if !daemon.is_2() {
+        println!("NOT RUN: this containerd cannot store an artifact");
+        return;
+    }
+    let config = json!({
+        "architecture": "wasm", "os": "Wasip1", "config": {}, "rootfs": {"type": "layers", "diff_ids": []},
+    });
+    let layers = [
+        ("application/vnd.wasm.content.layer.v1+wasm", gists_wasm()),
+        ("application/vnd.fermyon.spin.application.v1+config", b"{\"spin_lock_version\": 1}".to_vec()),
+    ];
+    daemon.import(&image::Image::new(ARTIFACT, "application/vnd.oci.image.config.v1+json", &config, &layers));
+    create(&daemon, "a", &[]);
+    let error = daemon.refused(&["task", "start", "--detach", "a"]);
+    let what = format!("image {ARTIFACT}: it is an application in the form of `spin registry push`");
+    assert!(error.contains(&what) && error.contains("/spin.toml as its entrypoint"), "{error}");
+}

@@ -6,7 +6,7 @@ use testkit::{http::blocking::Client, ports::reserve, wait::eventually};
 
 use crate::{
     daemon::{Daemon, with_images},
-    image::GISTS,
+    image::{BUSYBOX, GISTS},
 };
 
 /// A client of an address that is free at the time of the call.
@@ -128,23 +128,66 @@ fn compiled_code_is_root_s_and_read_only() {
     assert!(cache.split(' ').nth(5).unwrap().split(',').any(|option| option == "ro"), "{cache}");
 }
 
+/// The error is what `kubectl describe pod` shows: the reason, without the compiler's log lines and without colours.
 #[test]
 fn an_error_names_the_component_that_cannot_be_compiled() {
     let daemon = with_images();
-    daemon.remember("a");
-    let error =
-        daemon.refused(&["run", "--detach", "--runtime", crate::daemon::RUNTIME, GISTS, "a", "/broken.wasm"]);
-    assert!(error.contains("/broken.wasm") && error.contains("cannot be compiled"), "{error}");
+    let error = not_created(&daemon, GISTS, "/broken.wasm");
+    let reason = "image of this container: /broken.wasm cannot be compiled: component \"broken\": it is not WebAssembly";
+    // `ctr` may warn before.
+    let last = error.trim_end().lines().last().unwrap_or_default();
+    assert!(last.contains(reason), "{error}");
+    assert!(!error.contains("INFO") && !error.contains('\x1b'), "{error}");
     assert!(daemon.compiled().is_empty());
 }
 
 #[test]
 fn an_error_names_the_missing_component() {
+    let error = not_created(&with_images(), GISTS, "/absent.wasm");
+    assert!(error.contains("no file /absent.wasm"), "{error}");
+}
+
+#[test]
+fn a_program_that_the_image_lacks_is_named_with_what_the_image_is() {
     let daemon = with_images();
+    let wasm = not_created(&daemon, GISTS, "/x");
+    assert!(
+        wasm.contains("it has no program /x; it holds /broken.wasm, /gists.wasm, /spin.toml: set the"),
+        "{wasm}"
+    );
+    for program in ["/x", "x"] {
+        let linux = not_created(&daemon, BUSYBOX, program);
+        let what =
+            format!("it has no program {program}; it is a Linux image without a WebAssembly component");
+        assert!(linux.contains(&what), "{linux}");
+    }
+}
+
+/// Runs `image` with `program`, which must fail, and returns the error.
+#[track_caller]
+fn not_created(daemon: &Daemon, image: &str, program: &str) -> String {
     daemon.remember("a");
     let error =
-        daemon.refused(&["run", "--detach", "--runtime", crate::daemon::RUNTIME, GISTS, "a", "/absent.wasm"]);
-    assert!(error.contains("no file /absent.wasm"), "{error}");
+        daemon.refused(&["run", "--detach", "--runtime", crate::daemon::RUNTIME, image, "a", program]);
+    // `ctr` leaves the container, whose task could not be created.
+    let _ = daemon.try_ctr(&["container", "delete", "a"]);
+    error
+}
+
+/// The kubelet mounts a file at `/dev/termination-log` and shows the file's content in the container's status.
+#[test]
+fn the_reason_of_a_failed_start_is_in_the_file_that_the_kubelet_mounts() {
+    let daemon = with_images();
+    let log = daemon.path("termination");
+    fs::write(&log, "").unwrap();
+    let mount = format!("type=bind,src={},dst=/dev/termination-log,options=rbind:rw", log.display());
+    daemon.run("a", &["--mount", &mount, "--env", "WASI_HTTP_HOST_MAX_MEMORY=lots"], GISTS, &[]);
+    assert_eq!(daemon.delete("a"), 64);
+    let reason = fs::read_to_string(&log).unwrap();
+    assert!(
+        reason.starts_with("invalid value 'lots' for WASI_HTTP_HOST_MAX_MEMORY (--max-memory): "),
+        "{reason}"
+    );
 }
 
 /// The host's log lines arrive at the destination that containerd names.
