@@ -10,6 +10,7 @@
 mod admin;
 mod background;
 mod chaining;
+mod client_certificates;
 mod clients;
 mod code_cache;
 mod command_line;
