@@ -25,6 +25,7 @@ mod http;
 mod leaving;
 mod memory;
 mod outbound;
+mod outbound_certificates;
 mod output;
 mod overload;
 mod proxy;
