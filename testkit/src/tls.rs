@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -62,17 +63,35 @@ impl Authority {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "each is another: it makes a key")]
     pub fn new() -> Self {
+        Self::named("an authority")
+    }
+
+    /// A new one with this name. Of authorities with the same name, a verifier takes one for another, and complains about the signature.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
         let (mut params, key) = (CertificateParams::default(), key());
-        params.distinguished_name.push(DnType::CommonName, "an authority");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let pem = params.self_signed(&key).expect("a certificate").pem();
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// A certificate for this DNS name, signed by the authority.
+    /// A certificate for this DNS name or IP address, signed by the authority.
     #[must_use]
     pub fn issue(&self, name: &str) -> Certificate {
-        let (mut params, key) = (params(name), key());
+        self.sign(name, params(name))
+    }
+
+    /// As [`Authority::issue`], valid until the first day of this year.
+    #[must_use]
+    pub fn issue_until(&self, name: &str, year: i32) -> Certificate {
+        let mut params = params(name);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        self.sign(name, params)
+    }
+
+    fn sign(&self, name: &str, mut params: CertificateParams) -> Certificate {
+        let key = key();
         // With its issuer's name, a certificate would look self-signed.
         params.distinguished_name.push(DnType::CommonName, name);
         Certificate::of(&params.signed_by(&key, &self.issuer).expect("a certificate"), &key)
@@ -136,6 +155,28 @@ impl Trust {
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a private key");
         let client = Some((parse(chain), key));
         Self::build(&parse(authorities), &[b"http/1.1"], rustls::DEFAULT_VERSIONS, client)
+    }
+
+    /// Shows this certificate.
+    #[must_use]
+    pub fn showing(self, certificate: &Certificate) -> Self {
+        let provider = rustls::crypto::ring::default_provider();
+        let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).expect("a private key");
+        let shown = CertifiedKey::from_der(vec![certificate.der.clone()], key, &provider);
+        let shown = SingleCertAndKey::from(shown.expect("a certificate"));
+        self.change(|config| config.client_auth_cert_resolver = Arc::new(shown))
+    }
+
+    /// Resumes the sessions of its earlier connections where the server offers it.
+    #[must_use]
+    pub fn resuming(self) -> Self {
+        self.change(|config| config.resumption = rustls::client::Resumption::default())
+    }
+
+    fn change(self, change: impl FnOnce(&mut ClientConfig)) -> Self {
+        let mut config = ClientConfig::clone(&self.0);
+        change(&mut config);
+        Self(Arc::new(config))
     }
 
     fn build<'a>(

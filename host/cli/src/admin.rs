@@ -61,7 +61,7 @@ impl Admin {
         Self {
             workers: Vec::new(),
             metrics,
-            interfaces: InterfaceMetrics { keyvalue: Vec::new(), stores, tracer: None },
+            interfaces: InterfaceMetrics { keyvalue: Vec::new(), stores, outbound: None, tracer: None },
             log,
             tls: None,
             ready_path: None,

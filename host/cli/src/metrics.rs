@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasi_http_host_application::Deployment;
 use wasi_http_host_core::{Exposition, Gauge, MetricKind, labelled_counters};
 use wasi_http_host_keyvalue::{self as keyvalue, Stores};
-use wasi_http_host_outbound as outbound;
+use wasi_http_host_outbound::{self as outbound, Outbound};
 use wasi_http_host_runtime::MetricsRegistry;
 use wasi_http_host_server::ConnectionMetrics;
 use wasi_http_host_telemetry::trace::Tracer;
@@ -55,6 +55,8 @@ pub(crate) struct InterfaceMetrics {
     /// One set for each thread.
     pub(crate) keyvalue: Vec<Arc<keyvalue::Stats>>,
     pub(crate) stores: Stores,
+    /// `None` during the start.
+    pub(crate) outbound: Option<Arc<Outbound>>,
     /// `None` if tracing is off.
     pub(crate) tracer: Option<Arc<Tracer>>,
 }
@@ -65,6 +67,9 @@ impl InterfaceMetrics {
         keyvalue::expose_operations(to, &self.keyvalue);
         self.stores.expose(to);
         outbound::expose(to, components.iter().map(|one| (&*one.name, &*one.outbound_stats)));
+        if let Some(outbound) = &self.outbound {
+            outbound.expose(to);
+        }
         if let Some(tracer) = &self.tracer {
             tracer.expose(to);
         }
@@ -75,6 +80,6 @@ impl InterfaceMetrics {
 impl InterfaceMetrics {
     /// All metrics that can occur, each with nothing counted.
     pub(crate) fn example(stores: Stores, tracer: Arc<Tracer>) -> Self {
-        Self { keyvalue: Vec::new(), stores, tracer: Some(tracer) }
+        Self { keyvalue: Vec::new(), stores, outbound: None, tracer: Some(tracer) }
     }
 }

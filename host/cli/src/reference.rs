@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, sync::Arc};
 
 use clap::{Arg, Args as _, Command};
 use wasi_http_host_core::Exposition;
-use wasi_http_host_egress::{Resolve, SystemResolver};
+use wasi_http_host_egress::{Identities, Resolve, SystemResolver};
 use wasi_http_host_keyvalue::KeyValueConfig;
 use wasi_http_host_manifest::keys::{self, Support};
 use wasi_http_host_telemetry::trace::{self, Tracer};
@@ -113,6 +113,7 @@ fn metrics() {
     let interfaces =
         InterfaceMetrics::example(config.open(&[], 1, &resolver).unwrap(), Tracer::new(&settings));
     interfaces.expose(&mut exposition, &[]);
+    Identities::default().expose(&mut exposition);
     wasi_http_host_server::TlsStats::default().expose(&mut exposition);
     admin::expose_log(&mut exposition, 0);
     admin::expose_component_metrics(&mut exposition, true);

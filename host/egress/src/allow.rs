@@ -126,6 +126,68 @@ impl AllowList {
     }
 }
 
+/// A pattern of servers with TLS, in the syntax of an entry of [`AllowList`].
+#[derive(Debug, Clone)]
+pub struct TlsPattern(Entry);
+
+/// How closely a pattern describes its servers: first by the host, then by the port. The greater one is closer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Specificity {
+    /// 2: a name, an address or a range of addresses. 1: subdomains. 0: any host.
+    host: u8,
+    /// Of two patterns for the same host, the closer one has the longer domain, or the smaller range.
+    within: i32,
+    /// The number of ports, negative.
+    ports: i32,
+}
+
+impl TlsPattern {
+    /// Parses a pattern.
+    ///
+    /// # Errors
+    /// When the pattern is not valid, or describes servers without TLS.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        match Entry::parse(text)? {
+            Some(entry) if entry.scheme != Some(Scheme::Http) => Ok(Self(entry)),
+            _ => Err("want https://host[:port]: only https has certificates"),
+        }
+    }
+
+    /// Whether the pattern describes `target`.
+    #[must_use]
+    pub fn matches(&self, target: &Target) -> bool {
+        target.scheme == Scheme::Https && self.0.allows(target)
+    }
+
+    /// Whether both patterns describe the same servers.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.0.host, &self.0.port) == (&other.0.host, &other.0.port)
+    }
+
+    pub(super) fn specificity(&self) -> Specificity {
+        let length = |text: &str| i32::try_from(text.len()).unwrap_or(i32::MAX);
+        let (host, within) = match &self.0.host {
+            HostPattern::Any => (0, 0),
+            HostPattern::Subdomain(domain) => (1, length(domain)),
+            HostPattern::Name(_) => (2, 0),
+            HostPattern::Net(net) => (2, i32::from(net.prefix_len()) - i32::from(net.max_prefix_len())),
+        };
+        let ports = match &self.0.port {
+            PortPattern::Any => 1 << 16,
+            PortPattern::One(_) => 1,
+            PortPattern::Range(range) => i32::from(range.end - range.start),
+        };
+        Specificity { host, within, ports: -ports }
+    }
+}
+
+impl fmt::Display for TlsPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.text)
+    }
+}
+
 /// Returns the component's id, or `*`, of an entry `http://{id}.spin.internal`.
 fn component(entry: &str) -> Option<&str> {
     let (scheme, host) = entry.trim().split_once("://")?;

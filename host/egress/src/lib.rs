@@ -1,4 +1,5 @@
-//! The egress policy of components, name resolution, proxies and trusted certificates. Every connection that the
+//! The egress policy of components, name resolution, proxies, and the
+//! certificates of connections. Every connection that the
 //! host opens to another machine passes through this crate.
 //!
 //! ```text
@@ -7,6 +8,7 @@
 
 mod address;
 mod allow;
+mod identity;
 mod policy;
 mod proxy;
 mod resolve;
@@ -14,9 +16,11 @@ mod target;
 mod tls;
 
 pub use address::Reach;
-pub use allow::{AllowList, COMPONENTS, InvalidEntry, without_password};
+pub use allow::{AllowList, COMPONENTS, InvalidEntry, TlsPattern, without_password};
+pub use identity::{AuthoritySetting, ClientCertificateSetting, Identities, Identity, InvalidIdentity};
 pub use policy::{Allowed, Denied, Policy, Prohibited};
 pub use proxy::{InvalidProxy, Proxies};
 pub use resolve::{MAX_ADDRESSES, Resolve, Resolving, SystemResolver};
 pub use target::{Host, InvalidTarget, Scheme, Target};
-pub use tls::{RootsError, Tls};
+pub use tls::Tls;
+pub use wasi_http_host_certificates::RootsError;

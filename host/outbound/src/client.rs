@@ -16,11 +16,11 @@ use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection}
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::fmt;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use wasi_http_host_core::{BodyLimits, BoundedError, Held, LimitedBody, bounded};
-use wasi_http_host_egress::{Allowed, Policy};
+use wasi_http_host_core::{BodyLimits, BoundedError, Held, LimitedBody, bounded, lock};
+use wasi_http_host_egress::{Allowed, Identity, Policy, Target};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 /// Interval of HTTP/2 pings on a connection in use, and timeout of their answers.
@@ -29,23 +29,38 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Bytes of a host's name in the log. A name of DNS is not longer.
 const HOST_BYTES: usize = 253;
 
-/// Sends the outbound requests of one component. Each client has its own connection pool. Create one client on each
+/// A pool of connections under one policy and with one identity.
+type Pool = legacy::Client<Connector, WasiBody>;
+
+/// The pools of the identities in use.
+type IdentifiedPools = Vec<(Arc<Identity>, Pool)>;
+
+/// Sends the outbound requests of one component. Each client has its own connection pools. Create one client on each
 /// runtime and clone it there, because tasks of the runtime that opened a connection drive the connection.
 #[derive(Clone)]
 pub struct Client {
     transport: Arc<Transport>,
     stats: Arc<Stats>,
-    pool: legacy::Client<Connector, WasiBody>,
+    /// The connections without an identity.
+    pool: Pool,
+    /// The connections of each identity. A connection is never used with another identity, so when a file changes, the
+    /// next request begins a new pool. Idle connections of the old pool are closed; requests in flight go on.
+    identified: Arc<Mutex<IdentifiedPools>>,
 }
 
 impl Client {
     /// Creates a client with an empty pool. `stats` must belong to the same policy; several clients may share them.
     #[must_use]
     pub fn new(outbound: Arc<Outbound>, policy: Arc<Policy>, stats: Arc<Stats>) -> Self {
-        let limits = outbound.limits().clone();
         let share = Arc::clone(stats.share(outbound.places()));
         let transport = Arc::new(Transport { outbound, policy, share });
-        let pool = legacy::Client::builder(TokioExecutor::new())
+        let pool = Self::new_pool(&transport, None);
+        Self { transport, stats, pool, identified: Arc::default() }
+    }
+
+    fn new_pool(transport: &Arc<Transport>, identity: Option<Arc<Identity>>) -> Pool {
+        let limits = transport.outbound.limits();
+        legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(limits.idle)
@@ -54,8 +69,27 @@ impl Client {
             .http2_max_header_list_size(u32::try_from(limits.max_response_head).unwrap_or(u32::MAX))
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_keep_alive_timeout(KEEP_ALIVE)
-            .build(Connector(Arc::clone(&transport)));
-        Self { transport, stats, pool }
+            .build(Connector { transport: Arc::clone(transport), identity })
+    }
+
+    /// Returns the pool of the connections that `target` may have now.
+    fn pool(&self, target: &Target) -> Pool {
+        let Some(identity) = self.transport.outbound.identities().of(target) else {
+            return self.pool.clone();
+        };
+        let mut identified = lock(&self.identified);
+        match identified.iter_mut().find(|(known, _)| known.has_same_patterns(&identity)) {
+            Some((known, pool)) if Arc::ptr_eq(known, &identity) => pool.clone(),
+            Some(outdated) => {
+                *outdated = (identity.clone(), Self::new_pool(&self.transport, Some(identity)));
+                outdated.1.clone()
+            }
+            None => {
+                let pool = Self::new_pool(&self.transport, Some(identity.clone()));
+                identified.push((identity, pool.clone()));
+                pool
+            }
+        }
     }
 
     /// Sends `request` if the policy allows it. Returns the response with its head. The body arrives as it is read.
@@ -104,7 +138,7 @@ impl Client {
         let connect = shorter(limits.connect, options.connect_timeout);
         let first_byte = shorter(limits.first_byte, options.first_byte_timeout);
 
-        let head = self.head(request, connect, first_byte);
+        let head = self.head(&allowed.target, request, connect, first_byte);
         let head = tokio::select! {
             head = head => head,
             () = sleep_until(deadline) => Err(Failure::new(Error::HttpResponseTimeout, Outcome::Timeout)),
@@ -200,13 +234,14 @@ impl Client {
     /// timeouts.
     async fn head(
         &self,
+        target: &Target,
         mut request: http::Request<WasiBody>,
         connect: Duration,
         first_byte: Duration,
     ) -> Result<(http::Response<Incoming>, Option<InUse>), Failure> {
         let uri = request.uri().clone();
         let mut connection = capture_connection(&mut request);
-        let mut response = pin!(self.pool.request(request));
+        let mut response = pin!(self.pool(target).request(request));
         let failed = |error: legacy::Error| {
             let failure = Failure::from(&error);
             if let Some(left_out) = self.stats.log().admit() {

@@ -4,7 +4,9 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 use wasi_http_host_core::{ByteSize, InvalidSetting, Period, Redacted};
-use wasi_http_host_egress::without_password;
+use wasi_http_host_egress::{
+    AuthoritySetting, ClientCertificateSetting, Identities, InvalidIdentity, without_password,
+};
 use wasi_http_host_manifest::settings::Template;
 
 use super::Limits;
@@ -46,6 +48,21 @@ pub struct OutboundConfig {
     /// and NO_PROXY
     #[arg(long, value_name = "FILE", env = "WASI_HTTP_HOST_OUTBOUND_CA_FILE")]
     pub outbound_ca_file: Option<PathBuf>,
+    /// Certificate and key (PEM) that the host shows to the https servers of a pattern, which has the syntax of
+    /// allowed_outbound_hosts. The closest pattern counts. The files are read again when they change. May be repeated;
+    /// in the variable, `;` separates the values
+    #[arg(
+        long,
+        value_name = "PATTERN=CERT,KEY",
+        env = "WASI_HTTP_HOST_OUTBOUND_CLIENT_CERT",
+        value_delimiter = ';'
+    )]
+    pub outbound_client_cert: Vec<ClientCertificateSetting>,
+    /// PEM file of the only certificates to trust for the https servers of a pattern, in place of the system's and of
+    /// --outbound-ca-file. The closest pattern counts. The file is read again when it changes. May be repeated; in the
+    /// variable, `;` separates the values
+    #[arg(long, value_name = "PATTERN=FILE", env = "WASI_HTTP_HOST_OUTBOUND_CA", value_delimiter = ';')]
+    pub outbound_ca: Vec<AuthoritySetting>,
 }
 
 impl Default for OutboundConfig {
@@ -59,6 +76,8 @@ impl Default for OutboundConfig {
             max_outbound_response_body: ByteSize::mib(64),
             outbound_max_concurrency: const { NonZeroUsize::new(256).unwrap() },
             outbound_ca_file: None,
+            outbound_client_cert: Vec::new(),
+            outbound_ca: Vec::new(),
         }
     }
 }
@@ -73,6 +92,19 @@ impl OutboundConfig {
         check("--outbound-connect-timeout", self.outbound_connect_timeout)?;
         check("--outbound-first-byte-timeout", self.outbound_first_byte_timeout)?;
         check("--outbound-total-timeout", self.outbound_total_timeout)
+    }
+
+    /// Reads the certificates and authorities of the patterns.
+    ///
+    /// # Errors
+    /// When a file cannot be used, or a pattern has two values. The error names the flag, the pattern and the file.
+    pub fn identities(&self) -> Result<Identities, InvalidSetting> {
+        let named = |name| move |error: InvalidIdentity| InvalidSetting { name, reason: error.to_string() };
+        Identities::default()
+            .with_certificates(&self.outbound_client_cert)
+            .map_err(named("--outbound-client-cert"))?
+            .with_authorities(&self.outbound_ca)
+            .map_err(named("--outbound-ca"))
     }
 
     /// Returns the limits of outbound requests. `max_open` is the maximum number of open connections of all

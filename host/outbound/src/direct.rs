@@ -37,7 +37,7 @@ impl Direct {
             .pool_idle_timeout(outbound.limits().idle)
             .pool_max_idle_per_host(1)
             .http2_only(http2)
-            .build(Connector(transport));
+            .build(Connector { transport, identity: None });
         Self { outbound, pool }
     }
 

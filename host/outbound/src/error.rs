@@ -79,6 +79,10 @@ impl From<&hyper::Error> for Failure {
         if let Some(Error::HttpRequestBodySize(size)) = find::<Error>(error) {
             return Self::new(Error::HttpRequestBodySize(*size), Outcome::Limit);
         }
+        // In TLS 1.3 a server refuses the host's certificate, or the lack of one, after the handshake (RFC 8446, 4.4.2.4).
+        if let Some(alert @ rustls::Error::AlertReceived(_)) = find::<rustls::Error>(error) {
+            return Self::new(tls(alert), Outcome::Tls);
+        }
         let io = find::<io::Error>(error).map(io::Error::kind);
         let error = if error.is_parse_too_large() {
             return Self::new(Error::HttpResponseHeaderSectionSize(None), Outcome::Limit);

@@ -7,8 +7,8 @@
 //!                    Transport ─▶ resolve ─▶ Policy::permits ─▶ TCP ─▶ (CONNECT) ─▶ TLS
 //! ```
 //!
-//! [`Outbound`] holds what the process shares: limits, concurrency, TLS root certificates and sessions, and the
-//! resolver.
+//! [`Outbound`] holds what the process shares: limits, concurrency, TLS root certificates, certificates and sessions,
+//! and the resolver.
 //!
 //! A [`Client`] belongs to one component, because a pooled connection was opened under that component's policy. A
 //! [`Client`] also belongs to one runtime, because the task that drives a connection runs on the runtime that

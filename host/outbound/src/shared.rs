@@ -3,7 +3,10 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use super::places::Places;
-use wasi_http_host_egress::{Proxies, Resolve, RootsError, SystemResolver, Tls};
+use tokio::time::sleep;
+use wasi_http_host_certificates::CHECK_INTERVAL;
+use wasi_http_host_core::Exposition;
+use wasi_http_host_egress::{Identities, Proxies, Resolve, RootsError, SystemResolver, Tls};
 
 /// The limits of outbound requests. A guest's own options can only shorten the timeouts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,11 +63,18 @@ pub struct OutboundSettings {
     pub proxies: Proxies,
     /// A PEM file of certificates to trust besides the system's.
     pub extra_ca_file: Option<PathBuf>,
+    /// The host's certificates and private authorities, by patterns of servers.
+    pub identities: Identities,
 }
 
 impl Default for OutboundSettings {
     fn default() -> Self {
-        Self { limits: Limits::default(), proxies: Proxies::none(), extra_ca_file: None }
+        Self {
+            limits: Limits::default(),
+            proxies: Proxies::none(),
+            extra_ca_file: None,
+            identities: Identities::default(),
+        }
     }
 }
 
@@ -74,6 +84,7 @@ pub struct Outbound {
     proxies: Proxies,
     resolver: Arc<dyn Resolve>,
     tls: Tls,
+    identities: Identities,
     /// Places for open connections.
     places: Arc<Places>,
 }
@@ -89,6 +100,7 @@ impl Outbound {
             places: Places::new(settings.limits.max_open),
             limits: settings.limits,
             proxies: settings.proxies,
+            identities: settings.identities,
             resolver: Arc::new(SystemResolver::default()),
         })
     }
@@ -113,6 +125,30 @@ impl Outbound {
 
     pub(super) fn tls(&self) -> &Tls {
         &self.tls
+    }
+
+    pub(super) fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
+    /// Reads the files of certificates and authorities at intervals, and replaces what has new and valid contents. Runs
+    /// as long as the future is polled, or returns at once if there are no files.
+    pub async fn watch(self: Arc<Self>) {
+        while !self.identities.is_empty() {
+            sleep(CHECK_INTERVAL).await;
+            let this = self.clone();
+            // On a blocking thread: a file system may hang, and must block nothing else.
+            if tokio::task::spawn_blocking(move || this.identities.check_files()).await.is_err() {
+                tracing::error!("outbound TLS: the check of the certificates' files panicked");
+            }
+        }
+    }
+
+    /// Writes the metrics of certificates, if there are any.
+    pub fn expose(&self, to: &mut Exposition) {
+        if !self.identities.is_empty() {
+            self.identities.expose(to);
+        }
     }
 
     pub(super) fn places(&self) -> &Arc<Places> {

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tower_service::Service;
 use wasi_http_host_egress::MAX_ADDRESSES;
-use wasi_http_host_egress::{Host, InvalidTarget, Target};
+use wasi_http_host_egress::{Host, Identity, InvalidTarget, Target};
 use wasi_http_host_egress::{Policy, Prohibited};
 
 /// Delay before an attempt with the next address (RFC 8305, 5: Connection Attempt Delay).
@@ -50,9 +50,13 @@ pub(super) enum ConnectError {
     Proxy(BoxError),
 }
 
-/// Opens connections under one policy. The pool calls this when it has no idle connection.
+/// Opens connections under one policy and with one identity. The pool calls this when it has no idle connection.
 #[derive(Clone)]
-pub(super) struct Connector(pub(super) Arc<Transport>);
+pub(super) struct Connector {
+    pub(super) transport: Arc<Transport>,
+    /// What TLS shows and trusts. `None`: no certificate, and the authorities of the process.
+    pub(super) identity: Option<Arc<Identity>>,
+}
 
 pub(super) struct Transport {
     pub(super) outbound: Arc<Outbound>,
@@ -71,11 +75,12 @@ impl Service<http::Uri> for Connector {
     }
 
     fn call(&mut self, uri: http::Uri) -> Self::Future {
-        let transport = Arc::clone(&self.0);
+        let Self { transport, identity } = self.clone();
         Box::pin(async move {
             // All steps share one deadline. The error names the step that was running at the deadline.
             let deadline = Instant::now() + transport.outbound.limits().connect;
-            timeout_at(deadline, transport.connect(uri, deadline)).await.unwrap_or(Err(ConnectError::Timeout))
+            let connected = timeout_at(deadline, transport.connect(uri, identity, deadline)).await;
+            connected.unwrap_or(Err(ConnectError::Timeout))
         })
     }
 }
@@ -106,12 +111,18 @@ impl Transport {
     async fn connect(
         self: Arc<Self>,
         uri: http::Uri,
+        identity: Option<Arc<Identity>>,
         deadline: Instant,
     ) -> Result<MaybeHttpsStream<Stream>, ConnectError> {
         if uri.scheme() != Some(&http::uri::Scheme::HTTPS) {
             return self.plain(uri, deadline).await.map(MaybeHttpsStream::Http);
         }
-        let config = self.outbound.tls().config().await.map_err(|e| ConnectError::Tls(e.into()))?;
+        let tls = self.outbound.tls();
+        let config = match &identity {
+            Some(identity) => tls.config_of(identity).await,
+            None => tls.config().await,
+        };
+        let config = config.map_err(|e| ConnectError::Tls(e.into()))?;
         let plain = ConnectWith(move |uri| Arc::clone(&self).plain(uri, deadline));
         let connected = HttpsConnector::from((plain, config)).call(uri).await;
         connected.map_err(|error| match error.downcast() {

@@ -21,7 +21,12 @@ const PASSED_ON: [HeaderName; 3] = [
 ];
 
 /// Headers that say who the client is. A component cannot set them: a chained request inherits them.
-const CLIENT: [HeaderName; 2] = [HeaderName::from_static("spin-client-addr"), header::FORWARDED];
+const CLIENT: [HeaderName; 4] = [
+    HeaderName::from_static("spin-client-addr"),
+    header::FORWARDED,
+    HeaderName::from_static("client-cert"),
+    HeaderName::from_static("client-cert-chain"),
+];
 /// Maximum length of a request id in bytes.
 const MAX_REQUEST_ID: usize = 128;
 

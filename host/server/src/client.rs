@@ -1,18 +1,26 @@
-//! Who sends a request: the client's address, which the socket or a trusted proxy names.
+//! Who sends a request: the client's address, which the socket or a trusted proxy names, and the certificate that the
+//! client showed in the TLS handshake.
 //!
 //! A client can write any header. Therefore the host believes a header only if the connection comes from a proxy that
 //! `--trusted-proxies` lists, and only what such proxies have added. Each proxy adds the address of its own client at
 //! the end, so the host reads from the end, and the first address that is not a trusted proxy is the client.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 
-use super::config::ForwardedBy;
+use super::{config::ForwardedBy, tls::ClientCertificate};
 
 /// The client's address as Spin gives it to a component.
 const SPIN_CLIENT_ADDR: HeaderName = HeaderName::from_static("spin-client-addr");
+/// The client's certificate (RFC 9440, 2.1).
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+/// The certificates above the client's certificate (RFC 9440, 2.2). The host does not write it.
+const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The most addresses of a header that the host reads.
 const MAX_HOPS: usize = 32;
@@ -31,6 +39,8 @@ pub(super) struct Client {
     pub(super) address: SocketAddr,
     spin: HeaderValue,
     forwarded: HeaderValue,
+    /// The verified certificate of the connection's peer.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Client {
@@ -44,13 +54,29 @@ impl Client {
             address => format!("for=\"{address}\""),
         };
         let value = |text: &str| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
-        Self { spin: value(&address.to_string()), forwarded: value(&forwarded), address }
+        Self { spin: value(&address.to_string()), forwarded: value(&forwarded), address, certificate: None }
+    }
+
+    /// The same client with the certificate that the connection's peer showed.
+    pub(super) fn with_certificate(self, certificate: Option<Arc<ClientCertificate>>) -> Self {
+        Self { certificate, ..self }
+    }
+
+    /// The client that the peer, a trusted proxy, names. The certificate stays that of the peer.
+    pub(super) fn at(self, address: SocketAddr) -> Self {
+        Self::new(address).with_certificate(self.certificate)
     }
 
     /// Replaces what the client says of itself.
     pub(super) fn inject(&self, headers: &mut HeaderMap) {
         headers.insert(SPIN_CLIENT_ADDR, self.spin.clone());
         headers.insert(header::FORWARDED, self.forwarded.clone());
+        // RFC 9440, 4: what arrives under these names is removed, also where the host asks for no certificate.
+        headers.remove(CLIENT_CERT_CHAIN);
+        match &self.certificate {
+            Some(certificate) => drop(headers.insert(CLIENT_CERT, certificate.header.clone())),
+            None => drop(headers.remove(CLIENT_CERT)),
+        }
     }
 }
 
@@ -165,6 +191,8 @@ fn node(text: &str) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use wasi_http_host_certificates::Names;
+
     use super::*;
 
     fn client(
@@ -274,6 +302,29 @@ mod tests {
                 (&HeaderValue::from_static(spin), &HeaderValue::from_static(forwarded))
             );
             assert_eq!(headers.len(), 2);
+        }
+    }
+
+    #[test]
+    fn the_certificate_is_that_of_the_connection_whoever_the_client_is() {
+        let names = Names { subject: "CN=a".to_owned(), alternative: Vec::new() };
+        let certificate = ClientCertificate { header: HeaderValue::from_static(":YQ==:"), names };
+        let peer = Client::new("10.0.0.1:5".parse().unwrap());
+        let shown = peer.clone().with_certificate(Some(Arc::new(certificate)));
+        for (client, header) in [
+            (peer, None),
+            (shown.clone(), Some(":YQ==:")),
+            (shown.at("192.0.2.1:0".parse().unwrap()), Some(":YQ==:")),
+        ] {
+            let mut headers = HeaderMap::new();
+            for name in ["client-cert", "client-cert-chain"] {
+                headers.append(name, HeaderValue::from_static(":AAAA:"));
+                headers.append(name, HeaderValue::from_static(":BBBB:"));
+            }
+            client.inject(&mut headers);
+            let values: Vec<_> = headers.get_all("client-cert").iter().collect();
+            assert_eq!(values, header.as_slice());
+            assert!(!headers.contains_key("client-cert-chain"));
         }
     }
 }

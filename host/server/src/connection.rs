@@ -26,6 +26,7 @@ use super::{
     serve,
     stream::Stream,
     streams::Streams,
+    tls::ClientCertificate,
     worker::{Accepted, Worker},
 };
 
@@ -80,7 +81,8 @@ async fn run(
         () = closing.as_mut() => None,
     };
     // The client has sent no request, so it waits for no response.
-    let Some((stream, protocol, prefix)) = opened else { return Ok(()) };
+    let Some(Opened { stream, protocol, prefix, certificate }) = opened else { return Ok(()) };
+    let peer = peer.with_certificate(certificate);
     let activity = Arc::new(Activity::default());
     let service = service_fn({
         let (worker, activity) = (worker.clone(), activity.clone());
@@ -121,17 +123,35 @@ async fn run(
     Ok(())
 }
 
-/// Returns the stream, the protocol, and the bytes that were read to detect the protocol. `None`: the client has
-/// sent no request.
-async fn open(worker: &Worker, mut stream: TcpStream) -> std::io::Result<Option<(Stream, Protocol, Bytes)>> {
+/// A connection on which the client has sent something.
+struct Opened {
+    stream: Stream,
+    protocol: Protocol,
+    /// The bytes that were read to detect the protocol.
+    prefix: Bytes,
+    certificate: Option<Arc<ClientCertificate>>,
+}
+
+/// Makes the TLS handshake, or detects the protocol. `None`: the client has sent no request.
+async fn open(worker: &Worker, mut stream: TcpStream) -> std::io::Result<Option<Opened>> {
     if let Some(tls) = &worker.shared.tls {
         // Boxed, so that connections without TLS do not need the memory.
         let accepted = Box::pin(tls.accept(stream)).await?;
-        return Ok(accepted.map(|(stream, protocol)| (Stream::Tls(Box::new(stream)), protocol, Bytes::new())));
+        return Ok(accepted.map(|accepted| Opened {
+            stream: Stream::Tls(Box::new(accepted.stream)),
+            protocol: accepted.protocol,
+            prefix: Bytes::new(),
+            certificate: accepted.certificate,
+        }));
     }
     let timeouts = worker.shared.limits.timeouts;
     let detected = protocol::detect(&mut stream, timeouts.head, timeouts.idle).await;
-    Ok(detected.map(|(protocol, prefix)| (Stream::Plain(stream), protocol, prefix)))
+    Ok(detected.map(|(protocol, prefix)| Opened {
+        stream: Stream::Plain(stream),
+        protocol,
+        prefix,
+        certificate: None,
+    }))
 }
 
 /// Runs a connection to its end. When `closing` resolves, the connection finishes its requests in flight and

@@ -18,7 +18,7 @@ use super::{
 use wasi_http_host_application::Served;
 use wasi_http_host_core::BoundedError;
 use wasi_http_host_runtime::{Call, CallError, Cause, Permit, Reply, Unserved, WorkerMetrics, was_passed_on};
-use wasi_http_host_telemetry::{AccessLine, trace};
+use wasi_http_host_telemetry::{AccessLine, CertificateNames, trace};
 
 use super::span::{Ended, ServerSpan};
 
@@ -64,7 +64,10 @@ impl Exchange {
             worker,
             activity,
             permit: None,
-            client: named.map_or(peer, Client::new),
+            client: match named {
+                Some(address) => peer.at(address),
+                None => peer,
+            },
             started: Instant::now(),
             method: request.method().clone(),
             uri: request.uri().clone(),
@@ -201,6 +204,10 @@ impl Drop for Exchange {
             log.write(&AccessLine {
                 component: self.component(),
                 client: self.client.address.ip(),
+                certificate: self.client.certificate.as_ref().map(|certificate| CertificateNames {
+                    subject: &certificate.names.subject,
+                    alternative: &certificate.names.alternative,
+                }),
                 method: &self.method,
                 path: self.uri.path(),
                 request_id: &self.request_id,

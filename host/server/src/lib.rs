@@ -29,5 +29,5 @@ pub use listener::{Listener, bind};
 pub use metrics::ConnectionMetrics;
 pub use shared::Shared;
 pub use thread::start;
-pub use tls::{Tls, TlsConfig, TlsStats};
+pub use tls::{ClientAuth, Tls, TlsConfig, TlsStats};
 pub use worker::{Next, Worker, WorkerError};

@@ -31,6 +31,8 @@ pub struct AccessLine<'a> {
     pub component: Option<&'a str>,
     /// The client's address.
     pub client: IpAddr,
+    /// The names in the client's verified certificate. `None`: the client showed none.
+    pub certificate: Option<CertificateNames<'a>>,
     /// The request's method.
     pub method: &'a Method,
     /// The path without the query. The query is left out because it may hold secrets.
@@ -47,6 +49,14 @@ pub struct AccessLine<'a> {
     pub bytes: u64,
     /// Time from the request's head to the end of its response.
     pub duration: Duration,
+}
+
+/// The names in a client's certificate.
+pub struct CertificateNames<'a> {
+    /// The subject's distinguished name. It may be empty.
+    pub subject: &'a str,
+    /// The alternative names, each with its kind.
+    pub alternative: &'a [String],
 }
 
 impl AccessLog {
@@ -87,6 +97,16 @@ impl AccessLog {
             write!(to, ",\"trace_id\":\"{id}\"")?;
         }
         write!(to, ",\"client\":\"{}\"", line.client)?;
+        if let Some(certificate) = &line.certificate {
+            to.write_str(",\"client_subject\":")?;
+            quote(to, certificate.subject)?;
+            to.write_str(",\"client_names\":[")?;
+            for (at, name) in certificate.alternative.iter().enumerate() {
+                to.write_str(if at == 0 { "" } else { "," })?;
+                quote(to, name)?;
+            }
+            to.write_char(']')?;
+        }
         write!(to, ",\"method\":\"{}\",\"path\":", line.method)?;
         quote(to, bounded(line.path, PATH_BYTES))?;
         if let Some(status) = line.status {
@@ -105,12 +125,23 @@ impl AccessLog {
         let path = bounded(line.path, PATH_BYTES);
         let ms = line.duration.as_micros();
         let level = level(line.status);
-        write!(to, "{} {:>5} {status} {} {} ", Timestamp::now(), level.as_str(), line.client, line.method)?;
-        // A client must not be able to send control characters to a terminal.
-        path.chars().try_for_each(|c| if c.is_control() { to.write_char('?') } else { to.write_char(c) })?;
+        write!(to, "{} {:>5} {status} {} ", Timestamp::now(), level.as_str(), line.client)?;
+        if let Some(certificate) = &line.certificate {
+            let name = if certificate.subject.is_empty() { certificate.alternative.first() } else { None };
+            to.write_char('(')?;
+            printable(to, name.map_or(certificate.subject, String::as_str))?;
+            to.write_str(") ")?;
+        }
+        write!(to, "{} ", line.method)?;
+        printable(to, path)?;
         write!(to, " {} bytes {}.{:03} ms", line.bytes, ms / 1_000, ms % 1_000)?;
         to.write_str(if line.complete { "\n" } else { " (aborted)\n" })
     }
+}
+
+/// Appends `text` without control characters, which a client must not be able to send to a terminal.
+fn printable(to: &mut String, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|c| to.write_char(if c.is_control() { '?' } else { c }))
 }
 
 fn level(status: Option<StatusCode>) -> Level {
@@ -193,6 +224,10 @@ mod tests {
         let line = AccessLine {
             component: Some("a\"b"),
             client: IpAddr::from([192, 0, 2, 1]),
+            certificate: Some(CertificateNames {
+                subject: "CN=\"a\"",
+                alternative: &["URI:spiffe://a\"\u{1}".to_owned(), "DNS:b".to_owned()],
+            }),
             method: &Method::GET,
             path: "/a\"\\\u{1}ä",
             request_id: &HeaderValue::from_static("id-1"),
@@ -207,6 +242,8 @@ mod tests {
         assert_eq!(value["path"], "/a\"\\\u{1}ä");
         assert_eq!(value["component"], "a\"b");
         assert_eq!(value["client"], "192.0.2.1");
+        assert_eq!(value["client_subject"], "CN=\"a\"");
+        assert_eq!(value["client_names"], serde_json::json!(["URI:spiffe://a\"\u{1}", "DNS:b"]));
         assert_eq!(value["status"], 404);
         assert_eq!(value["duration_ms"], 1.234);
         assert_eq!(value["aborted"], true);

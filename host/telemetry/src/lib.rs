@@ -8,7 +8,7 @@ mod log;
 mod process;
 pub mod trace;
 
-pub use access::{AccessLine, AccessLog};
+pub use access::{AccessLine, AccessLog, CertificateNames};
 pub use config::{LogConfig, LogFormat, Switch};
 pub use log::{Log, Sink, with_colours};
 pub use process::expose as expose_process;

@@ -66,6 +66,11 @@ impl Request {
         &self.target
     }
 
+    /// The headers in their order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The request as HTTP/1.1. `host` is the `Host` unless the request has one of its own.
     #[must_use]
     pub fn bytes(&self, host: &str) -> Vec<u8> {

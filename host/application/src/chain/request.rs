@@ -106,6 +106,7 @@ mod tests {
             &[
                 ("spin-client-addr", "192.0.2.1:9"),
                 ("forwarded", "for=192.0.2.1"),
+                ("client-cert", ":YQ==:"),
                 ("x-request-id", "of-client"),
             ],
         );
@@ -113,6 +114,8 @@ mod tests {
         let forged = [
             ("spin-client-addr", "10.0.0.1:1"),
             ("forwarded", "for=10.0.0.1"),
+            ("client-cert", ":AAAA:"),
+            ("client-cert-chain", ":AAAA:"),
             ("x-request-id", "two words"),
         ];
         let forged = || request(Method::GET, "http://back.spin.internal/", &forged);
@@ -120,6 +123,8 @@ mod tests {
         let header = |name| seen.headers().get_all(name).iter().collect::<Vec<_>>();
         assert_eq!(header("spin-client-addr"), ["192.0.2.1:9"]);
         assert_eq!(header("forwarded"), ["for=192.0.2.1"]);
+        assert_eq!(header("client-cert"), [":YQ==:"]);
+        assert!(header("client-cert-chain").is_empty());
         assert_eq!(header("x-request-id"), ["of-client"]);
         let seen = prepare(forged(), "back", None, 10).unwrap();
         assert_eq!(seen.headers().keys().collect::<Vec<_>>(), ["host"]);

@@ -116,6 +116,7 @@ impl Builder {
             workers,
             metrics,
             interfaces,
+            outbound: backends.outbound,
             stores: backends.stores,
             reloader,
             log,
@@ -168,7 +169,9 @@ impl Backends {
     ) -> Result<Self, StartError> {
         let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
         let traces = traces(config, manifest, &resolver)?;
-        let outbound = Outbound::new(outbound_settings(config)?).map_err(ca_file("--outbound-ca-file"))?;
+        let identities = config.application.outbound.identities()?;
+        let settings = OutboundSettings { identities, ..outbound_settings(config)? };
+        let outbound = Outbound::new(settings).map_err(ca_file("--outbound-ca-file"))?;
         let outbound = Arc::new(outbound.with_resolver(resolver.clone()));
         let threads = config.application.instances.thread_count();
         let replaced: Vec<_> = stores.iter().map(|(name, _)| &**name).collect();
@@ -198,7 +201,8 @@ fn outbound_settings(config: &Config) -> Result<OutboundSettings, StartError> {
         outbound.outbound_max_concurrency.get(),
     );
     let limits = outbound.limits(max_open);
-    Ok(OutboundSettings { limits, proxies, extra_ca_file: outbound.outbound_ca_file.clone() })
+    let extra_ca_file = outbound.outbound_ca_file.clone();
+    Ok(OutboundSettings { limits, proxies, extra_ca_file, ..OutboundSettings::default() })
 }
 
 /// The error for the setting that names a CA file.
@@ -273,8 +277,12 @@ fn start_workers(
     backends: &Backends,
 ) -> Result<(Vec<Arc<Worker>>, InterfaceMetrics), StartError> {
     let threads = config.instances.thread_count();
-    let mut interfaces =
-        InterfaceMetrics { keyvalue: Vec::new(), stores: backends.stores.clone(), tracer: backends.tracer() };
+    let mut interfaces = InterfaceMetrics {
+        keyvalue: Vec::new(),
+        stores: backends.stores.clone(),
+        outbound: Some(backends.outbound.clone()),
+        tracer: backends.tracer(),
+    };
     let workers = (0..threads).map(|at| {
         let stats = Arc::new(keyvalue::Stats::default());
         interfaces.keyvalue.push(stats.clone());

@@ -18,7 +18,8 @@ use std::{
 use tokio::{runtime::Runtime, time::timeout};
 
 use wasi_http_host_keyvalue::Stores;
-use wasi_http_host_server::{Listener, Shared, Worker};
+use wasi_http_host_outbound::Outbound;
+use wasi_http_host_server::{Listener, Shared, Tls, Worker};
 use wasi_http_host_telemetry::{Log, trace::Traces};
 
 use crate::{
@@ -48,6 +49,7 @@ pub struct Host {
     workers: Vec<Arc<Worker>>,
     metrics: Arc<HostMetrics>,
     interfaces: InterfaceMetrics,
+    outbound: Arc<Outbound>,
     stores: Stores,
     reloader: Reloader,
     log: Log,
@@ -79,6 +81,7 @@ impl Host {
             workers,
             metrics,
             interfaces,
+            outbound,
             stores,
             reloader,
             log,
@@ -111,10 +114,7 @@ impl Host {
             let exporting = traces.map(Traces::export);
             let warm = tokio::spawn(warm_up(workers.clone(), admin.clone()));
             let reloading = tokio::spawn(reloader.run());
-            // Runs until the runtime ends, because a draining host still makes TLS handshakes.
-            if let Some(tls) = shared.tls.clone() {
-                tokio::spawn(tls.watch());
-            }
+            watch_certificates(shared.tls.clone(), outbound);
             tokio::pin!(stop);
             tokio::select! {
                 never = listener.accept() => never,
@@ -133,6 +133,15 @@ impl Host {
         control.shutdown_background();
         result
     }
+}
+
+/// Reads the files of certificates again when they change. Runs until the runtime ends, because a draining host still makes
+/// TLS handshakes and sends requests of components.
+fn watch_certificates(tls: Option<Arc<Tls>>, outbound: Arc<Outbound>) {
+    if let Some(tls) = tls {
+        tokio::spawn(tls.watch());
+    }
+    tokio::spawn(outbound.watch());
 }
 
 /// Creates a first instance of each component on each thread, so that no request waits for one. Then marks the host

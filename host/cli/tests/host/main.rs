@@ -10,6 +10,7 @@
 mod admin;
 mod background;
 mod chaining;
+mod client_certificates;
 mod clients;
 mod code_cache;
 mod command_line;
@@ -24,6 +25,7 @@ mod http;
 mod leaving;
 mod memory;
 mod outbound;
+mod outbound_certificates;
 mod output;
 mod overload;
 mod proxy;

@@ -73,16 +73,18 @@ async fn connect(host: &Host, client: &Trust) -> TlsStream<TcpStream> {
     client.connect(host.address(), NAME).await.expect("a handshake")
 }
 
-async fn over_h1(stream: TlsStream<TcpStream>, request: Request) -> Response {
+pub(crate) async fn over_h1(stream: TlsStream<TcpStream>, request: Request) -> Response {
     let mut connection = Connection::over(stream);
     connection.write(&request.bytes(NAME)).await.unwrap();
     connection.response_to(request.method()).await.unwrap()
 }
 
-async fn over_h2(stream: TlsStream<TcpStream>, request: Request, body: Bytes) -> Response {
+pub(crate) async fn over_h2(stream: TlsStream<TcpStream>, request: Request, body: Bytes) -> Response {
     let mut client = http2::connect(stream).await;
     let url = format!("https://{NAME}{}", request.target());
-    let request = http::Request::builder().method(request.method()).uri(url).body(Full::new(body)).unwrap();
+    let begun = http::Request::builder().method(request.method()).uri(url);
+    let headed = request.headers().fold(begun, |begun, (name, value)| begun.header(name, value));
+    let request = headed.body(Full::new(body)).unwrap();
     http2::send(&mut client, request).await.unwrap()
 }
 

@@ -217,6 +217,7 @@ async fn call_others(call: &Call<'_>) -> Option<String> {
     let &Call { argument, query, .. } = call;
     Some(match call.behaviour {
         "ask" => outbound::ask(query).await,
+        "ask-securely" => outbound::ask_securely(query).await,
         "forget" => outbound::forget(query).await,
         "loop" => outbound::ask(&format!("{argument}/loop/{argument}")).await,
         "ask-earlier" => wasi_p2::ask(query).await,

@@ -1,17 +1,28 @@
-//! TLS on the main listener: handshakes within limits, and a certificate that is replaced when its files change.
+//! TLS on the main listener: handshakes within limits, certificates of clients, and files that are read again when they
+//! change.
 
 mod certificate;
+mod client_auth;
 mod config;
-mod pair;
+mod provider;
 mod stats;
-mod validity;
 
+pub use client_auth::ClientAuth;
+pub(super) use client_auth::ClientCertificate;
 pub use config::TlsConfig;
 pub use stats::TlsStats;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
-use rustls::{ServerConfig, crypto::ring, server::NoServerSessionStorage};
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    server::{NoClientAuth, NoServerSessionStorage},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -22,15 +33,14 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use self::{
     certificate::Certificate,
-    pair::{Files, PairError},
-    stats::{Active, Handshake},
+    client_auth::ClientAuthorities,
+    provider::provider,
+    stats::{Active, CertificateReload, Handshake},
 };
 use super::protocol::Protocol;
+use wasi_http_host_certificates::{CHECK_INTERVAL, Change, PairError, PairFiles};
 use wasi_http_host_core::{Exposition, InvalidSetting};
 
-/// Interval at which the files are read. Times and inodes are not compared: a mounted Secret is replaced by
-/// changing links, and some file systems store times only to the second.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The first byte of each TLS connection: the type of a handshake record (RFC 8446, 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 /// The response to a client that sends plain HTTP to the TLS port.
@@ -40,47 +50,54 @@ const NOT_TLS: &[u8] =
 
 /// The TLS state of the main listener.
 pub struct Tls {
-    acceptor: TlsAcceptor,
+    /// Replaced when the authorities of clients' certificates change.
+    acceptor: RwLock<TlsAcceptor>,
     certificate: Arc<Certificate>,
+    /// `None`: the host asks clients for no certificate.
+    clients: Option<ClientAuthorities>,
     handshake_timeout: Duration,
     permits: Semaphore,
     stats: Arc<TlsStats>,
 }
 
 impl Tls {
-    /// Loads the certificate and key. Returns `None` if the settings have no certificate.
+    /// Loads the certificate, the key and the authorities of clients' certificates. Returns `None` if the settings have
+    /// no certificate.
     ///
     /// # Errors
-    /// When the certificate or key cannot be used. The error names the flag and the file.
+    /// When a file cannot be used. The error names the flag and the file.
     pub fn new(config: &TlsConfig) -> Result<Option<Arc<Self>>, InvalidSetting> {
         let (Some(cert), Some(key)) = (config.cert.clone(), config.key.clone()) else { return Ok(None) };
         let stats = Arc::<TlsStats>::default();
         let certificate =
-            Certificate::load(Files { cert, key }, stats.clone()).map_err(|error| match error {
+            Certificate::load(PairFiles { cert, key }, stats.clone()).map_err(|error| match error {
                 PairError::Cert(reason) => InvalidSetting { name: "--tls-cert", reason },
                 PairError::Key(reason) => InvalidSetting { name: "--tls-key", reason },
             })?;
         let certificate = Arc::new(certificate);
-        let acceptor = acceptor(certificate.clone())
-            .map_err(|error| InvalidSetting { name: "--tls-cert", reason: error.to_string() })?;
+        let name = "--tls-client-ca";
+        let load = |file| ClientAuthorities::load(file, config.client_auth.unwrap_or_default());
+        let clients = config.client_ca.clone().map(load).transpose();
+        let clients = clients.map_err(|reason| InvalidSetting { name, reason })?;
+        let acceptor = acceptor(certificate.clone(), clients.as_ref()).map_err(|error| InvalidSetting {
+            name: if clients.is_some() { name } else { "--tls-cert" },
+            reason: error.to_string(),
+        })?;
         Ok(Some(Arc::new(Self {
-            acceptor,
+            acceptor: RwLock::new(acceptor),
             certificate,
+            clients,
             handshake_timeout: config.handshake_timeout.get(),
             permits: Semaphore::new(config.max_handshakes.get().min(Semaphore::MAX_PERMITS)),
             stats,
         })))
     }
 
-    /// Performs the handshake. Returns the stream and the protocol that the client chose. `None`: the client sent
-    /// nothing, or did not speak TLS.
+    /// Performs the handshake. `None`: the client sent nothing, or did not speak TLS.
     ///
     /// # Errors
     /// When the handshake fails or takes too long.
-    pub(super) async fn accept(
-        &self,
-        stream: TcpStream,
-    ) -> io::Result<Option<(TlsStream<TcpStream>, Protocol)>> {
+    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<Option<Accepted>> {
         let deadline = Instant::now() + self.handshake_timeout;
         // A client that has sent nothing takes no permit. Load balancers open such connections to check the port.
         match timeout_at(deadline, first_byte(&stream)).await {
@@ -98,34 +115,61 @@ impl Tls {
             return Err(late("too many concurrent TLS handshakes"));
         };
         let active = Active::new(&self.stats);
-        let handshake = timeout_at(deadline, self.acceptor.accept(stream)).await;
+        let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let handshake = timeout_at(deadline, acceptor.accept(stream)).await;
         drop((active, permit));
         let (outcome, result) = match handshake {
-            Ok(Ok(stream)) => (Handshake::Ok, Ok(stream)),
-            Ok(Err(error)) => (Handshake::Failed, Err(error)),
+            Ok(Ok(stream)) => match Accepted::new(stream) {
+                Ok(accepted) => (Handshake::Ok, Ok(accepted)),
+                Err(error) => (Handshake::ClientCertificateInvalid, Err(error)),
+            },
+            Ok(Err(error)) => (client_auth::failure(&error), Err(error)),
             Err(_) => (Handshake::TimedOut, Err(late("the TLS handshake timed out"))),
         };
         self.stats.handshake(outcome);
-        let stream = result?;
-        // With TLS, only ALPN can choose HTTP/2 (RFC 9113, 3.2).
-        let protocol = match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => Protocol::Http2,
-            _ => Protocol::Http1,
-        };
-        Ok(Some((stream, protocol)))
+        result.map(Some)
     }
 
-    /// Checks the files at intervals, and replaces the certificate when the contents are new and valid. Runs as
-    /// long as the future is polled.
+    /// Checks the files at intervals, and replaces what is in use when the contents are new and valid. Runs as long as
+    /// the future is polled.
     pub async fn watch(self: Arc<Self>) {
         loop {
-            sleep(LOOK_EVERY).await;
-            let certificate = self.certificate.clone();
+            sleep(CHECK_INTERVAL).await;
+            let this = self.clone();
             // On a blocking thread: a file system may hang, and must block nothing else.
-            if tokio::task::spawn_blocking(move || certificate.check_files()).await.is_err() {
+            let checked = tokio::task::spawn_blocking(move || {
+                this.certificate.check_files();
+                this.check_client_authorities();
+            });
+            if checked.await.is_err() {
                 tracing::error!("TLS: the check of the certificate's files panicked");
             }
         }
+    }
+
+    /// Reads the authorities of clients' certificates again. New handshakes trust the new authorities only. Open
+    /// connections stay.
+    fn check_client_authorities(&self) {
+        let Some(clients) = &self.clients else { return };
+        let error = match clients.roots.check() {
+            Change::None => return,
+            Change::Failed(error) => error,
+            Change::Replaced(_) => match acceptor(self.certificate.clone(), Some(clients)) {
+                Ok(acceptor) => {
+                    *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+                    self.stats.reload(CertificateReload::Ok);
+                    let file = clients.roots.source().0.display();
+                    tracing::info!(%file, "TLS: authorities of clients' certificates loaded");
+                    return;
+                }
+                Err(error) => error.to_string(),
+            },
+        };
+        self.stats.reload(CertificateReload::Failed);
+        tracing::error!(
+            error,
+            "TLS: cannot use the new authorities of clients' certificates: the previous ones stay active"
+        );
     }
 
     /// Writes the metrics of TLS.
@@ -134,18 +178,56 @@ impl Tls {
     }
 }
 
+/// A connection after its handshake.
+pub(super) struct Accepted {
+    pub(super) stream: TlsStream<TcpStream>,
+    /// The protocol that the client chose.
+    pub(super) protocol: Protocol,
+    /// The client's verified certificate, if it showed one.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
+}
+
+impl Accepted {
+    /// Fails if the client's certificate is too large.
+    fn new(stream: TlsStream<TcpStream>) -> io::Result<Self> {
+        let session = stream.get_ref().1;
+        // With TLS, only ALPN can choose HTTP/2 (RFC 9113, 3.2).
+        let protocol = match session.alpn_protocol() {
+            Some(b"h2") => Protocol::Http2,
+            _ => Protocol::Http1,
+        };
+        let shown = session.peer_certificates().and_then(<[_]>::first).map(ClientCertificate::new);
+        let certificate = match shown {
+            None => None,
+            Some(Some(certificate)) => Some(Arc::new(certificate)),
+            Some(None) => return Err(io::Error::other("the client's certificate is too large")),
+        };
+        Ok(Self { stream, protocol, certificate })
+    }
+}
+
 /// Creates an acceptor for TLS 1.2 and 1.3 with rustls's defaults: no cipher suite without forward secrecy or
 /// without authentication.
-fn acceptor(certificate: Arc<Certificate>) -> Result<TlsAcceptor, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+fn acceptor(
+    certificate: Arc<Certificate>,
+    clients: Option<&ClientAuthorities>,
+) -> Result<TlsAcceptor, rustls::Error> {
+    let verifier = clients.map_or_else(|| Ok(Arc::new(NoClientAuth) as _), ClientAuthorities::verifier)?;
+    let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // Clients keep the sessions, in tickets. The host stores none, and threads only share the lock of the ticket
-    // key.
-    config.ticketer = ring::Ticketer::new()?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    if clients.is_none() {
+        // Clients keep the sessions, in tickets. The host stores none, and threads only share the lock of the ticket
+        // key.
+        config.ticketer = ring::Ticketer::new()?;
+    } else {
+        // A resumed session would skip the verification of the client's certificate, which may have expired since, or
+        // whose authority may no longer be trusted.
+        config.send_tls13_tickets = 0;
+    }
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

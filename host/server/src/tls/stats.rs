@@ -17,15 +17,21 @@ labelled_counters! {
         Overloaded = "overload",
         /// The client did not speak TLS.
         NotTls = "not_tls",
+        /// The client has no certificate, and one is required.
+        ClientCertificateMissing = "client_certificate_missing",
+        /// The client's certificate has expired.
+        ClientCertificateExpired = "client_certificate_expired",
+        /// The client's certificate is not valid: no trusted authority has signed it, for example.
+        ClientCertificateInvalid = "client_certificate_invalid",
     }
 }
 
 labelled_counters! {
-    /// The outcome of a reload of the certificate's files.
+    /// The outcome of a reload of the certificate's files, or of the authorities of clients' certificates.
     CertificateReload, CertificateReloadCounters {
-        /// The new certificate is active.
+        /// The new contents are active.
         Ok = "ok",
-        /// The new files are not valid. The previous certificate stays active.
+        /// The new contents are not valid. The previous contents stay active.
         Failed = "failed",
     }
 }
@@ -86,7 +92,7 @@ impl TlsStats {
         to.family(
             name,
             MetricKind::Counter,
-            "Reloads of the certificate's files, by outcome. failed: the previous certificate stays active.",
+            "Reloads of the files of --tls-cert, --tls-key and --tls-client-ca, by outcome. failed: the previous contents stay active.",
         );
         for (outcome, count) in self.reloads.all() {
             to.sample(name, &[("outcome", outcome)], count);

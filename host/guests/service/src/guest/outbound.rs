@@ -11,13 +11,13 @@ use spin_sdk::{
     wit_bindgen,
 };
 
-/// Returns a request for `http://{authority}/{path}`.
-pub(super) fn get_request(target: &str) -> Request {
+/// Returns a request for `{scheme}://{authority}/{path}`.
+fn get_request(scheme: &Scheme, target: &str) -> Request {
     let (authority, path) = target.split_once('/').unwrap_or((target, ""));
     let (_, trailers) = wasip3::wit_future::new(|| Ok(None));
     let (request, _sent) = Request::new(Fields::new(), None, trailers, None);
     let _ = request.set_method(&Method::Get);
-    let _ = request.set_scheme(Some(&Scheme::Http));
+    let _ = request.set_scheme(Some(scheme));
     let _ = request.set_authority(Some(authority));
     let _ = request.set_path_with_query(Some(&format!("/{path}")));
     request
@@ -25,7 +25,16 @@ pub(super) fn get_request(target: &str) -> Request {
 
 /// Requests `http://{target}`. Returns the response's status and text, or the error.
 pub(super) async fn ask(target: &str) -> String {
-    let response = match client::send(get_request(target)).await {
+    ask_by(&Scheme::Http, target).await
+}
+
+/// Requests `https://{target}`. Returns the response's status and text, or the error.
+pub(super) async fn ask_securely(target: &str) -> String {
+    ask_by(&Scheme::Https, target).await
+}
+
+async fn ask_by(scheme: &Scheme, target: &str) -> String {
+    let response = match client::send(get_request(scheme, target)).await {
         Ok(response) => response,
         Err(error) => return format!("error {error:?}"),
     };
@@ -63,7 +72,7 @@ pub(super) async fn fetch(target: &str, parent: Option<&str>) -> String {
 
 /// Requests `http://{target}` and leaks the response without reading it.
 pub(super) async fn forget(target: &str) -> String {
-    match client::send(get_request(target)).await {
+    match client::send(get_request(&Scheme::Http, target)).await {
         Ok(response) => {
             std::mem::forget(response);
             "forgotten".to_owned()

@@ -1,56 +1,14 @@
 //! Reads the expiry time of an X.509 certificate. TLS does not need this time, but the operator does.
 
+use crate::der::{SEQUENCE, after_issuer, element, first};
+
 /// Returns the end of a certificate's validity in seconds since 1970 (RFC 5280, 4.1.2.5). `None`: the bytes are not
 /// a valid certificate.
-pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
-    const SEQUENCE: u8 = 0x30;
-    const INTEGER: u8 = 0x02;
-    const VERSION: u8 = 0xa0;
-    let (certificate, _) = element(certificate, SEQUENCE)?;
-    let (mut fields, _) = element(certificate, SEQUENCE)?;
-    // Version 1 of X.509 has no version field.
-    if let Some((_, rest)) = element(fields, VERSION) {
-        fields = rest;
-    }
-    // Skip the serial number, the signature algorithm and the issuer.
-    for tag in [INTEGER, SEQUENCE, SEQUENCE] {
-        fields = element(fields, tag)?.1;
-    }
-    let (validity, _) = element(fields, SEQUENCE)?;
+pub(crate) fn not_after(certificate: &[u8]) -> Option<i64> {
+    let (validity, _) = element(after_issuer(certificate)?, SEQUENCE)?;
     let after_not_before = first(validity)?.rest;
     let not_after = first(after_not_before)?;
     time(not_after.tag, not_after.content)
-}
-
-/// An element of DER, and the bytes after it.
-struct Element<'a> {
-    tag: u8,
-    content: &'a [u8],
-    rest: &'a [u8],
-}
-
-/// Returns the content of the first element and the bytes after the element. `None`: the element does not have this
-/// tag.
-fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    first(der).filter(|found| found.tag == tag).map(|found| (found.content, found.rest))
-}
-
-/// Parses the first element. A length of more than four bytes is refused.
-fn first(der: &[u8]) -> Option<Element<'_>> {
-    let (&[tag, size], rest) = der.split_first_chunk()?;
-    let (length, rest) = match size {
-        0..=0x7f => (usize::from(size), rest),
-        0x81..=0x84 => {
-            let (digits, rest) = rest.split_at_checked(usize::from(size & 0x7f))?;
-            let length = digits.iter().try_fold(0usize, |n, digit| {
-                n.checked_mul(256).and_then(|n| n.checked_add(usize::from(*digit)))
-            })?;
-            (length, rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some(Element { tag, content, rest })
 }
 
 /// Parses a `UTCTime` (years from 1950 to 2049) or a `GeneralizedTime`, both in UTC with seconds.

@@ -1,8 +1,7 @@
 //! Reads a certificate and its key from two files.
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,67 +14,72 @@ use rustls::{
     },
     sign::CertifiedKey,
 };
-use sha2::{Digest as _, Sha256};
-
 use wasi_http_host_core::unreadable;
 
-use super::validity;
-
-/// Maximum size of a file in bytes. A chain has some thousands.
-const MAX_FILE: u64 = 1 << 20;
-
-/// The SHA-256 digest of both files, to compare two readings.
-pub(super) type Digest = [u8; 32];
+use crate::{file, validity, watched::Source};
 
 /// The paths of the two files.
-#[derive(Clone, Debug)]
-pub(super) struct Files {
-    pub(super) cert: PathBuf,
-    pub(super) key: PathBuf,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairFiles {
+    /// The certificate (PEM), followed by its chain.
+    pub cert: PathBuf,
+    /// The private key (PEM: PKCS#8, SEC1 or PKCS#1, without a passphrase).
+    pub key: PathBuf,
 }
 
 /// The contents of the two files, not parsed.
-pub(super) struct Contents {
+pub struct Contents {
     cert: Vec<u8>,
     key: Vec<u8>,
 }
 
 /// A valid certificate with its key.
 #[derive(Debug)]
-pub(super) struct Pair {
-    pub(super) certified: Arc<CertifiedKey>,
+pub struct Pair {
+    /// The certificate, its chain and its key.
+    pub certified: Arc<CertifiedKey>,
     /// The earliest expiry time in the chain, in seconds since 1970.
-    pub(super) not_after: i64,
+    pub not_after: i64,
 }
 
 /// The reason why there is no valid pair. The text has nothing of the key's contents.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum PairError {
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PairError {
     /// The path of the certificate's file, and what is wrong.
+    #[error("{0}")]
     Cert(String),
     /// The path of the key's file, and what is wrong.
+    #[error("{0}")]
     Key(String),
 }
 
-impl Files {
+impl Source for PairFiles {
+    type Contents = Contents;
+    type Value = Pair;
+    type Error = PairError;
+
     /// Reads both files. If one of them is being replaced, they do not match; the next reading finds both complete.
-    pub(super) fn read(&self) -> Result<Contents, PairError> {
+    fn read(&self) -> Result<Contents, PairError> {
         let message = |path: &Path, wanted: &str, error: io::Error| {
             format!("{}: {}", path.display(), unreadable(path, wanted, &error))
         };
-        let key = read(&self.key)
-            .map_err(|error| PairError::Key(message(&self.key, "the key of --tls-cert (PEM)", error)))?;
-        let cert = read(&self.cert)
+        let wanted = format!("the key of {} (PEM)", self.cert.display());
+        let key =
+            file::read(&self.key).map_err(|error| PairError::Key(message(&self.key, &wanted, error)))?;
+        let cert = file::read(&self.cert)
             .map_err(|error| PairError::Cert(message(&self.cert, "a certificate (PEM)", error)))?;
         Ok(Contents { cert, key })
     }
 
+    fn files(contents: &Contents) -> Vec<&[u8]> {
+        vec![&contents.cert, &contents.key]
+    }
+
     /// Parses the contents, and checks that the key belongs to the certificate.
-    pub(super) fn parse(&self, contents: &Contents) -> Result<Pair, PairError> {
+    fn parse(&self, contents: &Contents) -> Result<Pair, PairError> {
         let cert_error =
-            |what: &dyn std::fmt::Display| PairError::Cert(format!("{}: {what}", self.cert.display()));
-        let key_error =
-            |what: &dyn std::fmt::Display| PairError::Key(format!("{}: {what}", self.key.display()));
+            |what: &dyn fmt::Display| PairError::Cert(format!("{}: {what}", self.cert.display()));
+        let key_error = |what: &dyn fmt::Display| PairError::Key(format!("{}: {what}", self.key.display()));
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&contents.cert)
             .collect::<Result<_, _>>()
             .map_err(|error| cert_error(&pem_error(&error, "it contains no certificate")))?;
@@ -99,43 +103,40 @@ impl Files {
     }
 }
 
-impl Contents {
-    pub(super) fn digest(&self) -> Digest {
-        let mut hash = Sha256::new();
-        hash.update((self.cert.len() as u64).to_be_bytes());
-        hash.update(&self.cert);
-        hash.update(&self.key);
-        hash.finalize().into()
-    }
-}
-
-impl PairError {
-    /// Returns the path of the file and what is wrong.
-    pub(super) fn message(&self) -> &str {
-        match self {
-            Self::Cert(message) | Self::Key(message) => message,
-        }
-    }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Check the type before opening: opening a pipe without a writer would wait forever.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::other(format!("over the limit of {MAX_FILE} bytes")));
-    }
-    Ok(bytes)
-}
-
 /// Returns a fixed text for a PEM error. Some of the parser's own messages repeat the faulty line, which may be
 /// part of a key.
 fn pem_error(error: &pem::Error, none: &'static str) -> &'static str {
     match error {
         pem::Error::NoItemsFound => none,
         _ => "not well-formed PEM",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    #[test]
+    fn the_first_of_a_chain_to_expire_counts() {
+        let date = |year| date_time_ymd(year, 1, 1);
+        let one = |year| {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(["name.test".to_owned()]).unwrap();
+            params.not_after = date(year);
+            (params.self_signed(&key).unwrap(), key)
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let ((leaf, key), (above, _)) = (one(2040), one(2035));
+        let files =
+            PairFiles { cert: directory.path().join("tls.crt"), key: directory.path().join("tls.key") };
+        fs::write(&files.cert, leaf.pem() + &above.pem()).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+        let pair = files.parse(&files.read().unwrap()).unwrap();
+        assert_eq!(pair.not_after, date(2035).unix_timestamp());
+        assert_eq!(pair.certified.cert.len(), 2);
     }
 }
