@@ -92,7 +92,7 @@ impl App {
             .and_then(|token| self.verify(token));
         let refuse = |status: u16, message: &str| json_response(status, &json!({ "message": message }));
         let Some(claims) = claims else { return refuse(401, "A JSON web token could not be decoded") };
-        let time = |name: &str| claims[name].as_u64();
+        let time = |name: &str| claims.get(name).and_then(Value::as_u64);
         let (Some(issued), Some(expires)) = (time("iat"), time("exp")) else {
             return refuse(401, "Missing 'issued at' claim ('iat') in assertion");
         };
@@ -106,7 +106,7 @@ impl App {
         if expires <= present || expires > present + LONGEST_CLAIM {
             return refuse(401, "'Expiration time' claim ('exp') is too far in the future");
         }
-        if claims["iss"] != Self::ID {
+        if claims.get("iss").is_none_or(|issuer| *issuer != Self::ID) {
             return refuse(404, "Integration not found");
         }
         if installation != Self::INSTALLATION {
@@ -134,6 +134,6 @@ impl App {
         let json = |part: &str| serde_json::from_slice::<Value>(&decode(part)?).ok();
         let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.key.public);
         key.verify(signed.as_bytes(), &decode(signature)?).ok()?;
-        (json(header)?["alg"] == "RS256").then(|| json(claims))?
+        (json(header)?.get("alg")? == "RS256").then(|| json(claims))?
     }
 }

@@ -12,8 +12,11 @@ use crate::{config::Config, termination_log};
 /// The words and the variables that the process was started with. Messages name a setting as the operator wrote it.
 pub struct CommandLine {
     words: Vec<OsString>,
-    variable: Box<dyn Fn(&str) -> Option<OsString>>,
+    variable: Box<Environment>,
 }
+
+/// Looks up a variable.
+type Environment = dyn Fn(&str) -> Option<OsString>;
 
 impl CommandLine {
     /// The command line and the environment of this process.
