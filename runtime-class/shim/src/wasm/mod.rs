@@ -9,6 +9,7 @@ mod cache;
 mod compile;
 mod layout;
 mod missing;
+mod origin;
 mod rewrite;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use std::path::Path;
 pub(crate) use artifact::{ACTION as ARTIFACT_ACTION, run as fetch_artifact};
 pub(crate) use compile::{ACTION as COMPILE, run as compile_confined};
 pub(crate) use missing::explain as explain_missing;
+pub(crate) use origin::{ACTION as IMAGE_ACTION, run as read_image};
 
 use cache::Entry;
 use tokio::task::spawn_blocking;
@@ -38,9 +40,11 @@ pub(crate) struct InUse {
 /// container's id.
 ///
 /// # Errors
-/// `InvalidArgument` when the image lacks the component that it names, or the component cannot be compiled.
+/// `InvalidArgument` when the image sets what only the pod may set or lacks the component that it names, or when the
+/// component cannot be compiled.
 pub(crate) async fn prepare(spec: &mut Spec, rootfs: &Path, id: &str, node: &Node) -> Result<Option<InUse>> {
     let Some(mut app) = app::find(spec, rootfs, id, node).await? else { return Ok(None) };
+    origin::check(spec, id, node).await?;
     let artifact = app.entry.take();
     // In a thread of its own: reading a large component takes long, and must not delay calls for other containers.
     let (host, directory) = (node.host.clone(), rootfs.to_owned());

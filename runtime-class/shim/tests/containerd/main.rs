@@ -25,6 +25,7 @@ mod image;
 mod lifecycle;
 mod linux;
 mod observe;
+mod origin;
 mod programs;
 mod restart;
 mod rpc;
