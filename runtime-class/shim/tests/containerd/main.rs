@@ -18,6 +18,7 @@
 )]
 
 mod artifact;
+mod compiling;
 mod confinement;
 mod daemon;
 mod exec;
