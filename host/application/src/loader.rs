@@ -132,7 +132,7 @@ impl Loader {
         previous: Option<&Generation>,
         compiles: &dyn Fn(),
     ) -> Result<Code, LoadError> {
-        let remote = !self.resources.stores.grant(&self.stores(component))?.is_local();
+        let remote = !self.resources.stores.grant(&component.id, &self.stores(component))?.is_local();
         let before = previous.and_then(|previous| previous.named(&component.id));
         if let Some(before) = before
             && before.code.digest == wasm.digest

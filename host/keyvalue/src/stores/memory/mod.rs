@@ -282,12 +282,13 @@ impl MemoryStore {
         Ok(())
     }
 
-    /// One page, in the order of the keys: a cursor is a key and needs no state. Each page looks at every key.
-    pub(super) fn list_keys(&self, cursor: Option<&str>) -> Result<KeyPage, Error> {
+    /// One page of the keys with `prefix`, in their order: a cursor is a key and needs no state. Each page looks at every key.
+    pub(super) fn list_keys_of(&self, prefix: &str, cursor: Option<&str>) -> Result<KeyPage, Error> {
         let mut page: BTreeSet<Box<str>> = BTreeSet::new();
         let mut more = false;
         let mut offer = |key: &str| {
             let full = page.len() >= PAGE_KEYS;
+            let Some(key) = key.strip_prefix(prefix) else { return };
             if cursor.is_some_and(|cursor| key <= cursor) || page.contains(key) {
                 return;
             }
@@ -356,7 +357,11 @@ impl Store for MemoryStore {
     }
 
     fn list_keys(&self, cursor: Option<&str>) -> Answer<KeyPage> {
-        self.list_keys(cursor).into()
+        self.list_keys_of("", cursor).into()
+    }
+
+    fn list_keys_of(&self, prefix: &str, cursor: Option<&str>) -> Answer<KeyPage> {
+        self.list_keys_of(prefix, cursor).into()
     }
 
     fn increment(&self, key: &str, delta: i64) -> Answer<i64> {

@@ -214,7 +214,7 @@ fn a_value_that_the_recent_writes_cannot_hold_is_refused() {
 #[test]
 fn keys_come_in_pages() {
     let store = MemoryStore::new(16 * MIB);
-    assert_eq!(store.list_keys(None), Ok(KeyPage::default()));
+    assert_eq!(store.list_keys_of("", None), Ok(KeyPage::default()));
     for n in 0..2 * PAGE_KEYS {
         store.set(&format!("key{n:05}"), bytes("v")).unwrap();
     }
@@ -223,7 +223,7 @@ fn keys_come_in_pages() {
     let mut cursor = None;
     let mut sizes = Vec::new();
     loop {
-        let page = store.list_keys(cursor.as_deref()).unwrap();
+        let page = store.list_keys_of("", cursor.as_deref()).unwrap();
         sizes.push(page.keys.len());
         all.extend(page.keys);
         cursor = page.cursor;
@@ -305,6 +305,6 @@ proptest! {
             }
         }
         let keys: BTreeSet<String> = map.keys().map(u8::to_string).collect();
-        prop_assert_eq!(store.list_keys(None).unwrap().keys.into_iter().collect::<BTreeSet<_>>(), keys);
+        prop_assert_eq!(store.list_keys_of("", None).unwrap().keys.into_iter().collect::<BTreeSet<_>>(), keys);
     }
 }
