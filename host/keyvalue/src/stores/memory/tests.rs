@@ -236,6 +236,38 @@ fn keys_come_in_pages() {
     assert!(all.into_iter().eq(expected), "each key once, in order");
 }
 
+/// The ordered keys, from which pages are read, are those of the store: evicted ones do not stay, and nothing else is missing.
+#[test]
+fn the_ordered_keys_follow_what_is_evicted() {
+    let store = MemoryStore::new(MIB);
+    for n in 0..20_000 {
+        store.set(&format!("value{n:05}"), bytes("v")).unwrap();
+        store.increment(&format!("counter{n:05}"), 1).unwrap();
+        if n % 3 == 0 {
+            store.delete(&format!("value{n:05}")).unwrap();
+        }
+    }
+    store.values.run_pending_tasks();
+    store.counters.run_pending_tasks();
+    let mut listed = BTreeSet::new();
+    let mut cursor = None;
+    loop {
+        let page = store.list_keys_of("", cursor.as_deref()).unwrap();
+        listed.extend(page.keys);
+        cursor = page.cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let writers = store.lock();
+    let mut held: BTreeSet<String> = writers.recent.keys().map(str::to_owned).collect();
+    held.extend(store.values.iter().map(|(key, _)| key.to_string()));
+    held.extend(store.counters.iter().map(|(key, _)| key.to_string()));
+    assert!(held.len() < 10_000, "{} keys were not evicted", held.len());
+    assert_eq!(listed, held);
+    assert_eq!(writers.keys.len(), held.len());
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Get(u8),
