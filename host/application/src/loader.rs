@@ -8,8 +8,10 @@ use super::{
     Deployment, Generation,
     bounds::Bounds,
     generation::Code,
+    mounts::resolve_mounts,
     source::{self, AppError, Binary},
 };
+use wasi_http_host_core::environment;
 use wasi_http_host_egress::Policy;
 use wasi_http_host_keyvalue::Stores;
 use wasi_http_host_manifest::{Component, Manifest, Resolved};
@@ -74,8 +76,8 @@ impl Loader {
     /// # Errors
     /// Those of [`Self::load`], or a file cannot be read.
     pub fn reload(&self, previous: &Generation) -> Result<Arc<Generation>, LoadError> {
-        let manifest = source::manifest(&self.resources.config)?;
-        source::check_mounts(&manifest)?;
+        let mut manifest = source::manifest(&self.resources.config)?;
+        resolve_mounts(&mut manifest)?;
         let binaries = source::binaries(&manifest)?;
         self.load(manifest, &binaries, Some(previous), &|| {})
     }
@@ -130,7 +132,7 @@ impl Loader {
         previous: Option<&Generation>,
         compiles: &dyn Fn(),
     ) -> Result<Code, LoadError> {
-        let remote = !self.resources.stores.grant(&self.stores(component))?.is_local();
+        let remote = !self.resources.stores.grant(&component.id, &self.stores(component))?.is_local();
         let before = previous.and_then(|previous| previous.named(&component.id));
         if let Some(before) = before
             && before.code.digest == wasm.digest
@@ -233,7 +235,7 @@ impl Loader {
 }
 
 pub(super) fn cache(config: &CodeConfig) -> Cache {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let variable = |name| environment::variable(name).map(PathBuf::from);
     let dir =
         config.cache_dir.clone().or_else(|| Cache::default_dir(variable("XDG_CACHE_HOME"), variable("HOME")));
     match dir {

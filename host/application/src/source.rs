@@ -37,6 +37,14 @@ pub enum AppError {
         /// The operating system's error.
         cause: io::Error,
     },
+    /// A component must not see a directory that `files` in the manifest names.
+    #[error("{}: {reason} (`files` in the manifest)", path.display())]
+    Mount {
+        /// The directory, or the entry of it that cannot be mounted.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A component's file is larger than [`MAX_WASM_BYTES`].
     #[error("{path}: over the limit of {MAX_WASM_BYTES} bytes", path = .0.display())]
     TooLarge(PathBuf),
@@ -129,21 +137,6 @@ impl Binary {
 /// A file is unreadable or too large. The error names the file.
 pub fn binaries(manifest: &Manifest) -> Result<Vec<Binary>, AppError> {
     manifest.components.iter().map(|component| Binary::of(&component.source)).collect()
-}
-
-/// Checks that the directories exist that components mount. A component would only find out at its first request.
-///
-/// # Errors
-/// Names the first directory that is not one.
-pub fn check_mounts(manifest: &Manifest) -> Result<(), AppError> {
-    for mount in manifest.components.iter().flat_map(|component| &component.files) {
-        std::fs::read_dir(&mount.source).map_err(|cause| AppError::Read {
-            path: mount.source.clone(),
-            wanted: "the directory that `files` in the manifest names",
-            cause,
-        })?;
-    }
-    Ok(())
 }
 
 /// The sources of the variables' values.

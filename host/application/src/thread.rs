@@ -70,7 +70,7 @@ impl ThreadContext {
             environment: deployment.environment.clone(),
             mounts: deployment.mounts.clone(),
             settings: deployment.resolved.settings.clone(),
-            keyvalue: self.stores.grant(&deployment.stores)?,
+            keyvalue: self.stores.grant(&deployment.name, &deployment.stores)?,
             keyvalue_stats: self.keyvalue_stats.clone(),
             outbound: outbound.clone(),
             output: deployment.output.clone(),

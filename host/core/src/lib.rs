@@ -5,6 +5,7 @@
 mod body;
 mod component_metrics;
 mod counter;
+pub mod environment;
 mod exposition;
 mod held;
 pub mod histogram;

@@ -3,37 +3,56 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use tokio::runtime::Handle;
-use wasi_http_host_core::Exposition;
+use wasi_http_host_core::{DEFAULT_STORE, Exposition};
 
-use super::{error::Error, metrics::Samples, store::Store};
+use super::{
+    error::Error,
+    metrics::Samples,
+    scope::{DefaultScope, ScopedStore},
+    store::Store,
+};
 
 /// All stores of this process, by name.
 #[derive(Clone, Default)]
-pub struct Stores(BTreeMap<Box<str>, Arc<dyn Store>>);
+pub struct Stores {
+    stores: BTreeMap<Box<str>, Arc<dyn Store>>,
+    scope: DefaultScope,
+}
 
 impl Stores {
     /// Adds a store. Replaces the store that has this name.
     #[must_use]
     pub fn with(mut self, name: &str, store: Arc<dyn Store>) -> Self {
-        self.0.insert(name.into(), store);
+        self.stores.insert(name.into(), store);
         self
+    }
+
+    /// Sets who shares the keys of the default store.
+    #[must_use]
+    pub fn scoped(self, scope: DefaultScope) -> Self {
+        Self { scope, ..self }
     }
 
     /// The same stores for instances on the thread of `runtime`: see [`Store::on`].
     #[must_use]
     pub fn on(&self, runtime: &Handle) -> Self {
         let here = |store: &Arc<dyn Store>| store.on(runtime).unwrap_or_else(|| store.clone());
-        Self(self.0.iter().map(|(name, store)| (name.clone(), here(store))).collect())
+        let stores = self.stores.iter().map(|(name, store)| (name.clone(), here(store))).collect();
+        Self { stores, scope: self.scope }
     }
 
-    /// Access to the named stores and to no others.
+    /// Access of a component to the named stores and to no others.
     ///
     /// # Errors
     /// When the host has no store of one of the names.
-    pub fn grant<N: AsRef<str>>(&self, names: &[N]) -> Result<Access, UnknownStore> {
-        let grants = names.iter().map(AsRef::as_ref).map(|name| match self.0.get_key_value(name) {
-            Some((name, store)) => Ok(Grant { name: name.clone(), store: store.clone() }),
-            None => Err(UnknownStore { name: name.into(), known: self.0.keys().cloned().collect() }),
+    pub fn grant<N: AsRef<str>>(&self, component: &str, names: &[N]) -> Result<Access, UnknownStore> {
+        let grants = names.iter().map(AsRef::as_ref).map(|name| match self.stores.get(name) {
+            Some(store) if name == DEFAULT_STORE && self.scope == DefaultScope::Component => {
+                let store = Arc::new(ScopedStore::new(store.clone(), component));
+                Ok(Grant { name: name.into(), store })
+            }
+            Some(store) => Ok(Grant { name: name.into(), store: store.clone() }),
+            None => Err(UnknownStore { name: name.into(), known: self.stores.keys().cloned().collect() }),
         });
         Ok(Access { grants: grants.collect::<Result<_, _>>()? })
     }
@@ -41,19 +60,19 @@ impl Stores {
     /// Writes the metrics of each store.
     pub fn expose(&self, to: &mut Exposition) {
         let mut samples = Samples::default();
-        self.0.iter().for_each(|(name, store)| store.measure(name, &mut samples));
+        self.stores.iter().for_each(|(name, store)| store.measure(name, &mut samples));
         samples.expose(to);
     }
 
     /// Closes each store: see [`Store::close`].
     pub fn close(&self) {
-        self.0.values().for_each(|store| store.close());
+        self.stores.values().for_each(|store| store.close());
     }
 }
 
 impl fmt::Debug for Stores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.stores.keys()).finish()
     }
 }
 

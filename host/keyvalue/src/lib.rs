@@ -12,6 +12,7 @@
 mod access;
 mod error;
 mod metrics;
+mod scope;
 mod span;
 mod stats;
 mod store;
@@ -20,6 +21,7 @@ mod stores;
 pub use access::{Access, Stores, UnknownStore};
 pub use error::Error;
 pub use metrics::{Samples, expose_operations};
+pub use scope::DefaultScope;
 pub use span::KeyValueSpan;
 pub use stats::{LATENCY_SAMPLE, Operation, OperationSnapshot, Running, Stats};
 pub use store::{Answer, AnswerFuture, KeyPage, PAGE_KEYS, Snapshot, Store, Swap};

@@ -146,6 +146,19 @@ pub trait Store: Send + Sync + 'static {
     /// When the store fails or does not know the cursor.
     fn list_keys(&self, cursor: Option<&str>) -> Answer<KeyPage>;
 
+    /// As [`Store::list_keys`], for the keys that begin with `prefix`. The page has them without the prefix. A page may be empty
+    /// although another one follows.
+    ///
+    /// # Errors
+    /// As [`Store::list_keys`].
+    fn list_keys_of(&self, prefix: &str, cursor: Option<&str>) -> Answer<KeyPage> {
+        let prefix = prefix.to_owned();
+        self.list_keys(cursor).map(move |page| {
+            let own = page.keys.iter().filter_map(|key| key.strip_prefix(&*prefix)).map(str::to_owned);
+            KeyPage { keys: own.collect(), cursor: page.cursor }
+        })
+    }
+
     /// Adds `delta` to the counter `key` in one step, from 0 if it is absent, and returns the sum.
     ///
     /// # Errors

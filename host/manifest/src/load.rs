@@ -37,24 +37,32 @@ impl Manifest {
     /// The file is unreadable, is larger than [`MAX_BYTES`], is not UTF-8, or is a manifest that the host cannot
     /// serve.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let file = Self::file(path);
-        let unreadable = |e: std::io::Error| Error::whole(&file, unreadable(&file, WANTED, &e));
+        let path = Self::file(path);
+        let file = File::open(&path).map_err(|e| Error::whole(&path, unreadable(&path, WANTED, &e)))?;
+        Self::read(&file, &path)
+    }
+
+    /// As [`Self::load`], for a file that is open already. `path` is its path for messages, and for relative paths in the
+    /// manifest.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn read(file: &File, path: &Path) -> Result<Self, Error> {
+        let unreadable = |e: std::io::Error| Error::whole(path, unreadable(path, WANTED, &e));
         let mut bytes = Vec::new();
-        let mut content = File::open(&file).map_err(unreadable)?.take(MAX_BYTES + 1);
+        let mut content = file.take(MAX_BYTES + 1);
         content.by_ref().take(WASM_MAGIC.len() as u64).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes == WASM_MAGIC {
-            return Ok(Self::bare(&file));
+            return Ok(Self::bare(path));
         }
         content.read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(Error::whole(&file, format!("over the limit of {MAX_BYTES} bytes")));
+            return Err(Error::whole(path, format!("over the limit of {MAX_BYTES} bytes")));
         }
         let text = String::from_utf8(bytes);
-        Self::parse(
-            &text
-                .map_err(|_| Error::whole(&file, format!("neither UTF-8 nor WebAssembly: want {WANTED}")))?,
-            &file,
-        )
+        let text =
+            text.map_err(|_| Error::whole(path, format!("neither UTF-8 nor WebAssembly: want {WANTED}")))?;
+        Self::parse(&text, path)
     }
 
     /// Reads the text of a manifest. Relative paths in `text` start at the directory of `path`; no file needs to

@@ -53,7 +53,9 @@ pub struct Component {
 /// `{ source = "…", destination = "…" }` in `files`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// A directory of the host. A relative path has been joined to the manifest's directory.
+    /// The manifest's directory. The host refuses a source whose links lead out of it.
+    pub below: PathBuf,
+    /// A directory of the host. The manifest's relative path has been joined to the manifest's directory.
     pub source: PathBuf,
     /// The absolute path at which the component sees the directory.
     pub destination: String,

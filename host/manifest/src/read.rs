@@ -6,7 +6,7 @@ use super::route::{Pattern, Route, Routes};
 use super::{Component, Manifest, Mount, OwnLimits};
 use crate::settings::{Name, Template, Variable};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Component as PathComponent, Path};
 
 pub(super) fn manifest(text: &str, file: &Path) -> Result<Manifest, Error> {
     let mut warnings = Vec::new();
@@ -67,6 +67,7 @@ fn variables(section: Section<'_>, warnings: &mut Vec<String>) -> Result<BTreeMa
     let mut variables = BTreeMap::new();
     for (key, node) in section.into_entries() {
         let name = name(&key, &node)?;
+        name.check_reserved().map_err(|error| node.error(error.to_string()))?;
         let mut section = node.section()?;
         keys::VARIABLE.sort(&mut section, warnings)?;
         let default = section.optional_string("default")?;
@@ -219,16 +220,37 @@ impl<'a> Reader<'a> {
             }
             let mut mount = entry.section()?;
             keys::FILES.sort(&mut mount, &mut self.warnings)?;
-            let source = self.directory.join(mount.require("source")?.string()?);
+            let named = mount.require("source")?;
+            let source = named.string()?;
+            if !is_below(Path::new(&source)) {
+                return Err(named.error(
+                    "only a directory below the manifest's directory can be mounted, by a relative path",
+                ));
+            }
             let destination = mount.require("destination")?;
             let path = destination.string()?;
             if !path.starts_with('/') {
                 return Err(destination.error("expected an absolute path"));
             }
-            mounts.push(Mount { source, destination: path });
+            mounts.push(Mount {
+                below: self.directory.to_owned(),
+                source: self.directory.join(source),
+                destination: path,
+            });
         }
         Ok(mounts)
     }
+}
+
+/// Whether no prefix of a relative path leads above the path's start. Links are not followed.
+fn is_below(path: &Path) -> bool {
+    let depth = path.components().try_fold(0_usize, |depth, component| match component {
+        PathComponent::Normal(_) => Some(depth + 1),
+        PathComponent::CurDir => Some(depth),
+        PathComponent::ParentDir => depth.checked_sub(1),
+        PathComponent::RootDir | PathComponent::Prefix(_) => None,
+    });
+    depth.is_some()
 }
 
 /// The warning for a trigger of another kind.

@@ -5,6 +5,7 @@ use crate::settings::{Assignment, Sources};
 use proptest::prelude::*;
 use std::ffi::OsString;
 use std::path::Path;
+use wasi_http_host_core::environment;
 use wasi_http_host_egress::{AllowList, Policy};
 
 const MINIMAL: &str = r#"
@@ -86,7 +87,7 @@ base = "/"
             "dir/spin.toml:14: component.other: no HTTP trigger uses it",
         ]
     );
-    let mount = Mount { source: "dir/assets".into(), destination: "/assets".to_owned() };
+    let mount = Mount { below: "dir".into(), source: "dir/assets".into(), destination: "/assets".to_owned() };
     assert_eq!(manifest.components[0].files, [mount]);
 }
 
@@ -297,6 +298,12 @@ const UNSERVABLE: &[(&str, &str, &str)] = &[
         "[extra]\n[[trigger.http]]",
         "dir/spin.toml:5: extra: unknown key: Spin does not know it either",
     ),
+    (
+        "[component.one]",
+        "[variables]\nv = { default = \"\" }\nwasi_http_host_redis_password = { default = \"\" }\n[component.one]",
+        "dir/spin.toml:10: variables.wasi_http_host_redis_password: no variable may have the name \
+         wasi_http_host_redis_password, because the host reads WASI_HTTP_HOST_REDIS_PASSWORD for itself: choose another name",
+    ),
 ];
 
 #[test]
@@ -307,6 +314,38 @@ fn what_cannot_be_served_is_named_with_file_line_and_key() {
     }
     let syntax = parse("a = 1\nb = ]").unwrap_err();
     assert_eq!((syntax.line, syntax.key), (Some(2), None));
+}
+
+#[test]
+fn no_variable_reads_what_the_host_reads_for_itself() {
+    for (name, _) in environment::VARIABLES {
+        let name = name.replace('*', "x").to_ascii_lowercase();
+        let declared = MINIMAL.to_owned() + &format!("[variables]\n{name} = {{ required = true }}\n");
+        let error = parse(&declared).unwrap_err();
+        assert_eq!((error.line, error.key), (Some(11), Some(format!("variables.{name}"))));
+        for assignment in [name.clone(), format!("{name}=value"), name.to_ascii_uppercase()] {
+            let error = assignment.parse::<Assignment>().unwrap_err().to_string();
+            assert!(error.contains("because the host reads"), "{assignment}: {error}");
+        }
+    }
+    let similar = MINIMAL.to_owned() + "[variables]\nproxy_port = { default = \"\" }\n";
+    assert!(parse(&similar).is_ok());
+}
+
+#[test]
+fn a_mount_lies_below_the_manifests_directory() {
+    let mounting = |source: &str| {
+        let files = format!("files = [{{ source = \"{source}\", destination = \"/d\" }}]\nsource =");
+        parse(&MINIMAL.replace("source =", &files))
+    };
+    for source in ["a", "./a/b", "a/../b", "."] {
+        assert!(mounting(source).is_ok(), "{source}");
+    }
+    for source in ["/proc/self", "..", "a/../../b", "../dir/a", "/dir/a"] {
+        let error = mounting(source).unwrap_err();
+        assert_eq!((error.line, error.key.as_deref()), (Some(9), Some("component.one.files[0].source")));
+        assert!(error.problem.starts_with("only a directory below the manifest's directory"), "{source}");
+    }
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Guest {
             .envs(&template.environment)
             .stdout(template.output.stream(GuestStream::Stdout))
             .stderr(template.output.stream(GuestStream::Stderr));
-        for Mount { source, destination } in &*template.mounts {
+        for Mount { source, destination, .. } in &*template.mounts {
             // If the directory is gone since the start, the guest finds no directory and reports the error itself.
             if let Err(error) = wasi.preopened_dir(source, destination, FsPerms::ReadOnly) {
                 tracing::error!(directory = %source.display(), %error, "a directory cannot be mounted");

@@ -54,8 +54,10 @@ fn main() -> ExitCode {
 fn dispatch(args: &[OsString]) -> Result<()> {
     let (first, rest) = args.split_first().unzip();
     match (first.and_then(|first| first.to_str()), rest) {
-        (Some(wasm::COMPILE), Some(rest)) => return Err(wasm::compile_confined(rest)),
+        (Some(wasm::COMPILE), Some(rest)) => return wasm::compile(rest),
+        (Some(wasm::COMPILE_SANDBOX), Some(rest)) => return Err(wasm::run_sandboxed(rest)),
         (Some(wasm::ARTIFACT_ACTION), Some(rest)) => return write_result(wasm::fetch_artifact(rest)),
+        (Some(wasm::IMAGE_ACTION), Some(rest)) => return write_result(wasm::read_image(rest)),
         _ => {}
     }
     let flags = Flags::parse(args)?;
@@ -75,7 +77,7 @@ fn dispatch(args: &[OsString]) -> Result<()> {
     }
 }
 
-/// Writes the result of the artifact command, or its error, to standard output. The shim that started the command
+/// Writes the result of a command that asks containerd, or its error, to standard output. The shim that started the command
 /// reads only standard output and the exit status.
 fn write_result(result: Result<String>) -> Result<()> {
     match result {

@@ -2,6 +2,8 @@
 
 use clap::{Command, CommandFactory as _, FromArgMatches as _};
 
+use wasi_http_host_core::environment;
+
 use super::*;
 
 fn parse(args: &[&str]) -> Result<Config, clap::Error> {
@@ -50,6 +52,7 @@ fn every_flag_has_its_variable() {
         let long = arg.get_long().unwrap_or_default();
         let expected = format!("WASI_HTTP_HOST_{}", long.to_uppercase().replace('-', "_"));
         assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(&*expected), "--{long}");
+        assert!(environment::setter(&expected).is_some(), "a component could read {expected}");
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::runtime::Builder as RuntimeBuilder;
 use wasi_http_host_application::{
     self as application, ApplicationConfig, Binary, Generation, LoadError, Loader, Resources, ThreadContext,
 };
-use wasi_http_host_core::InvalidSetting;
+use wasi_http_host_core::{InvalidSetting, environment};
 use wasi_http_host_egress::{Proxies, Resolve, RootsError, SystemResolver};
 use wasi_http_host_keyvalue::{self as keyvalue, RedisConfig, Store, Stores};
 use wasi_http_host_manifest::Manifest;
@@ -69,21 +69,23 @@ impl Builder {
     pub fn build(self) -> Result<Host, StartError> {
         let Self { config, stores } = self;
         config.validate()?;
-        RedisConfig::check_renamed(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))?;
+        RedisConfig::check_renamed(|name| {
+            environment::variable(name).is_some_and(|value| !value.is_empty())
+        })?;
         let config = Arc::new(config);
         let log = Log::new(&config.log)?;
         log.install();
-        let address = config.main_listener(std::env::var("PORT").ok().as_deref())?;
+        let address = config.main_listener(variable("PORT").as_deref())?;
         let tls = Tls::new(&config.server.tls)?;
         // Bind first, so that an address in use is reported before anything is compiled.
         let listener = bind(address)?;
         let admin_listener = bind(config.admin_listen)?;
 
         let hangup = Hangup::listen();
-        let (manifest, watch) = read_manifest(&config)?;
+        let (mut manifest, watch) = read_manifest(&config)?;
         let engine = spawn_engine(&config, &manifest)?;
         let binaries = application::binaries(&manifest)?;
-        application::check_mounts(&manifest)?;
+        application::resolve_mounts(&mut manifest)?;
         let backends = Backends::open(&config, &manifest, stores)?;
         let stores = &backends.stores;
         let metrics = Arc::new(HostMetrics::default());
@@ -123,6 +125,11 @@ impl Builder {
             traces: backends.traces,
         })
     }
+}
+
+/// The value of a variable of the process; `None` if it is not UTF-8.
+fn variable(name: &str) -> Option<String> {
+    environment::variable(name)?.into_string().ok()
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -187,13 +194,12 @@ impl Backends {
 
 fn outbound_settings(config: &Config) -> Result<OutboundSettings, StartError> {
     // Lower-case names take precedence, as in curl.
-    let variable =
-        |lower: &str, upper: &str| std::env::var(lower).or_else(|_| std::env::var(upper)).unwrap_or_default();
+    let either = |lower: &str, upper: &str| variable(lower).or_else(|| variable(upper)).unwrap_or_default();
     let proxies = Proxies::new(
-        &variable("https_proxy", "HTTPS_PROXY"),
+        &either("https_proxy", "HTTPS_PROXY"),
         // With CGI, a client's `Proxy` header could set `HTTP_PROXY`. This host does not use CGI.
-        &variable("http_proxy", "HTTP_PROXY"),
-        &variable("no_proxy", "NO_PROXY"),
+        &either("http_proxy", "HTTP_PROXY"),
+        &either("no_proxy", "NO_PROXY"),
     )?;
     let outbound = &config.application.outbound;
     let max_open = descriptors::for_outbound(
@@ -216,7 +222,6 @@ fn traces(
     manifest: &Manifest,
     resolver: &Arc<dyn Resolve>,
 ) -> Result<Option<Traces>, StartError> {
-    let variable = |name: &str| std::env::var(name).ok();
     let Some(settings) = trace::Settings::read(&manifest.name, &variable)? else { return Ok(None) };
     let mut outbound = outbound_settings(config)?;
     let named = match &settings.ca_file {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use testkit::paths::{code_cache, guest, scratch};
 
-use crate::harness::{run, run_in};
+use crate::harness::{run, serve_fails};
 
 /// The smallest core module, the smallest component, and a component that imports `made:up/thing@1.2.3` with a function `go`.
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -28,15 +28,6 @@ fn what_cannot_be_served_is_refused_by_what_it_is() {
     assert!(refused("empty", EMPTY).contains("nothing"));
     let garbage = refused("truncated", b"\0asm\x0d\0\x01\0\x07\xff");
     assert!(garbage.contains("invalid"), "{garbage}");
-}
-
-/// Runs `serve` with these arguments, which must fail with this exit code, and returns its message.
-fn serve_fails(code: i32, args: &[&str], environment: &[(&str, &str)]) -> String {
-    let listeners = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--no-cache"];
-    let output = run_in(&[&["serve"][..], args, &listeners].concat(), environment);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
-    message
 }
 
 #[test]

@@ -190,3 +190,19 @@ fn more_instances_than_an_address_space_holds_are_a_setting_that_cannot_be() {
     assert_eq!(output.status.code(), Some(64), "{message}");
     assert!(message.contains("--max-instances") && message.contains("64 component(s)"), "{message}");
 }
+
+/// `front` writes and `back` reads; both are granted the default store.
+#[tokio::test]
+async fn each_component_has_its_own_keys_if_a_flag_says_so() {
+    let front = "key_value_stores = [\"default\"]";
+    let back = format!("{front}\n[[trigger.http]]\nroute = \"/keyvalue/get/...\"\ncomponent = \"back\"");
+    let app = manifest("components-keys", front, &back);
+    for (flags, seen) in
+        [(&[][..], r#"Ok(Some("v"))"#), (&["--keyvalue-default-scope", "component"], "Ok(None)")]
+    {
+        let host = start_app(&app, flags, &[]).await;
+        assert_eq!(host.get("/keyvalue/set/default/k?v").await.text(), "Ok(())");
+        assert_eq!(host.get("/keyvalue/exists/default/k").await.text(), "Ok(true)");
+        assert_eq!(host.get("/keyvalue/get/default/k").await.text(), seen, "{flags:?}");
+    }
+}

@@ -41,6 +41,15 @@ pub(crate) fn run_in(args: &[&str], environment: &[(&str, &str)]) -> Output {
     command().args(args).envs(environment.iter().copied()).output().expect("the program starts")
 }
 
+/// Runs `serve` with these arguments, which must fail with this exit code, and returns its message.
+pub(crate) fn serve_fails(code: i32, args: &[&str], environment: &[(&str, &str)]) -> String {
+    let listeners = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--no-cache"];
+    let output = run_in(&[&["serve"][..], args, &listeners].concat(), environment);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
+    message
+}
+
 /// A pipe in the place of a file: a reader waits for the writer.
 pub(crate) struct Fifo(PathBuf);
 

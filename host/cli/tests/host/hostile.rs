@@ -14,7 +14,7 @@ use testkit::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::harness::{start_app, start_guest};
+use crate::harness::{Fifo, serve_fails, start_app, start_guest};
 
 /// The upper bound of resident memory in bytes: a host with one thread and a guest of 16 MiB needs less.
 const MOST_RESIDENT: f64 = 1e9;
@@ -171,6 +171,46 @@ async fn of_the_environment_it_sees_what_its_manifest_says() {
         start_app(&app, &[], &[("HIDDEN", "s3cret"), ("WASI_HTTP_HOST_REDIS_PASSWORD", "s3cret")]).await;
     assert_eq!(host.get("/hostile/environment").await.text(), r#"[("GIVEN", "yes")] []"#);
     assert_eq!(host.get("/config/hidden").await.text(), "Ok(None)");
+}
+
+/// What lies elsewhere, or would block a thread of the host, cannot be mounted.
+#[test]
+fn of_the_file_system_nothing_is_mounted_but_files_below_the_manifest() {
+    let directory = scratch("hostile-mounts");
+    std::fs::create_dir(directory.join("assets")).unwrap();
+    std::os::unix::fs::symlink("/proc/self", directory.join("link")).unwrap();
+    Fifo::new(&directory.join("assets/pipe"));
+    for (source, named) in [
+        ("/proc/self", "component.hostile.files[0].source: only a directory below the manifest's directory"),
+        ("../..", "component.hostile.files[0].source: only a directory below the manifest's directory"),
+        ("link", "out of the manifest's directory"),
+        ("assets", "assets/pipe: it is neither a regular file nor a directory"),
+    ] {
+        let app =
+            manifest(&directory, &format!("files = [{{ source = {source:?}, destination = \"/data\" }}]"));
+        let message = serve_fails(1, &[app.to_str().unwrap()], &[]);
+        assert!(message.contains(named), "{source}: {message}");
+    }
+}
+
+/// Its variables cannot name what the host reads for itself: the host would hand over its own secrets.
+#[test]
+fn of_the_host_s_own_variables_it_reads_none() {
+    let directory = scratch("hostile-variables");
+    for name in ["wasi_http_host_redis_password", "https_proxy", "otel_exporter_otlp_headers"] {
+        let rest = format!(
+            "[variables]\n{name} = {{ required = true }}\n[component.hostile.variables]\nstolen = \"{{{{ {name} }}}}\""
+        );
+        let variable = name.to_ascii_uppercase();
+        let app = manifest(&directory, &rest);
+        let app = app.to_str().unwrap();
+        let message = serve_fails(1, &[app], &[(&variable, "s3cret")]);
+        let refused = format!("spin.toml:11: variables.{name}: no variable may have the name {name}");
+        assert!(message.contains(&refused) && !message.contains("s3cret"), "{message}");
+        let bare = guest("service");
+        let message = serve_fails(64, &[bare.to_str().unwrap(), "--var", name], &[(&variable, "s3cret")]);
+        assert!(message.contains(&format!("because the host reads {variable}")), "{message}");
+    }
 }
 
 #[tokio::test]

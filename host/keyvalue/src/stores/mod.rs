@@ -15,7 +15,7 @@ pub use self::{
     memory::{MemoryStore, Usage},
     redis::{InvalidAddress, RedisAddress, RedisConfig, RedisStore},
 };
-use super::{access::Stores, store::Store};
+use super::{access::Stores, scope::DefaultScope, store::Store};
 
 /// All kinds. A new kind is added here.
 static KINDS: [Kind; 4] = [
@@ -112,6 +112,10 @@ pub struct KeyValueConfig {
     /// Maximum size of each in-memory store, including those with a file
     #[arg(long = "keyvalue-max-bytes", value_name = "BYTES", env = "WASI_HTTP_HOST_KEYVALUE_MAX_BYTES", default_value_t = KeyValueConfig::default().max_bytes)]
     pub max_bytes: ByteSize,
+    /// Who shares the keys of the store "default": the components of the application that are granted it, as in Spin, or
+    /// nobody (component: each has keys of its own). Other stores are always shared
+    #[arg(long = "keyvalue-default-scope", value_name = "application|component", env = "WASI_HTTP_HOST_KEYVALUE_DEFAULT_SCOPE", default_value_t = KeyValueConfig::default().default_scope)]
+    pub default_scope: DefaultScope,
     /// Stores in Redis.
     #[command(flatten)]
     pub redis: RedisConfig,
@@ -119,7 +123,12 @@ pub struct KeyValueConfig {
 
 impl Default for KeyValueConfig {
     fn default() -> Self {
-        Self { stores: Vec::new(), max_bytes: ByteSize::mib(64), redis: RedisConfig::default() }
+        Self {
+            stores: Vec::new(),
+            max_bytes: ByteSize::mib(64),
+            default_scope: DefaultScope::default(),
+            redis: RedisConfig::default(),
+        }
     }
 }
 
@@ -199,7 +208,7 @@ impl KeyValueConfig {
             let [memory, ..] = &KINDS;
             all.push(Named { name: DEFAULT_STORE, url: memory.form, kind: memory });
         }
-        let mut stores = Stores::default();
+        let mut stores = Stores::default().scoped(self.default_scope);
         for Named { name, url, kind } in all.into_iter().filter(|named| !except.contains(&named.name)) {
             let store = (kind.open)(&Opening { name, url, config: self, threads, resolver })?;
             stores = stores.with(name, store);

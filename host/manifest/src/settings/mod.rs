@@ -2,7 +2,8 @@
 //! their values.
 //!
 //! The manifest declares variables. The host reads only declared names from the other sources, so that the host's own
-//! environment does not leak into guests. A later source overrides an earlier one:
+//! environment does not leak into guests, and refuses the names of variables that the host reads for itself
+//! ([`wasi_http_host_core::environment`]). A later source overrides an earlier one:
 //!
 //! 1. the manifest's `default`
 //! 2. the environment variable `NAME`, then `SPIN_VARIABLE_NAME`
@@ -20,7 +21,7 @@ mod template;
 mod value;
 
 pub use files::{FileError, MAX_FILE_BYTES, MAX_FILES};
-pub use name::{InvalidName, Name};
+pub use name::{InvalidName, Name, ReservedName};
 pub use snapshot::Snapshot;
 pub use sources::{Assignment, Assignments, InvalidAssignment, SourceError, Sources, Variable, Variables};
 pub use template::{InvalidTemplate, Template, UnknownVariable};

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use wasi_http_host_core::environment;
 
 /// Longest name, in bytes.
 const MAX_BYTES: usize = 64;
@@ -17,6 +18,14 @@ pub struct Name(Box<str>);
 #[error("{0:?} is not a variable name: use lower_snake_case and at most {MAX_BYTES} bytes")]
 pub struct InvalidName(pub String);
 
+/// The host reads the environment variable of this name for itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no variable may have the name {0}, because the host reads {variable} for itself: choose another name",
+    variable = .0.as_str().to_ascii_uppercase()
+)]
+pub struct ReservedName(pub Name);
+
 impl Name {
     /// The name as text.
     #[must_use]
@@ -29,6 +38,17 @@ impl Name {
     pub fn environment(&self) -> [String; 2] {
         let upper = self.0.to_ascii_uppercase();
         [format!("SPIN_VARIABLE_{upper}"), upper]
+    }
+
+    /// Checks that the host does not read the environment variable for itself, which may be a secret.
+    ///
+    /// # Errors
+    /// The host reads the variable.
+    pub fn check_reserved(&self) -> Result<(), ReservedName> {
+        match environment::setter(&self.0) {
+            Some(_) => Err(ReservedName(self.clone())),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The sources of variables' values and their order of precedence.
 
 use super::files::{self, FileError};
-use super::{InvalidName, Name, Value};
+use super::{InvalidName, Name, ReservedName, Value};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -51,8 +51,14 @@ pub struct Assignments(pub Vec<Assignment>);
 
 /// The text is not an [`Assignment`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected NAME=VALUE, NAME, or NAME,NAME…: {0}")]
-pub struct InvalidAssignment(#[from] InvalidName);
+pub enum InvalidAssignment {
+    /// The name is no variable's name.
+    #[error("expected NAME=VALUE, NAME, or NAME,NAME…: {0}")]
+    Name(#[from] InvalidName),
+    /// The host reads the variable for itself.
+    #[error(transparent)]
+    Reserved(#[from] ReservedName),
+}
 
 impl FromStr for Assignment {
     type Err = InvalidAssignment;
@@ -62,7 +68,9 @@ impl FromStr for Assignment {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (text, None),
         };
-        Ok(Self { name: name.to_ascii_lowercase().parse()?, value })
+        let name: Name = name.to_ascii_lowercase().parse()?;
+        name.check_reserved()?;
+        Ok(Self { name, value })
     }
 }
 

@@ -6,12 +6,12 @@
 //! host trusts only files that nobody except its own user and root can write.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     hash::{Hash, Hasher},
     io::{self, Read as _, Write as _},
     os::{
         fd::AsRawFd as _,
-        unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+        unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
@@ -19,6 +19,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
 use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, component::Component};
 
@@ -146,48 +150,72 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The component in the file. `None` if the file does not exist.
 fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
-    match fs::symlink_metadata(path) {
-        // If the cache directory is another kind of file, the later write reports the error.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(error.to_string()),
-        Ok(metadata) if !metadata.is_file() => return Err("it is not a regular file".to_owned()),
-        Ok(metadata) => ours_alone(&metadata)?,
-    }
-    if let Some(dir) = path.parent() {
-        ours_alone(&fs::metadata(dir).map_err(|error| error.to_string())?)?;
-    }
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    if !is_whole(&file).map_err(|error| error.to_string())? {
+    let Some(file) = open(path)? else { return Ok(None) };
+    let Some(length) = code_length(&file).map_err(|error| error.to_string())? else {
         return Err("it is damaged".to_owned());
-    }
-    // Map the file that was verified, even if its name now leads to another file. Without /proc, use the name.
+    };
+    // Map the file that was verified, even if its name now leads to another file. Without /proc, read it.
     let verified = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    let mapped = if verified.exists() { &verified } else { path };
     #[expect(unsafe_code, reason = "compiled code can only be loaded on trust")]
     // SAFETY: the file must hold what `Component::serialize` made, for as long as the file is mapped. Only this user
     // or root can have written the file and its directory, the name matches this component and this engine's
     // settings, and the checksum rules out truncation and decay. The host never writes into such a file: it renames a
     // complete file over it. wasmtime checks its version and settings too, and ignores the bytes after the code.
     // Mapping shares the code among processes (`docs/decisions/0017-compiled-code-is-mapped.md`).
-    let component = unsafe { Component::deserialize_file(engine, mapped) };
+    let component = unsafe {
+        if verified.exists() {
+            Component::deserialize_file(engine, verified)
+        } else {
+            let mut code = vec![0; usize::try_from(length).map_err(|error| error.to_string())?];
+            file.read_exact_at(&mut code, 0).map_err(|error| error.to_string())?;
+            Component::deserialize(engine, code)
+        }
+    };
     component.map(Some).map_err(|error| format!("{error:#}"))
 }
 
-/// Whether the file's checksum and mark are correct.
-fn is_whole(mut file: &File) -> io::Result<bool> {
+/// Opens a file of the cache, and checks by their descriptors that the file and its directory are trusted: a path may lead
+/// to another file a moment later. `None` if the file does not exist.
+fn open(path: &Path) -> Result<Option<File>, String> {
+    // If the cache directory is another kind of file, the later write reports the error.
+    let is_absent = |error: Errno| matches!(error, Errno::NOENT | Errno::NOTDIR);
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let dir = match rustix::fs::open(dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(dir) => File::from(dir),
+        Err(error) if is_absent(error) => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    // NONBLOCK: do not wait at a pipe.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(&dir, name, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(error) if is_absent(error) => return Ok(None),
+        Err(Errno::LOOP) => return Err("it is not a regular file".to_owned()),
+        Err(error) => return Err(error.to_string()),
+    };
+    let metadata = file.metadata().map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    ours_alone(&metadata)?;
+    ours_alone(&dir.metadata().map_err(|error| error.to_string())?)?;
+    Ok(Some(file))
+}
+
+/// The bytes of code in the file. `None` if its checksum or its mark is not correct.
+fn code_length(mut file: &File) -> io::Result<Option<u64>> {
     const TRAILER: usize = checksum::BYTES + MARK.len();
-    let Some(length) = file.metadata()?.len().checked_sub(TRAILER as u64) else { return Ok(false) };
+    let Some(length) = file.metadata()?.len().checked_sub(TRAILER as u64) else { return Ok(None) };
     let checksum = checksum::of(file, length)?;
     let mut trailer = [0; TRAILER];
     file.read_exact(&mut trailer)?;
     let (stored, mark) = trailer.split_at(checksum::BYTES);
-    Ok(checksum == stored && mark == MARK)
+    Ok((checksum == stored && mark == MARK).then_some(length))
 }
 
 /// Checks that this user or root owns the file, and that nobody else can write it.
-fn ours_alone(metadata: &fs::Metadata) -> Result<(), String> {
+fn ours_alone(metadata: &Metadata) -> Result<(), String> {
     let user = rustix::process::geteuid().as_raw();
     if metadata.uid() != 0 && metadata.uid() != user {
         return Err(format!("it belongs to user {}, not to user {user} or root", metadata.uid()));
@@ -279,4 +307,80 @@ fn is_unfinished(name: &str) -> bool {
     name.split_once('.').is_some_and(|(name, _)| {
         name.split_once('-').is_some_and(|(binary, engine)| is_hex(binary, 64) && is_hex(engine, 16))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::Permissions,
+        os::unix::{fs::PermissionsExt as _, net::UnixListener},
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use super::*;
+
+    /// A directory with two files: one that only this user can write, and one that everybody can write.
+    fn directory() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let [ours, foreign] = [("ours", 0o644), ("foreign", 0o666)].map(|(name, mode)| {
+            let path = directory.path().join(name);
+            fs::write(&path, name).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            path
+        });
+        (directory, ours, foreign)
+    }
+
+    /// Somebody exchanges the file again and again. Whatever the name leads to when the file is opened, only a file that was
+    /// checked itself is returned.
+    #[test]
+    fn a_file_that_is_exchanged_meanwhile_is_checked_itself() {
+        let (directory, ours, foreign) = directory();
+        let path = directory.path().join("code");
+        let [at_ours, at_foreign] = ["a", "b"].map(|name| directory.path().join(name));
+        fs::hard_link(&ours, &path).unwrap();
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    for (from, through) in [(&foreign, &at_foreign), (&ours, &at_ours)] {
+                        fs::hard_link(from, through).unwrap();
+                        fs::rename(through, &path).unwrap();
+                        // Two names of the same file: the rename leaves both.
+                        let _ = fs::remove_file(through);
+                    }
+                }
+            });
+            let mut seen = String::new();
+            for _ in 0..20_000 {
+                if let Ok(Some(mut file)) = open(&path) {
+                    seen.clear();
+                    file.read_to_string(&mut seen).unwrap();
+                    if seen != "ours" {
+                        break;
+                    }
+                }
+            }
+            // Before the assertion, which would wait for the other thread.
+            done.store(true, Ordering::Relaxed);
+            assert_eq!(seen, "ours");
+        });
+    }
+
+    #[test]
+    fn only_a_regular_file_of_a_trusted_directory_is_opened() {
+        let (directory, ours, foreign) = directory();
+        assert!(open(&ours).unwrap().is_some());
+        assert!(open(&foreign).unwrap_err().contains("others may write it"));
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&ours, &link).unwrap();
+        assert_eq!(open(&link).unwrap_err(), "it is not a regular file");
+        assert!(open(&directory.path().join("absent")).unwrap().is_none());
+        assert!(open(&ours.join("in a file")).unwrap().is_none());
+        let socket = directory.path().join("socket");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        assert!(open(&socket).is_err());
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
+        assert!(open(&ours).unwrap_err().contains("others may write it"));
+    }
 }

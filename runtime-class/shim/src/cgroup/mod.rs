@@ -4,6 +4,7 @@
 //! `io.containerd.cgroups.v1.Metrics` and `v2.Metrics`.
 
 mod files;
+mod limit;
 mod mountinfo;
 mod oom;
 mod v1;
@@ -21,6 +22,7 @@ use crate::{
     error::{Context as _, Result},
     message,
 };
+pub(crate) use limit::{Limits, enter};
 use mountinfo::MountInfo;
 pub(crate) use oom::OomMonitor;
 

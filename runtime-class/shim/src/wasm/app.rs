@@ -5,14 +5,14 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{self, Read as _},
-    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    io,
+    os::fd::AsRawFd as _,
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use sha2::{Digest as _, Sha256};
-use wasi_http_host_manifest::{MAX_BYTES, Manifest};
+use wasi_http_host_manifest::Manifest;
 
 use super::{artifact, cache::Entry, layout::ARTIFACT};
 use crate::{
@@ -72,54 +72,41 @@ pub(super) async fn find(spec: &Spec, rootfs: &Path, id: &str, node: &Node) -> R
     }
 }
 
+/// A component's file.
+#[derive(Debug)]
+pub(super) struct Component {
+    /// Path of the file in the container, for messages.
+    pub(super) name: String,
+    /// Path of the file on the node, without links.
+    pub(super) file: PathBuf,
+    /// SHA-256 of the file, in hexadecimal.
+    pub(super) digest: String,
+}
+
 impl App {
-    /// Key of the compiled code in the cache, in hexadecimal. It changes with the host's file, and with the path and content
-    /// of the component or of the `spin.toml` and its components. Reads all of them, so call it in a thread of its own.
+    /// The components that the host serves, each file once, wherever the `spin.toml` names them. The host's own reader
+    /// decides whether the app is a component or a manifest. Reads all files, so call it in a thread of its own.
     ///
     /// # Errors
-    /// `InvalidArgument` when the `spin.toml` cannot be served. When a file cannot be read, or has more than 512 MiB.
-    pub(super) fn cache_key(&self, rootfs: &Path, host: &Path) -> Result<String> {
-        let sources = self.sources(rootfs)?;
-        let sources = sources.iter().map(|(name, file)| (name, file));
-        let metadata = fs::metadata(host).context(|| format!("the host {}", host.display()))?;
-        let mut hash = Sha256::new();
-        for number in [metadata.dev(), metadata.ino(), metadata.size()] {
-            hash.update(number.to_le_bytes());
-        }
-        hash.update(metadata.mtime().to_le_bytes());
-        hash.update(metadata.mtime_nsec().to_le_bytes());
-        for (name, file) in std::iter::once((&self.path, &self.file)).chain(sources) {
-            hash.update(name.as_bytes());
-            hash.update([0]);
-            hash.update(digest(file, COMPONENT_MAX).context(|| name)?);
-        }
-        Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
-    }
-
-    /// The components that the HTTP triggers of a `spin.toml` name, with their paths in the container. None for a component.
-    ///
-    /// The host's reader parses the manifest. It gets the text alone, because it would open a path outside `rootfs`.
-    fn sources(&self, rootfs: &Path) -> Result<Vec<(String, File)>> {
-        let path = &self.path;
-        if path.ends_with(".wasm") {
-            return Ok(Vec::new());
-        }
-        let mut text = String::new();
-        (&self.file).take(MAX_BYTES + 1).read_to_string(&mut text).context(|| path)?;
-        if text.len() as u64 > MAX_BYTES {
-            return Err(Error::InvalidArgument(format!("{path}: more than {MAX_BYTES} bytes")));
-        }
-        let manifest = Manifest::parse(&text, Path::new(path))
-            .map_err(|error| Error::InvalidArgument(error.to_string()))?;
-        // A set: several components may have the same source.
+    /// `InvalidArgument` when the `spin.toml` cannot be served, or a file is missing, is not regular, or has more than
+    /// 512 MiB.
+    pub(super) fn components(&self, rootfs: &Path) -> Result<Vec<Component>> {
+        let invalid = |error: &dyn std::fmt::Display| Error::InvalidArgument(error.to_string());
+        let path = Path::new(&self.path);
+        let manifest = Manifest::read(&self.file, path).map_err(|error| invalid(&error))?;
+        // A set: several components may have the same file.
         let sources: BTreeSet<PathBuf> =
             manifest.components.into_iter().map(|component| component.source).collect();
-        let sources = sources.into_iter().filter_map(|source| {
-            let source = source.to_string_lossy().into_owned();
-            // The compiler reports a missing file, together with other errors of the manifest.
-            open_within(rootfs, &source).ok().map(|file| (source, file))
-        });
-        Ok(sources.collect())
+        let component = |source: PathBuf| -> Result<Component> {
+            let name = source.to_string_lossy().into_owned();
+            let unreadable = |error: io::Error| invalid(&format_args!("{name}: {error}"));
+            let file = if source == path { self.file.try_clone() } else { open_within(rootfs, &name) };
+            let file = file.map_err(unreadable)?;
+            let digest = digest(&file, COMPONENT_MAX).map_err(unreadable)?;
+            let file = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(unreadable)?;
+            Ok(Component { name, file, digest })
+        };
+        sources.into_iter().map(component).collect()
     }
 }
 
@@ -146,8 +133,8 @@ fn open_within(rootfs: &Path, path: &str) -> io::Result<File> {
     File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))
 }
 
-/// SHA-256 of a file's content. An error if the file has more than `limit` bytes.
-fn digest(file: &File, limit: u64) -> io::Result<[u8; 32]> {
+/// SHA-256 of a file's content, in hexadecimal. An error if the file has more than `limit` bytes.
+fn digest(file: &File, limit: u64) -> io::Result<String> {
     use std::os::unix::fs::FileExt as _;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
@@ -155,7 +142,7 @@ fn digest(file: &File, limit: u64) -> io::Result<[u8; 32]> {
     loop {
         let read = file.read_at(&mut buffer, offset)?;
         if read == 0 {
-            return Ok(hash.finalize().into());
+            return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
         }
         hash.update(buffer.get(..read).unwrap_or_default());
         offset += read as u64;
@@ -167,7 +154,7 @@ fn digest(file: &File, limit: u64) -> io::Result<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{io::Read as _, os::unix::fs::symlink};
 
     use super::*;
 
@@ -213,47 +200,70 @@ mod tests {
         source = { url = "x" }
     "#;
 
-    fn app(rootfs: &Path, path: &str) -> App {
+    fn components(rootfs: &Path, path: &str) -> Result<Vec<Component>> {
         let file = open_within(rootfs, path).unwrap();
-        App { path: path.to_owned(), flags: Vec::new(), artifact: None, entry: None, file }
+        App { path: path.to_owned(), flags: Vec::new(), artifact: None, entry: None, file }.components(rootfs)
     }
 
-    fn key(rootfs: &Path, path: &str) -> String {
-        app(rootfs, path).cache_key(rootfs, &rootfs.join("host")).unwrap()
+    fn names(rootfs: &Path, path: &str) -> Vec<String> {
+        components(rootfs, path).unwrap().into_iter().map(|component| component.name).collect()
     }
+
+    /// A component in the manifest's own table, and one that a trigger defines in place.
+    const TWO_FORMS: &str = r#"
+        spin_manifest_version = 2
+        application = { name = "test" }
+        [[trigger.http]]
+        route = "/a"
+        component = "a"
+        [[trigger.http]]
+        route = "/b"
+        component = { source = "b.wasm" }
+        [component.a]
+        source = "a.wasm"
+    "#;
 
     #[test]
-    fn the_cache_key_changes_with_the_files_and_the_host() {
+    fn each_component_counts_by_its_content_wherever_the_manifest_names_it() {
         let directory = tempfile::tempdir().unwrap();
         let rootfs = directory.path();
-        fs::write(rootfs.join("host"), "1").unwrap();
-        fs::write(rootfs.join("spin.toml"), MANIFEST).unwrap();
+        fs::write(rootfs.join("spin.toml"), TWO_FORMS).unwrap();
         fs::write(rootfs.join("a.wasm"), "one").unwrap();
-        let first = key(rootfs, "/spin.toml");
-        assert_eq!(first, key(rootfs, "/spin.toml"));
-        assert_ne!(first, key(rootfs, "/a.wasm"));
-        fs::write(rootfs.join("a.wasm"), "two").unwrap();
-        let second = key(rootfs, "/spin.toml");
-        assert_ne!(first, second);
-        fs::write(rootfs.join("host"), "another").unwrap();
-        assert_ne!(second, key(rootfs, "/spin.toml"));
+        fs::write(rootfs.join("b.wasm"), "two").unwrap();
+        let digests =
+            || components(rootfs, "/spin.toml").unwrap().into_iter().map(|component| component.digest);
+        let before: Vec<_> = digests().collect();
+        assert_eq!(names(rootfs, "/spin.toml"), ["/a.wasm", "/b.wasm"]);
+        fs::write(rootfs.join("b.wasm"), "three").unwrap();
+        let after: Vec<_> = digests().collect();
+        assert_eq!(before[0], after[0]);
+        assert_ne!(before[1], after[1]);
+        assert_eq!(before[0], "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed");
+    }
+
+    /// As in the host, a file's content decides what the file is.
+    #[test]
+    fn a_manifest_counts_as_one_whatever_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let rootfs = directory.path();
+        fs::write(rootfs.join("app.wasm"), MANIFEST).unwrap();
+        fs::write(rootfs.join("a.wasm"), "\0asm").unwrap();
+        fs::write(rootfs.join("spin.toml"), "\0asm").unwrap();
+        assert_eq!(names(rootfs, "/app.wasm"), ["/a.wasm"]);
+        assert_eq!(names(rootfs, "/a.wasm"), ["/a.wasm"]);
+        assert_eq!(names(rootfs, "/spin.toml"), ["/spin.toml"]);
     }
 
     #[test]
     fn an_error_names_the_invalid_manifest() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("spin.toml"), "= no").unwrap();
-        let error = app(directory.path(), "/spin.toml").sources(directory.path()).unwrap_err().to_string();
-        assert!(error.starts_with("/spin.toml:1: "), "{error}");
-    }
-
-    #[test]
-    fn a_manifest_that_is_too_long_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let length = usize::try_from(MAX_BYTES).unwrap() + 1;
-        fs::write(directory.path().join("spin.toml"), "#".repeat(length)).unwrap();
-        let error = app(directory.path(), "/spin.toml").sources(directory.path()).unwrap_err().to_string();
-        assert_eq!(error, "/spin.toml: more than 1048576 bytes");
+        for (text, error) in
+            [("= no".to_owned(), "/spin.toml:1: "), ("#".repeat(2 << 20), "/spin.toml: over the limit")]
+        {
+            fs::write(directory.path().join("spin.toml"), text).unwrap();
+            let found = components(directory.path(), "/spin.toml").unwrap_err().to_string();
+            assert!(found.starts_with(error), "{found}");
+        }
     }
 
     /// The manifest's sources are opened within the image, like the manifest itself.
@@ -267,7 +277,8 @@ mod tests {
         let outside = MANIFEST.replace("a.wasm", directory.path().join("secret.wasm").to_str().unwrap());
         for manifest in [MANIFEST, &MANIFEST.replace("a.wasm", "../secret.wasm"), &outside] {
             fs::write(rootfs.join("spin.toml"), manifest).unwrap();
-            assert!(app(&rootfs, "/spin.toml").sources(&rootfs).unwrap().is_empty(), "{manifest}");
+            let error = components(&rootfs, "/spin.toml").unwrap_err().to_string();
+            assert!(error.contains(".wasm: No such file"), "{error}");
         }
     }
 }

@@ -23,12 +23,12 @@ use containerd_client::{
         GetContainerRequest, GetImageRequest, ReadContentRequest, containers_client::ContainersClient,
         content_client::ContentClient, images_client::ImagesClient,
     },
-    tonic::{Request, transport::Channel},
+    tonic::{Code, Request, Status, transport::Channel},
     with_namespace,
 };
 use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 use rustix::fs::{MemfdFlags, memfd_create};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use super::cache::{Entry, use_entry};
@@ -74,22 +74,7 @@ const LAYER_MAX: u64 = 512 << 20;
 /// `InvalidArgument` when the image is an artifact without exactly one component, or has neither a file system nor a
 /// component; when containerd cannot be asked. When the image takes longer than 60 s (then the child process is killed).
 pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<Entry>> {
-    static CALLS: AtomicU64 = AtomicU64::new(0);
-    let directory = node.cache.artifacts();
-    DirBuilder::new().recursive(true).mode(0o755).create(&directory).context(|| directory.display())?;
-    let number = CALLS.fetch_add(1, Ordering::Relaxed);
-    let temporary = directory.join(format!("{}-{number}.new", process::id()));
-    let mut command = Command::new("/proc/self/exe");
-    let limit = node.cache.max_bytes.min(LAYER_MAX).to_string();
-    command.arg(ACTION).args([&node.address, &node.namespace, id, &limit]).arg(&temporary).env_clear();
-    let answer = ask(&node.reaper, &mut command, &temporary, FETCH_TIMEOUT).await;
-    let path = answer.map_err(|error| match error {
-        Error::Other(reason) => Error::Other(format!(
-            "container {id}: fetch its image from containerd at {}: {reason}",
-            node.address
-        )),
-        error => error,
-    })?;
+    let path = ask_containerd(node, ACTION, id).await?;
     if path.is_empty() {
         return Ok(None);
     }
@@ -98,6 +83,30 @@ pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<Entry>> {
     })?;
     node.cache.prune();
     Ok(Some(entry))
+}
+
+/// Runs the shim's own command `action`, which asks containerd about the image of container `id`, and returns what the command
+/// prints.
+///
+/// # Errors
+/// `InvalidArgument` with what the command printed, when it failed. When it takes longer than 60 s.
+pub(super) async fn ask_containerd(node: &Node, action: &str, id: &str) -> Result<String> {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let directory = node.cache.artifacts();
+    DirBuilder::new().recursive(true).mode(0o755).create(&directory).context(|| directory.display())?;
+    let number = CALLS.fetch_add(1, Ordering::Relaxed);
+    let temporary = directory.join(format!("{}-{number}.new", process::id()));
+    let mut command = Command::new("/proc/self/exe");
+    let limit = node.cache.max_bytes.min(LAYER_MAX).to_string();
+    command.arg(action).args([&node.address, &node.namespace, id, &limit]).arg(&temporary).env_clear();
+    let answer = ask(&node.reaper, &mut command, &temporary, FETCH_TIMEOUT).await;
+    answer.map_err(|error| match error {
+        Error::Other(reason) => Error::Other(format!(
+            "container {id}: fetch its image from containerd at {}: {reason}",
+            node.address
+        )),
+        error => error,
+    })
 }
 
 /// Runs `command` for at most `limit`, and returns what it printed. `temporary` is its file, which is removed in any case.
@@ -139,32 +148,45 @@ async fn ask(
 /// # Errors
 /// As [`fetch`]; the shim takes the error's text from the command's standard output.
 pub(crate) fn run(args: &[OsString]) -> Result<String> {
+    let found = with_image(ACTION, args, async |image, temporary| match image {
+        Some(image) => image.component(temporary).await,
+        None => Ok(None),
+    })?;
+    Ok(found.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default())
+}
+
+/// Calls `read` with the container's image and the command's temporary file, for a command that [`ask_containerd`] runs. The
+/// image is `None` for a container that was created from none.
+pub(super) fn with_image<T>(
+    action: &str,
+    args: &[OsString],
+    read: impl AsyncFnOnce(Option<Image>, &Path) -> Result<T>,
+) -> Result<T> {
     // The command must not outlive the shim, which kills it at its limit.
     set_pdeathsig(Signal::SIGKILL).context(|| "set the parent-death signal")?;
     let [address, namespace, id, limit, temporary] = args else {
-        return Err(Error::InvalidArgument(format!("{ACTION}: expected 5 arguments, got {}", args.len())));
+        return Err(Error::InvalidArgument(format!("{action}: expected 5 arguments, got {}", args.len())));
     };
     let text = |arg: &OsString| arg.to_string_lossy().into_owned();
     let limit = text(limit);
-    let limit = limit.parse().map_err(|_| Error::InvalidArgument(format!("{ACTION}: no limit: {limit}")))?;
+    let limit = limit.parse().map_err(|_| Error::InvalidArgument(format!("{action}: no limit: {limit}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context(|| "start the async runtime")?;
-    let found = runtime.block_on(async {
+    runtime.block_on(async {
         let image = Image::of(&text(address), &text(namespace), &text(id), limit).await?;
-        image.component(Path::new(temporary)).await
-    })?;
-    Ok(found.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default())
+        read(image, Path::new(temporary)).await
+    })
 }
 
 /// A content descriptor (OCI image specification, `descriptor.md`).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
+pub(super) struct Descriptor {
     #[serde(default)]
     media_type: String,
-    digest: String,
+    pub(super) digest: String,
     #[serde(default)]
     size: u64,
 }
@@ -172,13 +194,13 @@ struct Descriptor {
 /// An image manifest or an image index (OCI image specification, `manifest.md` and `image-index.md`).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct OciManifest {
-    config: Option<Descriptor>,
+pub(super) struct OciManifest {
+    pub(super) config: Option<Descriptor>,
     #[serde(default)]
     layers: Vec<Descriptor>,
     /// The manifests of an index.
     #[serde(default)]
-    manifests: Vec<Descriptor>,
+    pub(super) manifests: Vec<Descriptor>,
 }
 
 /// The kind of image that a manifest describes.
@@ -254,9 +276,9 @@ fn printable(media_type: &str) -> String {
 }
 
 /// An image in containerd's image store, and a connection to containerd.
-struct Image {
-    name: String,
-    digest: String,
+pub(super) struct Image {
+    pub(super) name: String,
+    pub(super) digest: String,
     namespace: String,
     /// Bytes that a component may have.
     limit: u64,
@@ -264,7 +286,8 @@ struct Image {
 }
 
 impl Image {
-    async fn of(address: &str, namespace: &str, id: &str, limit: u64) -> Result<Self> {
+    /// The image of container `id`. `None` if the container was created from none.
+    async fn of(address: &str, namespace: &str, id: &str, limit: u64) -> Result<Option<Self>> {
         let failed = |error: &dyn std::fmt::Display| {
             Error::Other(format!("ask containerd for the image of container {id}: {error}"))
         };
@@ -276,11 +299,14 @@ impl Image {
         let container =
             ContainersClient::new(channel.clone()).get(request).await.map_err(|error| failed(&error))?;
         let name = container.into_inner().container.map(|container| container.image).unwrap_or_default();
+        if name.is_empty() {
+            return Ok(None);
+        }
         let request = with_namespace!(GetImageRequest { name: name.clone() }, namespace);
         let image = ImagesClient::new(channel.clone()).get(request).await.map_err(|error| failed(&error))?;
         let target = image.into_inner().image.and_then(|image| image.target);
         let digest = target.map(|target| target.digest).unwrap_or_default();
-        Ok(Self { name, digest, namespace: namespace.to_owned(), limit, channel })
+        Ok(Some(Self { name, digest, namespace: namespace.to_owned(), limit, channel }))
     }
 
     async fn component(&self, temporary: &Path) -> Result<Option<PathBuf>> {
@@ -327,10 +353,18 @@ impl Image {
     }
 
     async fn manifest(&self, digest: &str) -> Result<OciManifest> {
+        self.document(digest).await
+    }
+
+    /// A JSON document of the image.
+    ///
+    /// # Errors
+    /// `NotFound` when containerd does not have the document. `InvalidArgument` when it cannot be parsed.
+    pub(super) async fn document<T: DeserializeOwned>(&self, digest: &str) -> Result<T> {
         let mut text = Vec::new();
         self.read(digest, MANIFEST_MAX, &mut text).await?;
         serde_json::from_slice(&text).map_err(|error| {
-            Error::InvalidArgument(format!("image {}, manifest {digest}: {error}", self.name))
+            Error::InvalidArgument(format!("image {}, content {digest}: {error}", self.name))
         })
     }
 
@@ -360,19 +394,22 @@ impl Image {
     /// Copies content from containerd's content store, and verifies its digest.
     ///
     /// # Errors
-    /// When there is no such content, its digest does not match, or it has more than `limit` bytes.
+    /// `NotFound` when there is no such content. When its digest does not match, or it has more than `limit` bytes.
     async fn read(&self, digest: &str, limit: u64, to: &mut impl std::io::Write) -> Result<()> {
         let failed = |reason: &dyn std::fmt::Display| {
             Error::Other(format!("image {}, content {digest}: {reason}", self.name))
         };
+        let refused = |status: Status| match status.code() {
+            Code::NotFound => Error::NotFound(format!("image {}, content {digest}: {status}", self.name)),
+            _ => failed(&status),
+        };
         let namespace = &self.namespace;
         let request = ReadContentRequest { digest: digest.to_owned(), offset: 0, size: 0 };
         let request = with_namespace!(request, namespace);
-        let response =
-            ContentClient::new(self.channel.clone()).read(request).await.map_err(|error| failed(&error))?;
+        let response = ContentClient::new(self.channel.clone()).read(request).await.map_err(refused)?;
         let mut chunks = response.into_inner();
         let (mut hash, mut length) = (Sha256::new(), 0_u64);
-        while let Some(chunk) = chunks.message().await.map_err(|error| failed(&error))? {
+        while let Some(chunk) = chunks.message().await.map_err(refused)? {
             length = length.saturating_add(chunk.data.len() as u64);
             if length > limit {
                 return Err(failed(&format!("more than {limit} bytes")));

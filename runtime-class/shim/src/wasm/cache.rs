@@ -1,8 +1,10 @@
 //! The node's cache of compiled code.
 //!
-//! - Each app has a directory of its own. Its name is a hash of everything that the code depends on.
-//! - A container sees only its own app's directory. A component that exploits the compiler therefore cannot change another
-//!   app's code.
+//! - Each component has a directory of its own, with one file. The names of both begin with the component's digest, which
+//!   the shim computes.
+//! - A container sees the code of its own components only. A component that exploits the compiler therefore cannot change
+//!   the code of another component.
+//! - An app of several components has a directory too, with hard links to the components' files.
 //! - A directory belongs to root. It appears complete, by renaming, or not at all.
 //! - The cache has a bound in bytes and in entries. The least recently used entry is removed first.
 //! - An entry that a container is being created from is locked ([`Entry`]), and is not removed.
@@ -10,8 +12,9 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::ErrorKind,
-    os::unix::fs::{
-        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, fchown,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, fchown},
     },
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -22,9 +25,10 @@ use nix::{
     fcntl::{Flock, FlockArg},
     libc::{O_NOFOLLOW, O_NONBLOCK},
 };
+use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 
-use super::layout::COMPILER_USER;
+use super::layout::COMPILER_USERS;
 use crate::{
     error::{Context as _, Error, Result},
     node::{CACHE_MAX_BYTES, Cache},
@@ -39,8 +43,8 @@ const COMPONENT: &str = "wasm";
 /// Time for another shim to finish compiling the same app.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(180);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
-/// Age of a temporary file whose writer must have ended: a fetch takes at most 60 s, and a compilation 120 s after a wait of
-/// at most 180 s.
+/// Age of a temporary file whose writer must have ended: a fetch takes at most 60 s, and a compilation 120 s after two waits
+/// of at most 180 s each.
 const ABANDONED_AFTER: Duration = Duration::from_secs(15 * 60);
 /// Extensions of temporary files and directories.
 const TEMPORARY: [&str; 3] = ["new", "log", "lock"];
@@ -54,23 +58,118 @@ pub(crate) struct Entry {
     _lock: Flock<File>,
 }
 
+/// What the code depends on beside the component: the host's file, which has the compiler. In hexadecimal.
+///
+/// # Errors
+/// When the host's file cannot be read.
+pub(super) fn host_version(host: &Path) -> Result<String> {
+    let metadata = fs::metadata(host).context(|| format!("the host {}", host.display()))?;
+    let mut hash = Sha256::new();
+    for number in [metadata.dev(), metadata.ino(), metadata.size()] {
+        hash.update(number.to_le_bytes());
+    }
+    hash.update(metadata.mtime().to_le_bytes());
+    hash.update(metadata.mtime_nsec().to_le_bytes());
+    Ok(hex(hash).chars().take(16).collect())
+}
+
+/// A place among the compilations of the node. It is free again when the value is dropped, or its process ends.
+pub(super) struct Slot {
+    /// The number of the place.
+    pub(super) number: usize,
+    /// The user and the group of the compiler.
+    pub(super) user: u32,
+    _lock: Flock<File>,
+}
+
+/// Waits for a place among the compilations of the node.
+///
+/// # Errors
+/// When the other compilations take longer than `limit`.
+async fn slot(cache: &Path, limit: Duration) -> Result<Slot> {
+    let started = Instant::now();
+    loop {
+        for (number, user) in COMPILER_USERS.into_iter().enumerate() {
+            // Hidden, so that no shim sweeps it.
+            let path = cache.join(format!(".compiler-{number}"));
+            if let Some(lock) = try_lock(&path)? {
+                return Ok(Slot { number, user, _lock: lock });
+            }
+        }
+        if started.elapsed() >= limit {
+            return Err(Error::Other(format!(
+                "{} other components of this node are being compiled, and took longer than {} s: try again",
+                COMPILER_USERS.len(),
+                limit.as_secs()
+            )));
+        }
+        sleep(LOCK_PAUSE).await;
+    }
+}
+
 impl Cache {
     /// The directory with the components of artifacts.
     pub(super) fn artifacts(&self) -> PathBuf {
         self.directory.join(ARTIFACTS)
     }
 
-    /// Returns the code of `key`. If there is none, `compile` fills an empty directory with the code. Only one process of the
-    /// node compiles the same key at a time; the others wait for its result.
+    /// Returns the code of the component with this digest. If there is none, `compile` fills an empty directory with the code.
+    /// The directory belongs to the user of the slot.
     ///
     /// # Errors
-    /// What `compile` returns; when a file cannot be created, the lock is held for more than 180 s, or the code has more
-    /// bytes than the cache may have.
+    /// As [`Self::find_or_make`]. When `compile` leaves anything but one file for this component.
     pub(super) async fn find_or_compile(
         &self,
-        key: &str,
-        compile: impl AsyncFnOnce(&Path) -> Result<()>,
+        digest: &str,
+        host: &str,
+        compile: impl AsyncFnOnce(&Path, &Slot) -> Result<()>,
     ) -> Result<Entry> {
+        let fill = async |staging: &Path| {
+            let slot = slot(&self.directory, LOCK_TIMEOUT).await?;
+            fill(staging, digest, &slot, compile).await
+        };
+        self.find_or_make(&format!("{digest}-{host}"), fill).await
+    }
+
+    /// Returns an entry with the files of all these entries, as hard links. A single entry is returned as it is.
+    ///
+    /// # Errors
+    /// As [`Self::find_or_make`].
+    pub(super) async fn gather(&self, mut entries: Vec<Entry>) -> Result<Entry> {
+        // Components with the same content have the same directory.
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        entries.dedup_by(|a, b| a.path == b.path);
+        if entries.len() == 1
+            && let Some(only) = entries.pop()
+        {
+            return Ok(only);
+        }
+        let mut hash = Sha256::new();
+        for entry in &entries {
+            hash.update(entry.path.as_os_str().as_bytes());
+            hash.update([0]);
+        }
+        let link = async |staging: &Path| {
+            DirBuilder::new().mode(0o755).create(staging).context(|| staging.display())?;
+            for Entry { path, .. } in &entries {
+                for file in fs::read_dir(path).context(|| path.display())? {
+                    let file = file.context(|| path.display())?;
+                    let (code, name) = (file.path(), file.file_name());
+                    fs::hard_link(&code, staging.join(name)).context(|| code.display())?;
+                }
+            }
+            Ok(())
+        };
+        self.find_or_make(&hex(hash), link).await
+    }
+
+    /// Returns the entry `key`. If there is none, `make` makes it under another name. Only one process of the node makes the
+    /// same entry at a time; the others wait for its result.
+    ///
+    /// # Errors
+    /// What `make` returns; when a file cannot be created, the lock is held for more than 180 s, or the entry has more bytes
+    /// than the cache may have.
+    async fn find_or_make(&self, key: &str, make: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<Entry> {
         let cache = &self.directory;
         let directory = cache.join(key);
         if let Some(entry) = use_entry(&directory).await? {
@@ -84,11 +183,11 @@ impl Cache {
             Err(error) => Err(error),
             Ok(None) => {
                 let staging = cache.join(format!("{key}.new"));
-                let filled = self.fill(&staging, &directory, compile).await;
-                // Best effort: the next compilation removes the directory too.
+                let made = self.replace(&staging, &directory, make).await;
+                // Best effort: the next attempt removes the directory too.
                 let _ = fs::remove_dir_all(&staging);
                 self.prune();
-                filled
+                made
             }
         };
         // Best effort. Removed while locked: whoever waits for the lock sees that its file is gone.
@@ -145,11 +244,12 @@ impl Cache {
         }
     }
 
-    async fn fill(
+    /// Makes a directory under the name `staging`, and gives it its own name when it is complete.
+    async fn replace(
         &self,
         staging: &Path,
         directory: &Path,
-        compile: impl AsyncFnOnce(&Path) -> Result<()>,
+        make: impl AsyncFnOnce(&Path) -> Result<()>,
     ) -> Result<Entry> {
         match fs::remove_dir_all(staging) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -157,18 +257,7 @@ impl Cache {
             }
             _ => {}
         }
-        DirBuilder::new().mode(0o700).create(staging).context(|| staging.display())?;
-        chown(staging, Some(COMPILER_USER), Some(COMPILER_USER)).context(|| staging.display())?;
-        compile(staging).await?;
-        chown(staging, Some(0), Some(0)).context(|| staging.display())?;
-        let mut files = 0_usize;
-        for entry in fs::read_dir(staging).context(|| staging.display())? {
-            give_to_root(&entry.context(|| staging.display())?.path())?;
-            files += 1;
-        }
-        if files == 0 {
-            return Err(Error::Other(format!("{}: the host compiled no code into it", staging.display())));
-        }
+        make(staging).await?;
         let bytes = size(staging);
         if bytes > self.max_bytes {
             return Err(Error::Other(format!(
@@ -176,7 +265,6 @@ impl Cache {
                 self.max_bytes
             )));
         }
-        fs::set_permissions(staging, Permissions::from_mode(0o755)).context(|| staging.display())?;
         // Locked before its new name: no other shim removes the entry in between.
         let lock = File::open(staging).context(|| staging.display())?;
         let lock = Flock::lock(lock, FlockArg::LockSharedNonblock)
@@ -208,14 +296,25 @@ fn is_named(file: &File, path: &Path) -> bool {
 async fn lock(path: &Path) -> Result<Flock<File>> {
     let started = Instant::now();
     loop {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
-        match Flock::lock(file.context(|| path.display())?, FlockArg::LockExclusiveNonblock) {
-            // Otherwise its holder has removed it since, and it excludes nobody.
-            Ok(lock) if is_named(&lock, path) => return Ok(lock),
-            Ok(_) => {}
-            Err((_, Errno::EWOULDBLOCK)) if started.elapsed() < LOCK_TIMEOUT => sleep(LOCK_PAUSE).await,
-            Err((_, error)) => return Err(Error::Other(format!("lock {}: {error}", path.display()))),
+        match try_lock(path)? {
+            Some(lock) => return Ok(lock),
+            None if started.elapsed() < LOCK_TIMEOUT => sleep(LOCK_PAUSE).await,
+            None => {
+                let seconds = LOCK_TIMEOUT.as_secs();
+                return Err(Error::Other(format!("lock {}: held for {seconds} s", path.display())));
+            }
         }
+    }
+}
+
+/// `None` if another process holds the lock, or has just removed its file.
+fn try_lock(path: &Path) -> Result<Option<Flock<File>>> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    match Flock::lock(file.context(|| path.display())?, FlockArg::LockExclusiveNonblock) {
+        // Otherwise its holder has removed it since, and it excludes nobody.
+        Ok(lock) => Ok(is_named(&lock, path).then_some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, error)) => Err(Error::Other(format!("lock {}: {error}", path.display()))),
     }
 }
 
@@ -271,13 +370,55 @@ fn remove(path: &Path) -> bool {
     }
 }
 
-/// Makes root the owner of a file that the compiler wrote. Refuses links, devices and other users' files.
-fn give_to_root(path: &Path) -> Result<()> {
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn fill(
+    staging: &Path,
+    digest: &str,
+    slot: &Slot,
+    compile: impl AsyncFnOnce(&Path, &Slot) -> Result<()>,
+) -> Result<()> {
+    DirBuilder::new().mode(0o700).create(staging).context(|| staging.display())?;
+    chown(staging, Some(slot.user), Some(slot.user)).context(|| staging.display())?;
+    compile(staging, slot).await?;
+    chown(staging, Some(0), Some(0)).context(|| staging.display())?;
+    let mut files = Vec::new();
+    // Two are enough to see that there is more than one.
+    for entry in fs::read_dir(staging).context(|| staging.display())?.take(2) {
+        files.push(entry.context(|| staging.display())?.path());
+    }
+    let [file] = files.as_slice() else {
+        return Err(Error::Other(format!(
+            "{}: expected one file of compiled code, found {}",
+            staging.display(),
+            if files.is_empty() { "none" } else { "several" }
+        )));
+    };
+    if !is_code_of(file, digest) {
+        return Err(Error::Other(format!("{}: not the code of the component {digest}", file.display())));
+    }
+    give_to_root(file, slot.user)?;
+    fs::set_permissions(staging, Permissions::from_mode(0o755)).context(|| staging.display())
+}
+
+/// Whether a file's name is the one under which the host looks for the code of the component. The host finds code by this
+/// name alone, so a compiler that a component exploits must not choose it.
+fn is_code_of(file: &Path, digest: &str) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let rest = name.strip_prefix(digest).and_then(|rest| rest.strip_prefix('-'));
+    rest.and_then(|rest| rest.strip_suffix(".cwasm"))
+        .is_some_and(|hash| !hash.is_empty() && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Makes root the owner of a file that the compiler with this user wrote. Refuses links, devices and other users' files.
+fn give_to_root(path: &Path, user: u32) -> Result<()> {
     // O_NOFOLLOW: do not follow a link. O_NONBLOCK: do not wait at a fifo.
     let flags = O_NOFOLLOW | O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).context(|| path.display())?;
     let metadata = file.metadata().context(|| path.display())?;
-    if !metadata.is_file() || metadata.nlink() != 1 || metadata.uid() != COMPILER_USER {
+    if !metadata.is_file() || metadata.nlink() != 1 || metadata.uid() != user {
         return Err(Error::Other(format!("{}: not a regular file of the compiler's user", path.display())));
     }
     fchown(&file, Some(0), Some(0)).context(|| path.display())?;
@@ -381,6 +522,26 @@ mod tests {
         assert!(first.exists() && !second.exists());
     }
 
+    const DIGEST: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+
+    /// Has a compiler leave these files, of this many bytes.
+    async fn compiled(test: &TestCache, files: &[&str], bytes: u64) -> Result<Entry> {
+        test.cache
+            .find_or_compile(DIGEST, "host", async |staging, slot| {
+                for name in files {
+                    let file = File::create(staging.join(name)).unwrap();
+                    file.set_len(bytes).unwrap();
+                    fchown(&file, Some(slot.user), Some(slot.user)).unwrap();
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    fn own_file() -> String {
+        format!("{DIGEST}-0123456789abcdef.cwasm")
+    }
+
     #[tokio::test]
     async fn code_over_the_bound_is_refused() {
         if !nix::unistd::geteuid().is_root() {
@@ -388,24 +549,75 @@ mod tests {
             return;
         }
         let test = TestCache::new(10);
-        let compile = |bytes: u64| {
-            async move |directory: &Path| {
-                // A hidden file counts, too.
-                let file = File::create(directory.join(".code")).unwrap();
-                file.set_len(bytes).unwrap();
-                fchown(&file, Some(COMPILER_USER), Some(COMPILER_USER)).unwrap();
-                Ok(())
-            }
-        };
-        let error = test.cache.find_or_compile("a", compile(11)).await.unwrap_err().to_string();
+        let own = own_file();
+        let error = compiled(&test, &[&own], 11).await.unwrap_err().to_string();
         assert!(error.contains("11 bytes") && error.contains(CACHE_MAX_BYTES), "{error}");
-        assert_eq!(
-            fs::read_dir(&test.cache.directory).unwrap().count(),
-            1,
-            "only the directory of artifacts"
-        );
-        let entry = test.cache.find_or_compile("a", compile(10)).await.unwrap();
-        assert!(entry.path.join(".code").exists());
+        let visible = fs::read_dir(&test.cache.directory).unwrap().flatten();
+        let visible = visible.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+        assert_eq!(visible.count(), 1, "only the directory of artifacts");
+        let entry = compiled(&test, &[&own], 10).await.unwrap();
+        assert!(entry.path.ends_with(format!("{DIGEST}-host")) && entry.path.join(&own).exists());
+    }
+
+    #[tokio::test]
+    async fn a_compiler_leaves_the_code_of_its_own_component_only() {
+        if !nix::unistd::geteuid().is_root() {
+            println!("NOT RUN: only root can give a directory to the compiler's user");
+            return;
+        }
+        let test = TestCache::new(u64::MAX);
+        let own = own_file();
+        let other = own.replacen('7', "8", 1);
+        for (files, error) in [
+            (&[own.as_str(), &other][..], "expected one file of compiled code, found several"),
+            (&[], "expected one file of compiled code, found none"),
+            (&[&other], "not the code of the component 7692"),
+            (&[".code"], "not the code of the component 7692"),
+        ] {
+            let found = compiled(&test, files, 1).await.unwrap_err().to_string();
+            assert!(found.contains(error), "{files:?}: {found}");
+        }
+    }
+
+    #[tokio::test]
+    async fn compilations_of_a_node_are_bounded_and_each_has_a_user_of_its_own() {
+        let cache = tempfile::tempdir().unwrap();
+        let mut slots = Vec::new();
+        for user in COMPILER_USERS {
+            slots.push(slot(cache.path(), Duration::ZERO).await.unwrap());
+            assert_eq!(slots.last().unwrap().user, user);
+        }
+        let error = slot(cache.path(), Duration::ZERO).await.err().unwrap().to_string();
+        assert!(error.starts_with("4 other components of this node are being compiled"), "{error}");
+        let freed = slots.remove(1).user;
+        assert_eq!(slot(cache.path(), Duration::ZERO).await.unwrap().user, freed);
+    }
+
+    #[tokio::test]
+    async fn several_components_have_a_directory_with_links_to_their_files() {
+        let test = TestCache::new(u64::MAX);
+        let [a, b] = ["a", "b"].map(|name| test.add(name, 1, 1));
+        fs::rename(a.join("code"), a.join("other")).unwrap();
+        let entry = async |path: &Path| use_entry(path).await.unwrap().unwrap();
+        assert_eq!(test.cache.gather(vec![entry(&a).await]).await.unwrap().path, a);
+        let twice = vec![entry(&b).await, entry(&a).await, entry(&b).await];
+        let both = test.cache.gather(twice).await.unwrap();
+        let again = test.cache.gather(vec![entry(&a).await, entry(&b).await]).await.unwrap();
+        assert_eq!(both.path, again.path);
+        let link = fs::metadata(both.path.join("other")).unwrap();
+        assert_eq!(link.ino(), fs::metadata(a.join("other")).unwrap().ino());
+        assert_eq!(fs::read_dir(&both.path).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn the_version_changes_with_the_hosts_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let host = directory.path().join("host");
+        fs::write(&host, "1").unwrap();
+        let first = host_version(&host).unwrap();
+        assert_eq!(first, host_version(&host).unwrap());
+        fs::write(&host, "another").unwrap();
+        assert_ne!(first, host_version(&host).unwrap());
     }
 
     /// Shims and fetches that were killed leave temporary files. Those of running ones stay.

@@ -1,8 +1,10 @@
 //! Compiles a component before its first start on the node.
 //!
 //! A component is untrusted input, and a compiler is a large program with possible bugs. The compiler therefore runs in a
-//! sandbox: as an unprivileged user, with the image's root file system as its root, without a network, and with limits on
-//! time, memory priority and file size. It can write only to a directory for this app.
+//! sandbox: as a user without rights that no other compiler has, in a PID namespace and a cgroup of its own, without a
+//! network, and with limits on time, memory, processes and file size. A node runs four compilers at once. A compiler sees the
+//! host's program and the component, and nothing else of the image or the node. It can write only to a directory for this
+//! component.
 
 use std::{
     ffi::OsString,
@@ -12,8 +14,8 @@ use std::{
         fs::{DirBuilderExt as _, FileExt as _},
         process::CommandExt as _,
     },
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    path::Path,
+    process::{Command, Stdio, exit},
     time::Duration,
 };
 
@@ -30,24 +32,31 @@ use nix::{
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::{
-    app::App,
-    layout::{ARTIFACT, CODE, COMPILER_USER, DIRECTORY, HOST},
+    app::Component,
+    cache::Slot,
+    layout::{ARTIFACT, CODE, DIRECTORY, HOST},
 };
 use crate::{
+    cgroup::{self, Limits},
     error::{Context as _, Error, Result},
     node::Node,
     reaper::Ended,
-    spec::Spec,
 };
 
 /// The shim's own command that enters the sandbox and executes the compiler.
 pub(crate) const ACTION: &str = "wasi-http-compile";
+/// The shim's own command that runs in the compiler's PID namespace.
+pub(crate) const SANDBOX_ACTION: &str = "wasi-http-compile-sandbox";
 /// Wall-clock time for one compilation.
 const COMPILE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Bytes of one file of compiled code (`RLIMIT_FSIZE`).
 const FILE_MAX: u64 = 1 << 30;
 /// Seconds of CPU time of all threads together (`RLIMIT_CPU`).
 const CPU_MAX: u64 = 600;
+/// What a compiler may use, by its cgroup. The pod's cgroup does not count: a pod whose component needs little memory could
+/// not start on a node where nobody has compiled the component. There is no limit on address space (`RLIMIT_AS`): the host
+/// reserves terabytes for its pool of instances, and code that is compiled without a pool does not fit the host that serves.
+const LIMITS: Limits = Limits { memory: 2 << 30, cores: 2, tasks: 1024 };
 /// Largest `oom_score_adj`: the kernel kills the compiler before other processes.
 const OOM_SCORE: &str = "1000";
 /// Bytes at the end of the compiler's standard error that are read.
@@ -57,26 +66,26 @@ const REASON_MAX: usize = 800;
 /// What the line begins with in which the host says why it failed.
 const HOST_FAILURE: &str = "wasi-http-host: ";
 
-/// Compiles `app` into `directory`, which belongs to [`COMPILER_USER`].
+/// Compiles `component` into `directory`, which belongs to the slot's user.
 ///
 /// # Errors
 /// `InvalidArgument`, with the image's name, when the compiler fails or takes longer than 120 s (then it is killed).
 pub(super) async fn compile(
     node: &Node,
-    app: &App,
-    spec: &Spec,
-    rootfs: &Path,
+    image: &str,
+    component: &Component,
     directory: &Path,
+    slot: &Slot,
 ) -> Result<()> {
     let log = directory.with_extension("log");
     let output = OpenOptions::new().write(true).create(true).truncate(true).open(&log);
     let output = output.context(|| log.display())?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg(ACTION).arg(rootfs).arg(&node.host).arg(directory);
-    command.arg(app.artifact.as_deref().unwrap_or(Path::new("")));
+    command.arg(ACTION).args([slot.number.to_string(), slot.user.to_string()]);
+    command.arg(&node.host).arg(directory).arg(&component.file);
     // Without the pod's flags and variables. The code does not depend on them, the host reports wrong ones at its start,
     // and a variable such as LD_PRELOAD would let a pod run code outside its container.
-    command.arg(&app.path).env_clear();
+    command.env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
     let program = node.reaper.spawn(&mut command).context(|| "start the compiler")?;
     let ended = program.end_within(COMPILE_TIMEOUT).await;
@@ -89,7 +98,7 @@ pub(super) async fn compile(
         Ok(Ended::Killed) => format!("the compiler was killed after {} s", COMPILE_TIMEOUT.as_secs()),
         Err(error) => format!("the compiler's exit status was not collected: {error}"),
     };
-    Err(Error::InvalidArgument(format!("image {}: {} cannot be compiled: {reason}", spec.image(), app.path)))
+    Err(Error::InvalidArgument(format!("image {image}: {} cannot be compiled: {reason}", component.name)))
 }
 
 /// The last `length` bytes of a file. The compiler may have written any number.
@@ -125,48 +134,70 @@ fn printable(text: &str) -> String {
     line.replace(char::is_control, "\u{fffd}")
 }
 
-/// The command [`ACTION`]: enters the sandbox and executes the compiler. Returns only on failure.
-pub(crate) fn run(args: &[OsString]) -> Error {
-    let [rootfs, host, directory, artifact, app] = args else {
-        return Error::InvalidArgument(format!("{ACTION}: expected 5 arguments, got {}", args.len()));
-    };
-    let bind_mounts =
-        [(PathBuf::from(host), HOST), (PathBuf::from(directory), CODE), (PathBuf::from(artifact), ARTIFACT)];
-    if let Err(error) = enter_sandbox(Path::new(rootfs), &bind_mounts) {
-        return error;
+/// The command [`ACTION`]: enters the cgroup of its slot, makes a PID namespace, and runs [`SANDBOX_ACTION`] in it as process
+/// 1. With that process, the kernel ends all processes of the namespace.
+///
+/// # Errors
+/// When the cgroup cannot be made, the compiler cannot be started, or a signal ended it. Its own exit status becomes the
+/// status of this process.
+pub(crate) fn run(args: &[OsString]) -> Result<()> {
+    set_pdeathsig(Signal::SIGKILL).context(|| "set the parent-death signal")?;
+    let slot = args.first().map(|slot| slot.to_string_lossy()).unwrap_or_default();
+    cgroup::enter(&format!("wasi-http-compile-{slot}"), LIMITS)?;
+    unshare(CloneFlags::CLONE_NEWPID).context(|| "create a PID namespace")?;
+    let status = Command::new("/proc/self/exe").arg(SANDBOX_ACTION).args(args).status();
+    let status = status.context(|| "start the compiler")?;
+    match status.code() {
+        Some(code) => exit(code),
+        None => Err(Error::Other(format!("the compiler ended by {status}"))),
     }
-    let error = Command::new(HOST).arg("compile").args(["--cache-dir", CODE]).arg(app).exec();
-    Error::Other(format!("execute {}: {error}", Path::new(host).display()))
 }
 
-/// Enters the sandbox. `bind_mounts` are paths of the node and their places in `rootfs`; an empty path is left out.
-fn enter_sandbox(rootfs: &Path, bind_mounts: &[(PathBuf, &str)]) -> Result<()> {
+/// The command [`SANDBOX_ACTION`]: enters the sandbox and executes the compiler. Returns only on failure.
+pub(crate) fn run_sandboxed(args: &[OsString]) -> Error {
+    let [_, user, host, directory, component] = args else {
+        return Error::InvalidArgument(format!("{SANDBOX_ACTION}: expected 5 arguments, got {}", args.len()));
+    };
+    let Ok(user) = user.to_string_lossy().parse() else {
+        return Error::InvalidArgument(format!("{SANDBOX_ACTION}: {} is no user id", user.display()));
+    };
+    let (host, directory, component) = (Path::new(host), Path::new(directory), Path::new(component));
+    let bind_mounts = [(host, HOST), (directory, CODE), (component, ARTIFACT)];
+    if let Err(error) = enter_sandbox(user, directory, &bind_mounts) {
+        return error;
+    }
+    let error = Command::new(HOST).arg("compile").args(["--cache-dir", CODE]).arg(ARTIFACT).exec();
+    Error::Other(format!("execute {}: {error}", host.display()))
+}
+
+/// Enters the sandbox. `bind_mounts` are paths of the node and their places in the sandbox's root, which is an empty file
+/// system. It is mounted on `directory`, for this process alone.
+fn enter_sandbox(user: u32, directory: &Path, bind_mounts: &[(&Path, &str)]) -> Result<()> {
+    // The compiler must not outlive the process that waits for it.
+    set_pdeathsig(Signal::SIGKILL).context(|| "set the parent-death signal")?;
     // The compiler must not inherit the shim's protection from the OOM killer.
     fs::write("/proc/self/oom_score_adj", OOM_SCORE).context(|| "set oom_score_adj")?;
     let spaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC;
     unshare(spaces).context(|| "create namespaces")?;
     mount::<str, str, str, str>(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)
         .context(|| "make the mounts private")?;
-    // MS_NODEV: no device file of the image can be opened, whatever its permissions are.
-    let again = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
-    mount::<Path, Path, str, str>(Some(rootfs), rootfs, None, MsFlags::MS_BIND | MsFlags::MS_REC, None)
-        .and_then(|()| mount::<str, Path, str, str>(None, rootfs, None, again, None))
-        .context(|| format!("bind {}", rootfs.display()))?;
-    // Opened before the change of root and mounted after it, so that no symbolic link in the image redirects a mount.
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mut trees = Vec::new();
-    for (source, target) in bind_mounts.iter().filter(|(source, _)| !source.as_os_str().is_empty()) {
-        let tree = open_tree(rustix::fs::CWD, source, flags).context(|| source.display())?;
+    for (source, target) in bind_mounts {
+        let tree = open_tree(rustix::fs::CWD, *source, flags).context(|| source.display())?;
         trees.push((tree, source.is_dir(), *target));
     }
-    chroot(rootfs).context(|| rootfs.display())?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount::<str, Path, str, str>(Some("tmpfs"), directory, Some("tmpfs"), flags, Some("size=64k,mode=755"))
+        .context(|| "mount the sandbox's root")?;
+    chroot(directory).context(|| directory.display())?;
     chdir("/").context(|| "/")?;
-    DirBuilder::new().recursive(true).mode(0o755).create(DIRECTORY).context(|| DIRECTORY)?;
+    DirBuilder::new().mode(0o755).create(DIRECTORY).context(|| DIRECTORY)?;
     for (tree, is_directory, target) in trees {
         if is_directory {
-            DirBuilder::new().recursive(true).mode(0o755).create(target).context(|| target)?;
+            DirBuilder::new().mode(0o755).create(target).context(|| target)?;
         } else {
-            OpenOptions::new().create(true).append(true).open(target).context(|| target)?;
+            File::create(target).context(|| target)?;
         }
         move_mount(tree, "", rustix::fs::CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .context(|| target)?;
@@ -174,12 +205,13 @@ fn enter_sandbox(rootfs: &Path, bind_mounts: &[(PathBuf, &str)]) -> Result<()> {
     setrlimit(Resource::RLIMIT_FSIZE, FILE_MAX, FILE_MAX).context(|| "set RLIMIT_FSIZE")?;
     setrlimit(Resource::RLIMIT_CPU, CPU_MAX, CPU_MAX).context(|| "set RLIMIT_CPU")?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).context(|| "set RLIMIT_CORE")?;
-    let (user, group) = (Uid::from_raw(COMPILER_USER), Gid::from_raw(COMPILER_USER));
+    setrlimit(Resource::RLIMIT_NPROC, LIMITS.tasks, LIMITS.tasks).context(|| "set RLIMIT_NPROC")?;
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(user));
     setgroups(&[]).context(|| "drop supplementary groups")?;
     setresgid(group, group, group).context(|| "set the group")?;
     setresuid(user, user, user).context(|| "set the user")?;
     set_no_new_privs().context(|| "set no_new_privs")?;
-    // The compiler must not outlive the shim. Last, because the kernel clears this setting when the user changes.
+    // Again, because the kernel clears this setting when the user changes.
     set_pdeathsig(Signal::SIGKILL).context(|| "set the parent-death signal")
 }
 

@@ -9,6 +9,6 @@ pub(super) const CODE: &str = "/.wasi-http/cache";
 /// The component, if the image is a WebAssembly artifact.
 pub(super) const ARTIFACT: &str = "/.wasi-http/app.wasm";
 
-/// User id and group id of the compiler. No other program uses them, so that no other unprivileged program can change
-/// what the compiler writes.
-pub(super) const COMPILER_USER: u32 = 64_999;
+/// User ids and group ids of the compilers, one for each that runs on the node at the same time. No other program uses them,
+/// so that no other unprivileged program can change what a compiler writes, or disturb it.
+pub(super) const COMPILER_USERS: [u32; 4] = [64_996, 64_997, 64_998, 64_999];

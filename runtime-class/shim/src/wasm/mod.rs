@@ -9,13 +9,17 @@ mod cache;
 mod compile;
 mod layout;
 mod missing;
+mod origin;
 mod rewrite;
 
 use std::path::Path;
 
 pub(crate) use artifact::{ACTION as ARTIFACT_ACTION, run as fetch_artifact};
-pub(crate) use compile::{ACTION as COMPILE, run as compile_confined};
+pub(crate) use compile::{
+    ACTION as COMPILE, SANDBOX_ACTION as COMPILE_SANDBOX, run as compile, run_sandboxed,
+};
 pub(crate) use missing::explain as explain_missing;
+pub(crate) use origin::{ACTION as IMAGE_ACTION, run as read_image};
 
 use cache::Entry;
 use tokio::task::spawn_blocking;
@@ -34,21 +38,34 @@ pub(crate) struct InUse {
 
 /// Rewrites `spec` if the container's program is a WebAssembly component. `None` if it is not.
 ///
-/// Compiles the component unless the node's cache has its code. `rootfs` is the mounted root file system, and `id` the
+/// Compiles each component unless the node's cache has its code. `rootfs` is the mounted root file system, and `id` the
 /// container's id.
 ///
 /// # Errors
-/// `InvalidArgument` when the image lacks the component that it names, or the component cannot be compiled.
+/// `InvalidArgument` when the image sets what only the pod may set or lacks the component that it names, or when the
+/// component cannot be compiled.
 pub(crate) async fn prepare(spec: &mut Spec, rootfs: &Path, id: &str, node: &Node) -> Result<Option<InUse>> {
     let Some(mut app) = app::find(spec, rootfs, id, node).await? else { return Ok(None) };
+    origin::check(spec, id, node).await?;
     let artifact = app.entry.take();
     // In a thread of its own: reading a large component takes long, and must not delay calls for other containers.
-    let (host, directory) = (node.host.clone(), rootfs.to_owned());
-    let read = spawn_blocking(move || (app.cache_key(&directory, &host), app)).await;
-    let (key, app) = read.map_err(|error| Error::Other(format!("read the component: {error}")))?;
-    let key = key?;
-    let compile = async |directory: &Path| compile::compile(node, &app, spec, rootfs, directory).await;
-    let code = node.cache.find_or_compile(&key, compile).await?;
+    let directory = rootfs.to_owned();
+    let read = spawn_blocking(move || (app.components(&directory), app)).await;
+    let (components, app) = read.map_err(|error| Error::Other(format!("read the component: {error}")))?;
+    let image = spec.image();
+    let named = |error| match error {
+        Error::InvalidArgument(reason) => Error::InvalidArgument(format!("image {image}: {reason}")),
+        error => error,
+    };
+    let host = cache::host_version(&node.host)?;
+    let mut codes = Vec::new();
+    for component in components.map_err(named)? {
+        let compile = async |directory: &Path, slot: &cache::Slot| {
+            compile::compile(node, image, &component, directory, slot).await
+        };
+        codes.push(node.cache.find_or_compile(&component.digest, &host, compile).await?);
+    }
+    let code = node.cache.gather(codes).await?;
     rewrite::rewrite(spec, &app, &node.host, &code.path);
     Ok(Some(InUse { _code: code, _artifact: artifact }))
 }

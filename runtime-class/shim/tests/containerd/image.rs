@@ -14,7 +14,7 @@ pub(crate) const ARTIFACT: &str = "localhost/artifact:test";
 const OCI: &str = "application/vnd.oci.image";
 
 /// Files of an archive: path, mode and content.
-type ArchiveFiles = BTreeMap<String, (u32, Vec<u8>)>;
+pub(crate) type ArchiveFiles = BTreeMap<String, (u32, Vec<u8>)>;
 
 pub(crate) struct Image {
     name: String,
@@ -24,11 +24,16 @@ pub(crate) struct Image {
 impl Image {
     /// An ordinary image with `files` in one layer.
     pub(crate) fn ordinary(name: &str, files: &ArchiveFiles, entrypoint: &str) -> Self {
+        Self::configured(name, files, &json!({"Entrypoint": [entrypoint], "Env": ["PATH=/bin"]}))
+    }
+
+    /// As [`Self::ordinary`], with what the image says about its program.
+    pub(crate) fn configured(name: &str, files: &ArchiveFiles, program: &Value) -> Self {
         let layer = tar(files);
         let config = json!({
             "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
             "os": "linux",
-            "config": {"Entrypoint": [entrypoint], "Env": ["PATH=/bin"]},
+            "config": program,
             "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
         });
         let kind = format!("{OCI}.layer.v1.tar");
@@ -102,6 +107,11 @@ pub(crate) fn gists_wasm() -> Vec<u8> {
 
 /// An image `FROM scratch` with the component and its `spin.toml`. `/broken.wasm` cannot be compiled.
 pub(crate) fn gists() -> Image {
+    Image::ordinary(GISTS, &gists_files(), "/spin.toml")
+}
+
+/// The files of [`gists`].
+pub(crate) fn gists_files() -> ArchiveFiles {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let manifest = fs::read_to_string(root.join("spin.toml")).unwrap();
     let manifest = manifest.replace("target/wasm32-wasip2/dist/gists.wasm", "gists.wasm");
@@ -110,7 +120,7 @@ pub(crate) fn gists() -> Image {
         ("spin.toml".to_owned(), (0o644, manifest.into_bytes())),
         ("broken.wasm".to_owned(), (0o644, b"\0asm but not really".to_vec())),
     ];
-    Image::ordinary(GISTS, &files.into(), "/spin.toml")
+    files.into()
 }
 
 /// An image with a shell and its tools.

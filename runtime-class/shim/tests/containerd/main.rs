@@ -18,6 +18,7 @@
 )]
 
 mod artifact;
+mod compiling;
 mod confinement;
 mod daemon;
 mod exec;
@@ -25,6 +26,7 @@ mod image;
 mod lifecycle;
 mod linux;
 mod observe;
+mod origin;
 mod programs;
 mod restart;
 mod rpc;

@@ -118,7 +118,11 @@ impl Store for FileStore {
     }
 
     fn list_keys(&self, cursor: Option<&str>) -> Answer<KeyPage> {
-        self.memory.list_keys(cursor).into()
+        self.memory.list_keys_of("", cursor).into()
+    }
+
+    fn list_keys_of(&self, prefix: &str, cursor: Option<&str>) -> Answer<KeyPage> {
+        self.memory.list_keys_of(prefix, cursor).into()
     }
 
     fn increment(&self, key: &str, delta: i64) -> Answer<i64> {

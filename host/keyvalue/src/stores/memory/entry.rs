@@ -16,3 +16,8 @@ pub(super) struct Entry {
 pub(super) fn weight(key: &str, value: &[u8]) -> u64 {
     key.len() as u64 + value.len() as u64 + ENTRY_OVERHEAD
 }
+
+/// The same with the key's copy among the ordered keys.
+pub(super) fn indexed_weight(key: &str, value: &[u8]) -> u64 {
+    weight(key, value) + key.len() as u64
+}

@@ -6,6 +6,7 @@ mod recent;
 
 use std::{
     collections::BTreeSet,
+    ops::Bound,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -14,10 +15,11 @@ use std::{
 
 use bytes::Bytes;
 use moka::{notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
+use wasi_http_host_core::lock;
 
 pub(super) use self::changes::{Changes, Changeset, Stored};
 use self::{
-    entry::{ENTRY_OVERHEAD, Entry, weight},
+    entry::{ENTRY_OVERHEAD, Entry, indexed_weight, weight},
     recent::RecentWrites,
 };
 use crate::{Answer, Error, KeyPage, MAX_VALUE_BYTES, PAGE_KEYS, Samples, Snapshot, Store, Swap};
@@ -37,6 +39,8 @@ pub struct MemoryStore {
     counters: Cache<Box<str>, Counter>,
     writers: Mutex<Writers>,
     evictions: Arc<AtomicU64>,
+    /// Keys that the caches have evicted since [`MemoryStore::forget_evicted`].
+    evicted: Arc<Mutex<Vec<Box<str>>>>,
     /// Where keys are listed that have changed, for a store that writes them.
     changes: Option<Arc<Changes>>,
     max_bytes: u64,
@@ -53,6 +57,8 @@ struct Counter {
 #[derive(Debug)]
 struct Writers {
     recent: RecentWrites,
+    /// All keys in their order, so that a page of keys costs no more than itself. Also has keys that were evicted a moment ago.
+    keys: BTreeSet<Box<str>>,
     /// The last version given out; 0 marks absence.
     version: u64,
     /// Bytes written since the caches last evicted. By themselves they evict only every so many writes.
@@ -88,27 +94,28 @@ impl MemoryStore {
 
     fn build(max_bytes: u64, changes: Option<Arc<Changes>>) -> Self {
         let share = max_bytes / 8;
-        let evictions = Arc::new(AtomicU64::new(0));
-        let evicted = || {
-            let (evictions, changes) = (evictions.clone(), changes.clone());
+        let (evictions, evicted) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<Vec<Box<str>>>>::default());
+        let on_eviction = || {
+            let (evictions, evicted, changes) = (evictions.clone(), evicted.clone(), changes.clone());
             move |key: &str, cause: RemovalCause| {
                 if cause == RemovalCause::Size {
                     evictions.fetch_add(1, Relaxed);
+                    lock(&evicted).push(key.into());
                     if let Some(changes) = &changes {
                         changes.mark(key);
                     }
                 }
             }
         };
-        let (value_evicted, counter_evicted) = (evicted(), evicted());
+        let (value_evicted, counter_evicted) = (on_eviction(), on_eviction());
         let values = Cache::<Box<str>, Entry>::builder()
             .max_capacity(max_bytes - 2 * share)
-            .weigher(|key, entry: &Entry| clamp(weight(key, &entry.value)))
+            .weigher(|key, entry: &Entry| clamp(indexed_weight(key, &entry.value)))
             .eviction_listener(move |key, _, cause| value_evicted(&key, cause))
             .build();
         let counters = Cache::<Box<str>, Counter>::builder()
             .max_capacity(share)
-            .weigher(|key, _: &Counter| clamp(weight(key, &[])))
+            .weigher(|key, _: &Counter| clamp(indexed_weight(key, &[])))
             .eviction_policy(EvictionPolicy::lru())
             .eviction_listener(move |key, _, cause| counter_evicted(&key, cause))
             .build();
@@ -118,8 +125,14 @@ impl MemoryStore {
         Self {
             values,
             counters,
-            writers: Mutex::new(Writers { recent, version: 0, bytes_since_eviction: 0 }),
+            writers: Mutex::new(Writers {
+                recent,
+                keys: BTreeSet::new(),
+                version: 0,
+                bytes_since_eviction: 0,
+            }),
             evictions,
+            evicted,
             changes,
             max_bytes,
             max_value_bytes: max_value_bytes.min(MAX_VALUE_BYTES),
@@ -169,6 +182,7 @@ impl MemoryStore {
         writers.version += 1;
         let entry = Entry { version: writers.version, value };
         writers.bytes_since_eviction += weight(key, &entry.value);
+        writers.add_key(key);
         if self.counters.contains_key(key) {
             self.counters.invalidate(key);
         }
@@ -189,12 +203,14 @@ impl MemoryStore {
         self.values.invalidate(key);
         writers.version += 1;
         writers.bytes_since_eviction += weight(key, &[]);
+        writers.add_key(key);
         self.counters.insert(key.into(), Counter { version: writers.version, value });
         self.evict_if_due(writers);
     }
 
     fn remove(&self, writers: &mut Writers, key: &str) {
         writers.recent.remove(key);
+        writers.keys.remove(key);
         self.values.invalidate(key);
         self.counters.invalidate(key);
     }
@@ -205,6 +221,29 @@ impl MemoryStore {
             writers.bytes_since_eviction = 0;
             self.values.run_pending_tasks();
             self.counters.run_pending_tasks();
+        }
+        self.forget_evicted(writers);
+    }
+
+    /// Removes keys that the caches have evicted from the ordered keys. A key stays that is also among the latest writes, or that
+    /// was written again.
+    fn forget_evicted(&self, writers: &mut Writers) {
+        let evicted = std::mem::take(&mut *lock(&self.evicted));
+        for key in evicted {
+            let present = writers.recent.get(&key).is_some()
+                || self.values.contains_key(&key)
+                || self.counters.contains_key(&key);
+            if !present {
+                writers.keys.remove(&key);
+            }
+        }
+    }
+}
+
+impl Writers {
+    fn add_key(&mut self, key: &str) {
+        if !self.keys.contains(key) {
+            self.keys.insert(key.into());
         }
     }
 }
@@ -282,29 +321,17 @@ impl MemoryStore {
         Ok(())
     }
 
-    /// One page, in the order of the keys: a cursor is a key and needs no state. Each page looks at every key.
-    pub(super) fn list_keys(&self, cursor: Option<&str>) -> Result<KeyPage, Error> {
-        let mut page: BTreeSet<Box<str>> = BTreeSet::new();
-        let mut more = false;
-        let mut offer = |key: &str| {
-            let full = page.len() >= PAGE_KEYS;
-            if cursor.is_some_and(|cursor| key <= cursor) || page.contains(key) {
-                return;
-            }
-            more |= full;
-            if full && page.last().is_some_and(|last| **last < *key) {
-                return;
-            }
-            page.insert(key.into());
-            if full {
-                page.pop_last();
-            }
-        };
-        self.lock().recent.keys().for_each(&mut offer);
-        self.values.iter().for_each(|(key, _)| offer(&key));
-        self.counters.iter().for_each(|(key, _)| offer(&key));
-        let cursor = page.last().filter(|_| more).map(|last| last.clone().into_string());
-        Ok(KeyPage { keys: page.into_iter().map(String::from).collect(), cursor })
+    /// One page of the keys with `prefix`, in their order: a cursor is a key and needs no state.
+    pub(super) fn list_keys_of(&self, prefix: &str, cursor: Option<&str>) -> Result<KeyPage, Error> {
+        let mut writers = self.lock();
+        self.forget_evicted(&mut writers);
+        let start = format!("{prefix}{}", cursor.unwrap_or_default());
+        let start = if cursor.is_some() { Bound::Excluded(&*start) } else { Bound::Included(&*start) };
+        let range = writers.keys.range::<str, _>((start, Bound::Unbounded));
+        let mut keys = range.map_while(|key| key.strip_prefix(prefix));
+        let page: Vec<String> = keys.by_ref().take(PAGE_KEYS).map(str::to_owned).collect();
+        let cursor = keys.next().and_then(|_| page.last().cloned());
+        Ok(KeyPage { keys: page, cursor })
     }
 
     pub(super) fn increment(&self, key: &str, delta: i64) -> Result<i64, Error> {
@@ -356,7 +383,11 @@ impl Store for MemoryStore {
     }
 
     fn list_keys(&self, cursor: Option<&str>) -> Answer<KeyPage> {
-        self.list_keys(cursor).into()
+        self.list_keys_of("", cursor).into()
+    }
+
+    fn list_keys_of(&self, prefix: &str, cursor: Option<&str>) -> Answer<KeyPage> {
+        self.list_keys_of(prefix, cursor).into()
     }
 
     fn increment(&self, key: &str, delta: i64) -> Answer<i64> {

@@ -214,7 +214,7 @@ fn a_value_that_the_recent_writes_cannot_hold_is_refused() {
 #[test]
 fn keys_come_in_pages() {
     let store = MemoryStore::new(16 * MIB);
-    assert_eq!(store.list_keys(None), Ok(KeyPage::default()));
+    assert_eq!(store.list_keys_of("", None), Ok(KeyPage::default()));
     for n in 0..2 * PAGE_KEYS {
         store.set(&format!("key{n:05}"), bytes("v")).unwrap();
     }
@@ -223,7 +223,7 @@ fn keys_come_in_pages() {
     let mut cursor = None;
     let mut sizes = Vec::new();
     loop {
-        let page = store.list_keys(cursor.as_deref()).unwrap();
+        let page = store.list_keys_of("", cursor.as_deref()).unwrap();
         sizes.push(page.keys.len());
         all.extend(page.keys);
         cursor = page.cursor;
@@ -234,6 +234,38 @@ fn keys_come_in_pages() {
     assert_eq!(sizes, [PAGE_KEYS, PAGE_KEYS, 1]);
     let expected = (0..2 * PAGE_KEYS).map(|n| format!("key{n:05}")).chain(["key99999".to_owned()]);
     assert!(all.into_iter().eq(expected), "each key once, in order");
+}
+
+/// The ordered keys, from which pages are read, are those of the store: evicted ones do not stay, and nothing else is missing.
+#[test]
+fn the_ordered_keys_follow_what_is_evicted() {
+    let store = MemoryStore::new(MIB);
+    for n in 0..20_000 {
+        store.set(&format!("value{n:05}"), bytes("v")).unwrap();
+        store.increment(&format!("counter{n:05}"), 1).unwrap();
+        if n % 3 == 0 {
+            store.delete(&format!("value{n:05}")).unwrap();
+        }
+    }
+    store.values.run_pending_tasks();
+    store.counters.run_pending_tasks();
+    let mut listed = BTreeSet::new();
+    let mut cursor = None;
+    loop {
+        let page = store.list_keys_of("", cursor.as_deref()).unwrap();
+        listed.extend(page.keys);
+        cursor = page.cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let writers = store.lock();
+    let mut held: BTreeSet<String> = writers.recent.keys().map(str::to_owned).collect();
+    held.extend(store.values.iter().map(|(key, _)| key.to_string()));
+    held.extend(store.counters.iter().map(|(key, _)| key.to_string()));
+    assert!(held.len() < 10_000, "{} keys were not evicted", held.len());
+    assert_eq!(listed, held);
+    assert_eq!(writers.keys.len(), held.len());
 }
 
 #[derive(Debug, Clone)]
@@ -305,6 +337,6 @@ proptest! {
             }
         }
         let keys: BTreeSet<String> = map.keys().map(u8::to_string).collect();
-        prop_assert_eq!(store.list_keys(None).unwrap().keys.into_iter().collect::<BTreeSet<_>>(), keys);
+        prop_assert_eq!(store.list_keys_of("", None).unwrap().keys.into_iter().collect::<BTreeSet<_>>(), keys);
     }
 }
