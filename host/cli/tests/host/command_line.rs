@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use testkit::paths::{code_cache, guest, scratch};
 
-use crate::harness::{run, serve_fails};
+use crate::harness::{run, run_in, serve_fails};
 
 /// The smallest core module, the smallest component, and a component that imports `made:up/thing@1.2.3` with a function `go`.
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
