@@ -158,7 +158,7 @@ impl Cache {
                     fs::hard_link(&code, staging.join(name)).context(|| code.display())?;
                 }
             }
-            Ok(())
+            Ok::<(), Error>(())
         };
         self.find_or_make(&hex(hash), link).await
     }
