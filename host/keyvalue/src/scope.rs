@@ -32,7 +32,7 @@ impl FromStr for DefaultScope {
         match text {
             "application" => Ok(Self::Application),
             "component" => Ok(Self::Component),
-            _ => Err(format!("{text:?} is neither `application` nor `component`")),
+            _ => Err(format!("{text:?} is no scope: write `application` or `component`")),
         }
     }
 }
