@@ -65,6 +65,8 @@ const MESSAGE_MAX: usize = 16 << 10;
 const REASON_MAX: usize = 800;
 /// What the line begins with in which the host says why it failed.
 const HOST_FAILURE: &str = "wasi-http-host: ";
+/// How the host names the component, by its file in the sandbox. Nobody outside knows it by this name.
+const SANDBOX_NAME: &str = "component \"app\": ";
 
 /// Compiles `component` into `directory`, which belongs to the slot's user.
 ///
@@ -117,7 +119,7 @@ fn reason(messages: &[u8], status: u32) -> String {
     let text = String::from_utf8_lossy(messages);
     match text.lines().rev().find_map(|line| line.strip_prefix(HOST_FAILURE)) {
         Some(said) => {
-            let said = printable(said);
+            let said = printable(said.strip_prefix(SANDBOX_NAME).unwrap_or(said));
             said.get(..said.floor_char_boundary(REASON_MAX)).unwrap_or_default().to_owned()
         }
         None => {
@@ -236,8 +238,8 @@ mod tests {
 
     #[test]
     fn the_reason_is_what_the_host_says_last_and_not_its_log() {
-        let messages = " INFO compiling component=\"broken\" bytes=18\nwasi-http-host: component \"broken\": it is invalid\n";
-        assert_eq!(reason(messages.as_bytes(), 1), "component \"broken\": it is invalid");
+        let messages = " INFO compiling component=\"app\" bytes=18\nwasi-http-host: component \"app\": it is invalid\n";
+        assert_eq!(reason(messages.as_bytes(), 1), "it is invalid");
         let long = format!("wasi-http-host: {}", "é".repeat(REASON_MAX));
         assert_eq!(reason(long.as_bytes(), 1), "é".repeat(REASON_MAX / 2));
     }

@@ -133,7 +133,7 @@ fn compiled_code_is_root_s_and_read_only() {
 fn an_error_names_the_component_that_cannot_be_compiled() {
     let daemon = with_images();
     let error = not_created(&daemon, GISTS, "/broken.wasm");
-    let reason = "image of this container: /broken.wasm cannot be compiled: component \"broken\": it is not WebAssembly";
+    let reason = "image of this container: /broken.wasm cannot be compiled: it is not WebAssembly";
     // `ctr` may warn before.
     let last = error.trim_end().lines().last().unwrap_or_default();
     assert!(last.contains(reason), "{error}");
