@@ -8,7 +8,7 @@ use base64ct::{Base64UrlUnpadded, Encoding as _};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use serde_json::{Value, json};
 
-use super::github::{json_response, now};
+use super::common::{json_response, now};
 use super::request::FakeRequest;
 use super::response::ScriptedResponse;
 use super::users::timestamp;

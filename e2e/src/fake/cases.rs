@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::github::{http_date, now};
+use super::common::{http_date, now};
 use super::response::ScriptedResponse;
 use super::state::Script;
 

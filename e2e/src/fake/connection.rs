@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::common::with_common_headers;
 use super::deliver::{After, deliver};
 use super::journal::Call;
 use super::request::{FakeRequest, read_request};
@@ -89,7 +90,7 @@ async fn respond(
     scripted: ScriptedResponse,
 ) -> io::Result<After> {
     let mut response = if scripted.status.is_some() {
-        github::with_common_headers(scripted)
+        with_common_headers(scripted)
     } else {
         let genuine = github::respond(state, request);
         let genuine =

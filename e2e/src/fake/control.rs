@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::app::{App, AppKey};
 use super::cases::Case;
-use super::github::json_response;
+use super::common::json_response;
 use super::lock::lock;
 use super::request::{FakeRequest, unescape};
 use super::response::ScriptedResponse;

@@ -4,6 +4,7 @@
 
 mod app;
 mod cases;
+mod common;
 mod connection;
 mod control;
 mod deliver;

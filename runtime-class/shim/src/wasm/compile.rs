@@ -238,7 +238,8 @@ mod tests {
 
     #[test]
     fn the_reason_is_what_the_host_says_last_and_not_its_log() {
-        let messages = " INFO compiling component=\"app\" bytes=18\nwasi-http-host: component \"app\": it is invalid\n";
+        let messages =
+            " INFO compiling component=\"app\" bytes=18\nwasi-http-host: component \"app\": it is invalid\n";
         assert_eq!(reason(messages.as_bytes(), 1), "it is invalid");
         let long = format!("wasi-http-host: {}", "é".repeat(REASON_MAX));
         assert_eq!(reason(long.as_bytes(), 1), "é".repeat(REASON_MAX / 2));
