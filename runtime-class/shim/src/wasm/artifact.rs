@@ -30,6 +30,7 @@ use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
+use wasi_http_host_core::bounded;
 
 use super::cache::{Entry, use_entry};
 use crate::{
@@ -271,8 +272,7 @@ impl OciManifest {
 
 /// A media type as a part of a message. The manifest's author may have written anything.
 fn printable(media_type: &str) -> String {
-    let end = media_type.floor_char_boundary(TYPE_MAX);
-    media_type.get(..end).unwrap_or_default().escape_debug().to_string()
+    bounded(media_type, TYPE_MAX).escape_debug().to_string()
 }
 
 /// An image in containerd's image store, and a connection to containerd.

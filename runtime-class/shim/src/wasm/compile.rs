@@ -30,6 +30,7 @@ use nix::{
     unistd::{Gid, Uid, chdir, chroot, setgroups, setresgid, setresuid},
 };
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use wasi_http_host_core::bounded;
 
 use super::{
     app::Component,
@@ -120,7 +121,7 @@ fn reason(messages: &[u8], status: u32) -> String {
     match text.lines().rev().find_map(|line| line.strip_prefix(HOST_FAILURE)) {
         Some(said) => {
             let said = printable(said.strip_prefix(SANDBOX_NAME).unwrap_or(said));
-            said.get(..said.floor_char_boundary(REASON_MAX)).unwrap_or_default().to_owned()
+            bounded(&said, REASON_MAX).to_owned()
         }
         None => {
             let end = printable(&text);
