@@ -9,7 +9,7 @@ use super::state::Script;
 /// A case of GitHub's behaviour towards the requests for one user.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
-    /// The name in `PUT /_fake/cases/{name}/{login}`. A name that starts with `app-` is for the login [`super::APP`].
+    /// The name in `PUT /_fake/cases/{name}/{login}`.
     pub name: &'static str,
     /// What GitHub does, and what the service is expected to do.
     pub text: &'static str,
@@ -113,6 +113,12 @@ impl Case {
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         Self::ALL.iter().find(|case| case.name == name)
+    }
+
+    /// Whether the case is one of the requests for a token, whose login is [`super::APP`].
+    #[must_use]
+    pub fn is_for_app(&self) -> bool {
+        self.name.starts_with("app-")
     }
 
     /// The script of the case from now on: each response once, the last one for ever.

@@ -11,7 +11,7 @@ use super::common::json_response;
 use super::lock::lock;
 use super::request::{FakeRequest, unescape};
 use super::response::ScriptedResponse;
-use super::state::State;
+use super::state::{APP, State};
 use super::users::User;
 
 /// The body of `GET /_fake`.
@@ -99,6 +99,10 @@ pub(super) fn respond(state: &State, request: &FakeRequest) -> ScriptedResponse 
 /// Plays the case called `name` to the requests for `login`.
 fn play(state: &State, name: &str, login: &str) -> ScriptedResponse {
     match Case::named(name) {
+        Some(case) if case.is_for_app() && login != APP => json_response(
+            400,
+            &json!({ "error": format!("case '{name}' is for '{APP}', not for '{login}'") }),
+        ),
         Some(case) => {
             state.script(login, |script| *script = case.script());
             json_response(200, &json!({ "done": true }))

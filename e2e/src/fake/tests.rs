@@ -3,6 +3,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::app::App;
 use super::*;
 
 /// Sends one request and reads to the end of the connection.
@@ -167,12 +168,24 @@ async fn a_case_is_played_by_its_name() {
     let list = get(&fake, "/_fake/cases").await;
     for case in Case::ALL {
         assert!(list.contains(&format!("\"{}\"", case.name)), "{list}");
-        let answer = ask(&fake, "PUT", &format!("/_fake/cases/{}/octocat", case.name), "").await;
+        let token = format!("/app/installations/{}/access_tokens", App::INSTALLATION);
+        let (login, method, path) = if case.is_for_app() {
+            (APP, "POST", &*token)
+        } else {
+            ("octocat", "GET", "/users/octocat/gists")
+        };
+        let answer = ask(&fake, "PUT", &format!("/_fake/cases/{}/{login}", case.name), "").await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        let answer = get(&fake, "/users/octocat/gists").await;
+        let answer = ask(&fake, method, path, "").await;
         assert_eq!(answer.matches("\r\ndate: ").count(), 1, "{}: {answer}", case.name);
     }
-    assert!(get(&fake, "/users/octocat/gists").await.starts_with("HTTP/1.1 410 "), "the last case");
+    let answer = get(&fake, "/users/octocat/gists").await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "the last case of a user: {answer}");
+    let answer = ask(&fake, "PUT", "/_fake/cases/app-suspended/octocat", "").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 400 ") && answer.contains("is for '*app', not for 'octocat'"),
+        "{answer}"
+    );
     assert!(ask(&fake, "PUT", "/_fake/cases/nonsense/octocat", "").await.starts_with("HTTP/1.1 404 "));
     ask(&fake, "DELETE", "/_fake/always/octocat", "").await;
     assert!(get(&fake, "/users/octocat/gists").await.starts_with("HTTP/1.1 200 "));
