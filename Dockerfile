@@ -1,8 +1,8 @@
-# syntax=docker/dockerfile:1
+# syntax=docker/dockerfile:1.20@sha256:26147acbda4f14c5add9946e2fd2ed543fc402884fd75146bd342a7f6271dc1d
 # The images of scripts/image for people who have Docker: docker build --target gists|plain|installer .
 # Files and configuration are the same. The digests are not, because Docker dates its layers. Docker's host is not built with profile
 # guidance, and its label says so. `make image` makes images without Docker.
-ARG RUST=rust:1.95.0-bookworm
+ARG RUST=rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1
 # `release` builds quickly, with assertions on.
 ARG PROFILE=dist
 

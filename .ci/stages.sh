@@ -16,7 +16,9 @@ clusters=${CLUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cluster}
 
 install_tools() {
   # For fuzzing only: the pinned toolchain has no sanitizer.
-  rustup run nightly rustc --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal --no-self-update
+  local nightly
+  nightly=$(sed -n 's/^channel = "\(.*\)"$/\1/p' fuzz/rust-toolchain.toml)
+  rustup run "$nightly" rustc --version >/dev/null 2>&1 || rustup toolchain install "$nightly" --profile minimal --no-self-update
   if command -v apt-get >/dev/null; then
     scripts/install-packages "${needs[@]}"
   else

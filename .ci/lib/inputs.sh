@@ -43,8 +43,8 @@ environment_inputs() {
 # tool_inputs [PACKAGE...]: the versions of compilers and tools, and of the packages. A missing tool is an input too.
 tool_inputs() {
   local command
-  for command in 'bash --version' 'cargo --version' 'cargo +nightly --version' 'cc --version' 'curl --version' 'git --version' \
-    'go version' 'make --version' 'node --version' 'npm --version' 'python3 --version' 'rustc -vV' 'rustc +nightly -vV'; do
+  for command in 'bash --version' 'cargo --version' 'cc --version' 'curl --version' 'git --version' \
+    'go version' 'make --version' 'node --version' 'npm --version' 'python3 --version' 'rustc -vV'; do
     # shellcheck disable=SC2086 # the words of a command
     echo "$command: $($command 2>/dev/null || echo missing)"
   done
