@@ -7,11 +7,16 @@ use crate::MAX_VALUE_BYTES;
 use bytes::BytesMut;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Most bytes of one reply, all its values together.
 pub(super) const MAX_REPLY_BYTES: usize = 4 * MAX_VALUE_BYTES;
+/// Most bytes of the replies that are arriving on all connections of the process together.
+const MAX_ALL_BYTES: usize = 2 * MAX_REPLY_BYTES;
+/// So many bytes of each reply are not counted for all connections together. Most replies are smaller.
+const UNCOUNTED_BYTES: usize = 64 << 10;
 /// What a part of a reply costs beside its bytes, as an estimate.
 const PART_OVERHEAD: usize = 64;
 /// Longest line in bytes: a length, a number, or an error's text.
@@ -20,6 +25,9 @@ const MAX_LINE_BYTES: usize = 64 << 10;
 const MAX_DEPTH: usize = 16;
 /// Bytes in one read.
 const CHUNK: usize = 8 << 10;
+
+/// The replies that are arriving on all connections of the process.
+static ALL: ReplyBudget = ReplyBudget::new(MAX_ALL_BYTES);
 
 /// A stream whose replies are limited.
 pub(super) struct ReplyLimit<S> {
@@ -31,7 +39,7 @@ pub(super) struct ReplyLimit<S> {
 
 impl<S> ReplyLimit<S> {
     pub(super) fn new(stream: S) -> Self {
-        let scanner = Scanner::new(MAX_VALUE_BYTES, MAX_REPLY_BYTES);
+        let scanner = Scanner::new(MAX_VALUE_BYTES, MAX_REPLY_BYTES, &ALL);
         Self { stream, chunk: vec![0; CHUNK].into(), ready: BytesMut::new(), scanner }
     }
 }
@@ -71,6 +79,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReplyLimit<S> {
     }
 }
 
+/// Bytes that several connections share.
+struct ReplyBudget {
+    max: usize,
+    taken: AtomicUsize,
+}
+
+impl ReplyBudget {
+    const fn new(max: usize) -> Self {
+        Self { max, taken: AtomicUsize::new(0) }
+    }
+
+    /// Takes the bytes if there are as many left.
+    fn take(&self, bytes: usize) -> bool {
+        let fits = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= self.max);
+        self.taken.fetch_update(Relaxed, Relaxed, fits).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.taken.fetch_sub(bytes, Relaxed);
+    }
+}
+
 /// Finds where replies and their parts begin and end, in RESP 2 and 3.
 struct Scanner {
     max_value: usize,
@@ -81,6 +111,15 @@ struct Scanner {
     open: Vec<usize>,
     /// Bytes of the present reply so far.
     reply: usize,
+    all: &'static ReplyBudget,
+    /// The part of `reply` that is taken from `all`.
+    taken: usize,
+}
+
+impl Drop for Scanner {
+    fn drop(&mut self) {
+        self.all.give_back(self.taken);
+    }
 }
 
 /// What comes next.
@@ -97,8 +136,35 @@ enum ValueAction {
 }
 
 impl Scanner {
-    fn new(max_value: usize, max_reply: usize) -> Self {
-        Self { max_value, max_reply, line: Vec::new(), state: ParseState::Line, open: Vec::new(), reply: 0 }
+    fn new(max_value: usize, max_reply: usize, all: &'static ReplyBudget) -> Self {
+        let (line, open) = (Vec::new(), Vec::new());
+        Self { max_value, max_reply, line, state: ParseState::Line, open, reply: 0, all, taken: 0 }
+    }
+
+    /// Counts bytes of the present reply.
+    ///
+    /// # Errors
+    /// The reply, or the replies of all connections, are too large: what has too many bytes, and the limit.
+    fn charge(&mut self, bytes: usize) -> Result<(), (&'static str, usize)> {
+        let reply = self.reply.saturating_add(bytes);
+        if reply > self.max_reply {
+            return Err(("values together have", self.max_reply));
+        }
+        let counted = reply.saturating_sub(UNCOUNTED_BYTES);
+        if counted > self.taken {
+            if !self.all.take(counted - self.taken) {
+                return Err(("replies of all connections together have", self.all.max));
+            }
+            self.taken = counted;
+        }
+        self.reply = reply;
+        Ok(())
+    }
+
+    /// Counts a line that is a part of a reply, or many parts. There is no place for an error in such a reply.
+    fn charge_line(&mut self, bytes: usize) -> io::Result<()> {
+        self.charge(bytes)
+            .map_err(|(what, limit)| broken(format_args!("{what} too many bytes, over the limit of {limit}")))
     }
 
     /// Reads a piece of the input, of any size, and appends to `output` what passes.
@@ -143,15 +209,14 @@ impl Scanner {
                     self.end_part();
                     return Ok(());
                 };
-                let (limit, what) = match self.reply.saturating_add(length) > self.max_reply {
-                    _ if length > self.max_value => (self.max_value, "a value has"),
-                    true => (self.max_reply, "values together have"),
-                    false => {
-                        self.reply += length;
-                        output.extend_from_slice(&self.line);
-                        self.state = ParseState::Value(length + 2, ValueAction::Pass);
-                        return Ok(());
-                    }
+                let charged = match length > self.max_value {
+                    true => Err(("a value has", self.max_value)),
+                    false => self.charge(length),
+                };
+                let Err((what, limit)) = charged else {
+                    output.extend_from_slice(&self.line);
+                    self.state = ParseState::Value(length + 2, ValueAction::Pass);
+                    return Ok(());
                 };
                 let error = format!("-TOOLARGE {what} {length} bytes or more, over the limit of {limit}\r\n");
                 output.extend_from_slice(error.as_bytes());
@@ -166,10 +231,10 @@ impl Scanner {
                         .map(|pairs| pairs.saturating_mul(2).saturating_add(usize::from(*kind == b'|'))),
                 };
                 let parts = parts.unwrap_or_default();
-                self.reply = self.reply.saturating_add(parts.saturating_mul(PART_OVERHEAD));
-                if self.reply > self.max_reply || self.open.len() >= MAX_DEPTH {
-                    return Err(broken(format_args!("a reply has {parts} parts")));
+                if self.open.len() >= MAX_DEPTH {
+                    return Err(broken(format_args!("a reply is more than {MAX_DEPTH} deep")));
                 }
+                self.charge_line(parts.saturating_mul(PART_OVERHEAD))?;
                 output.extend_from_slice(&self.line);
                 if parts == 0 {
                     self.end_part();
@@ -178,6 +243,7 @@ impl Scanner {
                 }
             }
             _ => {
+                self.charge_line(self.line.len())?;
                 output.extend_from_slice(&self.line);
                 self.end_part();
             }
@@ -202,6 +268,7 @@ impl Scanner {
             self.open.pop();
         }
         self.reply = 0;
+        self.all.give_back(std::mem::take(&mut self.taken));
     }
 }
 
@@ -214,9 +281,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn scanner(max_value: usize, max_reply: usize) -> Scanner {
+        static UNBOUNDED: ReplyBudget = ReplyBudget::new(usize::MAX);
+        Scanner::new(max_value, max_reply, &UNBOUNDED)
+    }
+
     /// The output for an input that arrives in pieces of this size.
     fn scan(input: &[u8], piece: usize) -> io::Result<Vec<u8>> {
-        let (mut scanner, mut output) = (Scanner::new(10, 25), BytesMut::new());
+        let (mut scanner, mut output) = (scanner(10, 25), BytesMut::new());
         for piece in input.chunks(piece) {
             scanner.feed(piece, &mut output)?;
         }
@@ -235,7 +307,7 @@ mod tests {
 
     #[test]
     fn parts_are_counted() {
-        let mut scanner = Scanner::new(10, 10_000);
+        let mut scanner = scanner(10, 10_000);
         let input = b"*2\r\n$1\r\na\r\n*2\r\n*0\r\n%1\r\n+k\r\n:1\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n|1\r\n+a\r\n:1\r\n+b\r\n";
         let mut output = BytesMut::new();
         for byte in input {
@@ -256,7 +328,7 @@ mod tests {
 
     #[test]
     fn values_that_are_too_large_together_are_an_error() {
-        let mut scanner = Scanner::new(10, 2 * PART_OVERHEAD + 15);
+        let mut scanner = scanner(10, 2 * PART_OVERHEAD + 15);
         let mut output = BytesMut::new();
         scanner.feed(b"*2\r\n$10\r\n0123456789\r\n$10\r\n0123456789\r\n:1\r\n", &mut output).unwrap();
         let output = String::from_utf8(output.to_vec()).unwrap();
@@ -265,12 +337,46 @@ mod tests {
     }
 
     #[test]
+    fn simple_lines_count_as_values_do() {
+        let line = [&b"+"[..], &[b'x'; 1000], b"\r\n"].concat();
+        let input = [&b"*1000\r\n"[..], &line.repeat(1000)].concat();
+        let (mut scanner, mut output) = (scanner(MAX_VALUE_BYTES, 512 << 10), BytesMut::new());
+        let error = scanner.feed(&input, &mut output).unwrap_err();
+        assert!(error.to_string().contains("over the limit of 524288"), "{error}");
+        assert!(output.len() < 512 << 10, "{}", output.len());
+    }
+
+    #[test]
+    fn the_replies_of_all_connections_have_a_bound_together() {
+        static ALL: ReplyBudget = ReplyBudget::new(3 << 20);
+        let value = |bytes: usize| [format!("${bytes}\r\n").as_bytes(), &vec![b'v'; bytes], b"\r\n"].concat();
+        let one = value(1 << 20);
+        let unfinished = [&b"*4\r\n"[..], &one].concat();
+        let mut connections: Vec<_> =
+            (0..4).map(|_| Scanner::new(MAX_VALUE_BYTES, MAX_REPLY_BYTES, &ALL)).collect();
+        let is_refused = |connection: &mut Scanner| {
+            let mut output = BytesMut::new();
+            connection.feed(&unfinished, &mut output).unwrap();
+            output.windows(9).any(|text| text == b"-TOOLARGE")
+        };
+        let refused: Vec<_> = connections.iter_mut().map(is_refused).collect();
+        assert_eq!(refused, [false, false, false, true]);
+        // A connection that ends gives its bytes back, and so does a reply that ends.
+        connections.truncate(2);
+        let mut output = BytesMut::new();
+        connections[0].feed(&one.repeat(3), &mut output).unwrap();
+        connections[1].feed(&one.repeat(3), &mut output).unwrap();
+        connections[1].feed(b"*1\r\n:1\r\n", &mut output).unwrap();
+        assert_eq!(ALL.taken.load(Relaxed), 0);
+    }
+
+    #[test]
     fn what_is_no_reply_ends_the_connection() {
         for input in [&b"$x\r\n"[..], b"*1000000000\r\n", b"$?\r\n", &[b'+'; 70 << 10]] {
             assert!(scan(input, 4096).is_err(), "{:?}", &input[..input.len().min(20)]);
         }
         let deep = b"*1\r\n".repeat(MAX_DEPTH + 1);
-        assert!(Scanner::new(10, 1 << 20).feed(&deep, &mut BytesMut::new()).is_err());
+        assert!(scanner(10, 1 << 20).feed(&deep, &mut BytesMut::new()).is_err());
     }
 
     proptest! {
@@ -281,7 +387,7 @@ mod tests {
             ], 0..300),
             piece in 1..20usize,
         ) {
-            let (mut scanner, mut output) = (Scanner::new(10, 25), BytesMut::new());
+            let (mut scanner, mut output) = (scanner(10, 25), BytesMut::new());
             let _ = input.chunks(piece).try_for_each(|piece| scanner.feed(piece, &mut output));
             // An error's text may be longer than the value that it replaces.
             let errors = input.iter().filter(|byte| **byte == b'$').count();
