@@ -16,6 +16,7 @@ use super::{
     cause::Causes,
     guest_output::{GuestOutput, GuestStream},
     hooks::{Hooks, Siblings},
+    host_bytes::{self, HostBytes, MAX_FIELDS_BYTES},
     keyvalue, settings,
     traced::TracedTasks,
 };
@@ -27,11 +28,14 @@ const MAX_MEMORIES: usize = 16;
 /// The most elements of all tables together.
 const MAX_TABLE_ELEMENTS: usize = 1 << 20;
 /// The most handles (fields, requests, responses, …) that a guest may hold at the same time. The objects behind the
-/// handles use the host's memory, which the guest's memory limit does not include. Together with [`MAX_FIELDS_BYTES`]
-/// this allows a quarter of a GiB for each instance.
+/// handles use the host's memory, which the guest's memory limit does not include: see [`HostBytes`].
 const MAX_RESOURCES: usize = 1 << 12;
-/// The most bytes of one set of header fields that a guest builds.
-const MAX_FIELDS_BYTES: usize = 64 << 10;
+/// The most handles of the component model: those of resources, streams, futures, tasks and waitable sets. Each takes
+/// about 24 bytes of the host.
+const MAX_COMPONENT_HANDLES: usize = 1 << 15;
+/// The most tasks, threads, ends of streams and futures, and waitable sets. Each takes a few hundred bytes of the host.
+/// A request of a service has about ten of them.
+const MAX_CONCURRENCY_ENTRIES: usize = 1 << 15;
 /// The most random bytes that one call returns. Generating them blocks the thread.
 const MAX_RANDOM_BYTES: u64 = 1 << 20;
 
@@ -72,6 +76,7 @@ pub(crate) struct Guest {
     hooks: Hooks,
     settings: settings::Client,
     keyvalue: keyvalue::Client,
+    host_bytes: HostBytes,
     limits: Limits,
     causes: Arc<Causes>,
     traced: Option<Arc<TracedTasks>>,
@@ -79,7 +84,13 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// A store for a new instance. `on_wait` is called when the instance begins or stops blocking on a remote store.
-    pub(crate) fn store(engine: &Engine, template: &Template, on_wait: keyvalue::OnWait) -> Store<Self> {
+    /// Set `opens_stores` if the component may hand over values of a key-value store.
+    pub(crate) fn store(
+        engine: &Engine,
+        template: &Template,
+        opens_stores: bool,
+        on_wait: keyvalue::OnWait,
+    ) -> Store<Self> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         let mut http = WasiHttpCtx::new();
@@ -100,6 +111,7 @@ impl Guest {
             }
         }
         let causes = Arc::<Causes>::default();
+        let host_bytes = HostBytes::new(template.max_memory);
         let traced = template.tracer.as_ref();
         let traced =
             traced.map(|tracer| Arc::new(TracedTasks::new(tracer.clone(), template.component.clone())));
@@ -113,11 +125,15 @@ impl Guest {
                 siblings: template.siblings.clone(),
                 causes,
                 traced: traced.clone(),
+                in_flight: host_bytes.in_flight(),
+                response_chunks: false,
             },
             settings: settings::Client::new(template.settings.clone()),
             keyvalue: keyvalue::Client::new(template.keyvalue.clone(), template.keyvalue_stats.clone())
+                .at_most(host_bytes::budget(template.max_memory))
                 .on_wait(on_wait)
                 .traced(traced.clone()),
+            host_bytes,
             limits: Limits {
                 max_memory: template.max_memory,
                 memory: 0,
@@ -128,6 +144,11 @@ impl Guest {
         };
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.limits);
+        store.set_hostcall_fuel(host_bytes::call_bytes(template.max_memory, opens_stores));
+        store.set_max_component_handles(MAX_COMPONENT_HANDLES);
+        if let Some(table) = store.concurrent_resource_table() {
+            table.set_max_capacity(MAX_CONCURRENCY_ENTRIES);
+        }
         // Each epoch tick is a yield, so that other tasks of the thread run and the watchdog checks its limits.
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
@@ -142,6 +163,23 @@ impl Guest {
     /// The spans of the requests that the instance serves. `None` if tracing is off.
     pub(crate) fn traced(&self) -> Option<&Arc<TracedTasks>> {
         self.traced.as_ref()
+    }
+
+    /// Charges bytes that the instance is about to keep in the host.
+    ///
+    /// # Errors
+    /// The instance keeps more than its budget. The call must trap.
+    pub(crate) fn charge(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        let Self { host_bytes, table, keyvalue, limits, .. } = self;
+        host_bytes.charge(bytes, table, || keyvalue.kept_bytes()).map_err(|error| {
+            limits.metrics.handle_memory_refused.inc();
+            wasmtime::Error::from(error)
+        })
+    }
+
+    /// Chooses the size of the chunks of the next body: those of a response of the instance, or those of a request.
+    pub(crate) fn set_response_chunks(&mut self, response: bool) {
+        self.hooks.response_chunks = response;
     }
 
     /// Links what this host provides beyond WASI itself. Set `waiting` if a key-value store is remote.

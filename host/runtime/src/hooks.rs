@@ -15,6 +15,7 @@ use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody,
 
 use super::{
     cause::{self, Cause, Causes},
+    host_bytes::{InFlightBytes, REQUEST_CHUNK, RESPONSE_CHUNK},
     traced::TracedTasks,
 };
 
@@ -51,6 +52,9 @@ pub(crate) struct Hooks {
     /// Finds the request that causes an outbound request.
     pub(crate) causes: Arc<Causes>,
     pub(crate) traced: Option<Arc<TracedTasks>>,
+    pub(crate) in_flight: InFlightBytes,
+    /// Whether the next body is that of the instance's own response.
+    pub(crate) response_chunks: bool,
 }
 
 static FILTER: LazyLock<ForbiddenHeaderFilter> = LazyLock::new(|| Arc::new(is_forbidden));
@@ -64,12 +68,21 @@ impl WasiHttpHooks for Hooks {
         Arc::clone(&FILTER)
     }
 
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        REQUEST_CHUNK
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        if self.response_chunks { RESPONSE_CHUNK } else { REQUEST_CHUNK }
+    }
+
     fn send_request(
         &mut self,
-        mut request: http::Request<WasiBody>,
+        request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = SentRequest> + Send> {
+        let mut request = self.in_flight.count(request);
         let begun = self.traced.as_ref().map(|traced| {
             ClientSpan::begin(&traced.tracer, &traced.component, traced.sender(), &mut request)
         });

@@ -16,6 +16,7 @@ pub mod engine;
 mod guest;
 mod guest_output;
 mod hooks;
+mod host_bytes;
 mod keyvalue;
 mod metrics;
 mod refusal;

@@ -107,6 +107,8 @@ pub struct ComponentMetrics {
     pub guest_memory: Gauge,
     /// Times that an instance asked for memory beyond its limit.
     pub memory_refused: Counter,
+    /// Times that an instance's handles kept more of the host's memory than its budget.
+    pub handle_memory_refused: Counter,
     /// Bytes that guests printed beyond the budget.
     pub guest_bytes_dropped: Counter,
 }
@@ -324,6 +326,11 @@ fn instances(to: &mut Exposition, all: &[Seen<'_>]) {
     let help = "Times that the host refused to grow a linear memory, because of the instance's limit.";
     each(to, ("guest_memory_refused_total", MetricKind::Counter, help), all, |seen| {
         seen.metrics.memory_refused.get()
+    });
+    let help =
+        "Times that an instance ended because its handles kept more of the host's memory than its budget.";
+    each(to, ("handle_memory_refused_total", MetricKind::Counter, help), all, |seen| {
+        seen.metrics.handle_memory_refused.get()
     });
     let help = "Bytes of guest output that were dropped because of the rate limit.";
     each(to, ("guest_output_dropped_bytes_total", MetricKind::Counter, help), all, |seen| {

@@ -45,6 +45,49 @@ async fn handles_without_end_are_its_own_end() {
     }
 }
 
+/// The most resident memory of the host's process so far, in bytes.
+fn peak_memory(host: &Host) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+/// Each kind of handle at its heaviest. The guest may have 16 MiB, and so its handles may keep 32 MiB of the host.
+#[tokio::test]
+async fn bytes_behind_handles_of_every_kind_are_its_own_end() {
+    const WANTED_MIB: u64 = 512;
+    const MOST: u64 = 128 << 20;
+    let (silent, address) = listen().await;
+    let host = start(&["--allowed-outbound-host", &format!("http://{address}")]).await;
+    answers(&host).await;
+    let before = peak_memory(&host);
+    for kind in [
+        "methods",
+        "authorities",
+        "paths",
+        "fields",
+        "clones",
+        "values",
+        "sent",
+        "methods-0.2",
+        "authorities-0.2",
+        "paths-0.2",
+        "fields-0.2",
+        "bodies-0.2",
+        "sent-0.2",
+    ] {
+        let answer = host.get(&format!("/hostile/hoard?{kind}/{WANTED_MIB}/{address}")).await;
+        let taken = peak_memory(&host) - before;
+        assert!(taken < MOST, "{kind}: {} MiB, {} {}", taken >> 20, answer.status, answer.text());
+        answers(&host).await;
+        // Compare-and-swap tells the guest that its handles keep too much.
+        let is_told = answer.status == 200 && kind == "values";
+        assert!(answer.status == 500 || is_told, "{kind}: {} {}", answer.status, answer.text());
+    }
+    assert_eq!(host.metric("wasi_http_host_handle_memory_refused_total").await, 12.0);
+    drop(silent);
+}
+
 #[tokio::test]
 async fn tasks_without_end_are_its_own_end() {
     let host = start(&["--request-timeout", "3s", "--background-timeout", "1s"]).await;

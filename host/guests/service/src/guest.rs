@@ -12,6 +12,7 @@ use spin_sdk::{
 
 mod bindings;
 mod clock;
+mod hoard;
 mod hostile;
 mod outbound;
 mod responses;

@@ -22,7 +22,10 @@ use wasmtime_wasi_http::{
     },
 };
 
-use crate::guest::Guest;
+use crate::{
+    guest::Guest,
+    host_bytes::{BODY_BYTES, MAX_FIELDS_BYTES},
+};
 
 /// The version that wasmtime links. wasmtime also gives this version to components that import an earlier 0.2
 /// release.
@@ -40,10 +43,17 @@ impl HostWithStore<Guest> for Noted {
         store: &Accessor<Guest, Self>,
         request: Resource<Request>,
     ) -> Result<Resource<Response>, TrappableError<ErrorCode>> {
-        store.with(|mut store| note_sender(store.as_context_mut()));
+        let charged = store.with(|mut store| {
+            note_sender(store.as_context_mut());
+            store.as_context_mut().data_mut().charge(BODY_BYTES)
+        });
+        charged.map_err(TrappableError::trap)?;
         // wasmtime sends the request in this same poll, so no other task can replace the note before the hook reads
         // it.
-        WasiHttp::send(&store.with_getter::<WasiHttp>(Guest::http), request).await
+        let response = WasiHttp::send(&store.with_getter::<WasiHttp>(Guest::http), request).await?;
+        let charged = store.with(|mut store| store.as_context_mut().data_mut().charge(MAX_FIELDS_BYTES));
+        charged.map_err(TrappableError::trap)?;
+        Ok(response)
     }
 }
 
@@ -73,6 +83,7 @@ fn add_outgoing_handler(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
          (request, options): Arguments|
          -> wasmtime::Result<(Answer,)> {
             note_sender(store.as_context_mut());
+            store.data_mut().charge(MAX_FIELDS_BYTES)?;
             let mut http = store.data_mut().http();
             let sent = outgoing_handler::Host::handle(&mut http, request, options);
             Ok((match sent {

@@ -44,6 +44,7 @@ pub fn check_binary(bytes: &[u8]) -> Result<(), ComponentError> {
 pub struct Linked {
     pre: ProxyPre<Guest>,
     kind: Kind,
+    opens_stores: bool,
     waits: bool,
     reuse: Arc<Reuse>,
 }
@@ -56,7 +57,8 @@ impl Linked {
     /// The component exports no handler, or imports what the host does not provide. The error names all such imports.
     pub fn new(engine: &Engine, component: &Component, remote: bool) -> Result<Self, ComponentError> {
         let kind = kind(engine, component)?;
-        let waits = remote && opens_stores(engine, component);
+        let opens_stores = opens_stores(engine, component);
+        let waits = remote && opens_stores;
         let linker = linker(engine, waits).map_err(ComponentError::Invalid)?;
         let pre = match linker.instantiate_pre(component) {
             Ok(pre) => pre,
@@ -69,7 +71,7 @@ impl Linked {
             Kind::Service => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),
             Kind::Proxy => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
         };
-        Ok(Self { pre: pre.map_err(ComponentError::Invalid)?, kind, waits, reuse: Arc::default() })
+        Ok(Self { pre: pre.map_err(ComponentError::Invalid)?, kind, opens_stores, waits, reuse: Arc::default() })
     }
 
     /// Creates an instance in `store`.
@@ -86,6 +88,11 @@ impl Linked {
     /// The part of a new instance in what is known about the reuse of instances.
     pub(crate) fn instance_reuse(&self) -> InstanceReuse {
         InstanceReuse::new(self.reuse.clone())
+    }
+
+    /// Whether the component imports a store interface.
+    pub(crate) fn opens_stores(&self) -> bool {
+        self.opens_stores
     }
 
     /// Whether an instance may block on a remote store: the component is granted one and imports a store interface.

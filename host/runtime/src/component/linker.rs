@@ -3,7 +3,7 @@
 use wasmtime::{Engine, component::Linker};
 use wasmtime_wasi_http::{WasiHttp, WasiHttpView as _, p2, p3};
 
-use super::client;
+use super::{client, retaining};
 use crate::guest::Guest;
 
 /// Everything that a component may import. Set `waiting` if one of the key-value stores is remote.
@@ -15,6 +15,7 @@ pub(super) fn linker(engine: &Engine, waiting: bool) -> wasmtime::Result<Linker<
     let p2_options = p2::bindings::LinkOptions::default();
     p2::bindings::http::types::add_to_linker::<_, WasiHttp>(&mut linker, &(&p2_options).into(), Guest::http)?;
     p3::bindings::http::types::add_to_linker::<_, WasiHttp>(&mut linker, Guest::http)?;
+    retaining::add_to_linker(&mut linker)?;
     Guest::link(&mut linker, waiting)?;
     Ok(linker)
 }

@@ -6,6 +6,7 @@ mod imports;
 mod kind;
 mod linked;
 mod linker;
+mod retaining;
 
 pub use error::ComponentError;
 pub use imports::{Import, Inspection};

@@ -16,7 +16,7 @@ use crate::traced::TracedTasks;
 /// Most compare-and-swap handles that an instance has at once.
 const MAX_CAS_HANDLES: usize = 1024;
 
-/// Most bytes of values that the compare-and-swap handles of an instance keep in memory.
+/// Most bytes of keys and values that the compare-and-swap handles of an instance keep in memory.
 const MAX_CAS_BYTES: usize = 2 * MAX_VALUE_BYTES;
 
 /// `bucket`: its representation is the index of the store in [`Access`], so that opening one allocates nothing.
@@ -32,7 +32,7 @@ pub(super) struct Cas {
 
 impl Cas {
     fn pinned_bytes(&self) -> usize {
-        self.seen.value.as_ref().map_or(0, Bytes::len)
+        self.key.len() + self.seen.value.as_ref().map_or(0, Bytes::len)
     }
 }
 
@@ -52,6 +52,7 @@ pub(crate) struct Client {
 struct CasTable {
     handles: ResourceTable,
     pinned_bytes: usize,
+    max_bytes: usize,
 }
 
 impl Client {
@@ -60,8 +61,19 @@ impl Client {
     pub(crate) fn new(access: Access, stats: Arc<Stats>) -> Self {
         let mut handles = ResourceTable::new();
         handles.set_max_capacity(MAX_CAS_HANDLES);
-        let cas = RefCell::new(CasTable { handles, pinned_bytes: 0 });
+        let cas = RefCell::new(CasTable { handles, pinned_bytes: 0, max_bytes: MAX_CAS_BYTES });
         Self { access, stats, cas, on_wait: Arc::new(|_| {}), traced: None }
+    }
+
+    /// The same client, whose compare-and-swap handles keep at most this many bytes.
+    pub(crate) fn at_most(self, bytes: usize) -> Self {
+        self.cas.borrow_mut().max_bytes = bytes.min(MAX_CAS_BYTES);
+        self
+    }
+
+    /// The bytes that the compare-and-swap handles keep.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.cas.borrow().pinned_bytes
     }
 
     /// The same client, with a function that it calls when it waits.
@@ -130,9 +142,10 @@ impl fmt::Debug for Client {
 impl CasTable {
     fn push(&mut self, cas: Cas) -> Result<Resource<Cas>, Error> {
         let pinned = self.pinned_bytes + cas.pinned_bytes();
-        if pinned > MAX_CAS_BYTES {
+        if pinned > self.max_bytes {
+            let limit = self.max_bytes;
             return Err(Error::other(format_args!(
-                "open cas handles would keep {pinned} bytes, over the limit of {MAX_CAS_BYTES}"
+                "open cas handles would keep {pinned} bytes, over the limit of {limit}"
             )));
         }
         let handle = self

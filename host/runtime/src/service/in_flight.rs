@@ -126,7 +126,10 @@ impl InFlightCall<'_> {
                 match handler.func_handle().finish_call_concurrent(accessor, call).await?.0 {
                     Ok(response) => accessor.with(|mut store| {
                         let response = store.get().http().table.delete(response)?;
-                        Ok(match response.into_http(store.as_context_mut(), request_io) {
+                        store.get().set_response_chunks(true);
+                        let response = response.into_http(store.as_context_mut(), request_io);
+                        store.get().set_response_chunks(false);
+                        Ok(match response {
                             Ok(response) => CallEnd::Response(response),
                             Err(error) => {
                                 CallEnd::Failure(CallError::invalid_response(format_args!("{error:#}")))

@@ -18,9 +18,10 @@ use super::{
     body::{BodyTracker, GuestBody},
     call::ReplySender,
 };
+use crate::host_bytes::RESPONSE_CHUNK;
 
 /// The largest body, in bytes, that a head waits for. A larger body is sent in several pieces anyway.
-const LARGEST_WHOLE: u64 = 1 << 20;
+const LARGEST_WHOLE: u64 = RESPONSE_CHUNK as u64;
 
 pub(super) struct PendingHeads {
     waiting: Vec<Head>,

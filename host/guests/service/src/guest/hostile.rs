@@ -15,12 +15,16 @@ use spin_sdk::{
     wit_bindgen,
 };
 
-use super::bindings::{config, keyvalue};
+use super::{
+    bindings::{config, keyvalue},
+    hoard::hoard,
+};
 
 /// Carries out a behaviour. Returns the result, if the host lets it end.
 pub(super) async fn act(what: &str, argument: &str) -> String {
     match what {
         "handles" | "heavy-handles" | "streams" => exhaust_handles(what),
+        "hoard" => hoard(argument).await,
         "sleepers" => loop {
             wit_bindgen::spawn(monotonic_clock::wait_for(u64::MAX));
             // Each of them begins to wait.

@@ -1,0 +1,287 @@
+//! The budget of host memory that an instance's handles keep.
+//!
+//! A handle (fields, a request, a body) keeps bytes of the host, which the limit of linear memory does not include.
+//! The budget works like this:
+//!
+//! - Each function that keeps what a guest or an upstream sent charges the bytes before it keeps them
+//!   (`component/retaining.rs`). Nothing is given back when a handle is dropped.
+//! - When the charged bytes reach the limit, the host counts what the handles really keep, and continues from there.
+//! - If the count and the new bytes exceed the limit, the guest's call traps. The instance is discarded.
+//!
+//! So an ordinary call costs an addition and a comparison.
+
+use std::{
+    any::Any,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Uri};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
+use wasmtime_wasi_http::{
+    Error, FieldMap, WasiBody,
+    p2::{
+        bindings::http::types as p2_types,
+        body::HostIncomingBody,
+        types::{
+            HostFutureIncomingResponse, HostIncomingRequest, HostIncomingResponse, HostOutgoingRequest,
+            HostOutgoingResponse,
+        },
+    },
+    p3,
+};
+
+/// The budget is as large as the limit of linear memory, but never outside of these bounds. Ordinary components of
+/// every size send and receive requests with heads of the same size.
+const LEAST_BYTES: usize = 32 << 20;
+const MOST_BYTES: usize = 64 << 20;
+/// The most bytes that one call of an instance without key-value stores hands over.
+const MOST_CALL_BYTES: usize = 1 << 20;
+
+/// The most bytes of one set of header fields that a guest builds, and of a response's head.
+pub(crate) const MAX_FIELDS_BYTES: usize = 64 << 10;
+/// The most bytes of a request's body that the host copies out of the guest at once. A body of `wasi:http@0.2` keeps
+/// two such chunks.
+pub(crate) const REQUEST_CHUNK: usize = 32 << 10;
+/// The most bytes of a response's body that the host copies out of a service at once. A smaller body with a length
+/// leaves the host together with its head.
+pub(crate) const RESPONSE_CHUNK: usize = 256 << 10;
+/// A body of `wasi:http@0.2`: two chunks and the trailers.
+pub(crate) const BODY_BYTES: usize = 2 * REQUEST_CHUNK + MAX_FIELDS_BYTES;
+/// An open input stream keeps at most one chunk that was read ahead: wasmtime reads 64 KiB of a file.
+pub(crate) const INPUT_BYTES: usize = 64 << 10;
+/// An open output stream keeps at most this much of what a guest prints.
+const OUTPUT_BYTES: usize = 8 << 10;
+/// Any handle: the table's entry and an object without text.
+const HANDLE_BYTES: usize = 256;
+/// A field beyond its name and value: its place in the map, and the map's spare places.
+const FIELD_BYTES: usize = 256;
+
+/// The most bytes of the host that an instance with `max_memory` bytes of linear memory keeps.
+pub(crate) fn budget(max_memory: usize) -> usize {
+    max_memory.clamp(LEAST_BYTES, MOST_BYTES)
+}
+
+/// The most bytes that one call of an instance hands over. A value of a key-value store is handed over as a whole.
+pub(crate) fn call_bytes(max_memory: usize, opens_stores: bool) -> usize {
+    if opens_stores { budget(max_memory) } else { MOST_CALL_BYTES }
+}
+
+/// An instance's handles keep more of the host's memory than its budget.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the instance's handles keep {kept} bytes of the host's memory, and this call adds {added}: \
+     over the limit of {limit}"
+)]
+pub(crate) struct OverBudget {
+    kept: usize,
+    added: usize,
+    limit: usize,
+}
+
+/// What an instance has charged to its budget.
+pub(crate) struct HostBytes {
+    limit: usize,
+    /// At least what the handles keep: the last count, and all that was charged since.
+    charged: usize,
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl HostBytes {
+    pub(crate) fn new(max_memory: usize) -> Self {
+        Self { limit: budget(max_memory), charged: 0, in_flight: Arc::default() }
+    }
+
+    /// Counts the requests that the instance has sent, for as long as they are held.
+    pub(crate) fn in_flight(&self) -> InFlightBytes {
+        InFlightBytes(self.in_flight.clone())
+    }
+
+    /// Charges bytes that are about to be kept. `other` is what the instance keeps outside of `table`.
+    ///
+    /// # Errors
+    /// The budget is exceeded.
+    pub(crate) fn charge(
+        &mut self,
+        added: usize,
+        table: &mut ResourceTable,
+        other: impl FnOnce() -> usize,
+    ) -> Result<(), OverBudget> {
+        self.charged = self.charged.saturating_add(added);
+        if self.charged <= self.limit {
+            return Ok(());
+        }
+        let kept = table.iter_mut().map(|entry| kept_by(entry)).sum::<usize>()
+            + self.in_flight.load(Relaxed)
+            + other();
+        self.charged = kept.saturating_add(added);
+        if self.charged <= self.limit {
+            return Ok(());
+        }
+        Err(OverBudget { kept, added, limit: self.limit })
+    }
+}
+
+/// The most bytes that the object behind a handle keeps.
+fn kept_by(entry: &mut (dyn Any + Send)) -> usize {
+    let entry: &dyn Any = entry;
+    HANDLE_BYTES
+        + if let Some(fields) = entry.downcast_ref::<FieldMap>() {
+            fields_bytes(fields)
+        } else if let Some(request) = entry.downcast_ref::<p3::Request>() {
+            request.method.as_str().len()
+                + request.authority.as_ref().map_or(0, |authority| authority.as_str().len())
+                + request.path_with_query.as_ref().map_or(0, |path| path.as_str().len())
+                + fields_bytes(&request.headers)
+        } else if let Some(response) = entry.downcast_ref::<p3::Response>() {
+            fields_bytes(&response.headers)
+        } else if let Some(request) = entry.downcast_ref::<HostOutgoingRequest>() {
+            method_bytes(&request.method)
+                + request.authority.as_ref().map_or(0, String::capacity)
+                + request.path_with_query.as_ref().map_or(0, String::capacity)
+                + fields_bytes(&request.headers)
+                + request.body.as_ref().map_or(0, |_| BODY_BYTES)
+        } else if let Some(response) = entry.downcast_ref::<HostOutgoingResponse>() {
+            fields_bytes(&response.headers) + response.body.as_ref().map_or(0, |_| BODY_BYTES)
+        } else if let Some(response) = entry.downcast_ref::<HostIncomingResponse>() {
+            fields_bytes(&response.headers)
+        } else if entry.is::<HostFutureIncomingResponse>() || entry.is::<HostIncomingRequest>() {
+            MAX_FIELDS_BYTES
+        } else if entry.is::<DynInputStream>() || entry.is::<HostIncomingBody>() {
+            INPUT_BYTES
+        } else if entry.is::<DynOutputStream>() {
+            OUTPUT_BYTES
+        } else {
+            0
+        }
+}
+
+/// The bytes of a method's name.
+pub(crate) fn method_bytes(method: &p2_types::Method) -> usize {
+    match method {
+        p2_types::Method::Other(name) => name.len(),
+        _ => 0,
+    }
+}
+
+/// The bytes of a map of header fields.
+pub(crate) fn fields_bytes(fields: &HeaderMap) -> usize {
+    fields.iter().map(|(name, value)| field_bytes(name.as_str().len(), value.len())).sum()
+}
+
+/// The bytes of one field with a name and a value of these lengths.
+pub(crate) fn field_bytes(name: usize, value: usize) -> usize {
+    name.saturating_add(value).saturating_add(FIELD_BYTES)
+}
+
+/// The bytes of the requests that an instance has sent and that are not complete.
+#[derive(Clone)]
+pub(crate) struct InFlightBytes(Arc<AtomicUsize>);
+
+impl InFlightBytes {
+    /// Counts `request` until its body is dropped.
+    pub(crate) fn count(&self, request: http::Request<WasiBody>) -> http::Request<WasiBody> {
+        let body = if request.body().is_end_stream() { 0 } else { BODY_BYTES };
+        let bytes = request.method().as_str().len()
+            + uri_bytes(request.uri())
+            + fields_bytes(request.headers())
+            + body
+            + HANDLE_BYTES;
+        self.0.fetch_add(bytes, Relaxed);
+        let counted = Counted { in_flight: self.0.clone(), bytes };
+        request.map(|body| CountedBody { body, _counted: counted }.boxed_unsync())
+    }
+}
+
+fn uri_bytes(uri: &Uri) -> usize {
+    uri.authority().map_or(0, |authority| authority.as_str().len())
+        + uri.path_and_query().map_or(0, |path| path.as_str().len())
+}
+
+struct Counted {
+    in_flight: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.in_flight.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+struct CountedBody {
+    body: WasiBody,
+    _counted: Counted,
+}
+
+impl Body for CountedBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(bytes: usize) -> FieldMap {
+        let mut fields = FieldMap::new_mutable(MAX_FIELDS_BYTES);
+        let value = http::HeaderValue::from_bytes(&vec![b'x'; bytes]).unwrap();
+        fields.append_raw(http::HeaderName::from_static("x"), value).unwrap();
+        fields
+    }
+
+    #[test]
+    fn what_handles_keep_is_bounded_and_what_was_dropped_does_not_count() {
+        let mut table = ResourceTable::new();
+        let mut host_bytes = HostBytes::new(0);
+        let each = field_bytes(1, 60 << 10) + HANDLE_BYTES;
+        for _ in 0..10 {
+            let mut handles = Vec::new();
+            let refused = loop {
+                if let Err(refused) = host_bytes.charge(each, &mut table, || 0) {
+                    break refused;
+                }
+                handles.push(table.push(fields(60 << 10)).unwrap());
+            };
+            assert!((LEAST_BYTES - (128 << 10)..=LEAST_BYTES).contains(&refused.kept), "{refused}");
+            assert!(handles.len() > 500, "{}", handles.len());
+            for handle in handles {
+                table.delete(handle).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_counts_until_its_body_is_dropped() {
+        let host_bytes = HostBytes::new(0);
+        let body = http_body_util::Full::new(Bytes::from_static(b"body")).map_err(|never| match never {});
+        let request = http::Request::post("http://example.com/path").body(body.boxed_unsync()).unwrap();
+        let request = host_bytes.in_flight().count(request);
+        assert!(host_bytes.in_flight.load(Relaxed) > BODY_BYTES);
+        drop(request);
+        assert_eq!(host_bytes.in_flight.load(Relaxed), 0);
+    }
+}
