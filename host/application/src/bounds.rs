@@ -67,18 +67,24 @@ impl Bounds {
         self.instances.max(threads)
     }
 
-    /// The limits on thread number `at` of `threads`. Set `waiting` if an instance may block on a remote key-value
-    /// store.
+    /// The most instances in the whole process, if each takes this many shares of the pool.
+    pub fn shared_instances(&self, threads: usize, shares: u32) -> usize {
+        self.instances(threads) / usize::try_from(shares).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// The limits on thread number `at` of `threads`. Each instance takes `shares` of the pool. Set `waiting` if an
+    /// instance may block on a remote key-value store.
     pub fn on(
         &self,
         config: &InstanceConfig,
         (at, threads): (usize, usize),
         kind: Kind,
+        shares: u32,
         waiting: bool,
     ) -> runtime::Limits {
         // Instances are divided evenly; the first threads get the remainder.
-        let instances = self.instances(threads) / threads.max(1);
-        let remainder = self.instances(threads) % threads.max(1);
+        let all = self.shared_instances(threads, shares);
+        let (instances, remainder) = (all / threads.max(1), all % threads.max(1));
         let (concurrency, requests) = match kind {
             Kind::Service => (self.concurrency, SERVICE_REQUESTS),
             // A call of `wasi:http@0.2` occupies its instance until the call returns, and tool chains of that version
@@ -182,10 +188,20 @@ mod tests {
         };
         let shares = |instances, threads| -> Vec<_> {
             let bounds = bounds(instances);
-            (0..threads).map(|at| bounds.on(&config, (at, threads), Kind::Service, false).instances).collect()
+            (0..threads)
+                .map(|at| bounds.on(&config, (at, threads), Kind::Service, 1, false).instances)
+                .collect()
         };
         assert_eq!(shares(5, 2), [3, 2]);
         assert_eq!(shares(1, 3), [1, 1, 1]);
+    }
+
+    #[test]
+    fn a_component_with_large_instances_has_fewer_of_them() {
+        let config = InstanceConfig::default();
+        let bounds = Bounds::new(&config, &RequestConfig::default(), "one", &OwnLimits::default());
+        let instances = |at| bounds.on(&config, (at, 2), Kind::Service, 7, false).instances;
+        assert_eq!((instances(0), instances(1)), (18, 18), "a seventh of 256");
     }
 
     #[test]
@@ -222,8 +238,8 @@ mod tests {
     fn a_proxy_serves_one_call_at_a_time() {
         let config = InstanceConfig::default();
         let bounds = Bounds::new(&config, &RequestConfig::default(), "one", &OwnLimits::default());
-        assert_eq!(bounds.on(&config, (0, 1), Kind::Proxy, false).concurrency, 1);
-        assert_eq!(bounds.on(&config, (0, 1), Kind::Service, true).at_once, 1);
+        assert_eq!(bounds.on(&config, (0, 1), Kind::Proxy, 1, false).concurrency, 1);
+        assert_eq!(bounds.on(&config, (0, 1), Kind::Service, 1, true).at_once, 1);
     }
 
     #[test]
@@ -231,7 +247,7 @@ mod tests {
         let config =
             InstanceConfig { instance_max_requests: Some(NonZeroUsize::MIN), ..InstanceConfig::default() };
         let bounds = Bounds::new(&config, &RequestConfig::default(), "one", &OwnLimits::default());
-        let limits = bounds.on(&config, (0, 1), Kind::Service, false);
+        let limits = bounds.on(&config, (0, 1), Kind::Service, 1, false);
         assert_eq!((limits.max_calls, limits.at_once), (1, 1));
         assert!(limits.concurrency > 1);
     }

@@ -17,8 +17,10 @@ use wasi_http_host_keyvalue::Stores;
 use wasi_http_host_manifest::{Component, Manifest, Resolved};
 use wasi_http_host_outbound as outbound;
 use wasi_http_host_runtime::{
-    Admission, CodeConfig, ComponentError, GuestOutput, Linked, MetricsRegistry, check_binary,
+    Admission, CodeConfig, ComponentError, FootprintError, GuestOutput, Linked, MetricsRegistry,
+    check_binary,
     engine::{self, Cache, Compiled},
+    stacks_needed,
 };
 
 use super::{ApplicationConfig, LoadError};
@@ -142,7 +144,7 @@ impl Loader {
         }
         let failed = |cause| LoadError::Component { name: component.id.clone(), cause };
         let compiled = compiled(&self.resources.engine, &self.cache, component, wasm, compiles)?;
-        let linked = Linked::new(&self.resources.engine, &compiled.component, remote).map_err(failed)?;
+        let linked = Linked::new(&self.resources.engine, &compiled, remote).map_err(failed)?;
         Ok(Code { digest: wasm.digest, remote, linked: Arc::new(linked) })
     }
 
@@ -184,6 +186,11 @@ impl Loader {
             Some(before) => before.bounds.clone(),
             None => Bounds::new(&config.instances, &config.requests, &component.id, &component.limits),
         };
+        let (footprint, threads) = (code.linked.footprint(), config.instances.thread_count());
+        if bounds.shared_instances(threads, footprint.shares()) < threads {
+            let cause = FootprintError::NoPlace { footprint, instances: bounds.instances(threads), threads };
+            return Err(LoadError::Component { name: component.id.clone(), cause: cause.into() });
+        }
         for entry in resolved.allowed_outbound_hosts.unsupported() {
             tracing::warn!(
                 component = component.id,
@@ -262,6 +269,8 @@ pub(super) fn compiled(
         let bytes = wasm.read()?;
         check_binary(&bytes).map_err(failed)?;
         compiles();
-        engine::compile(engine, &component.id, &bytes).map_err(|error| failed(ComponentError::Invalid(error)))
+        let code = engine::compile(engine, &component.id, &bytes);
+        let code = code.map_err(|error| failed(ComponentError::Invalid(error)))?;
+        Ok((code, stacks_needed(&bytes).map_err(|error| failed(error.into()))?))
     })
 }

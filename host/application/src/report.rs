@@ -37,7 +37,7 @@ pub struct CompileReport {
 /// Those of [`Loader::load`](super::Loader::load).
 pub fn compile(config: &ApplicationConfig) -> Result<Vec<CompileReport>, LoadError> {
     each_compiled(config, |engine, component, compiled, started| {
-        Linked::new(engine, &compiled.component, false)?;
+        Linked::new(engine, &compiled, false)?;
         Ok(CompileReport {
             component,
             file: compiled.file,

@@ -84,7 +84,8 @@ impl ThreadContext {
         };
         let metrics = deployment.metrics.worker(self.at.0);
         let linked = deployment.code.linked.clone();
-        let limits = deployment.bounds.on(&self.config.instances, self.at, linked.kind(), linked.waits());
+        let (kind, shares) = (linked.kind(), linked.footprint().shares());
+        let limits = deployment.bounds.on(&self.config.instances, self.at, kind, shares, linked.waits());
         let dispatch = Dispatch::start(DispatchContext {
             engine: self.engine.clone(),
             linked,

@@ -14,6 +14,8 @@ use wasi_http_host_telemetry::trace::Tracer;
 use super::{
     ComponentMetrics,
     cause::Causes,
+    engine::CORE_INSTANCES_EACH,
+    footprint::Footprint,
     guest_output::{GuestOutput, GuestStream},
     hooks::{Hooks, Siblings},
     host_bytes::{self, HostBytes, MAX_FIELDS_BYTES},
@@ -21,10 +23,6 @@ use super::{
     traced::TracedTasks,
 };
 
-/// The most core instances of a component, and the most tables and memories that they may have.
-const MAX_CORE_INSTANCES: usize = 64;
-const MAX_TABLES: usize = 64;
-const MAX_MEMORIES: usize = 16;
 /// The most elements of all tables together.
 const MAX_TABLE_ELEMENTS: usize = 1 << 20;
 /// The most handles (fields, requests, responses, …) that a guest may hold at the same time. The objects behind the
@@ -83,11 +81,12 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// A store for a new instance. `on_wait` is called when the instance begins or stops blocking on a remote store.
-    /// Set `opens_stores` if the component may hand over values of a key-value store.
+    /// A store for a new instance of a component with this footprint. Set `opens_stores` if the component may hand over
+    /// values of a key-value store. `on_wait` is called when the instance begins or stops blocking on a remote store.
     pub(crate) fn store(
         engine: &Engine,
         template: &Template,
+        footprint: Footprint,
         opens_stores: bool,
         on_wait: keyvalue::OnWait,
     ) -> Store<Self> {
@@ -138,6 +137,7 @@ impl Guest {
                 max_memory: template.max_memory,
                 memory: 0,
                 table_elements: 0,
+                footprint,
                 metrics: template.metrics.clone(),
             },
             traced,
@@ -209,6 +209,7 @@ struct Limits {
     max_memory: usize,
     memory: usize,
     table_elements: usize,
+    footprint: Footprint,
     metrics: Arc<ComponentMetrics>,
 }
 
@@ -244,16 +245,20 @@ impl ResourceLimiter for Limits {
     }
 
     fn instances(&self) -> usize {
-        MAX_CORE_INSTANCES
+        to_usize(CORE_INSTANCES_EACH)
     }
 
     fn tables(&self) -> usize {
-        MAX_TABLES
+        to_usize(self.footprint.tables)
     }
 
     fn memories(&self) -> usize {
-        MAX_MEMORIES
+        to_usize(self.footprint.memories)
     }
+}
+
+fn to_usize(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 impl Limits {

@@ -206,3 +206,50 @@ async fn each_component_has_its_own_keys_if_a_flag_says_so() {
         assert_eq!(host.get("/keyvalue/get/default/k").await.text(), seen, "{flags:?}");
     }
 }
+
+/// A component with `count` instances of an inner component that has one core instance of an empty module.
+fn composed(count: u8) -> Vec<u8> {
+    const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+    const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+    // Instance after instance of what has the index 0, without arguments.
+    let instances = |count: u8| [vec![count], [0, 0, 0].repeat(count.into())].concat();
+    let section = |id: u8, content: &[u8]| {
+        let length = content.len();
+        let length = [u8::try_from(length & 0x7f | 0x80).unwrap(), u8::try_from(length >> 7).unwrap()];
+        [&[id][..], &length, content].concat()
+    };
+    let inner = [COMPONENT, &section(1, MODULE), &section(2, &instances(1))].concat();
+    [COMPONENT, &section(4, &inner), &section(5, &instances(count))].concat()
+}
+
+#[tokio::test]
+async fn one_that_would_take_the_places_of_others_is_refused_and_the_others_are_served() {
+    let path = manifest("components-places", "", "");
+    std::fs::write(path.with_file_name("hostile.wasm"), composed(60)).unwrap();
+    let host = start_app(&path, &[], &[]).await;
+    let with_hostile = std::fs::read_to_string(&path).unwrap()
+        + "[[trigger.http]]\nroute = \"/hostile/...\"\ncomponent = \"hostile\"\n\
+           [component.hostile]\nsource = \"hostile.wasm\"\n";
+    std::fs::write(&path, with_hostile).unwrap();
+    host.signal(Signal::SIGHUP);
+    let line = host.wait_for_line(|line| line.message_contains("still serves the previous state")).await;
+    let error = line["error"].as_str().unwrap();
+    assert!(error.contains("component \"hostile\": each instance needs"), "{error}");
+    assert!(error.contains("61 stacks, over the limit of 64 tables, 16 memories and 24 stacks"), "{error}");
+    assert_eq!(host.get("/hello/front").await.text(), "hello front");
+    assert_eq!(host.get("/hello/back").await.text(), "hello back");
+}
+
+#[test]
+fn one_that_needs_too_many_stacks_is_refused_from_the_cache_too() {
+    let dir = scratch("components-stacks");
+    let (component, cache) = (dir.join("hostile.wasm"), dir.join("cache"));
+    std::fs::write(&component, composed(60)).unwrap();
+    let flags = ["compile", component.to_str().unwrap(), "--cache-dir", cache.to_str().unwrap()];
+    for _ in 0..2 {
+        let output = run(&flags);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && message.contains("61 stacks, over the limit"), "{message}");
+        assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
+    }
+}

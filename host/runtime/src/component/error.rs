@@ -1,5 +1,7 @@
 //! Why this host cannot run a component.
 
+use crate::footprint::FootprintError;
+
 /// Why this host cannot run a component.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
@@ -32,6 +34,9 @@ pub enum ComponentError {
         /// What to rebuild the component with.
         advice: Vec<&'static str>,
     },
+    /// Its instances have no place in the pool.
+    #[error(transparent)]
+    Footprint(#[from] FootprintError),
     /// The component is not valid, or linking failed for another reason.
     #[error("it is invalid: {0:#}")]
     Invalid(wasmtime::Error),

@@ -15,6 +15,8 @@ use super::{
     linker::linker,
 };
 use crate::{
+    engine::Compiled,
+    footprint::Footprint,
     guest::Guest,
     reuse::{InstanceReuse, Reuse},
 };
@@ -44,18 +46,22 @@ pub fn check_binary(bytes: &[u8]) -> Result<(), ComponentError> {
 pub struct Linked {
     pre: ProxyPre<Guest>,
     kind: Kind,
+    footprint: Footprint,
     opens_stores: bool,
     waits: bool,
     reuse: Arc<Reuse>,
 }
 
 impl Linked {
-    /// Links `component` to all interfaces of the host. Set `remote` if one of the component's key-value stores is
+    /// Links a component to all interfaces of the host. Set `remote` if one of the component's key-value stores is
     /// remote.
     ///
     /// # Errors
-    /// The component exports no handler, or imports what the host does not provide. The error names all such imports.
-    pub fn new(engine: &Engine, component: &Component, remote: bool) -> Result<Self, ComponentError> {
+    /// The component exports no handler, needs too much of the pool, or imports what the host does not provide. The
+    /// error names all such imports.
+    pub fn new(engine: &Engine, compiled: &Compiled, remote: bool) -> Result<Self, ComponentError> {
+        let component = &compiled.component;
+        let footprint = Footprint::of(component, compiled.stacks)?;
         let kind = kind(engine, component)?;
         let opens_stores = opens_stores(engine, component);
         let waits = remote && opens_stores;
@@ -71,7 +77,8 @@ impl Linked {
             Kind::Service => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),
             Kind::Proxy => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
         };
-        Ok(Self { pre: pre.map_err(ComponentError::Invalid)?, kind, opens_stores, waits, reuse: Arc::default() })
+        let pre = pre.map_err(ComponentError::Invalid)?;
+        Ok(Self { pre, kind, footprint, opens_stores, waits, reuse: Arc::default() })
     }
 
     /// Creates an instance in `store`.
@@ -88,6 +95,12 @@ impl Linked {
     /// The part of a new instance in what is known about the reuse of instances.
     pub(crate) fn instance_reuse(&self) -> InstanceReuse {
         InstanceReuse::new(self.reuse.clone())
+    }
+
+    /// What each instance takes from the pool.
+    #[must_use]
+    pub fn footprint(&self) -> Footprint {
+        self.footprint
     }
 
     /// Whether the component imports a store interface.

@@ -1,7 +1,8 @@
 //! A cache of compiled code on disk, so that only a component's first start compiles.
 //!
 //! The file's name contains the hash of the component and the hash of everything that wasmtime's code depends on:
-//! version, target and settings. The file ends with a checksum of its content. The host writes a file under a
+//! version, target and settings. After the code, the file has the number of stacks that an instance needs, so that a start
+//! need not read the component for the number, and a checksum of both. The host writes a file under a
 //! temporary name and then renames it. If a name, a hash or a checksum does not match, the host compiles again. The
 //! host trusts only files that nobody except its own user and root can write.
 
@@ -30,7 +31,11 @@ use super::checksum;
 use wasi_http_host_core::lock;
 
 /// The last bytes of every file, after the checksum. A new layout needs a new mark.
-const MARK: &[u8; 16] = b"wasi-http-host/3";
+const MARK: &[u8; 16] = b"wasi-http-host/4";
+/// Bytes of the number of stacks.
+const STACKS: usize = size_of::<u32>();
+/// Bytes after the code and the number of stacks.
+const TRAILER: usize = checksum::BYTES + MARK.len();
 /// The suffix of a temporary file that is still being written.
 const UNFINISHED: &str = ".tmp";
 /// No write takes this long. A temporary file that is older is left over from a crash.
@@ -63,6 +68,8 @@ pub struct Cache {
 pub struct Compiled {
     /// The code, ready for linking.
     pub component: Component,
+    /// The number of stacks that an instance needs.
+    pub stacks: u32,
     /// Whether the code came from the cache rather than from a compilation.
     pub from_cache: bool,
     /// The file with the code. `None` if the code is in no file.
@@ -90,7 +97,7 @@ impl Cache {
     }
 
     /// Loads the component whose binary has the SHA-256 `digest`. If the cache does not have the component, this
-    /// calls `make` and keeps the result.
+    /// calls `make` for the code and the number of stacks, and keeps the result.
     ///
     /// # Errors
     /// Only those of `make`. A cache that cannot be used causes a warning.
@@ -98,13 +105,13 @@ impl Cache {
         &self,
         engine: &Engine,
         digest: &[u8; 32],
-        make: impl FnOnce() -> Result<Component, E>,
+        make: impl FnOnce() -> Result<(Component, u32), E>,
     ) -> Result<Compiled, E> {
         let path = self.dir.as_ref().map(|dir| dir.join(file_name(engine, digest)));
         if let Some(path) = &path {
             match read(engine, path) {
-                Ok(Some(component)) => {
-                    return Ok(Compiled { component, from_cache: true, file: Some(path.clone()) });
+                Ok(Some((component, stacks))) => {
+                    return Ok(Compiled { component, stacks, from_cache: true, file: Some(path.clone()) });
                 }
                 Ok(None) => {}
                 Err(reason) => {
@@ -112,15 +119,15 @@ impl Cache {
                 }
             }
         }
-        let component = make()?;
-        let file = path.filter(|path| match write(path, &component) {
+        let (component, stacks) = make()?;
+        let file = path.filter(|path| match write(path, &component, stacks) {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "compiled code cannot be cached: the next start compiles again");
                 false
             }
         });
-        Ok(Compiled { component, from_cache: false, file })
+        Ok(Compiled { component, stacks, from_cache: false, file })
     }
 }
 
@@ -148,10 +155,10 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The component in the file. `None` if the file does not exist.
-fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
+/// The component in the file, and the number of stacks that an instance needs. `None` if the file does not exist.
+fn read(engine: &Engine, path: &Path) -> Result<Option<(Component, u32)>, String> {
     let Some(file) = open(path)? else { return Ok(None) };
-    let Some(length) = code_length(&file).map_err(|error| error.to_string())? else {
+    let Some((length, stacks)) = verify(&file).map_err(|error| error.to_string())? else {
         return Err("it is damaged".to_owned());
     };
     // Map the file that was verified, even if its name now leads to another file. Without /proc, read it.
@@ -171,7 +178,7 @@ fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
             Component::deserialize(engine, code)
         }
     };
-    component.map(Some).map_err(|error| format!("{error:#}"))
+    component.map(|component| Some((component, stacks))).map_err(|error| format!("{error:#}"))
 }
 
 /// Opens a file of the cache, and checks by their descriptors that the file and its directory are trusted: a path may lead
@@ -203,15 +210,16 @@ fn open(path: &Path) -> Result<Option<File>, String> {
     Ok(Some(file))
 }
 
-/// The bytes of code in the file. `None` if its checksum or its mark is not correct.
-fn code_length(mut file: &File) -> io::Result<Option<u64>> {
-    const TRAILER: usize = checksum::BYTES + MARK.len();
-    let Some(length) = file.metadata()?.len().checked_sub(TRAILER as u64) else { return Ok(None) };
-    let checksum = checksum::of(file, length)?;
+/// The bytes of code in the file, and the number of stacks. `None` if the file's checksum or mark is not correct.
+fn verify(mut file: &File) -> io::Result<Option<(u64, u32)>> {
+    let Some(code) = file.metadata()?.len().checked_sub((STACKS + TRAILER) as u64) else { return Ok(None) };
+    let mut stacks = [0; STACKS];
+    file.read_exact_at(&mut stacks, code)?;
+    let checksum = checksum::of(file, code + STACKS as u64)?;
     let mut trailer = [0; TRAILER];
     file.read_exact(&mut trailer)?;
     let (stored, mark) = trailer.split_at(checksum::BYTES);
-    Ok((checksum == stored && mark == MARK).then_some(length))
+    Ok((checksum == stored && mark == MARK).then(|| (code, u32::from_le_bytes(stacks))))
 }
 
 /// Checks that this user or root owns the file, and that nobody else can write it.
@@ -253,8 +261,9 @@ pub fn compile(engine: &Engine, name: &str, wasm: &[u8]) -> wasmtime::Result<Com
 }
 
 /// Writes a temporary file beside `path` and renames it, so that a reader sees the complete file or none.
-fn write(path: &Path, component: &Component) -> io::Result<()> {
-    let code = component.serialize().map_err(io::Error::other)?;
+fn write(path: &Path, component: &Component, stacks: u32) -> io::Result<()> {
+    let mut content = component.serialize().map_err(io::Error::other)?;
+    content.extend_from_slice(&stacks.to_le_bytes());
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     remove_left_over(dir);
@@ -262,8 +271,8 @@ fn write(path: &Path, component: &Component) -> io::Result<()> {
     let temporary = path.with_extension(format!("{:032x}{UNFINISHED}", fastrand::u128(..)));
     let written = (|| {
         let mut file = begin(&temporary)?;
-        file.write_all(&code)?;
-        file.write_all(&checksum::of(&*code, code.len() as u64)?)?;
+        file.write_all(&content)?;
+        file.write_all(&checksum::of(&*content, content.len() as u64)?)?;
         file.write_all(MARK)?;
         file.sync_all()?;
         fs::rename(&temporary, path)

@@ -13,14 +13,15 @@ use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 /// Time between two epoch ticks: the longest time that a spinning guest blocks the other tasks of its thread.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Core instances and tables that one component instance may take on average. A component that `wasm32-wasip2` makes
-/// has three core instances and two tables. Composed components have several times as many.
-const CORE_INSTANCES_EACH: u32 = 8;
-const TABLES_EACH: u32 = 8;
-const MEMORIES_EACH: u32 = 2;
-/// Stacks for each instance: one for the call that runs, and on average one for a call that is suspended meanwhile.
-/// Few guests suspend a call. Each stack adds two microseconds to a start, for its guard page.
-const STACKS_EACH: u32 = 2;
+/// The most core instances of an instance. The pool only counts them: each has its memory when it is created.
+pub(crate) const CORE_INSTANCES_EACH: u32 = 64;
+/// The share of an instance. A component that `wasm32-wasip2` makes has two tables and one memory. A component whose
+/// instances need more has fewer instances ([`Footprint`](crate::Footprint)).
+pub(crate) const TABLES_EACH: u32 = 8;
+pub(crate) const MEMORIES_EACH: u32 = 2;
+/// One for the call that runs, and one for a call that is suspended meanwhile. Each stack adds two microseconds to a
+/// start, for its guard page.
+pub(crate) const STACKS_EACH: u32 = 2;
 /// The memories of this many instances, each 4 GiB plus a guard region, take three quarters of the 128 TiB address
 /// space of a process.
 const MAX_INSTANCES: u32 = 12_000;

@@ -72,7 +72,7 @@ async fn run(mut lease: InstanceLease) {
 
 async fn make(dispatch: &Dispatch, on_wait: OnWait) -> Result<(Store<Guest>, Proxy), CallError> {
     let DispatchContext { engine, template, linked, .. } = &dispatch.context;
-    let mut store = Guest::store(engine, template, linked.opens_stores(), on_wait);
+    let mut store = Guest::store(engine, template, linked.footprint(), linked.opens_stores(), on_wait);
     let made =
         timeout(dispatch.context.limits.request, dispatch.context.linked.instantiate(&mut store)).await;
     match made {
