@@ -66,6 +66,15 @@ impl Generation {
 }
 
 impl Deployment {
+    /// The most bytes that the component's instances take on this many threads.
+    #[must_use]
+    pub fn most_instance_bytes(&self, threads: usize) -> u64 {
+        let linked = &self.code.linked;
+        let instances = self.bounds.shared_instances(threads, linked.footprint().shares());
+        let each = linked.most_instance_bytes(self.bounds.max_memory.as_usize());
+        each.saturating_mul(u64::try_from(instances).unwrap_or(u64::MAX))
+    }
+
     /// Whether instances of both deployments would be the same.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.code.digest == other.code.digest

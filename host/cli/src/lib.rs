@@ -17,6 +17,7 @@ mod descriptors;
 mod exit_code;
 mod failure;
 mod host;
+mod memory;
 mod metrics;
 #[cfg(test)]
 mod reference;

@@ -28,6 +28,8 @@ pub(crate) struct HostMetrics {
     pub(crate) reloads: ReloadCounters,
     /// 1 if instances come from a pool.
     pub(crate) instance_pool: Gauge,
+    /// The most bytes that the process takes, by its limits.
+    pub(crate) memory_bound: Gauge,
 }
 
 impl HostMetrics {
@@ -44,6 +46,10 @@ impl HostMetrics {
         let help = "Whether instances come from a pool (1), or the address space is too small for one (0).";
         to.family(name, MetricKind::Gauge, help);
         to.sample(name, &[], self.instance_pool.get());
+        let name = "wasi_http_host_memory_bound_bytes";
+        let help = "The most memory that the process takes if it uses all of its limits at once. Idle outbound connections are not included.";
+        to.family(name, MetricKind::Gauge, help);
+        to.sample(name, &[], self.memory_bound.get());
         let name = "wasi_http_host_build_info";
         to.family(name, MetricKind::Gauge, "The host's version, as a label. The value is always 1.");
         to.sample(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);

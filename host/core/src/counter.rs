@@ -40,6 +40,11 @@ impl Gauge {
         self.sub(1);
     }
 
+    /// Replaces the value.
+    pub fn set(&self, n: i64) {
+        self.0.store(n, Relaxed);
+    }
+
     /// Adds `n`.
     pub fn add(&self, n: i64) {
         self.0.fetch_add(n, Relaxed);

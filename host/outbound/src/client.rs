@@ -25,6 +25,12 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 /// Interval of HTTP/2 pings on a connection in use, and timeout of their answers.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Maximum number of bytes that an HTTP/2 server may send and the component has not read: of one response's body, and
+/// of all bodies of the connection.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 512 << 10;
+/// Memory of a connection beside its buffers: the task, and the state and records of TLS.
+const OTHER_BYTES: u64 = 128 << 10;
 
 /// Bytes of a host's name in the log. A name of DNS is not longer.
 const HOST_BYTES: usize = 253;
@@ -48,6 +54,12 @@ pub struct Client {
     identified: Arc<Mutex<IdentifiedPools>>,
 }
 
+/// The most bytes that a connection in use takes: the response's head, as it is read and as the component sees it, and
+/// the body that arrives.
+pub(super) fn most_connection_bytes(max_response_head: usize) -> u64 {
+    2 * max_response_head as u64 + u64::from(CONNECTION_WINDOW) + OTHER_BYTES
+}
+
 impl Client {
     /// Creates a client with an empty pool. `stats` must belong to the same policy; several clients may share them.
     #[must_use]
@@ -67,6 +79,8 @@ impl Client {
             .pool_max_idle_per_host(limits.max_idle_per_origin)
             .http1_max_buf_size(limits.max_response_head.max(8 << 10))
             .http2_max_header_list_size(u32::try_from(limits.max_response_head).unwrap_or(u32::MAX))
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_keep_alive_timeout(KEEP_ALIVE)
             .build(Connector { transport: Arc::clone(transport), identity })

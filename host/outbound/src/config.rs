@@ -9,7 +9,7 @@ use wasi_http_host_egress::{
 };
 use wasi_http_host_manifest::settings::Template;
 
-use super::Limits;
+use super::{Limits, client::most_connection_bytes};
 
 /// Where components may send requests, and the limits of these requests.
 #[derive(Args, Clone, Debug)]
@@ -105,6 +105,13 @@ impl OutboundConfig {
             .map_err(named("--outbound-client-cert"))?
             .with_authorities(&self.outbound_ca)
             .map_err(named("--outbound-ca"))
+    }
+
+    /// The most bytes that a component's outbound requests take, besides what the component hands over.
+    #[must_use]
+    pub fn most_bytes(&self) -> u64 {
+        let each = most_connection_bytes(Limits::default().max_response_head);
+        (self.outbound_max_concurrency.get() as u64).saturating_mul(each)
     }
 
     /// Returns the limits of outbound requests. `max_open` is the maximum number of open connections of all

@@ -39,12 +39,19 @@ use wasmtime_wasi_http::{
     p3,
 };
 
+use crate::keyvalue::MAX_CAS_BYTES;
+
 /// The budget is as large as the limit of linear memory, but never outside of these bounds. Ordinary components of
 /// every size send and receive requests with heads of the same size.
 const LEAST_BYTES: usize = 32 << 20;
 const MOST_BYTES: usize = 64 << 20;
 /// The most bytes that one call of an instance without key-value stores hands over.
 const MOST_CALL_BYTES: usize = 1 << 20;
+
+/// wasmtime's default. Most of a stack is never touched.
+const STACK_BYTES: u64 = 2 << 20;
+/// The most bytes of the tables of handles, tasks, threads and streams, of which the number is bounded.
+const TABLES_BYTES: usize = 16 << 20;
 
 /// The most bytes of one set of header fields that a guest builds, and of a response's head.
 pub(crate) const MAX_FIELDS_BYTES: usize = 64 << 10;
@@ -74,6 +81,18 @@ pub(crate) fn budget(max_memory: usize) -> usize {
 pub(crate) fn call_bytes(max_memory: usize, opens_stores: bool) -> usize {
     if opens_stores { budget(max_memory) } else { MOST_CALL_BYTES }
 }
+
+/// The most bytes that an instance with `max_memory` bytes of linear memory takes: its memory, its stacks, what its
+/// handles keep, what one call hands over, and the values of its compare-and-swap handles.
+pub(crate) fn most_instance_bytes(max_memory: usize, stacks: u32, opens_stores: bool) -> u64 {
+    let stacks = u64::from(stacks) * STACK_BYTES;
+    let values = if opens_stores { MAX_CAS_BYTES.min(budget(max_memory)) } else { 0 };
+    let host = budget(max_memory) + call_bytes(max_memory, opens_stores) + values + TABLES_BYTES;
+    (max_memory as u64).saturating_add(stacks).saturating_add(host as u64)
+}
+
+/// The most bytes that a response takes between its instance and its connection: its head, and the chunk of its body.
+pub const MOST_RESPONSE_BYTES: u64 = (MAX_FIELDS_BYTES + RESPONSE_CHUNK) as u64;
 
 /// An instance's handles keep more of the host's memory than its budget.
 #[derive(Debug, thiserror::Error)]

@@ -35,6 +35,7 @@ pub use footprint::{Footprint, FootprintError, stacks_needed};
 pub use guest::Template;
 pub use guest_output::GuestOutput;
 pub use hooks::{ChainedRequest, Siblings, names_component};
+pub use host_bytes::MOST_RESPONSE_BYTES;
 pub use metrics::{ComponentMetrics, EndReason, MetricsRegistry, Rejection, WorkerMetrics};
 pub use refusal::Unserved;
 pub use service::{Call, CallError, Content, Dispatch, DispatchContext, GuestBody, Limits, Reply};

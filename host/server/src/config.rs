@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use wasi_http_host_core::{ByteSize, InvalidSetting, Period};
 
-use super::TlsConfig;
+use super::{TlsConfig, buffers};
 
 /// The header in which trusted proxies name their clients.
 #[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +76,19 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
+    /// The most bytes that one connection takes, besides the responses of its requests.
+    #[must_use]
+    pub fn most_connection_bytes(&self) -> u64 {
+        buffers::most_bytes(self.max_header_bytes.as_usize())
+    }
+
+    /// The most bytes that one request takes on its connection: its head, as it is read and as the component sees it,
+    /// and what waits for the client.
+    #[must_use]
+    pub fn most_request_bytes(&self) -> u64 {
+        2 * self.max_header_bytes.get() + buffers::MOST_STREAM_BYTES
+    }
+
     /// Checks the bounds that the types of the flags do not check, such as the smallest head limit that hyper
     /// supports.
     ///

@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, sync::watch};
 
 use super::{
+    buffers::{CONNECTION_WINDOW, STREAM_WINDOW, WRITE_BUFFER, http1_buffer},
     client::Client,
     io::{Activity, TimedStream},
     limits::StreamTimeouts,
@@ -35,11 +36,6 @@ const MAX_STREAMS: u32 = 256;
 /// Interval of HTTP/2 pings. A client that does not answer a ping in time has left.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
-/// The minimum that hyper accepts as the maximum size of its buffer.
-const LEAST_BUFFER: usize = 8 << 10;
-/// Maximum number of bytes of a response that wait for the client in the process, besides those in the kernel.
-const WRITE_BUFFER: usize = 128 << 10;
-
 /// Serves the connection until the client or the host closes it.
 pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted) {
     let Accepted { stream, permit } = accepted;
@@ -96,7 +92,7 @@ async fn run(
             let io = TokioIo::new(TimedStream::new(stream, prefix, activity, limits.timeouts));
             let connection = http1::Builder::new()
                 .max_header_size(limits.max_header_bytes)
-                .max_buf_size(limits.max_header_bytes.max(WRITE_BUFFER).max(LEAST_BUFFER))
+                .max_buf_size(http1_buffer(limits.max_header_bytes))
                 .serve_connection(io, service);
             drive(connection, http1::Connection::graceful_shutdown, closing).await?;
         }
@@ -110,6 +106,8 @@ async fn run(
                     .max_concurrent_streams(MAX_STREAMS)
                     .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
                     .max_send_buf_size(WRITE_BUFFER)
+                    .initial_stream_window_size(STREAM_WINDOW)
+                    .initial_connection_window_size(CONNECTION_WINDOW)
                     .keep_alive_interval(PING_EVERY)
                     .keep_alive_timeout(PONG_WITHIN)
                     .serve_connection(io, service);

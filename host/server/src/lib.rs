@@ -1,6 +1,7 @@
 //! The main listener, and the threads that serve its connections with HTTP/1.1, HTTP/2 and TLS.
 
 mod ask;
+mod buffers;
 mod client;
 mod config;
 mod connection;

@@ -29,6 +29,7 @@ use crate::{
     admin::Admin,
     config::Config,
     descriptors,
+    memory::MemoryLimits,
     metrics::{HostMetrics, InterfaceMetrics},
     reload::{FileWatch, Hangup, Reloader},
 };
@@ -102,10 +103,13 @@ impl Builder {
         }));
         let admin = || Admin::starting(metrics.clone(), stores.clone(), log.clone());
         let generation = first_generation(&loader, manifest, &binaries, &admin_listener, admin)?;
+        let memory = MemoryLimits::new(config.clone())?;
+        memory.report(&generation, &metrics.memory_bound);
         let max_request_body = config.server.max_request_body.get();
         let (workers, interfaces) =
             start_workers(&shared, &generation, &application_config, max_request_body, &engine, &backends)?;
-        let reloader = Reloader::new(loader, generation, workers.clone(), metrics.clone(), watch, hangup);
+        let reloader =
+            Reloader::new(loader, generation, workers.clone(), metrics.clone(), memory, watch, hangup);
         let control = RuntimeBuilder::new_current_thread().enable_all().build()?;
         Ok(Host {
             address: listener.local_addr()?,

@@ -25,7 +25,10 @@ use wasi_http_host_runtime::CallError;
 use wasi_http_host_server::Worker;
 
 use self::{debounce::Debounce, retry::Retry};
-use crate::metrics::{HostMetrics, Reload};
+use crate::{
+    memory::MemoryLimits,
+    metrics::{HostMetrics, Reload},
+};
 
 /// How often watched files are checked. A change is loaded when two checks in a row find the same state. All checks
 /// run on other threads, one after another, so that a hanging file system blocks only reloads
@@ -37,6 +40,7 @@ pub(crate) struct Reloader {
     loader: Arc<Loader>,
     workers: Vec<Arc<Worker>>,
     metrics: Arc<HostMetrics>,
+    memory: MemoryLimits,
     current: Arc<Generation>,
     /// `None` if files are not watched.
     watch: Option<Arc<Mutex<FileWatch>>>,
@@ -92,6 +96,7 @@ impl Reloader {
         current: Arc<Generation>,
         workers: Vec<Arc<Worker>>,
         metrics: Arc<HostMetrics>,
+        memory: MemoryLimits,
         watch: Option<FileWatch>,
         hangup: Hangup,
     ) -> Self {
@@ -100,6 +105,7 @@ impl Reloader {
             loader,
             workers,
             metrics,
+            memory,
             current,
             watch,
             hangup,
@@ -247,6 +253,7 @@ impl Reloader {
             next.adopt();
         }
         self.current = generation;
+        self.memory.report(&self.current, &self.metrics.memory_bound);
         Ok(changed)
     }
 }

@@ -253,3 +253,20 @@ fn one_that_needs_too_many_stacks_is_refused_from_the_cache_too() {
         assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
     }
 }
+
+#[tokio::test]
+async fn the_sum_of_all_limits_follows_a_reload() {
+    const SUM: &str = "wasi_http_host_memory_bound_bytes";
+    let limits =
+        |instances: u32| format!("[component.back.tool.wasi-http-host]\nmax-instances = {instances}\n");
+    let path = manifest("components-sum", "", &limits(8));
+    let host = start_app(&path, &["--threads", "1"], &[]).await;
+    let before = host.metric(SUM).await;
+    let few = manifest("components-sum-few", "", &limits(1));
+    std::fs::copy(few, &path).unwrap();
+    host.signal(Signal::SIGHUP);
+    host.wait_for_metric(SUM, |after| after < before).await;
+    let all = host.lines();
+    let sums = all.iter().filter(|line| line.message_contains("the process takes at most")).count();
+    assert_eq!(sums, 2);
+}

@@ -216,6 +216,20 @@ impl KeyValueConfig {
         Ok(stores)
     }
 
+    /// The most bytes that the stores take: their keys and values, the caches of those in Redis, and replies.
+    ///
+    /// # Errors
+    /// As [`KeyValueConfig::validate`].
+    pub fn most_bytes(&self) -> Result<u64, InvalidSetting> {
+        let stores = self.named()?;
+        let has_default = stores.iter().any(|named| named.name == DEFAULT_STORE);
+        let own = stores.iter().filter(|named| named.kind.is_own).count() + usize::from(!has_default);
+        let remote = stores.iter().filter(|named| !named.kind.is_own).count();
+        let replies = if remote == 0 { 0 } else { redis::MAX_ALL_BYTES as u64 };
+        let caches = (remote as u64).saturating_mul(self.redis.cache_bytes.get());
+        Ok((own as u64).saturating_mul(self.max_bytes.get()).saturating_add(caches).saturating_add(replies))
+    }
+
     fn named(&self) -> Result<Vec<Named<'_>>, InvalidSetting> {
         let mut stores: Vec<Named<'_>> = Vec::new();
         for StoreSetting(setting) in &self.stores {

@@ -18,6 +18,7 @@ use crate::{
     engine::Compiled,
     footprint::Footprint,
     guest::Guest,
+    host_bytes,
     reuse::{InstanceReuse, Reuse},
 };
 
@@ -101,6 +102,12 @@ impl Linked {
     #[must_use]
     pub fn footprint(&self) -> Footprint {
         self.footprint
+    }
+
+    /// The most bytes that an instance with `max_memory` bytes of linear memory takes.
+    #[must_use]
+    pub fn most_instance_bytes(&self, max_memory: usize) -> u64 {
+        host_bytes::most_instance_bytes(max_memory, self.footprint.stacks, self.opens_stores)
     }
 
     /// Whether the component imports a store interface.

@@ -36,6 +36,8 @@ const KEEP_RESIDENT: usize = 1 << 20;
 const KEEP_RESIDENT_TABLE: usize = 64 << 10;
 /// Free slots that keep the resident bytes.
 const WARM_SLOTS: u32 = 64;
+/// The most bytes that free slots keep.
+pub const WARM_BYTES: u64 = WARM_SLOTS as u64 * (KEEP_RESIDENT + KEEP_RESIDENT_TABLE) as u64;
 
 /// The engine cannot be set up.
 #[derive(Debug, thiserror::Error)]

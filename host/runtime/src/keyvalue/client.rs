@@ -17,7 +17,7 @@ use crate::traced::TracedTasks;
 const MAX_CAS_HANDLES: usize = 1024;
 
 /// Most bytes of keys and values that the compare-and-swap handles of an instance keep in memory.
-const MAX_CAS_BYTES: usize = 2 * MAX_VALUE_BYTES;
+pub(crate) const MAX_CAS_BYTES: usize = 2 * MAX_VALUE_BYTES;
 
 /// `bucket`: its representation is the index of the store in [`Access`], so that opening one allocates nothing.
 pub(super) struct Bucket;

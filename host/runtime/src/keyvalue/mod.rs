@@ -13,5 +13,5 @@ mod functions;
 mod limits;
 mod operations;
 
-pub(crate) use client::{Client, OnWait};
+pub(crate) use client::{Client, MAX_CAS_BYTES, OnWait};
 pub(crate) use operations::add_to_linker;

@@ -26,4 +26,5 @@ mod tls;
 
 pub use address::{InvalidAddress, RedisAddress};
 pub use config::RedisConfig;
+pub(super) use reply_limit::MAX_ALL_BYTES;
 pub use store::RedisStore;

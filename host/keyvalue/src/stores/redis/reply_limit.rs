@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Most bytes of one reply, all its values together.
 pub(super) const MAX_REPLY_BYTES: usize = 4 * MAX_VALUE_BYTES;
 /// Most bytes of the replies that are arriving on all connections of the process together.
-const MAX_ALL_BYTES: usize = 2 * MAX_REPLY_BYTES;
+pub(in super::super) const MAX_ALL_BYTES: usize = 2 * MAX_REPLY_BYTES;
 /// So many bytes of each reply are not counted for all connections together. Most replies are smaller.
 const UNCOUNTED_BYTES: usize = 64 << 10;
 /// What a part of a reply costs beside its bytes, as an estimate.
