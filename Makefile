@@ -143,6 +143,9 @@ bench: build ## beside native axum, FastAPI, and Spin and wasmtime where they ar
 bench-scale: build ## how cost grows: body size, cached users, open connections; native beside this host
 	@bench/scale
 
+bench-hostile: build ## a component's latencies, and the process's memory, while another component of the process attacks
+	@bench/hostile
+
 ## Images, nodes, clusters
 
 image: build ## container images of the service under target/image, without Docker; PROFILE=dist after `make release`

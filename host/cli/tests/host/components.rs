@@ -208,7 +208,7 @@ async fn each_component_has_its_own_keys_if_a_flag_says_so() {
 }
 
 /// A component with `count` instances of an inner component that has one core instance of an empty module.
-fn composed(count: u8) -> Vec<u8> {
+pub(crate) fn composed(count: u8) -> Vec<u8> {
     const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
     const MODULE: &[u8] = b"\0asm\x01\0\0\0";
     // Instance after instance of what has the index 0, without arguments.

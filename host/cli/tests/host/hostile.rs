@@ -46,11 +46,28 @@ async fn handles_without_end_are_its_own_end() {
 }
 
 /// The most resident memory of the host's process so far, in bytes.
-fn peak_memory(host: &Host) -> u64 {
+pub(crate) fn peak_memory(host: &Host) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
+
+/// The kinds of handles that the guest `hoard` keeps.
+pub(crate) const HOARDS: [&str; 13] = [
+    "methods",
+    "authorities",
+    "paths",
+    "fields",
+    "clones",
+    "values",
+    "sent",
+    "methods-0.2",
+    "authorities-0.2",
+    "paths-0.2",
+    "fields-0.2",
+    "bodies-0.2",
+    "sent-0.2",
+];
 
 /// Each kind of handle at its heaviest. The guest may have 16 MiB, and so its handles may keep 32 MiB of the host.
 #[tokio::test]
@@ -61,21 +78,7 @@ async fn bytes_behind_handles_of_every_kind_are_its_own_end() {
     let host = start(&["--allowed-outbound-host", &format!("http://{address}")]).await;
     answers(&host).await;
     let before = peak_memory(&host);
-    for kind in [
-        "methods",
-        "authorities",
-        "paths",
-        "fields",
-        "clones",
-        "values",
-        "sent",
-        "methods-0.2",
-        "authorities-0.2",
-        "paths-0.2",
-        "fields-0.2",
-        "bodies-0.2",
-        "sent-0.2",
-    ] {
+    for kind in HOARDS {
         let answer = host.get(&format!("/hostile/hoard?{kind}/{WANTED_MIB}/{address}")).await;
         let taken = peak_memory(&host) - before;
         assert!(taken < MOST, "{kind}: {} MiB, {} {}", taken >> 20, answer.status, answer.text());

@@ -24,6 +24,7 @@ mod hostile;
 mod http;
 mod leaving;
 mod memory;
+mod neighbours;
 mod outbound;
 mod outbound_certificates;
 mod output;
