@@ -80,6 +80,28 @@ pub(crate) struct Guest {
     traced: Option<Arc<TracedTasks>>,
 }
 
+impl Template {
+    /// WASI for a new instance: mounts and output, but no network.
+    fn wasi(&self) -> WasiCtx {
+        let mut wasi = WasiCtx::builder();
+        wasi.allow_blocking_current_thread(false)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .max_random_size(MAX_RANDOM_BYTES)
+            .envs(&self.environment)
+            .stdout(self.output.stream(GuestStream::Stdout))
+            .stderr(self.output.stream(GuestStream::Stderr));
+        for Mount { source, destination, .. } in &*self.mounts {
+            // If the directory is gone since the start, the guest finds no directory and reports the error itself.
+            if let Err(error) = wasi.preopened_dir(source, destination, FsPerms::ReadOnly) {
+                tracing::error!(directory = %source.display(), %error, "a directory cannot be mounted");
+            }
+        }
+        wasi.build()
+    }
+}
+
 impl Guest {
     /// A store for a new instance of a component with this footprint. Set `opens_stores` if the component may hand over
     /// values of a key-value store. `on_wait` is called when the instance begins or stops blocking on a remote store.
@@ -94,21 +116,6 @@ impl Guest {
         table.set_max_capacity(MAX_RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS_BYTES);
-        let mut wasi = WasiCtx::builder();
-        wasi.allow_blocking_current_thread(false)
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
-            .max_random_size(MAX_RANDOM_BYTES)
-            .envs(&template.environment)
-            .stdout(template.output.stream(GuestStream::Stdout))
-            .stderr(template.output.stream(GuestStream::Stderr));
-        for Mount { source, destination, .. } in &*template.mounts {
-            // If the directory is gone since the start, the guest finds no directory and reports the error itself.
-            if let Err(error) = wasi.preopened_dir(source, destination, FsPerms::ReadOnly) {
-                tracing::error!(directory = %source.display(), %error, "a directory cannot be mounted");
-            }
-        }
         let causes = Arc::<Causes>::default();
         let host_bytes = HostBytes::new(template.max_memory);
         let traced = template.tracer.as_ref();
@@ -117,7 +124,7 @@ impl Guest {
         let guest = Self {
             causes: causes.clone(),
             table,
-            wasi: wasi.build(),
+            wasi: template.wasi(),
             http,
             hooks: Hooks {
                 client: template.outbound.clone(),

@@ -138,9 +138,7 @@ impl HostBytes {
         if self.charged <= self.limit {
             return Ok(());
         }
-        let kept = table.iter_mut().map(|entry| kept_by(entry)).sum::<usize>()
-            + self.in_flight.load(Relaxed)
-            + other();
+        let kept = table.iter_mut().map(kept_by).sum::<usize>() + self.in_flight.load(Relaxed) + other();
         self.charged = kept.saturating_add(added);
         if self.charged <= self.limit {
             return Ok(());

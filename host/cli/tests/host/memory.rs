@@ -56,8 +56,8 @@ async fn fill_windows(host: &Host) -> (Peer, usize) {
         match frame.kind {
             SETTINGS if frame.flags & ACK == 0 => {
                 let settings = (0..frame.payload.len()).step_by(6);
-                let window = settings.filter(|at| frame.payload[at + 1] == 4).map(|at| word(at + 2));
-                stream_window = window.last().unwrap_or(stream_window);
+                let mut window = settings.filter(|at| frame.payload[at + 1] == 4).map(|at| word(at + 2));
+                stream_window = window.next_back().unwrap_or(stream_window);
             }
             // The host says so once, behind its settings.
             WINDOW_UPDATE if frame.stream == 0 => {
