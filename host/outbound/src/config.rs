@@ -9,7 +9,7 @@ use wasi_http_host_egress::{
 };
 use wasi_http_host_manifest::settings::Template;
 
-use super::{Limits, client::most_connection_bytes};
+use super::{CidrCeiling, Limits, client::most_connection_bytes};
 
 /// Where components may send requests, and the limits of these requests.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +29,10 @@ pub struct OutboundConfig {
     /// Private addresses that listed names may resolve to, such as the cluster's. May be repeated
     #[arg(long, value_name = "CIDR", env = "WASI_HTTP_HOST_OUTBOUND_ALLOW_CIDR", value_delimiter = ',')]
     pub outbound_allow_cidr: Vec<ipnet::IpNet>,
+    /// Ranges, with commas between them, that contain every --outbound-allow-cidr; `none` for no range at all. The operator of a
+    /// node sets them for all pods
+    #[arg(long, value_name = "CIDRS", env = "WASI_HTTP_HOST_OUTBOUND_CIDR_CEILING")]
+    pub outbound_cidr_ceiling: Option<CidrCeiling>,
     /// Timeout for opening a connection, name resolution and TLS included
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_OUTBOUND_CONNECT_TIMEOUT", default_value_t = OutboundConfig::default().outbound_connect_timeout)]
     pub outbound_connect_timeout: Period,
@@ -70,6 +74,7 @@ impl Default for OutboundConfig {
         Self {
             allowed_outbound_hosts: Vec::new(),
             outbound_allow_cidr: Vec::new(),
+            outbound_cidr_ceiling: None,
             outbound_connect_timeout: Period::secs(5),
             outbound_first_byte_timeout: Period::secs(30),
             outbound_total_timeout: Period::secs(60),
@@ -86,12 +91,20 @@ impl OutboundConfig {
     /// Checks the bounds that the types of the flags do not check.
     ///
     /// # Errors
-    /// When a timeout is shorter than 1 ms. The error names the first such flag.
+    /// When a timeout is shorter than 1 ms, or a private range is not within the ceiling. The error names the flag.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         let check = |name, value| InvalidSetting::check_period(name, value, Period::millis(1));
         check("--outbound-connect-timeout", self.outbound_connect_timeout)?;
         check("--outbound-first-byte-timeout", self.outbound_first_byte_timeout)?;
-        check("--outbound-total-timeout", self.outbound_total_timeout)
+        check("--outbound-total-timeout", self.outbound_total_timeout)?;
+        let Some(ceiling) = &self.outbound_cidr_ceiling else { return Ok(()) };
+        match ceiling.exceeded_by(&self.outbound_allow_cidr) {
+            None => Ok(()),
+            Some(range) => Err(InvalidSetting {
+                name: "--outbound-allow-cidr",
+                reason: format!("{range} is not within --outbound-cidr-ceiling {ceiling}"),
+            }),
+        }
     }
 
     /// Reads the certificates and authorities of the patterns.

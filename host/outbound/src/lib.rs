@@ -18,6 +18,7 @@
 //! checks again.
 
 mod body;
+mod ceiling;
 mod client;
 mod config;
 mod direct;
@@ -30,6 +31,7 @@ mod span;
 mod stats;
 mod transport;
 
+pub use ceiling::CidrCeiling;
 pub use client::Client;
 pub use config::OutboundConfig;
 pub use direct::Direct;

@@ -12,6 +12,8 @@ use crate::{
 pub(crate) const CACHE_DIR: &str = "WASI_HTTP_SHIM_CACHE_DIR";
 /// Environment variable of containerd with the bound of the cache in bytes.
 pub(crate) const CACHE_MAX_BYTES: &str = "WASI_HTTP_SHIM_CACHE_MAX_BYTES";
+/// Environment variable of containerd with the widest private address ranges that pods may open.
+pub(crate) const OUTBOUND_CIDR_CEILING: &str = "WASI_HTTP_SHIM_OUTBOUND_CIDR_CEILING";
 /// Cache directory if containerd's environment names none.
 const DEFAULT_CACHE: &str = "/var/lib/wasi-http/cache";
 /// The cache's bound if containerd's environment names none.
@@ -28,6 +30,14 @@ pub(crate) struct Node {
     /// Path of `wasi-http-host`, the program that serves components. It lies beside the shim.
     pub(crate) host: PathBuf,
     pub(crate) cache: Cache,
+    /// The value of [`OUTBOUND_CIDR_CEILING`]. The host parses it. `None` if it is not set.
+    pub(crate) outbound_cidr_ceiling: Option<String>,
+}
+
+/// The value of [`OUTBOUND_CIDR_CEILING`]. An empty text counts as none.
+pub(crate) fn outbound_cidr_ceiling() -> Option<String> {
+    let value = env::var_os(OUTBOUND_CIDR_CEILING)?;
+    Some(value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
 }
 
 /// The node's cache of compiled code. Its operations are in `wasm::cache`.

@@ -28,7 +28,7 @@ use crate::{
     events::Events,
     flags::Flags,
     logger,
-    node::{Cache, Node},
+    node::{self, Cache, Node},
     reaper::Reaper,
     service::Service,
     socket::SocketFile,
@@ -84,6 +84,7 @@ async fn run(flags: &Flags, listener: UnixListener, socket: Arc<SocketFile>) -> 
         reaper: Arc::clone(&reaper),
         host: own.with_file_name(HOST),
         cache,
+        outbound_cidr_ceiling: node::outbound_cidr_ceiling(),
     });
     let service = Arc::new(Service::new(Arc::clone(&node), socket));
     let mut server = Server::new();

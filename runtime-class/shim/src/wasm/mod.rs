@@ -6,6 +6,7 @@
 mod app;
 mod artifact;
 mod cache;
+mod ceiling;
 mod compile;
 mod layout;
 mod missing;
@@ -42,11 +43,12 @@ pub(crate) struct InUse {
 /// container's id.
 ///
 /// # Errors
-/// `InvalidArgument` when the image sets what only the pod may set or lacks the component that it names, or when the
-/// component cannot be compiled.
+/// `InvalidArgument` when the image sets what only the pod may set, or the pod what only the node's operator may set; when
+/// the image lacks the component that it names, or the component cannot be compiled.
 pub(crate) async fn prepare(spec: &mut Spec, rootfs: &Path, id: &str, node: &Node) -> Result<Option<InUse>> {
     let Some(mut app) = app::find(spec, rootfs, id, node).await? else { return Ok(None) };
     origin::check(spec, id, node).await?;
+    ceiling::add(spec, &app.flags, node.outbound_cidr_ceiling.as_deref())?;
     let artifact = app.entry.take();
     // In a thread of its own: reading a large component takes long, and must not delay calls for other containers.
     let directory = rootfs.to_owned();

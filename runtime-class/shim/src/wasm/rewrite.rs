@@ -51,7 +51,7 @@ pub(super) fn rewrite(spec: &mut Spec, app: &App, host: &Path, code: &Path) {
 }
 
 /// Whether `flags` contain `flag`, as `--flag value` or `--flag=value`.
-fn has_flag(flags: &[String], flag: &str) -> bool {
+pub(super) fn has_flag(flags: &[String], flag: &str) -> bool {
     flags
         .iter()
         .any(|given| given.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))

@@ -1,10 +1,11 @@
-//! Settings of the host that an image brings along.
+//! Settings of the host that an image brings along, or that a pod may not choose.
 
 use serde_json::{Value, json};
+use testkit::wait::eventually;
 
 use crate::{
     daemon::{Daemon, RUNTIME},
-    image::{Image, gists_files},
+    image::{GISTS, Image, gists, gists_files},
     serving::client,
 };
 
@@ -61,4 +62,33 @@ fn what_the_pod_sets_and_what_describes_the_application_is_accepted() {
     daemon.run("a", &flags, IMAGE, &[]);
     service.wait_until_ok("/health");
     assert_eq!(daemon.end("a", "SIGTERM"), 0);
+}
+
+/// The operator bounds what a pod may open, and the pod cannot raise the bound.
+#[test]
+fn a_pod_opens_no_wider_ranges_than_the_nodes_operator_allows() {
+    let daemon = Daemon::start_with(&[("WASI_HTTP_SHIM_OUTBOUND_CIDR_CEILING", "10.0.0.0/8")]);
+    daemon.import(&gists());
+    daemon.run("wide", &["--env", OPEN], GISTS, &[]);
+    let reason = "--outbound-allow-cidr: 0.0.0.0/0 is not within --outbound-cidr-ceiling 10.0.0.0/8";
+    eventually("the host says why it does not start", || {
+        daemon.output("wide").contains(reason).then_some(())
+    });
+
+    let own = "WASI_HTTP_HOST_OUTBOUND_CIDR_CEILING=0.0.0.0/0";
+    daemon.remember("own");
+    let run = ["run", "--detach", "--runtime", RUNTIME, "--null-io", "--env", own, GISTS, "own"];
+    let error = daemon.refused(&run);
+    assert!(error.contains("only containerd's variable WASI_HTTP_SHIM_OUTBOUND_CIDR_CEILING"), "{error}");
+
+    let (service, admin) = (client(), client());
+    let listen = format!("WASI_HTTP_HOST_LISTEN={}", service.address());
+    let admin_listen = format!("WASI_HTTP_HOST_ADMIN_LISTEN={}", admin.address());
+    let mut flags = vec!["--net-host"];
+    for pair in [listen.as_str(), &admin_listen, "WASI_HTTP_HOST_OUTBOUND_ALLOW_CIDR=10.1.0.0/16"] {
+        flags.extend(["--env", pair]);
+    }
+    daemon.run("narrow", &flags, GISTS, &[]);
+    service.wait_until_ok("/health");
+    assert_eq!(daemon.end("narrow", "SIGTERM"), 0);
 }
