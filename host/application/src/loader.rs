@@ -17,10 +17,9 @@ use wasi_http_host_keyvalue::Stores;
 use wasi_http_host_manifest::{Component, Manifest, Resolved};
 use wasi_http_host_outbound as outbound;
 use wasi_http_host_runtime::{
-    Admission, CodeConfig, ComponentError, FootprintError, GuestOutput, Linked, MetricsRegistry,
+    Admission, CodeConfig, ComponentError, FootprintError, GuestOutput, Linked, MetricsRegistry, Needs,
     check_binary,
     engine::{self, Cache, Compiled},
-    stacks_needed,
 };
 
 use super::{ApplicationConfig, LoadError};
@@ -271,6 +270,6 @@ pub(super) fn compiled(
         compiles();
         let code = engine::compile(engine, &component.id, &bytes);
         let code = code.map_err(|error| failed(ComponentError::Invalid(error)))?;
-        Ok((code, stacks_needed(&bytes).map_err(|error| failed(error.into()))?))
+        Ok((code, Needs::of(&bytes).map_err(|error| failed(error.into()))?))
     })
 }

@@ -1,8 +1,8 @@
 //! What one instance of a component takes from the pool that all components share.
 
 use wasmparser::{
-    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef,
-    Instance, Parser, Payload,
+    CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
+    ComponentTypeRef, CompositeInnerType, Instance, Parser, Payload, RefType, ValType,
 };
 use wasmtime::component::Component;
 
@@ -50,24 +50,35 @@ pub enum FootprintError {
 pub struct Footprint {
     /// Tables of all its core instances.
     pub tables: u32,
-    /// Linear memories of all its core instances.
+    /// Linear memories of all its core instances, and the heap of its garbage collector.
     pub memories: u32,
-    /// Stacks for calls that run or are suspended: one for each inner component with code, because a component can be
-    /// entered again only after the call that blocks in it, and one for the call that runs.
+    /// Stacks for calls that run or are suspended ([`Needs::stacks`]).
     pub stacks: u32,
 }
 
+/// What an instance needs, as far as the component's binary says it and wasmtime does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Stacks for calls that run or are suspended: one for each inner component with code, because a component can be
+    /// entered again only after the call that blocks in it, and one for the call that runs.
+    pub stacks: u32,
+    /// Whether it may have objects of the garbage collector: their heap is one more memory.
+    pub gc_heap: bool,
+}
+
 impl Footprint {
-    /// The footprint of `component`, whose instances need this many stacks.
+    /// The footprint of `component`, whose binary needs this.
     ///
     /// # Errors
     /// An instance would take more than any instance may have, or its footprint depends on an import.
-    pub(crate) fn of(component: &Component, stacks: u32) -> Result<Self, FootprintError> {
+    pub(crate) fn of(component: &Component, needs: Needs) -> Result<Self, FootprintError> {
         let required = component.resources_required();
         let footprint = Self {
             tables: required.as_ref().map_or(UNKNOWN, |required| required.num_tables),
-            memories: required.as_ref().map_or(UNKNOWN, |required| required.num_memories),
-            stacks,
+            memories: required
+                .as_ref()
+                .map_or(UNKNOWN, |required| required.num_memories.saturating_add(needs.gc_heap.into())),
+            stacks: needs.stacks,
         };
         let most = Self { tables: MAX_TABLES, memories: MAX_MEMORIES, stacks: MAX_STACKS };
         let fits = footprint.tables <= MAX_TABLES
@@ -95,13 +106,27 @@ impl std::fmt::Display for Footprint {
     }
 }
 
-/// The number of stacks that an instance of the component with the binary `wasm` needs. wasmtime does not say it.
-///
-/// # Errors
-/// The bytes are not a component.
-pub fn stacks_needed(wasm: &[u8]) -> Result<u32, FootprintError> {
-    let inner = components_with_code(wasm).map_err(|error| FootprintError::Invalid(error.to_string()))?;
-    Ok(inner.saturating_add(1))
+impl Needs {
+    /// The bytes of [`Self::to_bytes`].
+    pub(crate) const BYTES: usize = size_of::<u32>() + 1;
+
+    /// What an instance of the component with the binary `wasm` needs.
+    ///
+    /// # Errors
+    /// The bytes are not a component.
+    pub fn of(wasm: &[u8]) -> Result<Self, FootprintError> {
+        needs(wasm).map_err(|error| FootprintError::Invalid(error.to_string()))
+    }
+
+    /// The form in the cache of compiled code.
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let [a, b, c, d] = self.stacks.to_le_bytes();
+        [a, b, c, d, self.gc_heap.into()]
+    }
+
+    pub(crate) fn from_bytes([a, b, c, d, gc_heap]: [u8; Self::BYTES]) -> Self {
+        Self { stacks: u32::from_le_bytes([a, b, c, d]), gc_heap: gc_heap != 0 }
+    }
 }
 
 /// A component or module of which the parser has read the beginning.
@@ -115,10 +140,9 @@ struct Frame {
     made: u32,
 }
 
-/// How many components with code of their own an instantiation of the component makes.
-fn components_with_code(wasm: &[u8]) -> Result<u32, wasmparser::BinaryReaderError> {
+fn needs(wasm: &[u8]) -> Result<Needs, wasmparser::BinaryReaderError> {
     let mut open = Vec::<Frame>::new();
-    let mut total = 0;
+    let (mut with_code, mut gc_heap) = (0u32, false);
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;
         if let Payload::Version { encoding, .. } = payload {
@@ -128,15 +152,53 @@ fn components_with_code(wasm: &[u8]) -> Result<u32, wasmparser::BinaryReaderErro
         }
         if let Payload::End(_) = payload {
             let Some(done) = open.pop() else { break };
-            total = done.made.saturating_add(u32::from(done.has_code));
+            with_code = done.made.saturating_add(u32::from(done.has_code));
             if let (true, Some(outer)) = (done.is_component, open.last_mut()) {
-                outer.components.push(total);
+                outer.components.push(with_code);
             }
             continue;
         }
+        gc_heap |= has_objects(&payload)?;
         read(payload, &mut open)?;
     }
-    Ok(total)
+    Ok(Needs { stacks: with_code.saturating_add(1), gc_heap })
+}
+
+/// Whether a section of a module says that the module may have objects of the garbage collector: their types, references to
+/// other things than functions, or exceptions.
+fn has_objects(payload: &Payload<'_>) -> Result<bool, wasmparser::BinaryReaderError> {
+    let is_object = |reference: RefType| !reference.is_func_ref() && !reference.is_concrete_type_ref();
+    let mut found = false;
+    match payload {
+        Payload::TypeSection(groups) => {
+            for group in groups.clone() {
+                for sub in group?.types() {
+                    found |= match &sub.composite_type.inner {
+                        CompositeInnerType::Func(function) => {
+                            let mut values = function.params().iter().chain(function.results());
+                            values.any(
+                                |value| matches!(value, ValType::Ref(reference) if is_object(*reference)),
+                            )
+                        }
+                        _ => true,
+                    };
+                }
+            }
+        }
+        Payload::TableSection(tables) => {
+            for table in tables.clone() {
+                found |= is_object(table?.ty.element_type);
+            }
+        }
+        Payload::GlobalSection(globals) => {
+            for global in globals.clone() {
+                found |= matches!(global?.ty.content_type, ValType::Ref(reference) if is_object(reference));
+            }
+        }
+        Payload::TagSection(_) => found = true,
+        _ => {}
+    }
+    Ok(found)
 }
 
 /// Reads what one section of the innermost component says about components and their instances.
@@ -150,6 +212,12 @@ fn read(payload: Payload<'_>, open: &mut [Frame]) -> Result<(), wasmparser::Bina
         Payload::InstanceSection(instances) if frame.is_component => {
             for instance in instances {
                 frame.has_code |= matches!(instance?, Instance::Instantiate { .. });
+            }
+        }
+        // A component can lift a function of the host without a module of its own. A call of it blocks on a stack, too.
+        Payload::ComponentCanonicalSection(functions) => {
+            for function in functions {
+                frame.has_code |= matches!(function?, CanonicalFunction::Lift { .. });
             }
         }
         Payload::ComponentInstanceSection(instances) => {
@@ -246,7 +314,50 @@ mod tests {
 
     fn footprint(wasm: &[u8]) -> Result<Footprint, FootprintError> {
         let engine = Engine::default();
-        Footprint::of(&Component::from_binary(&engine, wasm).unwrap(), stacks_needed(wasm)?)
+        Footprint::of(&Component::from_binary(&engine, wasm).unwrap(), Needs::of(wasm)?)
+    }
+
+    /// A component that imports the instance `wasi:clocks/monotonic-clock` with `wait-for`, with `count` inner components that
+    /// lower and lift it and have no module.
+    fn of_lifts(count: u8) -> Vec<u8> {
+        // In each: a type of the function, an alias or import of it, `canon lower`, and `canon lift` of what was lowered.
+        let wait = [&[1, 0x40, 1, 1][..], b"t", &[0x77, 1, 0]].concat();
+        let import = [&[1, 0, 1][..], b"f", &[1, 0]].concat();
+        let inner = component(&[
+            section(7, &wait),
+            section(10, &import),
+            section(8, &[1, 1, 0, 0, 0]),
+            section(8, &[1, 0, 0, 0, 0, 0]),
+        ]);
+        let with = [&[0, 0, 1][..], &[1], b"f", &[1, 0]].concat();
+        let instances = [vec![count], with.repeat(count.into())].concat();
+        component(&[section(7, &wait), section(10, &import), section(4, &inner), section(5, &instances)])
+    }
+
+    #[test]
+    fn a_component_that_lifts_what_it_imports_needs_a_stack() {
+        let error = footprint(&of_lifts(60)).unwrap_err().to_string();
+        assert!(error.contains("61 stacks"), "{error}");
+    }
+
+    #[test]
+    fn the_heap_of_the_garbage_collector_is_a_memory() {
+        // A type of a struct without fields; a global of type externref.
+        let of_struct = section(1, &[1, 0x5f, 0]);
+        let of_reference = section(6, &[1, 0x6f, 0, 0xd0, 0x6f, 0x0b]);
+        for module in [of_struct, of_reference] {
+            let module = [b"\0asm\x01\0\0\0".to_vec(), module].concat();
+            assert!(Needs::of(&of_core_instances(1, &module)).unwrap().gc_heap);
+            assert_eq!(footprint(&of_core_instances(1, &module)).unwrap().memories, 1);
+        }
+        assert!(!Needs::of(&of_core_instances(1, &module(2, 1))).unwrap().gc_heap);
+    }
+
+    #[test]
+    fn needs_keep_their_form() {
+        let needs = Needs { stacks: 0x0102_0304, gc_heap: true };
+        assert_eq!(needs.to_bytes(), [4, 3, 2, 1, 1]);
+        assert_eq!(Needs::from_bytes(needs.to_bytes()), needs);
     }
 
     #[test]

@@ -82,7 +82,8 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = SentRequest> + Send> {
-        let mut request = self.in_flight.count(request);
+        let in_flight = self.in_flight.clone();
+        let mut request = in_flight.count(request);
         let begun = self.traced.as_ref().map(|traced| {
             ClientSpan::begin(&traced.tracer, &traced.component, traced.sender(), &mut request)
         });
@@ -100,7 +101,7 @@ impl WasiHttpHooks for Hooks {
                     span.set_chained(response.as_ref().map_err(|failure| failure.outcome));
                 }
                 let sent: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
-                Ok((response.map_err(|failure| failure.error)?, sent))
+                Ok((in_flight.count_response(response.map_err(|failure| failure.error)?), sent))
             });
         }
         cause::mark(request.headers_mut(), cause.as_deref());
@@ -109,7 +110,7 @@ impl WasiHttpHooks for Hooks {
             let response = client.send_traced(request, options, span).await?;
             // If sending the request body fails, the response shows the error. There is nothing more to report.
             let sent: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
-            Ok((response, sent))
+            Ok((in_flight.count_response(response), sent))
         })
     }
 }

@@ -30,7 +30,7 @@ use wasmtime_wasi_http::{
     Error, FieldMap, WasiBody,
     p2::{
         bindings::http::types as p2_types,
-        body::HostIncomingBody,
+        body::{HostFutureTrailers, HostIncomingBody},
         types::{
             HostFutureIncomingResponse, HostIncomingRequest, HostIncomingResponse, HostOutgoingRequest,
             HostOutgoingResponse,
@@ -172,6 +172,9 @@ fn kept_by(entry: &mut (dyn Any + Send)) -> usize {
             fields_bytes(&response.headers)
         } else if entry.is::<HostFutureIncomingResponse>() || entry.is::<HostIncomingRequest>() {
             MAX_FIELDS_BYTES
+        } else if entry.is::<HostFutureTrailers>() {
+            // The whole body, or the trailers.
+            INPUT_BYTES + MAX_FIELDS_BYTES
         } else if entry.is::<DynInputStream>() || entry.is::<HostIncomingBody>() {
             INPUT_BYTES
         } else if entry.is::<DynOutputStream>() {
@@ -199,7 +202,7 @@ pub(crate) fn field_bytes(name: usize, value: usize) -> usize {
     name.saturating_add(value).saturating_add(FIELD_BYTES)
 }
 
-/// The bytes of the requests that an instance has sent and that are not complete.
+/// The bytes of the requests that an instance has sent and that are not complete, and of the bodies of their responses.
 #[derive(Clone)]
 pub(crate) struct InFlightBytes(Arc<AtomicUsize>);
 
@@ -212,9 +215,20 @@ impl InFlightBytes {
             + fields_bytes(request.headers())
             + body
             + HANDLE_BYTES;
+        request.map(|body| self.until_dropped(body, bytes))
+    }
+
+    /// Counts the body of a response until it is dropped, wherever the guest keeps it. Of a body without a known length, or
+    /// with a large one, the host keeps a part.
+    pub(crate) fn count_response(&self, response: http::Response<WasiBody>) -> http::Response<WasiBody> {
+        let length = response.body().size_hint().upper().and_then(|length| usize::try_from(length).ok());
+        response.map(|body| self.until_dropped(body, length.unwrap_or(RESPONSE_CHUNK).min(RESPONSE_CHUNK)))
+    }
+
+    fn until_dropped(&self, body: WasiBody, bytes: usize) -> WasiBody {
         self.0.fetch_add(bytes, Relaxed);
         let counted = Counted { in_flight: self.0.clone(), bytes };
-        request.map(|body| CountedBody { body, _counted: counted }.boxed_unsync())
+        CountedBody { body, _counted: counted }.boxed_unsync()
     }
 }
 
@@ -292,13 +306,25 @@ mod tests {
     }
 
     #[test]
-    fn a_request_counts_until_its_body_is_dropped() {
+    fn the_trailers_that_a_handle_waits_for_count() {
+        assert!(kept_by(&mut HostFutureTrailers::Consumed) >= MAX_FIELDS_BYTES);
+    }
+
+    #[test]
+    fn a_request_and_a_response_count_until_their_bodies_are_dropped() {
         let host_bytes = HostBytes::new(0);
         let body = http_body_util::Full::new(Bytes::from_static(b"body")).map_err(|never| match never {});
         let request = http::Request::post("http://example.com/path").body(body.boxed_unsync()).unwrap();
         let request = host_bytes.in_flight().count(request);
         assert!(host_bytes.in_flight.load(Relaxed) > BODY_BYTES);
         drop(request);
+        assert_eq!(host_bytes.in_flight.load(Relaxed), 0);
+
+        let body =
+            http_body_util::Full::new(Bytes::from(vec![b'x'; 100_000])).map_err(|never| match never {});
+        let response = host_bytes.in_flight().count_response(http::Response::new(body.boxed_unsync()));
+        assert_eq!(host_bytes.in_flight.load(Relaxed), 100_000);
+        drop(response);
         assert_eq!(host_bytes.in_flight.load(Relaxed), 0);
     }
 }

@@ -31,7 +31,7 @@ pub use admission::{Admission, Permit};
 pub use cause::{Cause, MAX_DEPTH, inherit, is_request_id, passes, was_passed_on};
 pub use component::{ComponentError, Import, Inspection, Kind, Linked, check_binary};
 pub use config::{CodeConfig, InstanceConfig, RequestConfig};
-pub use footprint::{Footprint, FootprintError, stacks_needed};
+pub use footprint::{Footprint, FootprintError, Needs};
 pub use guest::Template;
 pub use guest_output::GuestOutput;
 pub use hooks::{ChainedRequest, Siblings, names_component};

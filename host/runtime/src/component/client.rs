@@ -24,7 +24,7 @@ use wasmtime_wasi_http::{
 
 use crate::{
     guest::Guest,
-    host_bytes::{BODY_BYTES, MAX_FIELDS_BYTES},
+    host_bytes::{BODY_BYTES, MAX_FIELDS_BYTES, RESPONSE_CHUNK},
 };
 
 /// The version that wasmtime links. wasmtime also gives this version to components that import an earlier 0.2
@@ -51,7 +51,8 @@ impl HostWithStore<Guest> for Noted {
         // wasmtime sends the request in this same poll, so no other task can replace the note before the hook reads
         // it.
         let response = WasiHttp::send(&store.with_getter::<WasiHttp>(Guest::http), request).await?;
-        let charged = store.with(|mut store| store.as_context_mut().data_mut().charge(MAX_FIELDS_BYTES));
+        let charged = store
+            .with(|mut store| store.as_context_mut().data_mut().charge(MAX_FIELDS_BYTES + RESPONSE_CHUNK));
         charged.map_err(TrappableError::trap)?;
         Ok(response)
     }

@@ -62,7 +62,7 @@ impl Linked {
     /// error names all such imports.
     pub fn new(engine: &Engine, compiled: &Compiled, remote: bool) -> Result<Self, ComponentError> {
         let component = &compiled.component;
-        let footprint = Footprint::of(component, compiled.stacks)?;
+        let footprint = Footprint::of(component, compiled.needs)?;
         let kind = kind(engine, component)?;
         let opens_stores = opens_stores(engine, component);
         let waits = remote && opens_stores;

@@ -7,13 +7,17 @@ use wasmtime::{
 };
 use wasmtime_wasi_http::{
     FieldMap, WasiHttpCtxView, WasiHttpView as _,
-    p2::{bindings::http::types as p2, body::HostOutgoingBody, types as p2_resources},
+    p2::{
+        bindings::http::types as p2,
+        body::{HostFutureTrailers, HostIncomingBody, HostOutgoingBody},
+        types as p2_resources,
+    },
     p3::{self, bindings::http::types as p3_types},
 };
 
 use crate::{
     guest::Guest,
-    host_bytes::{self, BODY_BYTES, INPUT_BYTES, MAX_FIELDS_BYTES},
+    host_bytes::{self, BODY_BYTES, INPUT_BYTES, MAX_FIELDS_BYTES, RESPONSE_CHUNK},
 };
 
 /// The versions that wasmtime links. wasmtime also gives them to components that import earlier releases.
@@ -148,8 +152,16 @@ fn add_p2_messages(to: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     charged(
         to,
         "[method]future-incoming-response.get",
-        |_, _: &(Resource<p2_resources::HostFutureIncomingResponse>,)| MAX_FIELDS_BYTES + INPUT_BYTES,
+        |_, _: &(Resource<p2_resources::HostFutureIncomingResponse>,)| MAX_FIELDS_BYTES + RESPONSE_CHUNK,
         |http, (response,)| -> wasmtime::Result<Arrived> { HostFutureIncomingResponse::get(http, response) },
+    )?;
+    charged(
+        to,
+        "[static]incoming-body.finish",
+        |_, _: &(Resource<HostIncomingBody>,)| MAX_FIELDS_BYTES + INPUT_BYTES,
+        |http, (body,)| -> wasmtime::Result<Resource<HostFutureTrailers>> {
+            p2::HostIncomingBody::finish(http, body)
+        },
     )
 }
 

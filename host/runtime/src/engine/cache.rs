@@ -1,8 +1,8 @@
 //! A cache of compiled code on disk, so that only a component's first start compiles.
 //!
 //! The file's name contains the hash of the component and the hash of everything that wasmtime's code depends on:
-//! version, target and settings. After the code, the file has the number of stacks that an instance needs, so that a start
-//! need not read the component for the number, and a checksum of both. The host writes a file under a
+//! version, target and settings. After the code, the file has what an instance needs of the pool, so that a start
+//! need not read the component for it, and a checksum of both. The host writes a file under a
 //! temporary name and then renames it. If a name, a hash or a checksum does not match, the host compiles again. The
 //! host trusts only files that nobody except its own user and root can write.
 
@@ -28,13 +28,12 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, component::Component};
 
 use super::checksum;
+use crate::footprint::Needs;
 use wasi_http_host_core::lock;
 
 /// The last bytes of every file, after the checksum. A new layout needs a new mark.
-const MARK: &[u8; 16] = b"wasi-http-host/4";
-/// Bytes of the number of stacks.
-const STACKS: usize = size_of::<u32>();
-/// Bytes after the code and the number of stacks.
+const MARK: &[u8; 16] = b"wasi-http-host/5";
+/// Bytes after the code and the needs.
 const TRAILER: usize = checksum::BYTES + MARK.len();
 /// The suffix of a temporary file that is still being written.
 const UNFINISHED: &str = ".tmp";
@@ -68,8 +67,8 @@ pub struct Cache {
 pub struct Compiled {
     /// The code, ready for linking.
     pub component: Component,
-    /// The number of stacks that an instance needs.
-    pub stacks: u32,
+    /// What an instance needs of the pool.
+    pub needs: Needs,
     /// Whether the code came from the cache rather than from a compilation.
     pub from_cache: bool,
     /// The file with the code. `None` if the code is in no file.
@@ -97,7 +96,7 @@ impl Cache {
     }
 
     /// Loads the component whose binary has the SHA-256 `digest`. If the cache does not have the component, this
-    /// calls `make` for the code and the number of stacks, and keeps the result.
+    /// calls `make` for the code and the needs, and keeps the result.
     ///
     /// # Errors
     /// Only those of `make`. A cache that cannot be used causes a warning.
@@ -105,13 +104,13 @@ impl Cache {
         &self,
         engine: &Engine,
         digest: &[u8; 32],
-        make: impl FnOnce() -> Result<(Component, u32), E>,
+        make: impl FnOnce() -> Result<(Component, Needs), E>,
     ) -> Result<Compiled, E> {
         let path = self.dir.as_ref().map(|dir| dir.join(file_name(engine, digest)));
         if let Some(path) = &path {
             match read(engine, path) {
-                Ok(Some((component, stacks))) => {
-                    return Ok(Compiled { component, stacks, from_cache: true, file: Some(path.clone()) });
+                Ok(Some((component, needs))) => {
+                    return Ok(Compiled { component, needs, from_cache: true, file: Some(path.clone()) });
                 }
                 Ok(None) => {}
                 Err(reason) => {
@@ -119,15 +118,15 @@ impl Cache {
                 }
             }
         }
-        let (component, stacks) = make()?;
-        let file = path.filter(|path| match write(path, &component, stacks) {
+        let (component, needs) = make()?;
+        let file = path.filter(|path| match write(path, &component, needs) {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "compiled code cannot be cached: the next start compiles again");
                 false
             }
         });
-        Ok(Compiled { component, stacks, from_cache: false, file })
+        Ok(Compiled { component, needs, from_cache: false, file })
     }
 }
 
@@ -155,10 +154,10 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The component in the file, and the number of stacks that an instance needs. `None` if the file does not exist.
-fn read(engine: &Engine, path: &Path) -> Result<Option<(Component, u32)>, String> {
+/// The component in the file, and what an instance needs. `None` if the file does not exist.
+fn read(engine: &Engine, path: &Path) -> Result<Option<(Component, Needs)>, String> {
     let Some(file) = open(path)? else { return Ok(None) };
-    let Some((length, stacks)) = verify(&file).map_err(|error| error.to_string())? else {
+    let Some((length, needs)) = verify(&file).map_err(|error| error.to_string())? else {
         return Err("it is damaged".to_owned());
     };
     // Map the file that was verified, even if its name now leads to another file. Without /proc, read it.
@@ -178,7 +177,7 @@ fn read(engine: &Engine, path: &Path) -> Result<Option<(Component, u32)>, String
             Component::deserialize(engine, code)
         }
     };
-    component.map(|component| Some((component, stacks))).map_err(|error| format!("{error:#}"))
+    component.map(|component| Some((component, needs))).map_err(|error| format!("{error:#}"))
 }
 
 /// Opens a file of the cache, and checks by their descriptors that the file and its directory are trusted: a path may lead
@@ -210,16 +209,18 @@ fn open(path: &Path) -> Result<Option<File>, String> {
     Ok(Some(file))
 }
 
-/// The bytes of code in the file, and the number of stacks. `None` if the file's checksum or mark is not correct.
-fn verify(mut file: &File) -> io::Result<Option<(u64, u32)>> {
-    let Some(code) = file.metadata()?.len().checked_sub((STACKS + TRAILER) as u64) else { return Ok(None) };
-    let mut stacks = [0; STACKS];
-    file.read_exact_at(&mut stacks, code)?;
-    let checksum = checksum::of(file, code + STACKS as u64)?;
+/// The bytes of code in the file, and the needs. `None` if the file's checksum or mark is not correct.
+fn verify(mut file: &File) -> io::Result<Option<(u64, Needs)>> {
+    let Some(code) = file.metadata()?.len().checked_sub((Needs::BYTES + TRAILER) as u64) else {
+        return Ok(None);
+    };
+    let mut needs = [0; Needs::BYTES];
+    file.read_exact_at(&mut needs, code)?;
+    let checksum = checksum::of(file, code + Needs::BYTES as u64)?;
     let mut trailer = [0; TRAILER];
     file.read_exact(&mut trailer)?;
     let (stored, mark) = trailer.split_at(checksum::BYTES);
-    Ok((checksum == stored && mark == MARK).then(|| (code, u32::from_le_bytes(stacks))))
+    Ok((checksum == stored && mark == MARK).then(|| (code, Needs::from_bytes(needs))))
 }
 
 /// Checks that this user or root owns the file, and that nobody else can write it.
@@ -261,9 +262,9 @@ pub fn compile(engine: &Engine, name: &str, wasm: &[u8]) -> wasmtime::Result<Com
 }
 
 /// Writes a temporary file beside `path` and renames it, so that a reader sees the complete file or none.
-fn write(path: &Path, component: &Component, stacks: u32) -> io::Result<()> {
+fn write(path: &Path, component: &Component, needs: Needs) -> io::Result<()> {
     let mut content = component.serialize().map_err(io::Error::other)?;
-    content.extend_from_slice(&stacks.to_le_bytes());
+    content.extend_from_slice(&needs.to_bytes());
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     remove_left_over(dir);

@@ -133,6 +133,7 @@ fn pooling(max_memory: usize, Pool { instances, stacks }: Pool) -> wasmtime::Con
         .total_memories(instances.saturating_mul(MEMORIES_EACH))
         .total_tables(instances.saturating_mul(TABLES_EACH))
         .total_stacks(stacks)
+        .total_gc_heaps(instances)
         .max_memory_size(max_memory)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT_TABLE)

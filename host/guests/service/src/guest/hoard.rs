@@ -19,8 +19,11 @@ const LONG: usize = 4 << 20;
 /// Bytes of header fields, and of a path: a little less than their limit.
 const SHORT: usize = 60 << 10;
 
+/// Bytes of a response's body that leaves its component as a whole.
+const WHOLE: usize = 200_000;
+
 /// `{kind}/{mebibytes}/{authority}`: keeps handles until their bytes have this sum. `authority` is a server that never
-/// answers.
+/// answers, or for `responses` another component of this kind.
 pub(super) async fn hoard(argument: &str) -> String {
     let mut parts = argument.splitn(3, '/');
     let mut part = || parts.next().unwrap_or_default();
@@ -29,6 +32,7 @@ pub(super) async fn hoard(argument: &str) -> String {
     while kept < wanted {
         let bytes = match kind.strip_suffix("-0.2") {
             Some(kind) => keep_earlier(kind, authority),
+            None if kind == "responses" => keep_response(authority).await,
             None => keep(kind, authority),
         };
         kept += match bytes {
@@ -87,6 +91,21 @@ fn keep(kind: &str, authority: &str) -> Option<usize> {
     };
     std::mem::forget(request);
     bytes.ok()
+}
+
+/// Keeps a response of another component, whose body is complete.
+async fn keep_response(authority: &str) -> Option<usize> {
+    let (trailers, trailers_reader) = wasip3::wit_future::new(|| Ok(None));
+    let (request, sent) = Request::new(Fields::new(), None, trailers_reader, None);
+    std::mem::forget(sent);
+    request.set_scheme(Some(&Scheme::Http)).ok()?;
+    request.set_authority(Some(authority)).ok()?;
+    request.set_path_with_query(Some(&format!("/bytes/{WHOLE}"))).ok()?;
+    wit_bindgen::spawn(async move {
+        let _ = trailers.write(Ok(None)).await;
+    });
+    std::mem::forget(client::send(request).await.ok()?);
+    Some(WHOLE)
 }
 
 /// The same with the handles of `wasi:http@0.2`.
