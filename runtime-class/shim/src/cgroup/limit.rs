@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::mountinfo::MountInfo;
+use super::mountinfo::{self, MountInfo};
 use crate::error::{Context as _, Error, Result};
 
 /// What the processes of a cgroup may use together.
@@ -29,14 +29,9 @@ const CONTROLLERS: &str = "cgroup.subtree_control";
 /// Moves the calling process into the cgroup `name` below the root, which is created if need be.
 ///
 /// # Errors
-/// When no controller of memory is mounted, or a file cannot be written.
+/// When a controller of memory or of the number of tasks is not mounted, or a file cannot be written.
 pub(crate) fn enter(name: &str, limits: Limits) -> Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").context(|| "/proc/self/mountinfo")?;
-    let directories = directories(name, limits, &mounts);
-    if directories.is_empty() {
-        return Err(Error::Other("no cgroup file system with the controller `memory` is mounted".to_owned()));
-    }
-    for (directory, files) in directories {
+    for (directory, files) in directories(name, limits, &mountinfo::read()?)? {
         if let Some(root) = directory.parent().filter(|root| root.join(CONTROLLERS).exists()) {
             // Version 2. Best effort: the kubelet has enabled them, and writing the limits shows whether they are.
             let _ = fs::write(root.join(CONTROLLERS), "+memory +cpu +pids");
@@ -57,7 +52,10 @@ pub(crate) fn enter(name: &str, limits: Limits) -> Result<()> {
 type Directory = (PathBuf, Vec<(&'static str, String)>);
 
 /// The directories of the cgroup: one for each controller in version 1, one in all in version 2.
-fn directories(name: &str, limits: Limits, mountinfo: &str) -> Vec<Directory> {
+///
+/// # Errors
+/// When a controller of memory or of the number of tasks is not mounted: a process must not run without these limits.
+fn directories(name: &str, limits: Limits, mountinfo: &str) -> Result<Vec<Directory>> {
     let mounts: Vec<MountInfo<'_>> = mountinfo.lines().filter_map(MountInfo::parse).collect();
     let Limits { memory, cores, tasks } = limits;
     let quota = cores * PERIOD;
@@ -74,13 +72,18 @@ fn directories(name: &str, limits: Limits, mountinfo: &str) -> Vec<Directory> {
         Some((mount.directory(name), files))
     });
     let version_1: Vec<Directory> = version_1.collect();
-    let has_memory = |(_, files): &Directory| files.iter().any(|(file, _)| file.starts_with("memory."));
-    if version_1.iter().any(has_memory) {
-        return version_1;
+    let missing = |controller: &str| {
+        Error::Other(format!("no cgroup file system with the controller `{controller}` is mounted"))
+    };
+    let has = |start: &str| {
+        version_1.iter().any(|(_, files)| files.iter().any(|(file, _)| file.starts_with(start)))
+    };
+    if has("memory.") {
+        return if has("pids.") { Ok(version_1) } else { Err(missing("pids")) };
     }
     let version_2 = mounts.iter().find(|mount| mount.kind == "cgroup2");
     let files = vec![("memory.max", memory.to_string()), ("cpu.max", format!("{quota} {PERIOD}")), tasks];
-    version_2.map(|mount| (mount.directory(name), files)).into_iter().collect()
+    version_2.map(|mount| vec![(mount.directory(name), files)]).ok_or_else(|| missing("memory"))
 }
 
 #[cfg(test)]
@@ -96,20 +99,27 @@ mod tests {
         let mounts = "30 25 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
                       31 25 0:27 /node /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n\
                       32 25 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-        let found = directories("compile-1", LIMITS, mounts);
-        let [(memory, limit), (cpu, quota)] = found.as_slice() else { panic!("{found:?}") };
+        let error = directories("compile-1", LIMITS, mounts).unwrap_err().to_string();
+        assert_eq!(error, "no cgroup file system with the controller `pids` is mounted");
+        let mounts = format!("{mounts}33 25 0:29 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n");
+        let found = directories("compile-1", LIMITS, &mounts).unwrap();
+        let [(memory, limit), (cpu, quota), (pids, tasks)] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!(memory, Path::new("/sys/fs/cgroup/memory/compile-1"));
         assert_eq!(*limit, [("memory.limit_in_bytes", "1073741824".to_owned())]);
         assert_eq!(cpu, Path::new("/sys/fs/cgroup/cpu/compile-1"));
         assert_eq!(quota[1], ("cpu.cfs_quota_us", "200000".to_owned()));
+        assert_eq!(pids, Path::new("/sys/fs/cgroup/pids/compile-1"));
+        assert_eq!(*tasks, [("pids.max", "9".to_owned())]);
     }
 
     #[test]
     fn version_2_has_one_directory() {
-        let found = directories("compile-1", LIMITS, "30 25 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+        let mounts = "30 25 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        let found = directories("compile-1", LIMITS, mounts).unwrap();
         let [(directory, files)] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!(directory, Path::new("/sys/fs/cgroup/compile-1"));
         assert_eq!(files[1..], [("cpu.max", "200000 100000".to_owned()), ("pids.max", "9".to_owned())]);
-        assert!(directories("compile-1", LIMITS, "").is_empty());
+        let error = directories("compile-1", LIMITS, "").unwrap_err().to_string();
+        assert_eq!(error, "no cgroup file system with the controller `memory` is mounted");
     }
 }

@@ -46,8 +46,7 @@ impl Cgroup {
     pub(crate) fn of(pid: u32) -> Result<Option<Self>> {
         let path = format!("/proc/{pid}/cgroup");
         let membership = fs::read_to_string(&path).context(|| path)?;
-        let mounts = fs::read_to_string("/proc/self/mountinfo").context(|| "/proc/self/mountinfo")?;
-        Ok(Self::locate(&membership, &mounts))
+        Ok(Self::locate(&membership, &mountinfo::read()?))
     }
 
     /// Finds the directories from the texts of `/proc/PID/cgroup` and `/proc/self/mountinfo`. A hybrid node mounts both

@@ -208,7 +208,7 @@ fn enter_sandbox(user: u32, directory: &Path, bind_mounts: &[(&Path, &str)]) -> 
     setrlimit(Resource::RLIMIT_FSIZE, FILE_MAX, FILE_MAX).context(|| "set RLIMIT_FSIZE")?;
     setrlimit(Resource::RLIMIT_CPU, CPU_MAX, CPU_MAX).context(|| "set RLIMIT_CPU")?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).context(|| "set RLIMIT_CORE")?;
-    setrlimit(Resource::RLIMIT_NPROC, LIMITS.tasks, LIMITS.tasks).context(|| "set RLIMIT_NPROC")?;
+    // No RLIMIT_NPROC: it counts all tasks of the user on the node, and a pod may run as this user. The cgroup counts.
     let (user, group) = (Uid::from_raw(user), Gid::from_raw(user));
     setgroups(&[]).context(|| "drop supplementary groups")?;
     setresgid(group, group, group).context(|| "set the group")?;
