@@ -28,11 +28,14 @@ use containerd_client::{
 };
 use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 use rustix::fs::{MemfdFlags, memfd_create};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, de::Error as _};
 use sha2::{Digest as _, Sha256};
 use wasi_http_host_core::bounded;
 
-use super::cache::{Entry, use_entry};
+use super::{
+    cache::{Entry, use_entry},
+    exact::Exact,
+};
 use crate::{
     error::{Context as _, Error, Result},
     node::Node,
@@ -196,12 +199,12 @@ pub(super) struct Descriptor {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct OciManifest {
-    pub(super) config: Option<Descriptor>,
+    pub(super) config: Option<Exact<Descriptor>>,
     #[serde(default)]
-    layers: Vec<Descriptor>,
+    layers: Vec<Exact<Descriptor>>,
     /// The manifests of an index.
     #[serde(default)]
-    pub(super) manifests: Vec<Descriptor>,
+    pub(super) manifests: Vec<Exact<Descriptor>>,
 }
 
 /// The kind of image that a manifest describes.
@@ -216,6 +219,16 @@ enum ImageKind {
 }
 
 impl OciManifest {
+    /// # Errors
+    /// When the text is neither a manifest nor an index, or could be read in two ways.
+    fn parse(text: &[u8]) -> serde_json::Result<Self> {
+        let Exact(manifest): Exact<Self> = serde_json::from_slice(text)?;
+        if manifest.config.is_none() && manifest.manifests.is_empty() {
+            return Err(serde_json::Error::custom("it has neither `config` nor `manifests`"));
+        }
+        Ok(manifest)
+    }
+
     fn kind(&self, image: &str) -> Result<ImageKind> {
         if let Some(spin) = self.media_types().find(|media_type| media_type.starts_with(SPIN)) {
             return Ok(ImageKind::Unknown(format!(
@@ -225,7 +238,7 @@ impl OciManifest {
                 printable(spin)
             )));
         }
-        let is_component = |layer: &&Descriptor| LAYERS.contains(&layer.media_type.as_str());
+        let is_component = |layer: &&Exact<Descriptor>| LAYERS.contains(&layer.media_type.as_str());
         let mut components = self.layers.iter().filter(is_component);
         let configured = self.config.as_ref().is_some_and(|config| config.media_type == CONFIG);
         match (components.next(), components.next()) {
@@ -252,7 +265,7 @@ impl OciManifest {
     /// Whether a layer is a part of a file system. An image without layers has an empty file system.
     fn has_file_system(&self) -> bool {
         let is_part =
-            |layer: &Descriptor| FILE_SYSTEMS.iter().any(|start| layer.media_type.starts_with(start));
+            |layer: &Exact<Descriptor>| FILE_SYSTEMS.iter().any(|start| layer.media_type.starts_with(start));
         self.layers.is_empty() || self.layers.iter().any(is_part)
     }
 
@@ -338,8 +351,11 @@ impl Image {
         let (mut ordinary, mut unknown) = (None, None);
         for descriptor in index.manifests.iter().filter(|entry| !INDEXES.contains(&entry.media_type.as_str()))
         {
-            // containerd may not have fetched the manifests of other platforms.
-            let Ok(manifest) = self.manifest(&descriptor.digest).await else { continue };
+            let manifest = match self.manifest(&descriptor.digest).await {
+                // containerd does not fetch the manifests of other platforms.
+                Err(Error::NotFound(_)) => continue,
+                manifest => manifest?,
+            };
             let other = match manifest.kind(&self.name) {
                 Ok(ImageKind::Ordinary) => &mut ordinary,
                 // An index may hold attestations beside its images.
@@ -352,18 +368,26 @@ impl Image {
         Ok(ordinary.or(unknown).unwrap_or(empty))
     }
 
-    async fn manifest(&self, digest: &str) -> Result<OciManifest> {
-        self.document(digest).await
+    /// A manifest or an index of the image.
+    ///
+    /// # Errors
+    /// As [`Self::document`].
+    pub(super) async fn manifest(&self, digest: &str) -> Result<OciManifest> {
+        self.document(digest, OciManifest::parse).await
     }
 
     /// A JSON document of the image.
     ///
     /// # Errors
     /// `NotFound` when containerd does not have the document. `InvalidArgument` when it cannot be parsed.
-    pub(super) async fn document<T: DeserializeOwned>(&self, digest: &str) -> Result<T> {
+    pub(super) async fn document<T>(
+        &self,
+        digest: &str,
+        parse: impl FnOnce(&[u8]) -> serde_json::Result<T>,
+    ) -> Result<T> {
         let mut text = Vec::new();
         self.read(digest, MANIFEST_MAX, &mut text).await?;
-        serde_json::from_slice(&text).map_err(|error| {
+        parse(&text).map_err(|error| {
             Error::InvalidArgument(format!("image {}, content {digest}: {error}", self.name))
         })
     }
@@ -488,6 +512,32 @@ mod tests {
         let long = command.args(["-c", "head -c 1000000 /dev/zero"]);
         let asked = ask(&reaper, long, Path::new("/nonexistent"), Duration::from_secs(60));
         assert_eq!(reaper.collect_until(asked).await.unwrap().len(), ANSWER_MAX);
+    }
+
+    /// containerd reads these with Go's `encoding/json`, for which `Config` and `config` are the same key.
+    #[test]
+    fn a_manifest_that_containerd_reads_otherwise_is_refused() {
+        let digest = format!("sha256:{:064x}", 1);
+        for (text, reason) in [
+            (format!(r#"{{"Config": {{"digest": "{digest}"}}}}"#), r#""Config" differs from "config""#),
+            (
+                format!(r#"{{"manifestſ": [{{"digest": "{digest}"}}]}}"#),
+                r#""manifestſ" differs from "manifests""#,
+            ),
+            (
+                format!(r#"{{"config": {{"digest": "x", "DIGEST": "{digest}"}}}}"#),
+                r#""DIGEST" differs from "digest""#,
+            ),
+            (format!(r#"{{"config": {{"digest": "x", "digest": "{digest}"}}}}"#), "duplicate field `digest`"),
+            ("{}".to_owned(), "it has neither `config` nor `manifests`"),
+        ] {
+            let error = OciManifest::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        let text = format!(
+            r#"{{"config": {{"digest": "{digest}"}}, "annotations": {{"Config": "", "config": ""}}}}"#
+        );
+        assert_eq!(OciManifest::parse(text.as_bytes()).unwrap().config.unwrap().digest, digest);
     }
 
     #[test]

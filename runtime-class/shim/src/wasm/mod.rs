@@ -8,6 +8,7 @@ mod artifact;
 mod cache;
 mod ceiling;
 mod compile;
+mod exact;
 mod layout;
 mod missing;
 mod origin;

@@ -9,7 +9,10 @@ use std::ffi::OsString;
 use serde::{Deserialize, Serialize};
 use wasi_http_host_core::environment::{Setter, setter};
 
-use super::artifact::{Image, OciManifest, ask_containerd, with_image};
+use super::{
+    artifact::{Image, ask_containerd, with_image},
+    exact::Exact,
+};
 use crate::{
     error::{Error, Result},
     node::Node,
@@ -41,7 +44,15 @@ impl Defaults {
 /// An image's configuration.
 #[derive(Deserialize)]
 struct Configuration {
-    config: Option<Defaults>,
+    config: Option<Exact<Defaults>>,
+}
+
+impl Configuration {
+    /// # Errors
+    /// When the text is no configuration, or could be read in two ways.
+    fn parse(text: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(text).map(|Exact(configuration)| configuration)
+    }
 }
 
 /// A setting that only the pod may set.
@@ -150,15 +161,15 @@ async fn configurations(image: &Image) -> Result<Vec<Defaults>> {
                 image.name
             )));
         }
-        let manifest: OciManifest = match image.document(&digest).await {
+        let manifest = match image.manifest(&digest).await {
             // containerd does not fetch the manifests of other platforms.
             Err(Error::NotFound(_)) if digest != image.digest => continue,
             manifest => manifest?,
         };
-        digests.extend(manifest.manifests.into_iter().map(|entry| entry.digest));
+        digests.extend(manifest.manifests.into_iter().map(|Exact(entry)| entry.digest));
         let Some(config) = manifest.config else { continue };
-        match image.document::<Configuration>(&config.digest).await {
-            Ok(configuration) => found.extend(configuration.config.map(Defaults::pods)),
+        match image.document(&config.digest, Configuration::parse).await {
+            Ok(configuration) => found.extend(configuration.config.map(|Exact(config)| config.pods())),
             Err(Error::NotFound(_)) => {}
             Err(error) => return Err(error),
         }
@@ -202,6 +213,24 @@ mod tests {
         );
         let harmless = ["PORT=80", "HOME=/", "WASI_HTTP_HOST_READY_PATH=/ready", "GITHUB_TOKEN=x"];
         assert_eq!(of_image(&harmless, &args, &image(&harmless, &args, &[])), None);
+    }
+
+    /// containerd reads these with Go's `encoding/json`, for which `env` and `Env` are the same key.
+    #[test]
+    fn a_configuration_that_containerd_reads_otherwise_is_refused() {
+        for (text, reason) in [
+            (format!(r#"{{"config": {{"env": ["{OPEN}"]}}}}"#), r#""env" differs from "Env""#),
+            (format!(r#"{{"config": {{"Env": [], "ENV": ["{OPEN}"]}}}}"#), r#""ENV" differs from "Env""#),
+            (format!(r#"{{"config": {{"Env": [], "Env": ["{OPEN}"]}}}}"#), "duplicate field `Env`"),
+            (format!(r#"{{"Config": {{"Env": ["{OPEN}"]}}}}"#), r#""Config" differs from "config""#),
+            (r#"{"config": {"cmd": ["--new-flag"]}}"#.to_owned(), r#""cmd" differs from "Cmd""#),
+        ] {
+            let error = Configuration::parse(text.as_bytes()).err().unwrap().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        let text = r#"{"config": {"Env": ["A=b"], "Labels": {"env": "", "Env": ""}}, "container_config": {"env": []}}"#;
+        let config = Configuration::parse(text.as_bytes()).unwrap().config.unwrap();
+        assert_eq!(config.env.as_deref(), Some(&["A=b".to_owned()][..]));
     }
 
     #[test]

@@ -44,6 +44,16 @@ fn an_image_does_not_widen_trust() {
     }
 }
 
+/// containerd reads the configuration without regard to the case of its keys.
+#[test]
+fn an_image_that_containerd_reads_otherwise_is_refused() {
+    let daemon = with_image(&json!({"Entrypoint": ["/spin.toml"], "env": ["PATH=/bin", OPEN]}));
+    daemon.remember("a");
+    let error = daemon.refused(&["run", "--detach", "--runtime", RUNTIME, "--null-io", IMAGE, "a"]);
+    assert!(error.contains(r#"the key "env" differs from "Env" in case only"#), "{error}");
+    assert!(daemon.compiled().is_empty());
+}
+
 /// The pod's own settings win over the image's, and what describes the application comes from the image.
 #[test]
 fn what_the_pod_sets_and_what_describes_the_application_is_accepted() {
