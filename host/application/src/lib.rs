@@ -27,5 +27,6 @@ pub use loader::{Loader, Resources};
 pub use mounts::resolve_mounts;
 pub use report::{CompileReport, Inspected, compile, inspect};
 pub use served::{Current, Served, ThreadApplication};
-pub use source::{AppError, Binary, MAX_WASM_BYTES, binaries, manifest};
+pub use source::{AppError, Binary, binaries, manifest};
 pub use thread::ThreadContext;
+pub use wasi_http_host_manifest::MAX_WASM_BYTES;

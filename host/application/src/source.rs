@@ -10,12 +10,10 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use wasi_http_host_core::unreadable;
-use wasi_http_host_manifest::{self as manifest, Manifest, ResolveError, settings::Sources};
+use wasi_http_host_manifest::{self as manifest, MAX_WASM_BYTES, Manifest, ResolveError, settings::Sources};
 
 use super::ApplicationConfig;
 
-/// Largest component binary, in bytes.
-pub const MAX_WASM_BYTES: u64 = 256 << 20;
 /// What a component's file should be, for a message.
 const COMPONENT: &str = "the component that `source` in the manifest names: build it first";
 /// Bytes of a binary that one read asks for.

@@ -23,5 +23,11 @@ pub use model::{Component, Manifest, Mount};
 pub use resolved::{ResolveError, Resolved};
 pub use route::{InvalidRoute, Route, Routes};
 
+/// Most components of a manifest. Each component has instances, queues and metrics on every thread.
+pub const MAX_COMPONENTS: usize = 64;
+
+/// Largest component binary, in bytes.
+pub const MAX_WASM_BYTES: u64 = 256 << 20;
+
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use super::document::{Error, Node, Section, Source, line_breaks};
 use super::keys;
 use super::route::{Pattern, Route, Routes};
-use super::{Component, Manifest, Mount, OwnLimits};
+use super::{Component, MAX_COMPONENTS, Manifest, Mount, OwnLimits};
 use crate::settings::{Name, Template, Variable};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component as PathComponent, Path};
@@ -255,9 +255,6 @@ fn is_below(path: &Path) -> bool {
 
 /// The warning for a trigger of another kind.
 const OTHER_TRIGGER: &str = "only HTTP triggers are supported";
-
-/// Most components of a manifest. Each component has instances, queues and metrics on every thread.
-const MAX_COMPONENTS: usize = 64;
 
 /// `None` for a private route, which no HTTP request can reach.
 fn route(node: Node<'_>) -> Result<Option<Route>, Error> {

@@ -6,13 +6,13 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io,
-    os::fd::AsRawFd as _,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use sha2::{Digest as _, Sha256};
-use wasi_http_host_manifest::Manifest;
+use wasi_http_host_manifest::{MAX_WASM_BYTES, Manifest};
 
 use super::{artifact, cache::Entry, layout::ARTIFACT};
 use crate::{
@@ -21,8 +21,8 @@ use crate::{
     spec::Spec,
 };
 
-/// Bytes of a component. The largest known components have tens of megabytes.
-const COMPONENT_MAX: u64 = 512 << 20;
+/// Bytes of all components of a container, each file once. All of them are read at each start of the container.
+const COMPONENTS_MAX: u64 = 1 << 30;
 
 /// What a WebAssembly container serves: a component, or an application with a `spin.toml`.
 #[derive(Debug)]
@@ -88,8 +88,8 @@ impl App {
     /// decides whether the app is a component or a manifest. Reads all files, so call it in a thread of its own.
     ///
     /// # Errors
-    /// `InvalidArgument` when the `spin.toml` cannot be served, or a file is missing, is not regular, or has more than
-    /// 512 MiB.
+    /// `InvalidArgument` when the `spin.toml` cannot be served, a file is missing, is not regular, or has more than 256 MiB, or
+    /// all files have more than 1 GiB.
     pub(super) fn components(&self, rootfs: &Path) -> Result<Vec<Component>> {
         let invalid = |error: &dyn std::fmt::Display| Error::InvalidArgument(error.to_string());
         let path = Path::new(&self.path);
@@ -97,16 +97,36 @@ impl App {
         // A set: several components may have the same file.
         let sources: BTreeSet<PathBuf> =
             manifest.components.into_iter().map(|component| component.source).collect();
-        let component = |source: PathBuf| -> Result<Component> {
+        let unreadable = |name: &str, error: io::Error| invalid(&format_args!("{name}: {error}"));
+        // Several names may be links to the same file.
+        let mut inodes = BTreeSet::new();
+        let mut files = Vec::new();
+        let mut left = COMPONENTS_MAX;
+        for source in sources {
             let name = source.to_string_lossy().into_owned();
-            let unreadable = |error: io::Error| invalid(&format_args!("{name}: {error}"));
             let file = if source == path { self.file.try_clone() } else { open_within(rootfs, &name) };
-            let file = file.map_err(unreadable)?;
-            let digest = digest(&file, COMPONENT_MAX).map_err(unreadable)?;
-            let file = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(unreadable)?;
+            let file = file.map_err(|error| unreadable(&name, error))?;
+            let metadata = file.metadata().map_err(|error| unreadable(&name, error))?;
+            if !inodes.insert((metadata.dev(), metadata.ino())) {
+                continue;
+            }
+            if metadata.len() > MAX_WASM_BYTES {
+                return Err(invalid(&format_args!("{name}: over the limit of {MAX_WASM_BYTES} bytes")));
+            }
+            left = left.checked_sub(metadata.len()).ok_or_else(|| {
+                invalid(&format_args!(
+                    "{name}: with this component, the application's components have more than {COMPONENTS_MAX} bytes"
+                ))
+            })?;
+            files.push((name, file));
+        }
+        let component = |(name, file): (String, File)| {
+            let digest = digest(&file, MAX_WASM_BYTES).map_err(|error| unreadable(&name, error))?;
+            let link = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+            let file = link.map_err(|error| unreadable(&name, error))?;
             Ok(Component { name, file, digest })
         };
-        sources.into_iter().map(component).collect()
+        files.into_iter().map(component).collect()
     }
 }
 
@@ -264,6 +284,52 @@ mod tests {
             let found = components(directory.path(), "/spin.toml").unwrap_err().to_string();
             assert!(found.starts_with(error), "{found}");
         }
+    }
+
+    /// A manifest with one component for each name.
+    fn manifest(names: &[&str]) -> String {
+        let mut text = "spin_manifest_version = 2\napplication = { name = \"test\" }\n".to_owned();
+        for name in names {
+            text +=
+                &format!("[[trigger.http]]\nroute = \"/{name}\"\ncomponent = {{ source = \"{name}\" }}\n");
+        }
+        text
+    }
+
+    #[test]
+    fn a_file_with_several_names_is_read_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let rootfs = directory.path();
+        fs::write(rootfs.join("a.wasm"), "one").unwrap();
+        fs::hard_link(rootfs.join("a.wasm"), rootfs.join("b.wasm")).unwrap();
+        symlink("a.wasm", rootfs.join("c.wasm")).unwrap();
+        fs::write(rootfs.join("d.wasm"), "two").unwrap();
+        let text = manifest(&["a.wasm", "b.wasm", "c.wasm", "d.wasm"]);
+        fs::write(rootfs.join("spin.toml"), text).unwrap();
+        assert_eq!(names(rootfs, "/spin.toml"), ["/a.wasm", "/d.wasm"]);
+    }
+
+    /// The files are sparse, and nothing of them is read.
+    #[test]
+    fn components_have_a_bound_alone_and_together() {
+        let directory = tempfile::tempdir().unwrap();
+        let sparse =
+            |name: &str, bytes| File::create(directory.path().join(name)).unwrap().set_len(bytes).unwrap();
+        let refused = |names: &[&str]| {
+            fs::write(directory.path().join("spin.toml"), manifest(names)).unwrap();
+            components(directory.path(), "/spin.toml").unwrap_err().to_string()
+        };
+        sparse("large.wasm", MAX_WASM_BYTES + 1);
+        assert_eq!(refused(&["large.wasm"]), "/large.wasm: over the limit of 268435456 bytes");
+        let names = ["a.wasm", "b.wasm", "c.wasm", "d.wasm", "e.wasm"];
+        for name in names {
+            sparse(name, MAX_WASM_BYTES);
+        }
+        let error = refused(&names);
+        assert!(
+            error.starts_with("/e.wasm: ") && error.ends_with("have more than 1073741824 bytes"),
+            "{error}"
+        );
     }
 
     /// The manifest's sources are opened within the image, like the manifest itself.

@@ -31,6 +31,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, de::Error as _};
 use sha2::{Digest as _, Sha256};
 use wasi_http_host_core::bounded;
+use wasi_http_host_manifest::MAX_WASM_BYTES;
 
 use super::{
     cache::{Entry, use_entry},
@@ -68,8 +69,6 @@ const ANSWER_MAX: usize = 16 << 10;
 const INDEX_MAX: usize = 128;
 /// Bytes of a manifest or an index.
 const MANIFEST_MAX: u64 = 4 << 20;
-/// Bytes of a component.
-const LAYER_MAX: u64 = 512 << 20;
 
 /// Saves the component of container `id`'s image in the node's cache, and returns the entry. `None` if the image is no
 /// WebAssembly artifact.
@@ -101,7 +100,7 @@ pub(super) async fn ask_containerd(node: &Node, action: &str, id: &str) -> Resul
     let number = CALLS.fetch_add(1, Ordering::Relaxed);
     let temporary = directory.join(format!("{}-{number}.new", process::id()));
     let mut command = Command::new("/proc/self/exe");
-    let limit = node.cache.max_bytes.min(LAYER_MAX).to_string();
+    let limit = node.cache.max_bytes.min(MAX_WASM_BYTES).to_string();
     command.arg(action).args([&node.address, &node.namespace, id, &limit]).arg(&temporary).env_clear();
     let answer = ask(&node.reaper, &mut command, &temporary, FETCH_TIMEOUT).await;
     answer.map_err(|error| match error {
