@@ -7,8 +7,8 @@
 use std::{
     collections::BTreeSet,
     ffi::OsString,
-    fs::{self, DirBuilder, File, OpenOptions},
-    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
+    fs::{self, File, OpenOptions},
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process::{self, Command, Stdio},
     sync::{
@@ -33,10 +33,7 @@ use sha2::{Digest as _, Sha256};
 use wasi_http_host_core::bounded;
 use wasi_http_host_manifest::MAX_WASM_BYTES;
 
-use super::{
-    cache::{Entry, use_entry},
-    exact::Exact,
-};
+use super::{cache::Entry, exact::Exact};
 use crate::{
     error::{Context as _, Error, Result},
     node::Node,
@@ -81,7 +78,7 @@ pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<Entry>> {
     if path.is_empty() {
         return Ok(None);
     }
-    let entry = use_entry(Path::new(&path)).await?.ok_or_else(|| {
+    let entry = node.cache.use_entry(Path::new(&path)).await?.ok_or_else(|| {
         Error::Other(format!("container {id}: {path} was removed from the cache before it was mounted"))
     })?;
     node.cache.prune();
@@ -95,10 +92,9 @@ pub(super) async fn fetch(node: &Node, id: &str) -> Result<Option<Entry>> {
 /// `InvalidArgument` with what the command printed, when it failed. When it takes longer than 60 s.
 pub(super) async fn ask_containerd(node: &Node, action: &str, id: &str) -> Result<String> {
     static CALLS: AtomicU64 = AtomicU64::new(0);
-    let directory = node.cache.artifacts();
-    DirBuilder::new().recursive(true).mode(0o755).create(&directory).context(|| directory.display())?;
+    node.cache.create()?;
     let number = CALLS.fetch_add(1, Ordering::Relaxed);
-    let temporary = directory.join(format!("{}-{number}.new", process::id()));
+    let temporary = node.cache.artifacts().join(format!("{}-{number}.new", process::id()));
     let mut command = Command::new("/proc/self/exe");
     let limit = node.cache.max_bytes.min(MAX_WASM_BYTES).to_string();
     command.arg(action).args([&node.address, &node.namespace, id, &limit]).arg(&temporary).env_clear();

@@ -7,7 +7,10 @@
 //! - An app of several components has a directory too, with hard links to the components' files.
 //! - A directory belongs to root. It appears complete, by renaming, or not at all.
 //! - The cache has a bound in bytes and in entries. The least recently used entry is removed first.
-//! - An entry that a container is being created from is locked ([`Entry`]), and is not removed.
+//! - An entry that a container is being created from is in use ([`Entry`]), and is not removed.
+//! - What is locked is a file that root alone can open. An entry is visible in containers, and whoever can open a file can
+//!   lock it.
+//! - A component that could not be compiled is not compiled again for some time, whatever starts it.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -27,6 +30,7 @@ use nix::{
 };
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
+use wasi_http_host_manifest::MAX_COMPONENTS;
 
 use super::layout::COMPILER_USERS;
 use crate::{
@@ -34,8 +38,10 @@ use crate::{
     node::{CACHE_MAX_BYTES, Cache},
 };
 
-/// Entries of each kind that are kept: directories of code, and components of artifacts.
-const ENTRIES_MAX: usize = 64;
+/// Entries of each kind that are kept: directories of code, and components of artifacts. One application has at most
+/// `MAX_COMPONENTS` and one directory for all of them, and must not take the places of others. The bound in bytes is usually met
+/// first.
+const ENTRIES_MAX: usize = 16 * (MAX_COMPONENTS + 1);
 /// Name of the directory in the cache that holds the components of artifacts.
 const ARTIFACTS: &str = "artifacts";
 /// Extension of an artifact's component.
@@ -46,8 +52,16 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Age of a temporary file whose writer must have ended: a fetch takes at most 60 s, and a compilation 120 s after two waits
 /// of at most 180 s each.
 const ABANDONED_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Extension of the files with the reason why a component could not be compiled.
+const FAILED: &str = "failed";
+/// Time for which such a component is not compiled again.
+const FAILED_FOR: Duration = Duration::from_secs(10 * 60);
+/// Failures that are remembered.
+const FAILURES_MAX: usize = 256;
 /// Extensions of temporary files and directories.
-const TEMPORARY: [&str; 3] = ["new", "log", "lock"];
+const TEMPORARY: [&str; 4] = ["new", "log", "lock", FAILED];
+/// What the names of the files begin with that are locked while entries are in use.
+const IN_USE: &str = ".use-";
 
 /// An entry that is in use: no shim removes it before this value is dropped.
 ///
@@ -92,7 +106,7 @@ async fn slot(cache: &Path, limit: Duration) -> Result<Slot> {
         for (number, user) in COMPILER_USERS.into_iter().enumerate() {
             // Hidden, so that no shim sweeps it.
             let path = cache.join(format!(".compiler-{number}"));
-            if let Some(lock) = try_lock(&path)? {
+            if let Some(lock) = try_lock(&path, FlockArg::LockExclusiveNonblock)? {
                 return Ok(Slot { number, user, _lock: lock });
             }
         }
@@ -113,22 +127,45 @@ impl Cache {
         self.directory.join(ARTIFACTS)
     }
 
+    /// Creates the cache's directories, which root alone can enter. A container and a compiler get what they need mounted.
+    ///
+    /// # Errors
+    /// When a directory cannot be created or changed.
+    pub(super) fn create(&self) -> Result<()> {
+        let (cache, artifacts) = (&self.directory, self.artifacts());
+        DirBuilder::new().recursive(true).mode(0o700).create(&artifacts).context(|| artifacts.display())?;
+        fs::set_permissions(cache, Permissions::from_mode(0o700)).context(|| cache.display())
+    }
+
     /// Returns the code of the component with this digest. If there is none, `compile` fills an empty directory with the code.
     /// The directory belongs to the user of the slot.
     ///
     /// # Errors
-    /// As [`Self::find_or_make`]. When `compile` leaves anything but one file for this component.
+    /// As [`Self::find_or_make`]. When `compile` leaves anything but one file for this component. `InvalidArgument` of `compile`,
+    /// and the same again for 10 minutes.
     pub(super) async fn find_or_compile(
         &self,
         digest: &str,
         host: &str,
         compile: impl AsyncFnOnce(&Path, &Slot) -> Result<()>,
     ) -> Result<Entry> {
+        let key = format!("{digest}-{host}");
+        let failed = self.directory.join(&key).with_extension(FAILED);
         let fill = async |staging: &Path| {
+            recall(&failed)?;
             let slot = slot(&self.directory, LOCK_TIMEOUT).await?;
-            fill(staging, digest, &slot, compile).await
+            fill(staging, digest, &slot, compile).await.inspect_err(|error| self.remember(&failed, error))
         };
-        self.find_or_make(&format!("{digest}-{host}"), fill).await
+        self.find_or_make(&key, fill).await
+    }
+
+    /// Remembers in the file `failed` that a component cannot be compiled. Best effort.
+    fn remember(&self, failed: &Path, error: &Error) {
+        let Error::InvalidArgument(reason) = error else { return };
+        let others = entries(&self.directory).filter(|path| path.extension() == failed.extension());
+        if others.count() < FAILURES_MAX {
+            let _ = fs::write(failed, reason);
+        }
     }
 
     /// Returns an entry with the files of all these entries, as hard links. A single entry is returned as it is.
@@ -170,15 +207,15 @@ impl Cache {
     /// What `make` returns; when a file cannot be created, the lock is held for more than 180 s, or the entry has more bytes
     /// than the cache may have.
     async fn find_or_make(&self, key: &str, make: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<Entry> {
+        self.create()?;
         let cache = &self.directory;
         let directory = cache.join(key);
-        if let Some(entry) = use_entry(&directory).await? {
+        if let Some(entry) = self.use_entry(&directory).await? {
             return Ok(entry);
         }
-        DirBuilder::new().recursive(true).mode(0o755).create(cache).context(|| cache.display())?;
         let lock_file = cache.join(format!("{key}.lock"));
-        let lock = lock(&lock_file).await?;
-        let entry = match use_entry(&directory).await {
+        let lock = lock(&lock_file, FlockArg::LockExclusiveNonblock).await?;
+        let entry = match self.use_entry(&directory).await {
             Ok(Some(entry)) => Ok(entry),
             Err(error) => Err(error),
             Ok(None) => {
@@ -211,6 +248,7 @@ impl Cache {
                 }
             }
         }
+        self.sweep_locks();
         self.prune();
     }
 
@@ -237,7 +275,7 @@ impl Cache {
         found.sort();
         for (_, kind, size, path) in found {
             let Some(count) = counts.get_mut(kind) else { continue };
-            if (*count > ENTRIES_MAX || bytes > self.max_bytes) && remove_unused(&path) {
+            if (*count > ENTRIES_MAX || bytes > self.max_bytes) && self.remove_unused(&path) {
                 *count -= 1;
                 bytes = bytes.saturating_sub(size);
             }
@@ -266,25 +304,72 @@ impl Cache {
             )));
         }
         // Locked before its new name: no other shim removes the entry in between.
-        let lock = File::open(staging).context(|| staging.display())?;
-        let lock = Flock::lock(lock, FlockArg::LockSharedNonblock)
-            .map_err(|(_, error)| Error::Other(format!("lock {}: {error}", staging.display())))?;
+        let lock = lock(&self.lock_file(directory), FlockArg::LockSharedNonblock).await?;
         fs::rename(staging, directory).context(|| directory.display())?;
         Ok(Entry { path: directory.to_owned(), _lock: lock })
     }
+
+    /// The entry at `path`, as the most recently used. `None` if there is none.
+    ///
+    /// # Errors
+    /// When another process holds the lock for more than 180 s.
+    pub(super) async fn use_entry(&self, path: &Path) -> Result<Option<Entry>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let lock = lock(&self.lock_file(path), FlockArg::LockSharedNonblock).await?;
+        // The entry may have been removed before the lock was there.
+        let Ok(file) = File::open(path) else { return Ok(None) };
+        // Best effort: only the order of removal depends on it.
+        let _ = file.set_modified(SystemTime::now());
+        Ok(Some(Entry { path: path.to_owned(), _lock: lock }))
+    }
+
+    /// Removes an entry unless it is in use, and returns whether it is gone.
+    fn remove_unused(&self, path: &Path) -> bool {
+        let lock_file = self.lock_file(path);
+        let Ok(Some(_lock)) = try_lock(&lock_file, FlockArg::LockExclusiveNonblock) else { return false };
+        let gone = remove(path);
+        if gone {
+            // Best effort. Removed while locked: whoever waits for the lock sees that its file is gone.
+            let _ = fs::remove_file(&lock_file);
+        }
+        gone
+    }
+
+    /// The file that is locked while the entry at `path` is in use. It is hidden, so that it counts as no entry.
+    fn lock_file(&self, path: &Path) -> PathBuf {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.directory.join(format!("{IN_USE}{name}"))
+    }
+
+    /// Removes the locks of entries that do not exist. Few are left: by a killed shim, or in a race for an entry.
+    fn sweep_locks(&self) {
+        for file in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            let name = file.file_name();
+            let Some(entry) = name.to_str().and_then(|name| name.strip_prefix(IN_USE)) else { continue };
+            let entry = self.directory.join(entry);
+            if !entry.exists() && !self.artifacts().join(entry.file_name().unwrap_or_default()).exists() {
+                self.remove_unused(&entry);
+            }
+        }
+    }
 }
 
-/// The entry at `path`, as the most recently used. `None` if there is none.
-///
-/// # Errors
-/// When another process holds the lock for more than 180 s.
-pub(super) async fn use_entry(path: &Path) -> Result<Option<Entry>> {
-    let Ok(file) = File::open(path) else { return Ok(None) };
-    // Best effort: only the order of removal depends on it.
-    let _ = file.set_modified(SystemTime::now());
-    let lock = flock(file, FlockArg::LockSharedNonblock, path).await?;
-    // The entry may have been removed before it was locked.
-    Ok(is_named(&lock, path).then(|| Entry { path: path.to_owned(), _lock: lock }))
+/// The reason why a component could not be compiled, if the file `failed` has one that still counts, as an error.
+fn recall(failed: &Path) -> Result<()> {
+    let modified = fs::metadata(failed).and_then(|metadata| metadata.modified()).ok();
+    let age = modified.and_then(|modified| SystemTime::now().duration_since(modified).ok());
+    let Some(age) = age.filter(|age| *age < FAILED_FOR) else { return Ok(()) };
+    match fs::read_to_string(failed) {
+        Ok(reason) => Err(Error::InvalidArgument(format!(
+            "{reason} (tried {} s ago on this node, which tries again after {} s)",
+            age.as_secs(),
+            FAILED_FOR.as_secs()
+        ))),
+        // Another shim has swept the file.
+        Err(_) => Ok(()),
+    }
 }
 
 /// Whether `path` is the name of the open `file`.
@@ -293,10 +378,14 @@ fn is_named(file: &File, path: &Path) -> bool {
     (open.dev(), open.ino()) == (named.dev(), named.ino())
 }
 
-async fn lock(path: &Path) -> Result<Flock<File>> {
+/// Locks the file at `path`, which is created if need be. Waits for other processes.
+///
+/// # Errors
+/// When another process holds the lock for more than 180 s.
+async fn lock(path: &Path, mode: FlockArg) -> Result<Flock<File>> {
     let started = Instant::now();
     loop {
-        match try_lock(path)? {
+        match try_lock(path, mode)? {
             Some(lock) => return Ok(lock),
             None if started.elapsed() < LOCK_TIMEOUT => sleep(LOCK_PAUSE).await,
             None => {
@@ -308,26 +397,13 @@ async fn lock(path: &Path) -> Result<Flock<File>> {
 }
 
 /// `None` if another process holds the lock, or has just removed its file.
-fn try_lock(path: &Path) -> Result<Option<Flock<File>>> {
+fn try_lock(path: &Path, mode: FlockArg) -> Result<Option<Flock<File>>> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
-    match Flock::lock(file.context(|| path.display())?, FlockArg::LockExclusiveNonblock) {
+    match Flock::lock(file.context(|| path.display())?, mode) {
         // Otherwise its holder has removed it since, and it excludes nobody.
         Ok(lock) => Ok(is_named(&lock, path).then_some(lock)),
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, error)) => Err(Error::Other(format!("lock {}: {error}", path.display()))),
-    }
-}
-
-/// Locks `file`, whose path is `path`. Waits for other processes.
-async fn flock(mut file: File, mode: FlockArg, path: &Path) -> Result<Flock<File>> {
-    let started = Instant::now();
-    loop {
-        match Flock::lock(file, mode) {
-            Ok(lock) => return Ok(lock),
-            Err((open, Errno::EWOULDBLOCK)) if started.elapsed() < LOCK_TIMEOUT => file = open,
-            Err((_, error)) => return Err(Error::Other(format!("lock {}: {error}", path.display()))),
-        }
-        sleep(LOCK_PAUSE).await;
     }
 }
 
@@ -345,16 +421,6 @@ fn size(path: &Path) -> u64 {
     }
     let files = fs::read_dir(path).into_iter().flatten().flatten();
     files.map(|file| file.metadata().map_or(0, |metadata| metadata.len())).sum()
-}
-
-/// Removes an entry unless it is in use, and returns whether it is gone.
-fn remove_unused(path: &Path) -> bool {
-    match File::open(path).map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock)) {
-        // Otherwise another shim has removed it since, and the path may be a new entry's.
-        Ok(Ok(lock)) => is_named(&lock, path) && remove(path),
-        Ok(Err(_)) => false,
-        Err(error) => error.kind() == ErrorKind::NotFound,
-    }
 }
 
 /// Removes a file or a directory, and returns whether it is gone. Follows no link.
@@ -469,17 +535,29 @@ mod tests {
         let test = TestCache::new(u64::MAX);
         fs::write(test.path("other.lock"), "").unwrap();
         for number in 0..ENTRIES_MAX + 10 {
-            test.add(&format!("{number:03}"), 1, 1000 + number as u64);
-            test.add(&format!("artifacts/{number:03}.wasm"), 1, 1000 + number as u64);
+            test.add(&format!("{number:04}"), 1, 1000 + number as u64);
+            test.add(&format!("artifacts/{number:04}.wasm"), 1, 1000 + number as u64);
         }
         test.cache.prune();
-        for name in ["009", "artifacts/009.wasm"] {
+        for name in ["0009", "artifacts/0009.wasm"] {
             assert!(!test.path(name).exists(), "{name}");
         }
-        for name in ["010", "artifacts/010.wasm", "other.lock"] {
+        for name in ["0010", "artifacts/0010.wasm", "other.lock"] {
             assert!(test.path(name).exists(), "{name}");
         }
         assert_eq!(fs::read_dir(&test.cache.directory).unwrap().count(), ENTRIES_MAX + 2);
+    }
+
+    /// An application of as many components as the host serves, and the directory for all of them.
+    #[test]
+    fn one_application_does_not_take_the_places_of_others() {
+        let test = TestCache::new(u64::MAX);
+        let other = test.add("other", 1, 1);
+        for number in 0..=MAX_COMPONENTS {
+            test.add(&format!("{number:04}"), 1, 1000 + number as u64);
+        }
+        test.cache.prune();
+        assert!(other.exists());
     }
 
     /// Code and components share one bound: the oldest of both goes first.
@@ -504,20 +582,44 @@ mod tests {
     async fn an_entry_in_use_is_kept() {
         let test = TestCache::new(1);
         let (used, other) = (test.add("used", 9, 1), test.add("artifacts/other.wasm", 9, 2));
-        let entry = use_entry(&used).await.unwrap().unwrap();
+        let entry = test.cache.use_entry(&used).await.unwrap().unwrap();
         test.cache.prune();
         assert!(used.exists() && !other.exists());
         drop(entry);
         test.cache.prune();
         assert!(!used.exists());
-        assert!(use_entry(&used).await.unwrap().is_none());
+        assert!(test.cache.use_entry(&used).await.unwrap().is_none());
+        assert_eq!(fs::read_dir(&test.cache.directory).unwrap().count(), 1, "no lock is left");
+    }
+
+    /// Every container sees its own entries, and whoever can open a file can lock it.
+    #[tokio::test]
+    async fn a_lock_on_an_entry_itself_has_no_effect() {
+        let test = TestCache::new(1);
+        test.cache.create().unwrap();
+        let entry = test.add("entry", 9, 1);
+        let shared = Flock::lock(File::open(&entry).unwrap(), FlockArg::LockShared).unwrap();
+        test.cache.prune();
+        assert!(!entry.exists(), "kept by a lock that anybody may have");
+        drop(shared);
+
+        let entry = test.add("entry", 9, 1);
+        let _exclusive = Flock::lock(File::open(&entry).unwrap(), FlockArg::LockExclusive).unwrap();
+        let used = tokio::time::timeout(Duration::from_secs(60), test.cache.use_entry(&entry)).await;
+        let used =
+            used.expect("a container's start waits for a lock that anybody may have").unwrap().unwrap();
+        let lock = test.cache.lock_file(&used.path);
+        for (path, mode) in [(&test.cache.directory, 0o700), (&lock, 0o600)] {
+            let found = fs::metadata(path).unwrap().mode() & 0o777;
+            assert_eq!(found, mode, "{}", path.display());
+        }
     }
 
     #[tokio::test]
     async fn use_makes_an_entry_the_newest() {
         let test = TestCache::new(15);
         let (first, second) = (test.add("first", 9, 1), test.add("second", 9, 2));
-        drop(use_entry(&first).await.unwrap());
+        drop(test.cache.use_entry(&first).await.unwrap());
         test.cache.prune();
         assert!(first.exists() && !second.exists());
     }
@@ -579,6 +681,45 @@ mod tests {
         }
     }
 
+    /// A container whose component cannot be compiled starts again and again.
+    #[tokio::test]
+    async fn a_component_that_cannot_be_compiled_is_not_tried_again_at_once() {
+        if !nix::unistd::geteuid().is_root() {
+            println!("NOT RUN: only root can give a directory to the compiler's user");
+            return;
+        }
+        let test = TestCache::new(u64::MAX);
+        let tries = std::cell::Cell::new(0);
+        let attempt = async |error: fn(String) -> Error| {
+            let compile = async |_: &Path, _: &Slot| {
+                tries.set(tries.get() + 1);
+                Err(error("no".to_owned()))
+            };
+            test.cache.find_or_compile(DIGEST, "host", compile).await.unwrap_err().to_string()
+        };
+        assert_eq!((attempt(Error::Other).await, attempt(Error::Other).await), ("no".into(), "no".into()));
+        assert_eq!((attempt(Error::InvalidArgument).await.as_str(), tries.get()), ("no", 3));
+        let again = attempt(Error::InvalidArgument).await;
+        assert!(again.starts_with("no (tried ") && again.ends_with("tries again after 600 s)"), "{again}");
+        assert_eq!(tries.get(), 3, "compiled again");
+
+        let failed = test.path(&format!("{DIGEST}-host.failed"));
+        File::open(&failed).unwrap().set_modified(SystemTime::now() - FAILED_FOR).unwrap();
+        assert_eq!((attempt(Error::InvalidArgument).await.as_str(), tries.get()), ("no", 4));
+    }
+
+    #[test]
+    fn failures_that_are_remembered_have_a_bound() {
+        let test = TestCache::new(u64::MAX);
+        for number in 0..=FAILURES_MAX {
+            test.cache.remember(
+                &test.path(&format!("{number:04}.failed")),
+                &Error::InvalidArgument("no".to_owned()),
+            );
+        }
+        assert_eq!(entries(&test.cache.directory).count(), FAILURES_MAX + 1, "with the artifacts");
+    }
+
     #[tokio::test]
     async fn compilations_of_a_node_are_bounded_and_each_has_a_user_of_its_own() {
         let cache = tempfile::tempdir().unwrap();
@@ -598,7 +739,7 @@ mod tests {
         let test = TestCache::new(u64::MAX);
         let [a, b] = ["a", "b"].map(|name| test.add(name, 1, 1));
         fs::rename(a.join("code"), a.join("other")).unwrap();
-        let entry = async |path: &Path| use_entry(path).await.unwrap().unwrap();
+        let entry = async |path: &Path| test.cache.use_entry(path).await.unwrap().unwrap();
         assert_eq!(test.cache.gather(vec![entry(&a).await]).await.unwrap().path, a);
         let twice = vec![entry(&b).await, entry(&a).await, entry(&b).await];
         let both = test.cache.gather(twice).await.unwrap();
@@ -626,9 +767,9 @@ mod tests {
         let test = TestCache::new(u64::MAX);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let old = now - ABANDONED_AFTER.as_secs() - 60;
-        let names = ["a.new", "a.log", "a.lock", "artifacts/7-0.new"];
+        let names = ["a.new", "a.log", "a.lock", "a.failed", ".use-a.gone", "artifacts/7-0.new"];
         let abandoned: Vec<PathBuf> = names.iter().map(|name| test.add(name, 9, old)).collect();
-        let kept: Vec<PathBuf> = ["b.new", "b.log", "b.lock", "artifacts/8-0.new"]
+        let kept: Vec<PathBuf> = ["b.new", "b.log", "b.lock", "b.failed", ".use-c.wasm", "artifacts/8-0.new"]
             .iter()
             .map(|name| test.add(name, 9, now - 60))
             .chain(["c", "artifacts/c.wasm"].iter().map(|name| test.add(name, 9, old)))

@@ -72,14 +72,9 @@ const SANDBOX_NAME: &str = "component \"app\": ";
 /// Compiles `component` into `directory`, which belongs to the slot's user.
 ///
 /// # Errors
-/// `InvalidArgument`, with the image's name, when the compiler fails or takes longer than 120 s (then it is killed).
-pub(super) async fn compile(
-    node: &Node,
-    image: &str,
-    component: &Component,
-    directory: &Path,
-    slot: &Slot,
-) -> Result<()> {
+/// `InvalidArgument` with the reason when the compiler fails or takes longer than 120 s (then it is killed). The reason names
+/// neither the image nor the file, because the node remembers it for all images with this component.
+pub(super) async fn compile(node: &Node, component: &Component, directory: &Path, slot: &Slot) -> Result<()> {
     let log = directory.with_extension("log");
     let output = OpenOptions::new().write(true).create(true).truncate(true).open(&log);
     let output = output.context(|| log.display())?;
@@ -95,13 +90,15 @@ pub(super) async fn compile(
     let messages = read_end(&log, MESSAGE_MAX).unwrap_or_default();
     // Best effort: the next compilation of this app overwrites the file.
     let _ = fs::remove_file(&log);
-    let reason = match ended {
-        Ok(Ended::Exited(exit)) if exit.status == 0 => return Ok(()),
-        Ok(Ended::Exited(exit)) => reason(&messages, exit.status),
-        Ok(Ended::Killed) => format!("the compiler was killed after {} s", COMPILE_TIMEOUT.as_secs()),
-        Err(error) => format!("the compiler's exit status was not collected: {error}"),
-    };
-    Err(Error::InvalidArgument(format!("image {image}: {} cannot be compiled: {reason}", component.name)))
+    match ended {
+        Ok(Ended::Exited(exit)) if exit.status == 0 => Ok(()),
+        Ok(Ended::Exited(exit)) => Err(Error::InvalidArgument(reason(&messages, exit.status))),
+        Ok(Ended::Killed) => Err(Error::InvalidArgument(format!(
+            "the compiler was killed after {} s",
+            COMPILE_TIMEOUT.as_secs()
+        ))),
+        Err(error) => Err(Error::Other(format!("the compiler's exit status was not collected: {error}"))),
+    }
 }
 
 /// The last `length` bytes of a file. The compiler may have written any number.

@@ -50,25 +50,30 @@ pub(crate) async fn prepare(spec: &mut Spec, rootfs: &Path, id: &str, node: &Nod
     let Some(mut app) = app::find(spec, rootfs, id, node).await? else { return Ok(None) };
     origin::check(spec, id, node).await?;
     ceiling::add(spec, &app.flags, node.outbound_cidr_ceiling.as_deref())?;
+    let image = format!("image {}", spec.image());
     let artifact = app.entry.take();
     // In a thread of its own: reading a large component takes long, and must not delay calls for other containers.
     let directory = rootfs.to_owned();
     let read = spawn_blocking(move || (app.components(&directory), app)).await;
     let (components, app) = read.map_err(|error| Error::Other(format!("read the component: {error}")))?;
-    let image = spec.image();
-    let named = |error| match error {
-        Error::InvalidArgument(reason) => Error::InvalidArgument(format!("image {image}: {reason}")),
-        error => error,
-    };
     let host = cache::host_version(&node.host)?;
     let mut codes = Vec::new();
-    for component in components.map_err(named)? {
+    for component in components.map_err(named(&image))? {
         let compile = async |directory: &Path, slot: &cache::Slot| {
-            compile::compile(node, image, &component, directory, slot).await
+            compile::compile(node, &component, directory, slot).await
         };
-        codes.push(node.cache.find_or_compile(&component.digest, &host, compile).await?);
+        let code = node.cache.find_or_compile(&component.digest, &host, compile).await;
+        codes.push(code.map_err(named(&format!("{image}: {} cannot be compiled", component.name)))?);
     }
     let code = node.cache.gather(codes).await?;
     rewrite::rewrite(spec, &app, &node.host, &code.path);
     Ok(Some(InUse { _code: code, _artifact: artifact }))
+}
+
+/// Puts `what` before the reason of an `InvalidArgument`.
+fn named(what: &str) -> impl Fn(Error) -> Error + use<'_> {
+    move |error| match error {
+        Error::InvalidArgument(reason) => Error::InvalidArgument(format!("{what}: {reason}")),
+        error => error,
+    }
 }
