@@ -39,7 +39,12 @@ pub(super) struct App {
     pub(super) file: File,
 }
 
-/// Finds what `spec` serves. `None` for an ordinary container.
+/// Whether the container may be a WebAssembly container. An ordinary image with an empty root file system may be, too.
+pub(super) fn is_possible(spec: &Spec, rootfs: &Path) -> bool {
+    spec.args().first().is_some_and(|program| is_app(program) || is_empty(rootfs))
+}
+
+/// Finds what `spec` serves, if [`is_possible`]. `None` for an ordinary container.
 ///
 /// # Errors
 /// `InvalidArgument` when the image names a component and has none. When a file of the image cannot be opened.
@@ -54,8 +59,6 @@ pub(super) async fn find(spec: &Spec, rootfs: &Path, id: &str, node: &Node) -> R
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(Error::Io { context: format!("open {path} in the image"), source }),
         }
-    } else if !is_empty(rootfs) {
-        return Ok(None);
     }
     match artifact::fetch(node, id).await? {
         Some(entry) => {

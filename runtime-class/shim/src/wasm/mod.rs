@@ -47,8 +47,12 @@ pub(crate) struct InUse {
 /// `InvalidArgument` when the image sets what only the pod may set, or the pod what only the node's operator may set; when
 /// the image lacks the component that it names, or the component cannot be compiled.
 pub(crate) async fn prepare(spec: &mut Spec, rootfs: &Path, id: &str, node: &Node) -> Result<Option<InUse>> {
-    let Some(mut app) = app::find(spec, rootfs, id, node).await? else { return Ok(None) };
+    if !app::is_possible(spec, rootfs) {
+        return Ok(None);
+    }
+    // Soon, because the image's name may lead to another image later.
     origin::check(spec, id, node).await?;
+    let Some(mut app) = app::find(spec, rootfs, id, node).await? else { return Ok(None) };
     ceiling::add(spec, &app.flags, node.outbound_cidr_ceiling.as_deref())?;
     let image = format!("image {}", spec.image());
     let artifact = app.entry.take();
