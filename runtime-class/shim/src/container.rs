@@ -110,7 +110,10 @@ impl Container {
             terminal: request.terminal,
         };
         let init = Arc::new(Process::new("", stdio));
-        let exit = match init.launch(&runc, Launch::Init).await {
+        let launched = init.launch(&runc, Launch::Init).await.and_then(|exit| {
+            in_use.as_ref().map_or(Ok(()), |in_use| in_use.check_mounted(init.pid())).map(|()| exit)
+        });
+        let exit = match launched {
             Ok(exit) => exit,
             Err(error) => {
                 // Best effort: state that `runc create` left would make a retry fail.

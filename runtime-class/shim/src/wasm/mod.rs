@@ -11,10 +11,11 @@ mod compile;
 mod exact;
 mod layout;
 mod missing;
+mod mounts;
 mod origin;
 mod rewrite;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) use artifact::{ACTION as ARTIFACT_ACTION, run as fetch_artifact};
 pub(crate) use compile::{
@@ -24,6 +25,7 @@ pub(crate) use missing::explain as explain_missing;
 pub(crate) use origin::{ACTION as IMAGE_ACTION, run as read_image};
 
 use cache::Entry;
+use mounts::BindMount;
 use tokio::task::spawn_blocking;
 
 use crate::{
@@ -36,6 +38,19 @@ use crate::{
 pub(crate) struct InUse {
     _code: Entry,
     _artifact: Option<Entry>,
+    image: String,
+    mounts: Vec<BindMount>,
+}
+
+impl InUse {
+    /// Checks, before the container's init process `pid` executes its program, that the process will find what was mounted.
+    ///
+    /// # Errors
+    /// `InvalidArgument` with the image and the path.
+    pub(crate) fn check_mounted(&self, pid: u32) -> Result<()> {
+        let root = PathBuf::from(format!("/proc/{pid}/root"));
+        mounts::check_mounted(&root, &self.mounts).map_err(named(&format!("image {}", self.image)))
+    }
 }
 
 /// Rewrites `spec` if the container's program is a WebAssembly component. `None` if it is not.
@@ -45,7 +60,7 @@ pub(crate) struct InUse {
 ///
 /// # Errors
 /// `InvalidArgument` when the image sets what only the pod may set, or the pod what only the node's operator may set; when
-/// the image lacks the component that it names, or the component cannot be compiled.
+/// the image has anything where the shim mounts, or lacks the component that it names, or the component cannot be compiled.
 pub(crate) async fn prepare(spec: &mut Spec, rootfs: &Path, id: &str, node: &Node) -> Result<Option<InUse>> {
     if !app::is_possible(spec, rootfs) {
         return Ok(None);
@@ -55,6 +70,7 @@ pub(crate) async fn prepare(spec: &mut Spec, rootfs: &Path, id: &str, node: &Nod
     let Some(mut app) = app::find(spec, rootfs, id, node).await? else { return Ok(None) };
     ceiling::add(spec, &app.flags, node.outbound_cidr_ceiling.as_deref())?;
     let image = format!("image {}", spec.image());
+    mounts::check_image(rootfs).map_err(named(&image))?;
     let artifact = app.entry.take();
     // In a thread of its own: reading a large component takes long, and must not delay calls for other containers.
     let directory = rootfs.to_owned();
@@ -70,8 +86,8 @@ pub(crate) async fn prepare(spec: &mut Spec, rootfs: &Path, id: &str, node: &Nod
         codes.push(code.map_err(named(&format!("{image}: {} cannot be compiled", component.name)))?);
     }
     let code = node.cache.gather(codes).await?;
-    rewrite::rewrite(spec, &app, &node.host, &code.path);
-    Ok(Some(InUse { _code: code, _artifact: artifact }))
+    let mounts = rewrite::rewrite(spec, &app, &node.host, &code.path);
+    Ok(Some(InUse { _code: code, _artifact: artifact, image: spec.image().to_owned(), mounts }))
 }
 
 /// Puts `what` before the reason of an `InvalidArgument`.

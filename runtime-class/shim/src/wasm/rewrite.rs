@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{
     app::App,
     layout::{ARTIFACT, CODE, HOST},
+    mounts::BindMount,
 };
 use crate::spec::Spec;
 
@@ -15,11 +16,11 @@ const ADMIN_PORT: &str = "9090";
 /// The variable that tells the host where to write why it ends.
 const TERMINATION_LOG: &str = "WASI_HTTP_HOST_TERMINATION_LOG";
 
-/// Rewrites `spec` so that the host serves `app`.
+/// Rewrites `spec` so that the host serves `app`. Returns what it mounts.
 ///
 /// On the node, `host` is the host's file and `code` the directory with the app's compiled code. A variable or a flag of
 /// the pod wins over the shim's defaults.
-pub(super) fn rewrite(spec: &mut Spec, app: &App, host: &Path, code: &Path) {
+pub(super) fn rewrite(spec: &mut Spec, app: &App, host: &Path, code: &Path) -> Vec<BindMount> {
     let mut args = vec![HOST.to_owned(), "serve".to_owned(), app.path.clone()];
     args.extend(app.flags.iter().cloned());
     spec.set_args(args);
@@ -43,11 +44,15 @@ pub(super) fn rewrite(spec: &mut Spec, app: &App, host: &Path, code: &Path) {
     {
         spec.add_variable(TERMINATION_LOG, &path);
     }
-    spec.add_mount(&host.to_string_lossy(), HOST);
-    spec.add_mount(&code.to_string_lossy(), CODE);
-    if let Some(artifact) = &app.artifact {
-        spec.add_mount(&artifact.to_string_lossy(), ARTIFACT);
+    let mounts = [(Some(host), HOST), (Some(code), CODE), (app.artifact.as_deref(), ARTIFACT)];
+    let mounts = mounts
+        .into_iter()
+        .filter_map(|(source, destination)| Some(BindMount { source: source?.to_owned(), destination }));
+    let mounts: Vec<BindMount> = mounts.collect();
+    for mount in &mounts {
+        spec.add_mount(&mount.source.to_string_lossy(), mount.destination);
     }
+    mounts
 }
 
 /// Whether `flags` contain `flag`, as `--flag value` or `--flag=value`.

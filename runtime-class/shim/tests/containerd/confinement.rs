@@ -1,6 +1,6 @@
 //! A component in a restricted pod: without root, without capabilities, with a read-only root file system.
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use serde_json::{Value, json};
 use testkit::wait::eventually;
@@ -9,6 +9,7 @@ use crate::{
     daemon::{Daemon, RUNTIME},
     image::gists_wasm,
     observe::process_status,
+    programs::required,
     serving::client,
 };
 
@@ -98,27 +99,16 @@ fn a_restricted_component() {
     assert_eq!(daemon.end("a", "SIGTERM"), 0);
 }
 
-/// A pod's variables and a symbolic link in its image do not redirect the compiler, which runs on the node.
-#[test]
-fn a_pod_cannot_redirect_the_compiler() {
-    let daemon = Daemon::start();
-    let rootfs = daemon.path("image");
-    fs::create_dir(&rootfs).unwrap();
+/// Starts the component in an image with more files and with more mounts, which must fail. Returns the error.
+#[track_caller]
+fn refused(daemon: &Daemon, rootfs: &Path, env: &[String], mounts: &[Value]) -> String {
     fs::write(rootfs.join("gists.wasm"), gists_wasm()).unwrap();
-    // A link in place of the shim's directory in the image. The shim must not mount or create anything at its target.
-    let target = daemon.path("target");
-    fs::create_dir(&target).unwrap();
-    std::os::unix::fs::symlink(&target, rootfs.join(".wasi-http")).unwrap();
-    let env = [
-        format!("PORT={}", client().address().port()),
-        "WASI_HTTP_HOST_ADMIN_LISTEN=127.0.0.1:0".to_owned(),
-        format!("WASI_HTTP_HOST_CACHE_DIR={}", target.display()),
-        "LD_PRELOAD=/evil.so".to_owned(),
-    ];
+    let mut specification = specification(rootfs.to_str().unwrap(), env);
+    specification["mounts"].as_array_mut().unwrap().extend_from_slice(mounts);
     let file = daemon.path("spec.json");
-    fs::write(&file, specification(rootfs.to_str().unwrap(), &env).to_string()).unwrap();
+    fs::write(&file, specification.to_string()).unwrap();
     daemon.remember("a");
-    let output = daemon.try_ctr(&[
+    daemon.refused(&[
         "run",
         "--detach",
         "--runtime",
@@ -127,8 +117,55 @@ fn a_pod_cannot_redirect_the_compiler() {
         "--config",
         file.to_str().unwrap(),
         "a",
-    ]);
-    // `runc` may accept or refuse such an image.
-    println!("{}", String::from_utf8_lossy(&output.stderr));
+    ])
+}
+
+/// A pod's variables and a symbolic link in its image do not redirect the compiler, which runs on the node.
+#[test]
+fn a_pod_cannot_redirect_the_compiler() {
+    let daemon = Daemon::start();
+    let rootfs = daemon.path("image");
+    fs::create_dir(&rootfs).unwrap();
+    // A link in place of the shim's directory in the image. The shim must not mount or create anything at its target.
+    let target = daemon.path("target");
+    fs::create_dir(&target).unwrap();
+    symlink(&target, rootfs.join(".wasi-http")).unwrap();
+    let env = [
+        format!("PORT={}", client().address().port()),
+        "WASI_HTTP_HOST_ADMIN_LISTEN=127.0.0.1:0".to_owned(),
+        format!("WASI_HTTP_HOST_CACHE_DIR={}", target.display()),
+        "LD_PRELOAD=/evil.so".to_owned(),
+    ];
+    let error = refused(&daemon, &rootfs, &env, &[]);
+    assert!(error.contains("it has /.wasi-http, which is the runtime's own place"), "{error}");
     assert_eq!(fs::read_dir(&target).unwrap().count(), 0, "the shim created files outside the image");
+}
+
+/// `runc` resolves `/proc/self/cwd` when it mounts the host, and the kernel resolves the path again in the container's working
+/// directory when it executes it. The image has a program of its own there.
+#[test]
+fn a_program_of_the_image_does_not_take_the_host_s_place() {
+    let daemon = Daemon::start();
+    let rootfs = daemon.path("image");
+    fs::create_dir_all(rootfs.join("w")).unwrap();
+    fs::copy(required("BUSYBOX", "busybox"), rootfs.join("w/wasi-http-host")).unwrap();
+    let env = [format!("PORT={}", client().address().port())];
+    symlink("/proc/self/cwd/w", rootfs.join(".wasi-http")).unwrap();
+    let error = refused(&daemon, &rootfs, &env, &[]);
+    assert!(error.contains("it has /.wasi-http, which is the runtime's own place"), "{error}");
+    fs::remove_file(rootfs.join(".wasi-http")).unwrap();
+    // `ctr` may leave the container, whose task could not be created.
+    let _ = daemon.try_ctr(&["container", "delete", "a"]);
+
+    // In a volume, which the image does not show: containerd fills an image's volumes from the image.
+    let volume = daemon.path("volume");
+    fs::create_dir(&volume).unwrap();
+    symlink("/proc/self/cwd/w/wasi-http-host", volume.join("wasi-http-host")).unwrap();
+    let mount = json!({
+        "destination": "/.wasi-http", "type": "bind", "source": volume, "options": ["rbind", "rw"],
+    });
+    let error = refused(&daemon, &rootfs, &env, &[mount]);
+    // A newer `runc` may refuse by itself to mount through such a link.
+    assert!(error.contains("which the runtime mounts there") || error.contains("runc create"), "{error}");
+    assert!(daemon.task("a").is_none());
 }

@@ -107,6 +107,20 @@ fn compiled_once_for_all() {
     assert_eq!(daemon.compiled().len(), 1);
 }
 
+/// `runc` leaves the places of its mounts in the root file system, which the container's next task has again.
+#[test]
+fn a_container_starts_again_on_the_same_root_file_system() {
+    let daemon = with_images();
+    let (service, _) = serve(&daemon, "a", &[], &[]);
+    service.wait_until_ok("/health");
+    daemon.ctr(&["task", "kill", "--signal", "SIGTERM", "a"]);
+    eventually("the task stops", || (daemon.task("a")?.1 == "STOPPED").then_some(()));
+    daemon.ctr(&["task", "delete", "a"]);
+    daemon.ctr(&["task", "start", "--detach", "a"]);
+    service.wait_until_ok("/health");
+    assert_eq!(daemon.end("a", "SIGTERM"), 0);
+}
+
 /// A container sees only the code of its own component, and cannot change the code.
 #[test]
 fn compiled_code_is_root_s_and_read_only() {
