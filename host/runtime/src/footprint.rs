@@ -201,12 +201,32 @@ fn has_objects(payload: &Payload<'_>) -> Result<bool, wasmparser::BinaryReaderEr
     Ok(found)
 }
 
+impl Frame {
+    /// How many components with code the component with this index makes.
+    fn known(&self, index: u32) -> u32 {
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        self.components.get(index).copied().unwrap_or(UNKNOWN)
+    }
+}
+
+/// How many components with code the component behind an alias makes. `None` for an alias of another kind.
+fn aliased(alias: &ComponentAlias<'_>, frame: &Frame, outer: &[Frame]) -> Option<u32> {
+    match alias {
+        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => Some(UNKNOWN),
+        ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
+            let count = usize::try_from(*count).unwrap_or(usize::MAX);
+            let from = match count {
+                0 => Some(frame),
+                count => outer.len().checked_sub(count).and_then(|at| outer.get(at)),
+            };
+            Some(from.map_or(UNKNOWN, |from| from.known(*index)))
+        }
+        _ => None,
+    }
+}
+
 /// Reads what one section of the innermost component says about components and their instances.
 fn read(payload: Payload<'_>, open: &mut [Frame]) -> Result<(), wasmparser::BinaryReaderError> {
-    let known = |frame: &Frame, index: u32| {
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
-        frame.components.get(index).copied().unwrap_or(UNKNOWN)
-    };
     let Some((frame, outer)) = open.split_last_mut() else { return Ok(()) };
     match payload {
         Payload::InstanceSection(instances) if frame.is_component => {
@@ -223,7 +243,7 @@ fn read(payload: Payload<'_>, open: &mut [Frame]) -> Result<(), wasmparser::Bina
         Payload::ComponentInstanceSection(instances) => {
             for instance in instances {
                 if let ComponentInstance::Instantiate { component_index, .. } = instance? {
-                    frame.made = frame.made.saturating_add(known(frame, component_index));
+                    frame.made = frame.made.saturating_add(frame.known(component_index));
                 }
             }
         }
@@ -238,28 +258,14 @@ fn read(payload: Payload<'_>, open: &mut [Frame]) -> Result<(), wasmparser::Bina
             for export in exports {
                 let export = export?;
                 if export.kind == ComponentExternalKind::Component {
-                    frame.components.push(known(frame, export.index));
+                    frame.components.push(frame.known(export.index));
                 }
             }
         }
         Payload::ComponentAliasSection(aliases) => {
             for alias in aliases {
-                match alias? {
-                    ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => {
-                        frame.components.push(UNKNOWN);
-                    }
-                    ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
-                        let from = match usize::try_from(count).unwrap_or(usize::MAX) {
-                            0 => known(frame, index),
-                            count => {
-                                let at = outer.len().checked_sub(count);
-                                at.and_then(|at| outer.get(at)).map_or(UNKNOWN, |outer| known(outer, index))
-                            }
-                        };
-                        frame.components.push(from);
-                    }
-                    _ => {}
-                }
+                let alias = aliased(&alias?, frame, outer);
+                frame.components.extend(alias);
             }
         }
         _ => {}
