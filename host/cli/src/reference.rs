@@ -149,6 +149,8 @@ fn manifest() {
          asks for and the application works without it, the host logs a warning. Otherwise the start ends with a message \
          that names the line and the key. An unknown key ends the start too, as it does in Spin: it may ask for something \
          that protects the application. Without entries (`[]`), a key asks for nothing.\n\n\
+         A key and the application's name have at most 128 bytes, and a component's ID at most 64. A component \
+         mounts at most 64 directories. The host logs at most 64 warnings, and how many there are beyond them.\n\n\
          The host's own keys are in `[component.ID.tool.wasi-http-host]`: see [the host](../host.md#several-components). \
          An unknown key there ends the start as well.\n\n\
          | key | support |\n| --- | --- |\n"

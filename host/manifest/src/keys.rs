@@ -3,7 +3,7 @@
 //! Spin refuses a key that it does not know. So does this host: the key may ask for something that protects the
 //! application, and only a later version would know.
 
-use super::document::{Error, Section};
+use super::document::{Error, Section, Warnings};
 
 /// What the host does with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Table {
     ///
     /// # Errors
     /// The section has a key that is refused or unknown.
-    pub(super) fn sort(&self, section: &mut Section<'_>, warnings: &mut Vec<String>) -> Result<(), Error> {
+    pub(super) fn sort(&self, section: &mut Section<'_>, warnings: &mut Warnings) -> Result<(), Error> {
         for key in section.keys() {
             let support = self.keys.iter().find(|(known, _)| *known == key).map(|(_, support)| *support);
             if support == Some(Served) {
@@ -129,7 +129,7 @@ impl Table {
             match support {
                 Some(Served | NoEffect) => {}
                 Some(Warned(_) | Refused(_)) if node.is_empty() => {}
-                Some(Warned(text)) => warnings.push(node.warning(text)),
+                Some(Warned(text)) => warnings.add(&node, text),
                 Some(Refused(reason)) => return Err(node.error(reason)),
                 None => return Err(node.error("unknown key: Spin does not know it either")),
             }

@@ -19,7 +19,7 @@ pub use document::Error;
 pub use least::{LEAST_MEMORY, LEAST_REQUEST_TIMEOUT};
 pub use limits::OwnLimits;
 pub use load::MAX_BYTES;
-pub use model::{Component, Manifest, Mount};
+pub use model::{Component, MAX_ID_BYTES, Manifest, Mount};
 pub use resolved::{ResolveError, Resolved};
 pub use route::{InvalidRoute, Route, Routes};
 

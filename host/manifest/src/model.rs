@@ -5,12 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wasi_http_host_core::DEFAULT_STORE;
+use wasi_http_host_core::{DEFAULT_STORE, bounded};
 
 use super::{
     OwnLimits, Routes,
     settings::{Name, Template, Variable},
 };
+
+/// Longest ID of a component, in bytes. Each log line and each metric of the component repeats the ID.
+pub const MAX_ID_BYTES: usize = 64;
 
 /// An application: its components, their routes, and what each component is granted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub struct Manifest {
 /// `[component.ID]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Component {
-    /// The component's ID. Logs and metrics use it as a label value.
+    /// The component's ID, at most [`MAX_ID_BYTES`] long. Logs and metrics use it as a label value.
     pub id: String,
     /// The file with the component's code. A relative path has been joined to the manifest's directory.
     pub source: PathBuf,
@@ -63,16 +66,18 @@ pub struct Mount {
 
 impl Manifest {
     /// The manifest for a component file that has none: the component serves all paths and may open the process's own
-    /// store. Its outbound hosts and settings are only those of the flags `--allowed-outbound-host` and `--var`.
+    /// store. Its outbound hosts and settings are only those of the flags `--allowed-outbound-host` and `--var`. Its ID is
+    /// the file's name, cut after [`MAX_ID_BYTES`].
     #[must_use]
     pub fn bare(wasm: &Path) -> Self {
         let name = wasm.file_stem().map_or("component".into(), |name| name.to_string_lossy());
+        let name = bounded(&name, MAX_ID_BYTES);
         Self {
-            name: name.to_string(),
+            name: name.to_owned(),
             version: None,
             variables: BTreeMap::new(),
             components: vec![Component {
-                id: name.to_string(),
+                id: name.to_owned(),
                 source: wasm.to_owned(),
                 allowed_outbound_hosts: Vec::new(),
                 key_value_stores: vec![DEFAULT_STORE.to_owned()],

@@ -1,15 +1,16 @@
 //! Reads a manifest's tables into a [`Manifest`], with warnings for what has no effect.
 
-use super::document::{Error, Node, Section, Source, line_breaks};
+use super::document::{Error, MAX_KEY_BYTES, Node, Place, Section, Source, Warnings, line_breaks};
 use super::keys;
 use super::route::{Pattern, Route, Routes};
-use super::{Component, MAX_COMPONENTS, Manifest, Mount, OwnLimits};
+use super::{Component, MAX_COMPONENTS, MAX_ID_BYTES, Manifest, Mount, OwnLimits};
 use crate::settings::{Name, Template, Variable};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component as PathComponent, Path};
 
 pub(super) fn manifest(text: &str, file: &Path) -> Result<Manifest, Error> {
-    let mut warnings = Vec::new();
+    let mut warnings = Warnings::default();
     let line_breaks = line_breaks(text);
     let mut root = Source::new(file, text, &line_breaks).root()?;
     keys::ROOT.sort(&mut root, &mut warnings)?;
@@ -25,35 +26,60 @@ pub(super) fn manifest(text: &str, file: &Path) -> Result<Manifest, Error> {
     let mut reader = Reader {
         directory: file.parent().unwrap_or_else(|| Path::new("")),
         variables: &variables,
-        components: root.section("component")?.map(Section::into_entries).into_iter().flatten().collect(),
+        components: match root.section("component")? {
+            Some(section) => components(section)?,
+            None => BTreeMap::new(),
+        },
         warnings,
     };
     let triggers = root.require("trigger")?;
     let (served, routes) = reader.triggers(triggers)?;
     let Reader { components, mut warnings, .. } = reader;
-    warnings.extend(components.into_values().map(|node| node.warning("no HTTP trigger uses it")));
+    for node in components.values() {
+        warnings.add(node, "no HTTP trigger uses it");
+    }
+    let warnings = warnings.into_texts(file);
     Ok(Manifest { name, version, variables, components: served, routes, warnings })
 }
 
-fn application(
-    mut section: Section<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<(String, Option<String>), Error> {
+fn application(mut section: Section<'_>, warnings: &mut Warnings) -> Result<(String, Option<String>), Error> {
     keys::APPLICATION.sort(&mut section, warnings)?;
-    let name = section.require("name")?.string()?;
+    let named = section.require("name")?;
+    let name = named.string()?;
+    check_length("the name", &name, MAX_KEY_BYTES, &named)?;
     let version = section.optional_string("version")?;
     for (kind, node) in section.section("trigger")?.into_iter().flat_map(Section::into_entries) {
         if kind == "http" {
             http_settings(node.section()?, warnings)?;
         } else {
-            warnings.push(node.warning(OTHER_TRIGGER));
+            warnings.add(&node, OTHER_TRIGGER);
         }
     }
     Ok((name, version))
 }
 
+/// Checks the length of a name that logs, metrics or traces repeat.
+fn check_length(what: &str, name: &str, limit: usize, node: &Node<'_>) -> Result<(), Error> {
+    match name.len() {
+        bytes if bytes > limit => {
+            Err(node.error(format!("{what} has {bytes} bytes, over the limit of {limit}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The tables of `[component]`, by ID.
+fn components(section: Section<'_>) -> Result<BTreeMap<Cow<'_, str>, Node<'_>>, Error> {
+    let mut components = BTreeMap::new();
+    for (id, node) in section.into_entries() {
+        check_length("the ID", &id, MAX_ID_BYTES, &node)?;
+        components.insert(id, node);
+    }
+    Ok(components)
+}
+
 /// `[application.trigger.http]`.
-fn http_settings(mut section: Section<'_>, warnings: &mut Vec<String>) -> Result<(), Error> {
+fn http_settings(mut section: Section<'_>, warnings: &mut Warnings) -> Result<(), Error> {
     keys::HTTP.sort(&mut section, warnings)?;
     match section.take("base") {
         Some(base) if base.string()? != "/" => {
@@ -63,7 +89,7 @@ fn http_settings(mut section: Section<'_>, warnings: &mut Vec<String>) -> Result
     }
 }
 
-fn variables(section: Section<'_>, warnings: &mut Vec<String>) -> Result<BTreeMap<Name, Variable>, Error> {
+fn variables(section: Section<'_>, warnings: &mut Warnings) -> Result<BTreeMap<Name, Variable>, Error> {
     let mut variables = BTreeMap::new();
     for (key, node) in section.into_entries() {
         let name = name(&key, &node)?;
@@ -89,8 +115,8 @@ struct Reader<'a> {
     directory: &'a Path,
     variables: &'a BTreeMap<Name, Variable>,
     /// The components that no trigger has named yet.
-    components: BTreeMap<String, Node<'a>>,
-    warnings: Vec<String>,
+    components: BTreeMap<Cow<'a, str>, Node<'a>>,
+    warnings: Warnings,
 }
 
 impl<'a> Reader<'a> {
@@ -99,7 +125,7 @@ impl<'a> Reader<'a> {
         let mut served: Vec<Component> = Vec::new();
         let mut routes: Vec<(Route, usize)> = Vec::new();
         // The first trigger with each pattern and its component's index, for the message about a duplicate route.
-        let mut seen: HashMap<Pattern, (String, usize)> = HashMap::new();
+        let mut seen: HashMap<Pattern, (Place<'a>, usize)> = HashMap::new();
         for (n, trigger) in section.list("http")?.into_iter().enumerate() {
             let mut trigger = trigger.section()?;
             keys::TRIGGER.sort(&mut trigger, &mut self.warnings)?;
@@ -114,12 +140,14 @@ impl<'a> Reader<'a> {
             let pattern = trigger.require("route")?;
             let named = trigger.require("component")?;
             let component = self.named(&mut served, n, named)?;
-            let (place, double) = (pattern.place(), pattern.error(String::new()));
+            let place = pattern.place();
             let Some(route) = route(pattern)? else { continue };
-            if let Some((first, other)) = seen.insert(route.pattern().clone(), (place, component)) {
+            if let Some((first, other)) = seen.insert(route.pattern().clone(), (place.clone(), component)) {
                 let leads = served.get(other).map_or("", |component| &component.id);
-                let problem = format!("{route} is also the route of {first}, for component {leads}");
-                return Err(Error { problem, ..double });
+                let first = first.with_line();
+                return Err(
+                    place.error(format!("{route} is also the route of {first}, for component {leads}"))
+                );
             }
             routes.push((route, component));
         }
@@ -127,7 +155,7 @@ impl<'a> Reader<'a> {
             return Err(section.error("there is no [[trigger.http]] with a route"));
         }
         for (_, other) in section.into_entries() {
-            self.warnings.push(other.warning(OTHER_TRIGGER));
+            self.warnings.add(&other, OTHER_TRIGGER);
         }
         Ok((served, Routes::new(routes)))
     }
@@ -139,7 +167,7 @@ impl<'a> Reader<'a> {
             if let Some(known) = served.iter().position(|component| component.id == id) {
                 return Ok(known);
             }
-            let definition = self.components.remove(&id);
+            let definition = self.components.remove(&*id);
             let missing = || named.error(format!("there is no [component.{id}]"));
             (id.clone(), definition.ok_or_else(missing)?)
         } else {
@@ -169,7 +197,7 @@ impl<'a> Reader<'a> {
         }
         let mut environment = BTreeMap::new();
         for (key, node) in section.section("environment")?.into_iter().flat_map(Section::into_entries) {
-            environment.insert(key, node.string()?);
+            environment.insert(key.into_owned(), node.string()?);
         }
         let files = self.files(section.list("files")?)?;
         let limits = OwnLimits::read(section.take("tool"))?;
@@ -215,6 +243,9 @@ impl<'a> Reader<'a> {
     fn files(&mut self, entries: Vec<Node<'a>>) -> Result<Vec<Mount>, Error> {
         let mut mounts = Vec::new();
         for entry in entries {
+            if mounts.len() == MAX_MOUNTS {
+                return Err(entry.error(format!("more than {MAX_MOUNTS} directories")));
+            }
             if entry.is_string() {
                 return Err(entry.error("patterns are not supported: use { source, destination }"));
             }
@@ -255,6 +286,9 @@ fn is_below(path: &Path) -> bool {
 
 /// The warning for a trigger of another kind.
 const OTHER_TRIGGER: &str = "only HTTP triggers are supported";
+
+/// Most directories that a component mounts. Each of them has the path of the manifest's directory.
+const MAX_MOUNTS: usize = 64;
 
 /// `None` for a private route, which no HTTP request can reach.
 fn route(node: Node<'_>) -> Result<Option<Route>, Error> {

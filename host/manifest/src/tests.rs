@@ -317,6 +317,69 @@ fn what_cannot_be_served_is_named_with_file_line_and_key() {
 }
 
 #[test]
+fn a_long_id_or_key_is_refused_and_its_error_is_short() {
+    let long = "x".repeat(60_000);
+    let named = |id: &str| {
+        MINIMAL.replace("component.one", &format!("component.{id}")).replace("\"one\"", &format!("\"{id}\""))
+    };
+    // Keys with whole paths would take 600 MB.
+    let keys: String = (0..10_000).map(|n| format!("k{n} = 1\n")).collect();
+    let many_tables: String = (0..15).map(|n| format!("[component.{long}.variables.k{n}]\n")).collect();
+    for text in [
+        named(&long) + &keys,
+        MINIMAL.to_owned() + &many_tables,
+        MINIMAL.to_owned() + &format!("[component.one.variables]\n{long} = \"\"\n"),
+        MINIMAL.to_owned() + &format!("[variables]\n{long} = {{ required = true }}\n"),
+        MINIMAL.to_owned() + &format!("[trigger.{long}]\n"),
+        MINIMAL.to_owned() + &format!("[{long}]\n"),
+    ] {
+        let error = parse(&text).unwrap_err();
+        assert!(error.problem.starts_with("a key has 60000 bytes, over the limit of 128: \"xxx"), "{error}");
+        assert!(error.line.is_some() && error.to_string().len() < 400, "{error}");
+    }
+    for text in [
+        MINIMAL.replace("component = \"one\"", &format!("component = \"{long}\"")),
+        MINIMAL.replace("/...", &long),
+        MINIMAL.to_owned() + &format!("[component.one.tool.wasi-http-host]\nmax-memory = \"{long}\"\n"),
+    ] {
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.len() < 1200 && error.ends_with("xxx…"), "{error}");
+    }
+    assert_eq!(parse(&named(&"x".repeat(64))).unwrap().components[0].id.len(), 64);
+    assert_eq!(
+        parse(&named(&"x".repeat(65))).unwrap_err().to_string(),
+        format!("dir/spin.toml:8: component.{}: the ID has 65 bytes, over the limit of 64", "x".repeat(65))
+    );
+    assert_eq!(
+        parse(&MINIMAL.replace("\"app\"", &format!("\"{long}\""))).unwrap_err().to_string(),
+        "dir/spin.toml:4: application.name: the name has 60000 bytes, over the limit of 128"
+    );
+    let bare = Manifest::bare(Path::new(&format!("dir/{}.wasm", "x".repeat(200))));
+    assert_eq!((bare.name.len(), bare.components[0].id.len()), (64, 64));
+}
+
+#[test]
+fn mounts_have_a_bound() {
+    let mounting = |number: usize| {
+        let files: String =
+            (0..number).map(|n| format!("{{ source = \"a{n}\", destination = \"/a{n}\" }},")).collect();
+        parse(&(MINIMAL.to_owned() + &format!("files = [{files}]\n")))
+    };
+    assert_eq!(mounting(64).unwrap().components[0].files.len(), 64);
+    assert_eq!(
+        mounting(65).unwrap_err().to_string(),
+        "dir/spin.toml:10: component.one.files[64]: more than 64 directories"
+    );
+}
+
+#[test]
+fn warnings_have_a_bound() {
+    let unused: String = (0..1_000).map(|n| format!("[component.c{n}]\n")).collect();
+    let warnings = parse(&(MINIMAL.to_owned() + &unused)).unwrap().warnings;
+    assert_eq!((warnings.len(), &*warnings[64]), (65, "dir/spin.toml: 936 more warnings"));
+}
+
+#[test]
 fn no_variable_reads_what_the_host_reads_for_itself() {
     for (name, _) in environment::VARIABLES {
         let name = name.replace('*', "x").to_ascii_lowercase();
