@@ -2,6 +2,9 @@
 //!
 //! The Redis client reads a reply whole before it returns it. This reader stands before it: it skips a value that is too large
 //! while the value arrives, and puts an error reply in its place. The connection and all other replies on it are not affected.
+//!
+//! This reader and the client must agree where each reply ends. Where the client is lenient, this reader is strict, and ends
+//! the connection.
 
 use crate::MAX_VALUE_BYTES;
 use bytes::BytesMut;
@@ -125,8 +128,10 @@ impl Drop for Scanner {
 /// What comes next.
 enum ParseState {
     Line,
-    /// So many bytes of a value, its end included.
+    /// So many bytes of a value, without the line break after it.
     Value(usize, ValueAction),
+    /// This byte of the line break after a value.
+    ValueEnd(u8, ValueAction),
 }
 
 #[derive(Clone, Copy)]
@@ -176,8 +181,22 @@ impl Scanner {
                     if matches!(action, ValueAction::Pass) {
                         output.extend_from_slice(value);
                     }
-                    self.state = ParseState::Value(length - value.len(), action);
-                    if length == value.len() {
+                    self.state = match length - value.len() {
+                        0 => ParseState::ValueEnd(b'\r', action),
+                        left => ParseState::Value(left, action),
+                    };
+                    others
+                }
+                ParseState::ValueEnd(expected, action) => {
+                    let Some(others) = input.strip_prefix(&[expected]) else {
+                        return Err(broken("a value is longer than its length"));
+                    };
+                    if matches!(action, ValueAction::Pass) {
+                        output.extend_from_slice(&[expected]);
+                    }
+                    if expected == b'\r' {
+                        self.state = ParseState::ValueEnd(b'\n', action);
+                    } else {
                         self.state = ParseState::Line;
                         self.end_part();
                     }
@@ -202,7 +221,11 @@ impl Scanner {
     }
 
     fn line(&mut self, output: &mut BytesMut) -> io::Result<()> {
-        match self.line.first() {
+        let content = self.line.strip_suffix(b"\r\n").filter(|content| !content.contains(&b'\r'));
+        let Some(content) = content else {
+            return Err(broken("a line has another line break than \\r\\n at its end"));
+        };
+        match content.first() {
             Some(b'$' | b'=' | b'!') => {
                 let Some(length) = self.count()? else {
                     output.extend_from_slice(&self.line);
@@ -215,12 +238,12 @@ impl Scanner {
                 };
                 let Err((what, limit)) = charged else {
                     output.extend_from_slice(&self.line);
-                    self.state = ParseState::Value(length + 2, ValueAction::Pass);
+                    self.state = ParseState::Value(length, ValueAction::Pass);
                     return Ok(());
                 };
                 let error = format!("-TOOLARGE {what} {length} bytes or more, over the limit of {limit}\r\n");
                 output.extend_from_slice(error.as_bytes());
-                self.state = ParseState::Value(length.saturating_add(2), ValueAction::Skip);
+                self.state = ParseState::Value(length, ValueAction::Skip);
             }
             Some(kind @ (b'*' | b'~' | b'>' | b'%' | b'|')) => {
                 let parts = match kind {
@@ -251,12 +274,15 @@ impl Scanner {
         Ok(())
     }
 
-    /// The number of a line; `None` for a null (-1).
+    /// The number of a line; `None` for a null, which strings and arrays of RESP 2 have.
     fn count(&self) -> io::Result<Option<usize>> {
-        let digits = self.line.trim_ascii_end().get(1..).unwrap_or_default();
-        let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok());
-        let number = number.ok_or_else(|| broken("a length is not a number"))?;
-        Ok(usize::try_from(number).ok())
+        let content = self.line.strip_suffix(b"\r\n").unwrap_or_default();
+        if let b"$-1" | b"*-1" = content {
+            return Ok(None);
+        }
+        let digits = content.get(1..).and_then(|digits| std::str::from_utf8(digits).ok());
+        let number = digits.and_then(|digits| digits.parse().ok());
+        number.map(Some).ok_or_else(|| broken("a length is not a number"))
     }
 
     fn end_part(&mut self) {
@@ -379,7 +405,115 @@ mod tests {
         assert!(scanner(10, 1 << 20).feed(&deep, &mut BytesMut::new()).is_err());
     }
 
+    /// The client ends a line at `\r\n` only. It would keep these lines as one, while their bytes no longer count.
+    #[test]
+    fn a_line_has_no_other_line_break_than_the_one_at_its_end() {
+        let growing = [&b"+"[..], &[&[b'x'; 1000][..], b"\n"].concat().repeat(1000)].concat();
+        for input in
+            [&growing[..], b"+a\n", b"+a\rb\r\n", b"+a\r\r\n", b":1\n", b"$1\na\n", b"*1\n:1\n", b"\n"]
+        {
+            for piece in [1, 4096] {
+                let mut output = BytesMut::new();
+                let mut scanner = scanner(MAX_VALUE_BYTES, MAX_REPLY_BYTES);
+                let fed = input.chunks(piece).try_for_each(|piece| scanner.feed(piece, &mut output));
+                let error = fed.unwrap_err().to_string();
+                assert!(
+                    error.contains("a line has another line break"),
+                    "{:?}: {error}",
+                    &input[..input.len().min(20)]
+                );
+                assert!(output.is_empty());
+            }
+        }
+    }
+
+    /// The client would wait for `usize::MAX` bytes, and keep all that arrive.
+    #[test]
+    fn only_strings_and_arrays_of_resp_2_have_a_length_of_minus_one() {
+        for kind in "=!~>%|".chars() {
+            let error = scan(format!("{kind}-1\r\n").as_bytes(), 64).unwrap_err();
+            assert!(error.to_string().contains("a length is not a number"), "{kind}: {error}");
+        }
+        for length in ["-2", "-0", "- 1", "", " 1", "1 "] {
+            for kind in ["$", "*"] {
+                assert!(scan(format!("{kind}{length}\r\n").as_bytes(), 64).is_err(), "{kind}{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_is_as_long_as_its_length() {
+        for input in [
+            &b"$1\r\nab\r\n"[..],
+            b"$1\r\na\n\n",
+            b"$1\r\na\r\r",
+            b"$0\r\n+OK\r\n",
+            b"$11\r\n0123456789012\r\n",
+        ] {
+            for piece in 1..=input.len() {
+                let error = scan(input, piece).unwrap_err().to_string();
+                assert!(error.contains("a value is longer than its length"), "{input:?}: {error}");
+            }
+        }
+    }
+
+    /// Whether a reply has ended at the last byte, and the next one has not begun.
+    fn is_between_replies(scanner: &Scanner) -> bool {
+        matches!(scanner.state, ParseState::Line) && scanner.line.is_empty() && scanner.open.is_empty()
+    }
+
+    /// Checks that the scanner ends each reply where the client does, up to the first byte that one of them refuses. Returns
+    /// the number of bytes that both accept.
+    fn end_where_the_client_does(input: &[u8]) -> usize {
+        let (mut scanner, mut start) = (scanner(1 << 20, 1 << 20), 0);
+        for (at, byte) in input.iter().enumerate() {
+            if scanner.feed(&[*byte], &mut BytesMut::new()).is_err() {
+                return at;
+            }
+            let of_client = match redis::parse_redis_value(&input[start..=at]) {
+                Ok(_) => true,
+                Err(error) if error.is_io_error() => false,
+                Err(_) => return at,
+            };
+            let read = String::from_utf8_lossy(&input[..=at]);
+            assert_eq!(is_between_replies(&scanner), of_client, "{read:?}");
+            if of_client {
+                assert_eq!(scanner.reply, 0, "{read:?}");
+                start = at + 1;
+            }
+        }
+        input.len()
+    }
+
+    #[test]
+    fn replies_of_each_kind_end_where_the_client_ends_them() {
+        let input = b"+OK\r\n-ERR no\r\n:5\r\n$-1\r\n$0\r\n\r\n$2\r\n\r\n\r\n*-1\r\n*0\r\n*2\r\n:1\r\n*1\r\n$1\r\na\r\n_\r\n#t\r\n,1.5\r\n\
+              (12\r\n=5\r\ntxt:a\r\n!5\r\nERR a\r\n%1\r\n+k\r\n:1\r\n~2\r\n:1\r\n:2\r\n|1\r\n+a\r\n:1\r\n+b\r\n>2\r\n+message\r\n:1\r\n>0\r\n\
+              %0\r\n~0\r\n|0\r\n:1\r\n";
+        assert_eq!(end_where_the_client_does(input), input.len());
+    }
+
     proptest! {
+        #[test]
+        fn random_replies_end_where_the_client_ends_them(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    8 => prop::sample::select(vec![
+                        "+a\r\n", ":1\r\n", "_\r\n", "#t\r\n", ",1\r\n", "(1\r\n", "-ERR a\r\n", "$1\r\na\r\n",
+                        "$0\r\n\r\n", "=5\r\ntxt:a\r\n", "!1\r\na\r\n", "*2\r\n", "%1\r\n", "~1\r\n", "|1\r\n",
+                        ">2\r\n+a\r\n", "*0\r\n", "$-1\r\n", "*-1\r\n",
+                    ]).prop_map(str::to_owned),
+                    1 => "[-+:$*%~|>=!_#,(]",
+                    1 => "-?[0-9]{1,2}",
+                    1 => "[\r\n \u{b}\u{a0}ax]",
+                    1 => Just("\r\n".to_owned()),
+                ],
+                0..12,
+            ),
+        ) {
+            end_where_the_client_does(parts.concat().as_bytes());
+        }
+
         #[test]
         fn it_never_passes_on_more_than_it_gets_and_never_panics(
             input in prop::collection::vec(prop_oneof![
