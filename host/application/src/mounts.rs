@@ -7,8 +7,9 @@
 //!   follows links within the directory only.
 
 use std::{
-    fs,
-    io::{self, BufRead as _},
+    ffi::OsString,
+    fs, io,
+    os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +19,8 @@ use super::source::AppError;
 
 /// The most entries of all mounted directories. The host reads them all at its start.
 const MAX_ENTRIES: usize = 100_000;
+/// The mounts of this process (`proc_pid_mountinfo(5)`).
+const MOUNTINFO: &str = "/proc/self/mountinfo";
 /// What a directory should be, for a message.
 const WANTED: &str = "the directory that `files` in the manifest names";
 
@@ -31,7 +34,7 @@ pub fn resolve_mounts(manifest: &mut Manifest) -> Result<(), AppError> {
     if mounts.peek().is_none() {
         return Ok(());
     }
-    let mount_points = mount_points();
+    let mount_points = mount_points(Path::new(MOUNTINFO))?;
     let mut entries = 0;
     for mount in mounts {
         mount.source = resolve(mount, &mount_points)?;
@@ -95,17 +98,42 @@ fn check_entries(directory: &Path, entries: &mut usize) -> Result<(), AppError> 
     Ok(())
 }
 
-/// The mount points of this process (`proc_pid_mountinfo(5)`). None where the system does not tell.
-fn mount_points() -> Vec<PathBuf> {
-    let Ok(file) = fs::File::open("/proc/self/mountinfo") else { return Vec::new() };
-    let lines = io::BufReader::new(file).lines().map_while(Result::ok);
-    lines.filter_map(|line| Some(unescaped(line.split(' ').nth(4)?))).collect()
+/// The mount points in the file `mountinfo`. None on systems other than Linux, which have no such file.
+///
+/// # Errors
+/// The file is unreadable, or a line has another form. A mount that the host does not know would not be refused.
+fn mount_points(mountinfo: &Path) -> Result<Vec<PathBuf>, AppError> {
+    if cfg!(not(target_os = "linux")) {
+        return Ok(Vec::new());
+    }
+    let unreadable = |cause| AppError::Read {
+        path: mountinfo.to_owned(),
+        wanted: "the mounts of this process, because `files` in the manifest names a directory",
+        cause,
+    };
+    // Not lines of text: an image chooses the names of its directories, and a name need not be UTF-8.
+    let bytes = fs::read(mountinfo).map_err(unreadable)?;
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let points = lines.map(|line| line.split(|byte| *byte == b' ').nth(4).map(unescaped));
+    let points: Option<Vec<_>> = points.collect();
+    points.ok_or_else(|| unreadable(io::Error::other("a line has no mount point")))
 }
 
 /// A path of `mountinfo`, in which blanks, tabs, line breaks and backslashes have the form `\040`.
-fn unescaped(path: &str) -> PathBuf {
-    let replaced = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    replaced.iter().fold(path.to_owned(), |path, (from, to)| path.replace(from, to)).into()
+fn unescaped(path: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, others)) = rest.split_first() {
+        let (byte, others) = match (first, others) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', others @ ..]) => {
+                (((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'), others)
+            }
+            _ => (*first, others),
+        };
+        bytes.push(byte);
+        rest = others;
+    }
+    OsString::from_vec(bytes).into()
 }
 
 #[cfg(test)]
@@ -180,8 +208,44 @@ mod tests {
         }
     }
 
+    /// An image chooses the names of its directories. A volume of the pod that is mounted through a link of the image has
+    /// such a name among the mounts.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_mount_after_one_whose_name_is_not_utf_8_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let app = directory.path().canonicalize().unwrap().join("a b\\c");
+        fs::create_dir_all(app.join("assets")).unwrap();
+        let mountinfo = directory.path().join("mountinfo");
+        let path = app.to_str().unwrap().replace('\\', "\\134").replace(' ', "\\040");
+        let lines = [
+            &b"23 1 8:1 / / rw,relatime - ext4 /dev/root rw\n24 23 0:5 / /\xff\xfe rw - tmpfs tmpfs rw\n25 23 0:6 / "[..],
+            path.as_bytes(),
+            b"/assets ro - tmpfs tmpfs rw\n",
+        ];
+        fs::write(&mountinfo, lines.concat()).unwrap();
+        let points = mount_points(&mountinfo).unwrap();
+        assert_eq!(points.len(), 3);
+        let mount = &manifest(&app, "assets").components[0].files[0];
+        let error = resolve(mount, &points).unwrap_err().to_string();
+        assert!(error.contains("/assets is another mount"), "{error}");
+        assert!(resolve(mount, &points[..2]).is_ok());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn no_directory_is_mounted_if_the_mounts_are_not_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let mountinfo = directory.path().join("mountinfo");
+        let error = || mount_points(&mountinfo).unwrap_err().to_string();
+        assert!(error().contains("mountinfo"), "{}", error());
+        fs::write(&mountinfo, "23 1 8:1 / / rw - ext4 /dev/root rw\n24 23 0:5\n").unwrap();
+        assert!(error().contains("a line has no mount point"), "{}", error());
+    }
+
     #[test]
     fn an_escaped_path_is_read() {
-        assert_eq!(unescaped("/a\\040b\\134"), Path::new("/a b\\"));
+        assert_eq!(unescaped(b"/a\\040b\\134"), Path::new("/a b\\"));
+        assert_eq!(unescaped(b"/\\134040\\04\\777\\"), Path::new("/\\040\\04\\777\\"));
     }
 }
