@@ -17,7 +17,10 @@ use super::ComponentMetrics;
 
 /// A longer line is cut into pieces of this length.
 const LINE_BYTES: usize = 8 << 10;
-/// The budget of a component's instances: bytes per second, and bytes at once after a silence.
+/// What a log line costs beside its texts: the time, the level, the stream, and the names of all fields. Without this part,
+/// empty lines would cost nothing.
+const FRAME_BYTES: usize = 112;
+/// The budget of a component's instances: bytes of log lines per second, and bytes at once after a silence.
 const BYTES_PER_SECOND: usize = 256 << 10;
 const BURST: usize = 1 << 20;
 /// Time between two warnings about dropped output.
@@ -35,6 +38,8 @@ pub enum GuestStream {
 /// Receives what the instances of one component print.
 pub struct GuestOutput {
     component: String,
+    /// What each line costs beside the guest's text.
+    frame: usize,
     metrics: Arc<ComponentMetrics>,
     budget: Mutex<Budget>,
 }
@@ -51,7 +56,8 @@ impl GuestOutput {
     #[must_use]
     pub fn new(component: &str, metrics: Arc<ComponentMetrics>) -> Arc<Self> {
         let budget = Budget { left: BURST, filled: Instant::now(), dropped: 0, reported: None };
-        Arc::new(Self { component: component.to_owned(), metrics, budget: Mutex::new(budget) })
+        let frame = FRAME_BYTES + escaped_len(component);
+        Arc::new(Self { component: component.to_owned(), frame, metrics, budget: Mutex::new(budget) })
     }
 
     /// A stream for one instance.
@@ -60,11 +66,11 @@ impl GuestOutput {
     }
 
     fn log(&self, stream: GuestStream, line: &[u8]) {
-        if !self.fits_budget(line.len().max(1), Instant::now()) {
-            return;
-        }
         let line = String::from_utf8_lossy(line);
         let (component, line) = (&*self.component, bounded(&line, LINE_BYTES));
+        if !self.fits_budget(self.frame + escaped_len(line), Instant::now()) {
+            return;
+        }
         match stream {
             GuestStream::Stdout => tracing::info!(component, stream = "stdout", "{line}"),
             GuestStream::Stderr => tracing::warn!(component, stream = "stderr", "{line}"),
@@ -88,6 +94,16 @@ impl GuestOutput {
         }
         fits
     }
+}
+
+/// Bytes of `text` in a JSON string, or a few more.
+fn escaped_len(text: &str) -> usize {
+    let escaped = |byte| match byte {
+        b'"' | b'\\' | b'\t' | b'\r' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum()
 }
 
 impl Budget {
@@ -198,6 +214,50 @@ mod tests {
         let later = start + Duration::from_secs(1);
         let passed = (0..1_000).filter(|_| budget.spend(8 << 10, later).0).count();
         assert_eq!(passed, BYTES_PER_SECOND / (8 << 10), "a second later, a second's worth");
+    }
+
+    /// What the log writes, as JSON.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            lock(&self.0).write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_budget_counts_log_lines_as_they_are_written() {
+        for (line, times) in [
+            (&b""[..], 200_000),
+            (b"a", 200_000),
+            (&[1; 8000], 1_000),
+            (&[b'"'; 8000], 1_000),
+            (&[255; 8000], 1_000),
+        ] {
+            let written = Written::default();
+            let writer = written.clone();
+            let log = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false);
+            let log =
+                log.with_span_list(false).with_target(false).with_writer(move || writer.clone()).finish();
+            let start = Instant::now();
+            let output = GuestOutput::new("component", Arc::default());
+            let mut pending = Pending { output, stream: GuestStream::Stderr, line: Vec::new() };
+            let flood = [line, b"\n"].concat().repeat(times);
+            tracing::subscriber::with_default(log, || pending.push(&flood));
+            let since = usize::try_from(start.elapsed().as_millis()).unwrap() + 1;
+            // The last term is for the warnings about dropped output.
+            let most = BURST + BYTES_PER_SECOND * since / 1000 + (1 + since / 10_000) * 300;
+            let log = lock(&written.0);
+            assert!(log.len() <= most, "{} bytes, at most {most}", log.len());
+            let lines = log.iter().filter(|byte| **byte == b'\n').count();
+            let least = BURST / (escaped_len(&String::from_utf8_lossy(line)) + FRAME_BYTES + 9);
+            assert!((least..=most / FRAME_BYTES).contains(&lines), "{lines} lines");
+        }
     }
 
     #[test]

@@ -332,7 +332,7 @@ fn instances(to: &mut Exposition, all: &[Seen<'_>]) {
     each(to, ("handle_memory_refused_total", MetricKind::Counter, help), all, |seen| {
         seen.metrics.handle_memory_refused.get()
     });
-    let help = "Bytes of guest output that were dropped because of the rate limit.";
+    let help = "Bytes of log lines with guest output that were dropped because of the rate limit.";
     each(to, ("guest_output_dropped_bytes_total", MetricKind::Counter, help), all, |seen| {
         seen.metrics.guest_bytes_dropped.get()
     });
