@@ -96,7 +96,9 @@ impl TokenRecord {
         }
     }
 
-    fn encode(&self) -> Vec<u8> {
+    /// The stored form before its encryption.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         let token = self.token.as_ref();
         let failure = self.failure.map(|failure| failure.to_record(Duration::ZERO, 0));
         let time = |time: Option<Duration>| millis(time.unwrap_or_default()).to_le_bytes();
@@ -111,7 +113,9 @@ impl TokenRecord {
         value
     }
 
-    fn decode(value: &[u8]) -> Option<Self> {
+    /// Reads the stored form after its decryption.
+    #[must_use]
+    pub fn decode(value: &[u8]) -> Option<Self> {
         let (head, secret) = value.split_first_chunk::<HEAD>()?;
         let (times, rest) = head.split_first_chunk::<24>()?;
         let (status, rest) = rest.split_first_chunk()?;

@@ -7,6 +7,7 @@ mod component_metrics;
 mod counter;
 pub mod environment;
 mod exposition;
+pub mod forwarded;
 mod held;
 pub mod histogram;
 mod lock;

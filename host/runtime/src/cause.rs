@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use wasi_http_host_core::forwarded::cdn_loop_passes;
 
 use super::tasks::Tasks;
 
@@ -95,9 +96,7 @@ pub fn is_request_id(id: &[u8]) -> bool {
 pub fn passes(headers: &HeaderMap) -> usize {
     // Bytes, not text: what others wrote must not hide this host.
     let lines = headers.get_all(&CDN_LOOP).iter().map(HeaderValue::as_bytes);
-    let infos = lines.flat_map(|line| line.split(|byte| *byte == b','));
-    let ids = infos.filter_map(|info| info.split(|byte| *byte == b';').next()).map(<[u8]>::trim_ascii);
-    ids.filter(|id| *id == CDN_ID.as_bytes()).count()
+    lines.map(|line| cdn_loop_passes(line, CDN_ID)).sum()
 }
 
 /// Whether [`Cause`] has something to note for a request with these headers although its component calls no others.

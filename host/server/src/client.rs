@@ -12,6 +12,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
+use wasi_http_host_core::forwarded::{self, MAX_HOPS};
 
 use super::{config::ForwardedBy, tls::ClientCertificate};
 
@@ -22,8 +23,6 @@ const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 /// The certificates above the client's certificate (RFC 9440, 2.2). The host does not write it.
 const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// The most addresses of a header that the host reads.
-const MAX_HOPS: usize = 32;
 
 /// The proxies that the host believes.
 #[derive(Clone, Debug, Default)]
@@ -96,13 +95,12 @@ impl TrustedProxies {
         };
         // Bytes, not text: a client may have written anything before what the proxies added.
         let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-        let hops = lines.iter().rev().flat_map(|line| last_hops(self.header, line)).take(MAX_HOPS);
+        let hops = lines.iter().rev().flat_map(|line| match self.header {
+            ForwardedBy::XForwardedFor => forwarded::x_forwarded_for(line),
+            ForwardedBy::Forwarded => forwarded::forwarded(line),
+        });
         let mut client = None;
-        for hop in hops {
-            let address = match self.header {
-                ForwardedBy::XForwardedFor => text(hop).and_then(node),
-                ForwardedBy::Forwarded => forwarded_for(hop),
-            };
+        for address in hops.take(MAX_HOPS) {
             // What cannot be read has been added by a trusted proxy. What is before that, anybody may have written.
             let Some(address) = address else { break };
             client = Some(address);
@@ -112,81 +110,6 @@ impl TrustedProxies {
         }
         client
     }
-}
-
-/// The last [`MAX_HOPS`] elements of a line, from its end.
-fn last_hops(header: ForwardedBy, line: &[u8]) -> Vec<&[u8]> {
-    match header {
-        ForwardedBy::XForwardedFor => line.rsplit(|byte| *byte == b',').take(MAX_HOPS).collect(),
-        ForwardedBy::Forwarded => split_unquoted(line, b',').0,
-    }
-}
-
-/// The node of `for=` in one element of `Forwarded`. `None` if there is none, or if a quoted string has no end.
-fn forwarded_for(element: &[u8]) -> Option<SocketAddr> {
-    let (pairs, is_open) = split_unquoted(element, b';');
-    if is_open {
-        return None;
-    }
-    let value = pairs.into_iter().rev().find_map(|pair| {
-        let (name, value) = text(pair)?.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("for").then_some(value.trim())
-    })?;
-    node(&unquoted(value)?)
-}
-
-fn text(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok().map(str::trim)
-}
-
-/// The last [`MAX_HOPS`] parts of `text` between the separators that are not in a quoted string (RFC 9110, 5.6.4), from the
-/// end; and whether a quoted string has no beginning or no end.
-///
-/// Quoted strings are recognised from the end, where the trusted proxies wrote: a client may have written a quotation mark
-/// without its partner before that.
-fn split_unquoted(text: &[u8], separator: u8) -> (Vec<&[u8]>, bool) {
-    let (mut parts, mut rest, mut is_quoted) = (Vec::new(), text, false);
-    for (at, byte) in text.iter().enumerate().rev() {
-        let Some((before, from_here)) = rest.split_at_checked(at) else { continue };
-        // A mark that ends a quoted string is never escaped.
-        let is_escaped =
-            || is_quoted && before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
-        if *byte == b'"' && !is_escaped() {
-            is_quoted = !is_quoted;
-        } else if *byte == separator && !is_quoted {
-            parts.extend(from_here.get(1..));
-            rest = before;
-            if parts.len() == MAX_HOPS {
-                return (parts, false);
-            }
-        }
-    }
-    parts.push(rest);
-    (parts, is_quoted)
-}
-
-/// The text of a token or of a quoted string. `None` if the text is neither.
-fn unquoted(value: &str) -> Option<String> {
-    let Some(quoted) = value.strip_prefix('"') else { return Some(value.to_owned()) };
-    let mut characters = quoted.strip_suffix('"')?.chars();
-    let mut text = String::with_capacity(quoted.len());
-    while let Some(character) = characters.next() {
-        text.push(match character {
-            '\\' => characters.next()?,
-            '"' => return None,
-            other => other,
-        });
-    }
-    Some(text)
-}
-
-/// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`,
-/// `[2001:db8::1]:80`.
-fn node(text: &str) -> Option<SocketAddr> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let ip = bare.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 0));
-    let address = ip.or_else(|| text.parse().ok())?;
-    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
 #[cfg(test)]
