@@ -270,6 +270,7 @@ pub(super) fn compiled(
         compiles();
         let code = engine::compile(engine, &component.id, &bytes);
         let code = code.map_err(|error| failed(ComponentError::Invalid(error)))?;
-        Ok((code, Needs::of(&bytes).map_err(|error| failed(error.into()))?))
+        let needs = Needs::of(&bytes).map_err(|error| failed(ComponentError::Invalid(error.into())))?;
+        Ok((code, needs))
     })
 }

@@ -28,7 +28,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, component::Component};
 
 use super::checksum;
-use crate::footprint::Needs;
+use crate::needs::Needs;
 use wasi_http_host_core::lock;
 
 /// The last bytes of every file, after the checksum. A new layout needs a new mark.
