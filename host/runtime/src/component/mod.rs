@@ -2,6 +2,7 @@
 
 mod client;
 mod error;
+mod future_errors;
 mod imports;
 mod kind;
 mod linked;

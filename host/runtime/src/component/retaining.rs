@@ -15,6 +15,7 @@ use wasmtime_wasi_http::{
     p3::{self, bindings::http::types as p3_types},
 };
 
+use super::future_errors;
 use crate::{
     guest::Guest,
     host_bytes::{self, BODY_BYTES, INPUT_BYTES, MAX_FIELDS_BYTES, RESPONSE_CHUNK},
@@ -37,7 +38,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     let mut p2 = linker.instance(TYPES_P2)?;
     add_p2_fields(&mut p2)?;
     add_p2_messages(&mut p2)?;
-    add_p3(&mut linker.instance(TYPES_P3)?)?;
+    let mut p3 = linker.instance(TYPES_P3)?;
+    add_p3(&mut p3)?;
+    future_errors::add_to_linker(&mut p3)?;
     linker.allow_shadowing(false);
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! A component that keeps as many bytes as it can in the host, behind handles of one kind.
 
+use std::{future::poll_fn, task::Poll};
+
 use spin_sdk::{
     wasip3::{
         self,
         http::{
             client,
-            types::{Fields, Method, Request, Scheme},
+            types::{ErrorCode, Fields, Method, Request, Scheme},
         },
     },
     wit_bindgen,
@@ -33,6 +35,8 @@ pub(super) async fn hoard(argument: &str) -> String {
         let bytes = match kind.strip_suffix("-0.2") {
             Some(kind) => keep_earlier(kind, authority),
             None if kind == "responses" => keep_response(authority).await,
+            None if kind == "texts" => keep_text().await,
+            None if kind == "trailers" => keep_trailers(authority).await,
             None => keep(kind, authority),
         };
         kept += match bytes {
@@ -106,6 +110,37 @@ async fn keep_response(authority: &str) -> Option<usize> {
     });
     std::mem::forget(client::send(request).await.ok()?);
     Some(WHOLE)
+}
+
+/// Keeps an error about a body that the component made and reads itself.
+async fn keep_text() -> Option<usize> {
+    let (trailers, trailers_reader) = wasip3::wit_future::new(|| Ok(None));
+    let (request, sent) = Request::new(Fields::new(), None, trailers_reader, None);
+    let (result, result_reader) = wasip3::wit_future::new(|| Ok(()));
+    let body = Request::consume_body(request, result_reader);
+    result.write(Err(long_error())).await.ok()?;
+    std::mem::forget((trailers, sent, body));
+    Some(LONG)
+}
+
+/// Sends a request whose body does not end, with an error in place of trailers.
+async fn keep_trailers(authority: &str) -> Option<usize> {
+    let (trailers, trailers_reader) = wasip3::wit_future::new(|| Ok(None));
+    let (body, body_reader) = wasip3::wit_stream::new();
+    let (request, sent) = Request::new(Fields::new(), Some(body_reader), trailers_reader, None);
+    request.set_method(&Method::Post).ok()?;
+    request.set_scheme(Some(&Scheme::Http)).ok()?;
+    request.set_authority(Some(authority)).ok()?;
+    request.set_path_with_query(Some("/")).ok()?;
+    let mut response = Box::pin(client::send(request));
+    poll_fn(|cx| Poll::Ready(response.as_mut().poll(cx).is_pending())).await;
+    trailers.write(Err(long_error())).await.ok()?;
+    std::mem::forget((response, body, sent));
+    Some(LONG)
+}
+
+fn long_error() -> ErrorCode {
+    ErrorCode::InternalError(Some("e".repeat(LONG)))
 }
 
 /// The same with the handles of `wasi:http@0.2`.
