@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasi_http_host_egress::Policy;
 use wasi_http_host_manifest::{Component, Manifest, Mount, Resolved};
 use wasi_http_host_outbound as outbound;
-use wasi_http_host_runtime::{Admission, ComponentMetrics, GuestOutput, Linked};
+use wasi_http_host_runtime::{Admission, ComponentMetrics, GuestOutput, Linked, OpenFiles};
 
 use super::bounds::Bounds;
 
@@ -37,6 +37,7 @@ pub struct Deployment {
     pub(super) stores: Vec<String>,
     pub(super) policy: Arc<Policy>,
     pub(super) mounts: Arc<[Mount]>,
+    pub(super) files: Arc<OpenFiles>,
     pub(super) environment: Arc<[(String, String)]>,
     pub(super) output: Arc<GuestOutput>,
 }

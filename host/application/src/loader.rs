@@ -228,6 +228,7 @@ impl Loader {
             outbound_stats: outbound.1,
             stores: self.stores(component),
             mounts: component.files.clone().into(),
+            files: Arc::default(),
             environment: component.environment.clone().into_iter().collect(),
             component: component.clone(),
             resolved,

@@ -69,6 +69,7 @@ impl ThreadContext {
             max_memory: deployment.bounds.max_memory.as_usize(),
             environment: deployment.environment.clone(),
             mounts: deployment.mounts.clone(),
+            files: deployment.files.clone(),
             settings: deployment.resolved.settings.clone(),
             keyvalue: self.stores.grant(&deployment.name, &deployment.stores)?,
             keyvalue_stats: self.keyvalue_stats.clone(),

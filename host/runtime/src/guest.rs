@@ -18,8 +18,10 @@ use super::{
     footprint::Footprint,
     guest_output::{GuestOutput, GuestStream},
     hooks::{Hooks, Siblings},
-    host_bytes::{self, HostBytes, MAX_FIELDS_BYTES},
-    keyvalue, settings,
+    host_bytes::{self, Counted, HostBytes, MAX_FIELDS_BYTES},
+    keyvalue,
+    open_files::OpenFiles,
+    settings,
     traced::TracedTasks,
 };
 
@@ -46,6 +48,8 @@ pub struct Template {
     pub environment: Arc<[(String, String)]>,
     /// Directories that the component can read.
     pub mounts: Arc<[Mount]>,
+    /// The files that the component's instances have open, on all threads.
+    pub files: Arc<OpenFiles>,
     /// The values that `wasi:config` returns.
     pub settings: Arc<Snapshot>,
     /// The stores that the component may open.
@@ -70,6 +74,7 @@ pub struct Template {
 pub(crate) struct Guest {
     table: ResourceTable,
     wasi: WasiCtx,
+    files: Arc<OpenFiles>,
     http: WasiHttpCtx,
     hooks: Hooks,
     settings: settings::Client,
@@ -125,6 +130,7 @@ impl Guest {
             causes: causes.clone(),
             table,
             wasi: template.wasi(),
+            files: template.files.clone(),
             http,
             hooks: Hooks {
                 client: template.outbound.clone(),
@@ -182,6 +188,20 @@ impl Guest {
             limits.metrics.handle_memory_refused.inc();
             wasmtime::Error::from(error)
         })
+    }
+
+    /// Charges bytes that a call keeps, and counts them until the result is dropped.
+    ///
+    /// # Errors
+    /// The instance keeps more than its budget. The call must trap.
+    pub(crate) fn keep_in_flight(&mut self, bytes: usize) -> wasmtime::Result<Counted> {
+        self.charge(bytes)?;
+        Ok(self.hooks.in_flight.count_bytes(bytes))
+    }
+
+    /// The files that the component's instances have open.
+    pub(crate) fn files(&self) -> &Arc<OpenFiles> {
+        &self.files
     }
 
     /// Chooses the size of the chunks of the next body: those of a response of the instance, or those of a request.

@@ -226,9 +226,13 @@ impl InFlightBytes {
     }
 
     fn until_dropped(&self, body: WasiBody, bytes: usize) -> WasiBody {
+        CountedBody { body, _counted: self.count_bytes(bytes) }.boxed_unsync()
+    }
+
+    /// Counts bytes until the result is dropped.
+    pub(crate) fn count_bytes(&self, bytes: usize) -> Counted {
         self.0.fetch_add(bytes, Relaxed);
-        let counted = Counted { in_flight: self.0.clone(), bytes };
-        CountedBody { body, _counted: counted }.boxed_unsync()
+        Counted { in_flight: self.0.clone(), bytes }
     }
 }
 
@@ -237,7 +241,8 @@ fn uri_bytes(uri: &Uri) -> usize {
         + uri.path_and_query().map_or(0, |path| path.as_str().len())
 }
 
-struct Counted {
+/// Bytes that count as long as this exists.
+pub(crate) struct Counted {
     in_flight: Arc<AtomicUsize>,
     bytes: usize,
 }

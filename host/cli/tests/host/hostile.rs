@@ -188,12 +188,16 @@ async fn sockets_are_denied() {
 }
 
 fn manifest(directory: &Path, rest: &str) -> PathBuf {
+    manifest_of("service", directory, rest)
+}
+
+fn manifest_of(kind: &str, directory: &Path, rest: &str) -> PathBuf {
     let path = directory.join("spin.toml");
     let text = format!(
         "spin_manifest_version = 2\n[application]\nname = \"hostile\"\n\
          [[trigger.http]]\nroute = \"/...\"\ncomponent = \"hostile\"\n\
          [component.hostile]\nsource = {:?}\nkey_value_stores = [\"default\"]\n{rest}\n",
-        guest("service")
+        guest(kind)
     );
     std::fs::write(&path, text).unwrap();
     path
@@ -398,4 +402,100 @@ async fn errors_with_long_texts_do_not_fill_the_log() {
     let requests = lines.iter().filter(|line| line["path"] == "/error/long").count();
     assert_eq!(requests, ERRORS);
     assert_eq!(host.metric("wasi_http_host_log_lines_dropped_total").await, 0.0);
+}
+
+/// A hostile component and a neighbour, which reads `inside`, on one thread. Both mount a directory with this many
+/// entries.
+async fn start_mounting(name: &str, kind: &str, entries: usize) -> Host {
+    let directory = scratch(name);
+    let mounted = directory.join("mounted");
+    std::fs::create_dir(&mounted).unwrap();
+    std::fs::write(mounted.join("inside"), "seen").unwrap();
+    for at in 1..entries {
+        std::fs::write(mounted.join(format!("{at:0200}")), "").unwrap();
+    }
+    let files = "files = [{ source = \"mounted\", destination = \"/data\" }]";
+    let neighbour = format!(
+        "[[trigger.http]]\nroute = \"/hostile/read\"\ncomponent = \"neighbour\"\n\
+         [component.neighbour]\nsource = {:?}\n{files}",
+        guest("service")
+    );
+    let app = manifest_of(kind, &directory, &format!("{files}\n{neighbour}"));
+    let flags = ["--threads", "1", "--request-timeout", "10s"];
+    start_app(&app, &flags, &[]).await
+}
+
+async fn neighbour_reads(host: &Host) {
+    assert_eq!(host.get("/hostile/read?/data/inside").await.text(), r#"got "seen""#);
+}
+
+/// The number at the beginning of an answer, and the rest.
+fn counted(text: &str) -> (usize, &str) {
+    let (number, rest) = text.split_once(' ').unwrap();
+    (number.parse().unwrap(), rest)
+}
+
+/// The runtime of a thread has 512 threads for calls that block.
+#[tokio::test]
+async fn listings_that_nobody_reads_hold_no_threads_and_have_a_bound() {
+    let host = start_mounting("hostile-listings", "service", 300).await;
+    assert_eq!(host.get("/files/listings?1").await.text(), "300 Ok(())");
+    assert_eq!(host.get("/files/listings?600").await.text(), "0 Err(ErrorCode::InsufficientMemory)");
+    neighbour_reads(&host).await;
+    // Nor do calls with long paths wait for a thread.
+    let answer = host.get("/files/stats?16/1000000").await;
+    assert_eq!(answer.text(), r#"{"ErrorCode::NameTooLong": 16}"#);
+}
+
+#[tokio::test]
+async fn calls_on_files_wait_for_each_other_within_the_budget_of_the_instance() {
+    let host = start_mounting("hostile-calls", "service", 1).await;
+    assert_eq!(host.get("/files/stats?2000/200").await.text(), r#"{"ErrorCode::NoEntry": 2000}"#);
+    // 80 MB wait, and the budget is 64 MiB.
+    assert_eq!(host.get("/files/renames?10000/4000").await.status, 500);
+    assert_eq!(host.metric("wasi_http_host_handle_memory_refused_total").await, 1.0);
+    neighbour_reads(&host).await;
+}
+
+#[tokio::test]
+async fn open_files_have_a_bound_for_each_component() {
+    const MOST: usize = 1024;
+    for (at, (kind, path, refusal)) in [
+        ("service", "/files/descriptors?4000/inside", "ErrorCode::InsufficientMemory"),
+        ("service", "/files/streams-of-files?4000/inside", "Err(ErrorCode::InsufficientMemory)"),
+        ("proxy", "/descriptors/4000?inside", "insufficient-memory"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let host = start_mounting(&format!("hostile-open-files-{at}"), kind, 1).await;
+        let answer = host.get(path).await;
+        let (opened, error) = counted(answer.text());
+        assert!((100..=MOST).contains(&opened), "{path}: {}", answer.text());
+        assert_eq!(error, refusal, "{path}");
+        let open = host.metric("process_open_fds").await;
+        assert!(open < (MOST + 200) as f64, "{path}: {open}");
+        neighbour_reads(&host).await;
+        // They are closed with their instance.
+        if kind == "proxy" {
+            assert_eq!(counted(host.get(path).await.text()).0, opened);
+        }
+    }
+}
+
+/// Each listing of `0.2` kept the whole directory.
+#[tokio::test]
+async fn listings_of_a_large_directory_keep_a_part_of_it() {
+    const MOST: u64 = 64 << 20;
+    let host = start_mounting("hostile-large-directory", "proxy", 2000).await;
+    assert_eq!(host.get("/count-entries").await.text(), "2000 Ok(true)");
+    let before = peak_memory(&host);
+    for _ in 0..2 {
+        let answer = host.get("/listings/4000").await;
+        let (opened, error) = counted(answer.text());
+        assert!((1..=128).contains(&opened) && error == "insufficient-memory", "{}", answer.text());
+    }
+    let taken = peak_memory(&host) - before;
+    assert!(taken < MOST, "{} MiB", taken >> 20);
+    neighbour_reads(&host).await;
 }

@@ -14,6 +14,8 @@ use wasip2::{
     io::poll::poll,
 };
 
+mod files;
+
 wasip2::http::proxy::export!(Proxy);
 
 struct Proxy;
@@ -91,6 +93,10 @@ impl wasip2::exports::http::incoming_handler::Guest for Proxy {
                 monotonic_clock::subscribe_duration(number * 1_000_000).block();
                 answer(out, 200, &[fetch(query).as_bytes()]);
             }
+            "descriptors" | "listings" => {
+                answer(out, 200, &[files::act(behaviour, number, query).as_bytes()]);
+            }
+            "count-entries" => answer(out, 200, &[files::count().as_bytes()]),
             _ => answer(out, 404, &[b"no such behaviour"]),
         }
     }

@@ -12,6 +12,7 @@ use spin_sdk::{
 
 mod bindings;
 mod clock;
+mod files;
 mod hoard;
 mod hostile;
 mod outbound;
@@ -62,6 +63,7 @@ impl wasip3::exports::http::handler::Guest for Service {
                 _ => ErrorCode::ConnectionRefused,
             }),
             "hostile" => Ok(text(hostile::act(call.argument, call.query).await)),
+            "files" => Ok(text(files::act(call.argument, call.query).await.unwrap_or_default())),
             behaviour => {
                 let response = text(format!("no behaviour {behaviour:?}"));
                 let _ = response.set_status_code(404);

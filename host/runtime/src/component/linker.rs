@@ -3,7 +3,7 @@
 use wasmtime::{Engine, component::Linker};
 use wasmtime_wasi_http::{WasiHttp, WasiHttpView as _, p2, p3};
 
-use super::{client, retaining};
+use super::{client, filesystem, retaining};
 use crate::guest::Guest;
 
 /// Everything that a component may import. Set `waiting` if one of the key-value stores is remote.
@@ -16,6 +16,7 @@ pub(super) fn linker(engine: &Engine, waiting: bool) -> wasmtime::Result<Linker<
     p2::bindings::http::types::add_to_linker::<_, WasiHttp>(&mut linker, &(&p2_options).into(), Guest::http)?;
     p3::bindings::http::types::add_to_linker::<_, WasiHttp>(&mut linker, Guest::http)?;
     retaining::add_to_linker(&mut linker)?;
+    filesystem::add_to_linker(&mut linker)?;
     Guest::link(&mut linker, waiting)?;
     Ok(linker)
 }

@@ -2,11 +2,13 @@
 
 mod client;
 mod error;
+mod filesystem;
 mod future_errors;
 mod imports;
 mod kind;
 mod linked;
 mod linker;
+mod listing;
 mod retaining;
 
 pub use error::ComponentError;
