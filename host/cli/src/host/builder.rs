@@ -87,6 +87,7 @@ impl Builder {
         let engine = spawn_engine(&config, &manifest)?;
         let binaries = application::binaries(&manifest)?;
         application::resolve_mounts(&mut manifest)?;
+        let files_of_mounts = descriptors::of_mounts(&config, &manifest);
         let backends = Backends::open(&config, &manifest, stores)?;
         let stores = &backends.stores;
         let metrics = Arc::new(HostMetrics::default());
@@ -115,6 +116,7 @@ impl Builder {
             address: listener.local_addr()?,
             admin_address: admin_listener.local_addr()?,
             config,
+            files_of_mounts,
             control,
             listener,
             admin_listener,
@@ -181,7 +183,7 @@ impl Backends {
         let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
         let traces = traces(config, manifest, &resolver)?;
         let identities = config.application.outbound.identities()?;
-        let settings = OutboundSettings { identities, ..outbound_settings(config)? };
+        let settings = OutboundSettings { identities, ..outbound_settings(config, manifest)? };
         let outbound = Outbound::new(settings).map_err(ca_file("--outbound-ca-file"))?;
         let outbound = Arc::new(outbound.with_resolver(resolver.clone()));
         let threads = config.application.instances.thread_count();
@@ -196,7 +198,7 @@ impl Backends {
     }
 }
 
-fn outbound_settings(config: &Config) -> Result<OutboundSettings, StartError> {
+fn outbound_settings(config: &Config, manifest: &Manifest) -> Result<OutboundSettings, StartError> {
     // Lower-case names take precedence, as in curl.
     let either = |lower: &str, upper: &str| variable(lower).or_else(|| variable(upper)).unwrap_or_default();
     let proxies = Proxies::new(
@@ -206,10 +208,7 @@ fn outbound_settings(config: &Config) -> Result<OutboundSettings, StartError> {
         &either("no_proxy", "NO_PROXY"),
     )?;
     let outbound = &config.application.outbound;
-    let max_open = descriptors::for_outbound(
-        config.server.max_connections.get(),
-        outbound.outbound_max_concurrency.get(),
-    );
+    let max_open = descriptors::for_outbound(config, descriptors::of_mounts(config, manifest));
     let limits = outbound.limits(max_open);
     let extra_ca_file = outbound.outbound_ca_file.clone();
     Ok(OutboundSettings { limits, proxies, extra_ca_file, ..OutboundSettings::default() })
@@ -227,7 +226,7 @@ fn traces(
     resolver: &Arc<dyn Resolve>,
 ) -> Result<Option<Traces>, StartError> {
     let Some(settings) = trace::Settings::read(&manifest.name, &variable)? else { return Ok(None) };
-    let mut outbound = outbound_settings(config)?;
+    let mut outbound = outbound_settings(config, manifest)?;
     let named = match &settings.ca_file {
         Some(file) => {
             outbound.extra_ca_file = Some(file.clone());

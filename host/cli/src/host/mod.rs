@@ -40,6 +40,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// A host that has bound its addresses and loaded its application.
 pub struct Host {
     config: Arc<Config>,
+    files_of_mounts: u64,
     control: Runtime,
     listener: TcpListener,
     admin_listener: TcpListener,
@@ -74,6 +75,7 @@ impl Host {
     pub fn run(self, shutdown: Shutdown) -> io::Result<()> {
         let Self {
             config,
+            files_of_mounts,
             control,
             listener,
             admin_listener,
@@ -102,10 +104,7 @@ impl Host {
                 warm: false.into(),
                 draining: false.into(),
             });
-            let connections = descriptors::bounded(
-                config.server.max_connections.get(),
-                config.application.outbound.outbound_max_concurrency.get(),
-            );
+            let connections = descriptors::bounded(&config, files_of_mounts);
             let listener =
                 Listener::new(listener, workers.clone(), connections, metrics.connections.clone())?;
             tracing::info!(listener = "main", address = %address, "listening");
