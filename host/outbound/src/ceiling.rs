@@ -29,7 +29,8 @@ impl FromStr for CidrCeiling {
         }
         let range = |part: &str| {
             let part = part.trim();
-            part.parse().map_err(|_| format!("'{part}' is not a range such as 10.0.0.0/8, and not '{NONE}'"))
+            part.parse()
+                .map_err(|_| format!("'{part}': want ranges such as 10.0.0.0/8,fd00::/8, or '{NONE}'"))
         };
         text.split(',').map(range).collect::<Result<_, _>>().map(Self)
     }
@@ -68,7 +69,7 @@ mod tests {
     fn what_is_not_a_range_is_named() {
         for text in ["", "10.0.0.0", "10.0.0.0/8,", "all", "10.0.0.0/33"] {
             let error = text.parse::<CidrCeiling>().unwrap_err();
-            assert!(error.contains("is not a range"), "{text}: {error}");
+            assert!(error.contains("want ranges such as"), "{text}: {error}");
         }
         for text in ["none", "10.0.0.0/8,fd00::/8"] {
             assert_eq!(text.parse::<CidrCeiling>().unwrap().to_string(), text);
