@@ -80,7 +80,8 @@ fn a_pod_opens_no_wider_ranges_than_the_nodes_operator_allows() {
     let daemon = Daemon::start_with(&[("WASI_HTTP_SHIM_OUTBOUND_CIDR_CEILING", "10.0.0.0/8")]);
     daemon.import(&gists());
     daemon.run("wide", &["--env", OPEN], GISTS, &[]);
-    let reason = "--outbound-allow-cidr: 0.0.0.0/0 is not within --outbound-cidr-ceiling 10.0.0.0/8";
+    let reason =
+        "0.0.0.0/0 is not within WASI_HTTP_HOST_OUTBOUND_CIDR_CEILING (--outbound-cidr-ceiling) 10.0.0.0/8";
     eventually("the host says why it does not start", || {
         daemon.output("wide").contains(reason).then_some(())
     });
