@@ -23,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     error::{Context as _, Error, Result},
     flags::{Flags, PROGRAM},
-    node::{CACHE_DIR, CACHE_MAX_BYTES, Cache},
+    node::{Cache, VARIABLES},
     socket,
     spec::Spec,
 };
@@ -113,7 +113,7 @@ fn spawn(flags: &Flags, ttrpc: &str, socket: &Path, listener: UnixListener) -> R
         command.arg("-debug");
     }
     command.env_clear().env(TTRPC_ADDRESS, ttrpc);
-    for name in ["PATH", CACHE_DIR, CACHE_MAX_BYTES] {
+    for name in VARIABLES {
         command.envs(env::var_os(name).map(|value| (name, value)));
     }
     command

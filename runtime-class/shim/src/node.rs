@@ -9,11 +9,13 @@ use crate::{
 };
 
 /// Environment variable of containerd that names the cache directory for compiled code.
-pub(crate) const CACHE_DIR: &str = "WASI_HTTP_SHIM_CACHE_DIR";
+const CACHE_DIR: &str = "WASI_HTTP_SHIM_CACHE_DIR";
 /// Environment variable of containerd with the bound of the cache in bytes.
 pub(crate) const CACHE_MAX_BYTES: &str = "WASI_HTTP_SHIM_CACHE_MAX_BYTES";
 /// Environment variable of containerd with the widest private address ranges that pods may open.
 pub(crate) const OUTBOUND_CIDR_CEILING: &str = "WASI_HTTP_SHIM_OUTBOUND_CIDR_CEILING";
+/// The variables of containerd that the shim's process needs.
+pub(crate) const VARIABLES: [&str; 4] = ["PATH", CACHE_DIR, CACHE_MAX_BYTES, OUTBOUND_CIDR_CEILING];
 /// Cache directory if containerd's environment names none.
 const DEFAULT_CACHE: &str = "/var/lib/wasi-http/cache";
 /// The cache's bound if containerd's environment names none.
