@@ -46,7 +46,7 @@ use crate::keyvalue::MAX_CAS_BYTES;
 const LEAST_BYTES: usize = 32 << 20;
 const MOST_BYTES: usize = 64 << 20;
 /// The most bytes that one call of an instance without key-value stores hands over.
-pub(crate) const MOST_CALL_BYTES: usize = 1 << 20;
+const MOST_CALL_BYTES: usize = 1 << 20;
 
 /// wasmtime's default. Most of a stack is never touched.
 const STACK_BYTES: u64 = 2 << 20;

@@ -93,30 +93,6 @@ async fn bytes_behind_handles_of_every_kind_are_its_own_end() {
     drop(silent);
 }
 
-/// Each response has an error of 4 MiB in place of trailers, and its body does not end.
-#[tokio::test]
-async fn the_errors_of_responses_in_flight_are_kept_in_part() {
-    const RESPONSES: u64 = 64;
-    const MOST: u64 = RESPONSES << 20;
-    let host = start(&[]).await;
-    answers(&host).await;
-    let before = peak_memory(&host);
-    let mut responses = Vec::new();
-    for _ in 0..RESPONSES {
-        let mut response = host.request("GET", "/stall-with-error").start().await.unwrap();
-        // The component gives the error before it begins the body.
-        let mut received = Vec::new();
-        while !received.ends_with(b"begun\r\n") {
-            let length = response.stream().read_buf(&mut received).await.unwrap();
-            assert!(length > 0, "the response ended");
-        }
-        responses.push(response);
-    }
-    let taken = peak_memory(&host) - before;
-    assert!(taken < MOST, "{} MiB", taken >> 20);
-    answers(&host).await;
-}
-
 #[tokio::test]
 async fn tasks_without_end_are_its_own_end() {
     let host = start(&["--request-timeout", "3s", "--background-timeout", "1s"]).await;

@@ -119,7 +119,6 @@ fn about_request(call: &Call<'_>, request: &Request) -> Option<Response> {
 fn malformed(call: &Call<'_>) -> Option<Response> {
     Some(match call.behaviour {
         "stall" => responses::stalled(),
-        "stall-with-error" => responses::stalled_with_error(),
         "endless" => responses::endless(),
         "short" => responses::lying(&[("content-length", "100")], b"only this"),
         "long" => responses::lying(&[("content-length", "4")], b"more than was announced"),

@@ -28,7 +28,10 @@ use wasmtime_wasi::{
     filesystem::{Descriptor, WasiFilesystem, WasiFilesystemCtxView, WasiFilesystemView as _},
     p2::{DynInputStream, bindings::filesystem::types as p2},
     p3::{
-        bindings::filesystem::types::{self as p3, HostDescriptorWithStore},
+        bindings::filesystem::{
+            preopens,
+            types::{self as p3, HostDescriptorWithStore},
+        },
         filesystem::{FilesystemError, FilesystemResult},
     },
 };
@@ -44,10 +47,11 @@ const MAX_PATH: usize = 4096;
 type Store<'a> = StoreContextMut<'a, Guest>;
 type Fd = Resource<Descriptor>;
 
-/// Replaces the functions in a linker that has wasmtime's.
+/// Adds the functions of `0.3`, and replaces those of `0.2` in a linker that has wasmtime's.
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
+    preopens::add_to_linker::<_, WasiFilesystem>(linker, Guest::filesystem)?;
     p3::add_to_linker::<_, Bounded>(linker, Guest::filesystem)?;
+    linker.allow_shadowing(true);
     let mut p2 = linker.instance(TYPES_P2)?;
     add_p2_files(&mut p2)?;
     add_p2_listings(&mut p2)?;

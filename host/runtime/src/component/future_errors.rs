@@ -27,7 +27,7 @@ use wasmtime_wasi_http::{
     },
 };
 
-use crate::{guest::Guest, host_bytes::MOST_CALL_BYTES};
+use crate::guest::Guest;
 
 /// The most bytes of an error's text that the host keeps. Those of all futures of an instance are a few megabytes.
 const MAX_TEXT_BYTES: usize = 256;
@@ -47,19 +47,6 @@ pub(super) fn add_to_linker(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::
         |mut store: Store<'_>, (fields, body, trailers, options): RequestParts| {
             let trailers = cut(store.as_context_mut(), trailers, drop_trailers)?;
             Ok((<WasiHttp as HostRequestWithStore<_>>::new(access(store), fields, body, trailers, options)?,))
-        },
-    )?;
-    types.func_wrap(
-        "[static]response.new",
-        |mut store: Store<'_>, (fields, body, trailers): (Fields, Option<Body>, Trailers)| {
-            // Every response has such a future, and another one takes about a microsecond. So an error that is at most
-            // as large as an ordinary call stays whole: it ends with its response.
-            let trailers = if store.hostcall_fuel() > MOST_CALL_BYTES {
-                cut(store.as_context_mut(), trailers, drop_trailers)?
-            } else {
-                trailers
-            };
-            Ok((<WasiHttp as HostResponseWithStore<_>>::new(access(store), fields, body, trailers)?,))
         },
     )?;
     types.func_wrap(

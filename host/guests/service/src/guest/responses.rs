@@ -101,20 +101,6 @@ pub(super) fn stalled() -> Response {
     })
 }
 
-/// Gives an error with a long text in place of trailers. Then begins a body and never continues.
-pub(super) fn stalled_with_error() -> Response {
-    let (mut writer, reader) = wasip3::wit_stream::new();
-    let (trailers, trailers_reader) = wasip3::wit_future::new(|| Ok(None));
-    let (response, _sent) = Response::new(Fields::new(), Some(reader), trailers_reader);
-    wit_bindgen::spawn(async move {
-        let text = "e".repeat(4 << 20);
-        let _ = trailers.write(Err(ErrorCode::InternalError(Some(text)))).await;
-        writer.write_all(b"begun".to_vec()).await;
-        wait(3_600_000).await;
-    });
-    response
-}
-
 /// Writes a body until the client has gone.
 pub(super) fn endless() -> Response {
     streamed(&[], async move |mut writer| while writer.write_all(vec![b'e'; 64 << 10]).await.is_empty() {})
