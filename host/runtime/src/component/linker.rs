@@ -10,7 +10,7 @@ use crate::guest::Guest;
 pub(super) fn linker(engine: &Engine, waiting: bool) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    // All of 0.3 but files, which have bounds (`filesystem.rs`): another set of their functions would be half a megabyte.
+    // All of 0.3 but files, which have bounds (`filesystem.rs`): another set of their functions would be in the program, too.
     wasmtime_wasi::p3::cli::add_to_linker(&mut linker)?;
     wasmtime_wasi::p3::clocks::add_to_linker(&mut linker)?;
     wasmtime_wasi::p3::random::add_to_linker(&mut linker)?;
