@@ -32,12 +32,50 @@ type OutgoingRequest = Resource<p2_resources::HostOutgoingRequest>;
 type OutgoingBody = Result<Resource<HostOutgoingBody>, ()>;
 type Arrived = Option<Result<Result<Resource<p2_resources::HostIncomingResponse>, p2::ErrorCode>, ()>>;
 
+/// Links the functions of `fields`. Both versions have them, with types and errors of their own.
+macro_rules! add_fields {
+    ($to:expr, $version:ident) => {{
+        use $version::{Host, HostFields};
+
+        charged(
+            $to,
+            "[static]fields.from-list",
+            |_, (entries,): &(Entries,)| entries_bytes(entries),
+            |http, (entries,)| {
+                let made = HostFields::from_list(http, entries);
+                told(http, made, |http, error| Host::convert_header_error(http, error))
+            },
+        )?;
+        charged(
+            $to,
+            "[method]fields.set",
+            |_, (_, name, values): &(Fields, String, Vec<Vec<u8>>)| values_bytes(name, values),
+            |http, (fields, name, values)| {
+                let set = HostFields::set(http, fields, name, values);
+                told(http, set, |http, error| Host::convert_header_error(http, error))
+            },
+        )?;
+        charged(
+            $to,
+            "[method]fields.append",
+            |_, (_, name, value): &(Fields, String, Vec<u8>)| {
+                host_bytes::field_bytes(name.len(), value.len())
+            },
+            |http, (fields, name, value)| {
+                let added = HostFields::append(http, fields, name, value);
+                told(http, added, |http, error| Host::convert_header_error(http, error))
+            },
+        )?;
+        charged($to, "[method]fields.clone", clone_bytes, |http, (fields,)| HostFields::clone(http, fields))
+    }};
+}
+
 /// Replaces the functions in a linker that has wasmtime's.
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    let mut p2 = linker.instance(TYPES_P2)?;
-    add_p2_fields(&mut p2)?;
-    add_p2_messages(&mut p2)?;
+    let mut types = linker.instance(TYPES_P2)?;
+    add_fields!(&mut types, p2)?;
+    add_p2_messages(&mut types)?;
     let mut p3 = linker.instance(TYPES_P3)?;
     add_p3(&mut p3)?;
     future_errors::add_to_linker(&mut p3)?;
@@ -76,47 +114,16 @@ fn text_bytes(text: &Option<String>) -> usize {
     text.as_ref().map_or(0, String::len)
 }
 
-fn add_p2_fields(to: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
-    use p2::{Host, HostFields};
-
-    fn told<T>(
-        http: &mut WasiHttpCtxView<'_>,
-        result: wasmtime_wasi_http::p2::HeaderResult<T>,
-    ) -> wasmtime::Result<Result<T, p2::HeaderError>> {
-        match result {
-            Ok(done) => Ok(Ok(done)),
-            Err(error) => Ok(Err(Host::convert_header_error(http, error)?)),
-        }
+/// Tells the guest an error, unless the error is a trap.
+fn told<T, E, C>(
+    http: &mut WasiHttpCtxView<'_>,
+    result: Result<T, E>,
+    convert: impl FnOnce(&mut WasiHttpCtxView<'_>, E) -> wasmtime::Result<C>,
+) -> wasmtime::Result<Result<T, C>> {
+    match result {
+        Ok(done) => Ok(Ok(done)),
+        Err(error) => Ok(Err(convert(http, error)?)),
     }
-
-    charged(
-        to,
-        "[static]fields.from-list",
-        |_, (entries,): &(Entries,)| entries_bytes(entries),
-        |http, (entries,)| {
-            let made = HostFields::from_list(http, entries);
-            told(http, made)
-        },
-    )?;
-    charged(
-        to,
-        "[method]fields.set",
-        |_, (_, name, values): &(Fields, String, Vec<Vec<u8>>)| values_bytes(name, values),
-        |http, (fields, name, values)| {
-            let set = HostFields::set(http, fields, name, values);
-            told(http, set)
-        },
-    )?;
-    charged(
-        to,
-        "[method]fields.append",
-        |_, (_, name, value): &(Fields, String, Vec<u8>)| host_bytes::field_bytes(name.len(), value.len()),
-        |http, (fields, name, value)| {
-            let added = HostFields::append(http, fields, name, value);
-            told(http, added)
-        },
-    )?;
-    charged(to, "[method]fields.clone", clone_bytes, |http, (fields,)| HostFields::clone(http, fields))
 }
 
 fn add_p2_messages(to: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
@@ -169,48 +176,11 @@ fn add_p2_messages(to: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
 }
 
 fn add_p3(to: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
-    use p3_types::{HeaderError, Host, HostFields, HostRequest, Method};
+    use p3_types::{HostRequest, Method};
 
     type Request = Resource<p3::Request>;
 
-    fn told<T>(
-        http: &mut WasiHttpCtxView<'_>,
-        result: Result<T, wasmtime_wasi::TrappableError<HeaderError>>,
-    ) -> wasmtime::Result<Result<T, HeaderError>> {
-        match result {
-            Ok(done) => Ok(Ok(done)),
-            Err(error) => Ok(Err(Host::convert_header_error(http, error)?)),
-        }
-    }
-
-    charged(
-        to,
-        "[static]fields.from-list",
-        |_, (entries,): &(Entries,)| entries_bytes(entries),
-        |http, (entries,)| {
-            let made = HostFields::from_list(http, entries);
-            told(http, made)
-        },
-    )?;
-    charged(
-        to,
-        "[method]fields.set",
-        |_, (_, name, values): &(Fields, String, Vec<Vec<u8>>)| values_bytes(name, values),
-        |http, (fields, name, values)| {
-            let set = HostFields::set(http, fields, name, values);
-            told(http, set)
-        },
-    )?;
-    charged(
-        to,
-        "[method]fields.append",
-        |_, (_, name, value): &(Fields, String, Vec<u8>)| host_bytes::field_bytes(name.len(), value.len()),
-        |http, (fields, name, value)| {
-            let added = HostFields::append(http, fields, name, value);
-            told(http, added)
-        },
-    )?;
-    charged(to, "[method]fields.clone", clone_bytes, |http, (fields,)| HostFields::clone(http, fields))?;
+    add_fields!(&mut *to, p3_types)?;
     charged(
         to,
         "[method]request.set-method",
