@@ -26,7 +26,7 @@ pub(crate) fn init(fifo: &Path, id: &str, debug: bool) {
 /// Opens the fifo for reading too, so that writing does not fail while containerd restarts. Opens it with `O_NONBLOCK`,
 /// so that a full fifo does not block the shim.
 fn open(fifo: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NONBLOCK).open(fifo)
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(fifo)
 }
 
 impl Log for FifoLogger {

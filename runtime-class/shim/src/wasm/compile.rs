@@ -2,7 +2,7 @@
 //!
 //! A component is untrusted input, and a compiler is a large program with possible bugs. The compiler therefore runs in a
 //! sandbox: as a user without rights that no other compiler has, in a PID namespace and a cgroup of its own, without a
-//! network, and with limits on time, memory, processes and file size. A node runs four compilers at once. A compiler sees the
+//! network, and with limits on time, memory, processes, file size and system calls. A node runs four compilers at once. A compiler sees the
 //! host's program and the component, and nothing else of the image or the node. It can write only to a directory for this
 //! component.
 
@@ -36,6 +36,7 @@ use super::{
     app::Component,
     cache::Slot,
     layout::{ARTIFACT, CODE, DIRECTORY, HOST},
+    syscalls,
 };
 use crate::{
     cgroup::{self, Limits},
@@ -212,7 +213,9 @@ fn enter_sandbox(user: u32, directory: &Path, bind_mounts: &[(&Path, &str)]) -> 
     setresuid(user, user, user).context(|| "set the user")?;
     set_no_new_privs().context(|| "set no_new_privs")?;
     // Again, because the kernel clears this setting when the user changes.
-    set_pdeathsig(Signal::SIGKILL).context(|| "set the parent-death signal")
+    set_pdeathsig(Signal::SIGKILL).context(|| "set the parent-death signal")?;
+    // Last, because the calls above are not among those that a compiler may make.
+    syscalls::restrict()
 }
 
 #[cfg(test)]

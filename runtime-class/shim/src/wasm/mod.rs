@@ -14,6 +14,7 @@ mod missing;
 mod mounts;
 mod origin;
 mod rewrite;
+mod syscalls;
 
 use std::path::{Path, PathBuf};
 

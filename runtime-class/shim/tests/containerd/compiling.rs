@@ -47,6 +47,7 @@ fn a_compiler_is_confined_and_does_not_outlive_its_shim() {
     assert!((64_996..=64_999).contains(&user), "{user}");
     assert_eq!(process_status(pid, "NSpid:").split('\t').nth(1), Some("1"), "a PID namespace of its own");
     assert_eq!(process_status(pid, "NoNewPrivs:"), "1");
+    assert_eq!(process_status(pid, "Seccomp:"), "2", "its system calls are filtered");
     let root: Vec<_> =
         fs::read_dir(format!("/proc/{pid}/root")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(root, [".wasi-http"], "nothing of the image");
