@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Engine, ResourceLimiter, Store, component::Linker};
+use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline, component::Linker};
 use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -23,6 +23,7 @@ use super::{
     open_files::OpenFiles,
     settings,
     traced::TracedTasks,
+    turns::Turns,
 };
 
 /// The most elements of all tables together.
@@ -110,12 +111,14 @@ impl Template {
 impl Guest {
     /// A store for a new instance of a component with this footprint. Set `opens_stores` if the component may hand over
     /// values of a key-value store. `on_wait` is called when the instance begins or stops blocking on a remote store.
+    /// `turns` are those of the component on this thread.
     pub(crate) fn store(
         engine: &Engine,
         template: &Template,
         footprint: Footprint,
         opens_stores: bool,
         on_wait: keyvalue::OnWait,
+        turns: Arc<Turns>,
     ) -> Store<Self> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
@@ -164,7 +167,8 @@ impl Guest {
         }
         // Each epoch tick is a yield, so that other tasks of the thread run and the watchdog checks its limits.
         store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        store
+            .epoch_deadline_callback(move |_| Ok(UpdateDeadline::YieldCustom(1, Turns::next(turns.clone()))));
         store
     }
 

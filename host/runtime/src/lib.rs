@@ -28,6 +28,7 @@ mod service;
 mod settings;
 mod tasks;
 mod traced;
+mod turns;
 
 pub use admission::{Admission, Permit};
 pub use cause::{Cause, MAX_DEPTH, inherit, is_request_id, passes, was_passed_on};

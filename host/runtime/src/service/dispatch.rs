@@ -17,7 +17,7 @@ use tokio::{runtime::Handle, sync::Notify, time};
 use super::{Call, CallError};
 use wasi_http_host_core::lock;
 
-use crate::{ComponentMetrics, Template, WorkerMetrics, component::Linked, keyvalue::OnWait};
+use crate::{ComponentMetrics, Template, WorkerMetrics, component::Linked, keyvalue::OnWait, turns::Turns};
 
 /// How often the supervisor checks the calls that wait.
 const CHECK_EVERY: Duration = Duration::from_millis(5);
@@ -75,6 +75,8 @@ pub(super) type RunInstance = fn(InstanceLease) -> Pin<Box<dyn Future<Output = (
 pub struct Dispatch {
     pub(super) context: DispatchContext,
     run_instance: RunInstance,
+    /// The turns of calls that compute.
+    pub(super) turns: Arc<Turns>,
     state: Mutex<State>,
     /// The queue's length, which can be read without the lock.
     waiting: AtomicUsize,
@@ -128,6 +130,7 @@ impl Dispatch {
         let dispatch = Arc::new(Self {
             context,
             run_instance,
+            turns: Arc::default(),
             state: Mutex::default(),
             waiting: AtomicUsize::new(0),
             draining: AtomicBool::new(false),

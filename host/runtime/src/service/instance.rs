@@ -72,7 +72,8 @@ async fn run(mut lease: InstanceLease) {
 
 async fn make(dispatch: &Dispatch, on_wait: OnWait) -> Result<(Store<Guest>, Proxy), CallError> {
     let DispatchContext { engine, template, linked, .. } = &dispatch.context;
-    let mut store = Guest::store(engine, template, linked.footprint(), linked.opens_stores(), on_wait);
+    let turns = dispatch.turns.clone();
+    let mut store = Guest::store(engine, template, linked.footprint(), linked.opens_stores(), on_wait, turns);
     let made =
         timeout(dispatch.context.limits.request, dispatch.context.linked.instantiate(&mut store)).await;
     match made {
