@@ -150,7 +150,14 @@ async fn clear_cache<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> R
     }
     let cleared = async { app.cache(&configured.settings)?.clear(&app.platform).await };
     cleared.await.map_err(|error| unavailable(app, &error))?;
-    Ok(json(app, 200, &serde_json::json!({"message": "Cache cleared successfully"})))
+    let body =
+        Body::Owned(serde_json::json!({"message": "Cache cleared successfully"}).to_string().into_bytes());
+    let head = PlainHead {
+        // Caches that answer for this service must forget the pages as well.
+        extra: Some(("cache-group-invalidation", response::conditional::GROUP.to_owned())),
+        ..PlainHead::new("application/json")
+    };
+    Ok(Response::plain(200, head, body, app.cors()))
 }
 
 /// The token of an `Authorization: Bearer` header (RFC 6750, 2.1); `None` for another scheme.

@@ -44,6 +44,18 @@ pub fn cache_control(lifetime: u64) -> String {
     format!("public, max-age={lifetime}, stale-while-revalidate={revalidate}, stale-if-error={error}")
 }
 
+/// The group of all pages of gists (RFC 9875), as `Cache-Groups` and `Cache-Group-Invalidation` name it.
+pub const GROUP: &str = "\"gists\"";
+
+/// `CDN-Cache-Control` (RFC 9213): `Cache-Control` for shared caches, which answer for this service. They may keep a page
+/// for its `lifetime` if it came from the cache. A page that is new says so in its body, and must not be answered again.
+pub fn cdn_cache_control(lifetime: u64, status: CacheStatus) -> String {
+    match status {
+        CacheStatus::Hit { ttl: Some(1..), .. } => format!("max-age={lifetime}"),
+        _ => "no-store".to_owned(),
+    }
+}
+
 /// Why the cache forwarded the request to GitHub: `fwd` (RFC 9211, 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Forwarded {
@@ -144,7 +156,7 @@ impl fmt::Display for CacheStatus {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{CacheStatus, Detail, Forwarded, cache_control, etag, if_none_match};
+    use super::{CacheStatus, Detail, Forwarded, cache_control, cdn_cache_control, etag, if_none_match};
 
     const TAG: &str = "W/\"0123456789abcdef0123456789abcdef\"";
 
@@ -181,6 +193,22 @@ mod tests {
             "\"a\" \"0123456789abcdef0123456789abcdef\"",
         ] {
             assert!(!if_none_match(header, TAG), "{header}");
+        }
+    }
+
+    #[test]
+    fn shared_caches_keep_what_came_from_the_cache_and_is_fresh() {
+        let hit = |ttl| CacheStatus::Hit { ttl, detail: None };
+        assert_eq!(cdn_cache_control(40, hit(Some(1))), "max-age=40");
+        let miss = CacheStatus::Forward {
+            reason: Forwarded::UriMiss,
+            status: None,
+            stored: true,
+            collapsed: false,
+            detail: None,
+        };
+        for other in [hit(Some(0)), hit(Some(-3)), hit(None), miss] {
+            assert_eq!(cdn_cache_control(40, other), "no-store", "{other}");
         }
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::github::link::Relations;
 use crate::request::query::GistQuery;
 use crate::request::route::Endpoint;
-use crate::response::conditional::CacheStatus;
+use crate::response::conditional::{CacheStatus, GROUP};
 
 /// A response to a client, before the platform sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,6 +248,8 @@ impl GistsHead {
             Some((max_age, age)) => {
                 each("cache-control", &conditional::cache_control(max_age));
                 each("age", &age.to_string());
+                each("cdn-cache-control", &conditional::cdn_cache_control(max_age, self.cache_status));
+                each("cache-groups", GROUP);
             }
         }
         each("etag", &conditional::etag(self.etag));
@@ -268,6 +270,8 @@ impl PlainHead {
         each("cache-control", &self.cache_control);
         if let Some(cache_status) = self.cache_status {
             each("cache-status", &cache_status.to_string());
+            // A remembered 404 depends on the token of the settings, and `DELETE /cache` forgets it.
+            each("cdn-cache-control", "no-store");
         }
         if let Some((name, value)) = &self.extra {
             each(name, value);

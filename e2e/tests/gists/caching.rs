@@ -48,6 +48,9 @@ async fn the_headers_of_a_list(instances: Instances) {
         lifetimes.push(lifetime);
         let caching = format!("public, max-age={lifetime}, stale-while-revalidate=60, stale-if-error=86400");
         assert_eq!(reply.header("cache-control"), Some(caching.as_str()));
+        let shared = if round == 0 { "no-store".to_owned() } else { format!("max-age={lifetime}") };
+        assert_eq!(reply.header("cdn-cache-control"), Some(shared.as_str()), "round {round}");
+        assert_eq!(reply.header("cache-groups"), Some("\"gists\""));
         let age: u64 = reply.header("age").unwrap().parse().unwrap();
         assert!(age < 60, "round {round}: {age}");
         assert_eq!(reply.header("vary"), Some("Accept"));

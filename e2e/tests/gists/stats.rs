@@ -95,6 +95,7 @@ async fn clearing_forgets_entries_and_statistics(instances: Instances) {
     statistics(&service, r#"{"size":1,"hits":1,"misses":2,"hit_rate":0.3333333333333333,"ttl_seconds":300}"#)
         .await;
     let reply = service.host.request("DELETE", "/cache").send().await.is(200);
+    assert_eq!(reply.header("cache-group-invalidation"), Some("\"gists\""));
     assert_eq!(reply.text(), r#"{"message":"Cache cleared successfully"}"#);
     statistics(&service, r#"{"size":0,"hits":0,"misses":0,"hit_rate":0.0,"ttl_seconds":300}"#).await;
     assert!(!service.host.get("/octocat").await.is(200).hit());
