@@ -2,10 +2,10 @@
 # shellcheck disable=SC2154 # stage.sh sets the logs' directory
 # The stages in their order, and what they do not depend on. Sourced by .ci/run.
 
-# Programs and their packages on Debian and Ubuntu: load generator, Redis, the shim's and the cluster's needs, and what test images are
-# made of. An entry without a program is a package that must be installed itself.
-needs=(curl:curl faketime:faketime g++:g++ :python3-venv wrk:wrk redis-server:redis-server prometheus:prometheus :busybox-static
-  runc:runc protoc:protobuf-compiler conntrack:conntrack /usr/lib/cni/bridge:containernetworking-plugins ip:iproute2 ipset:ipset
+# Programs and their packages on Debian and Ubuntu: load generator, the caches beside which the host is measured, Redis, the shim's and
+# the cluster's needs, and what test images are made of. An entry without a program is a package that must be installed itself.
+needs=(curl:curl faketime:faketime g++:g++ :python3-venv wrk:wrk nginx:nginx varnishd:varnish redis-server:redis-server prometheus:prometheus
+  :busybox-static runc:runc protoc:protobuf-compiler conntrack:conntrack /usr/lib/cni/bridge:containernetworking-plugins ip:iproute2 ipset:ipset
   iptables:iptables openssl:openssl ps:procps)
 # A browser for the pages' tests: Chrome where there is one, as on GitHub's runner, because Ubuntu has Chromium as a snap only.
 command -v google-chrome >/dev/null || needs+=(chromium:chromium)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -31,6 +32,11 @@ LOAD = TARGET / "release/bench-load"
 FAKE = TARGET / "release/fake-github"
 VENV = TARGET / "bench-venv"
 
+CACHE = "this host, response cache"
+FRESH = "this host, fresh instances"
+# Programs of other projects that are measured where they are on the PATH.
+OPTIONAL = {"spin": "spin", "nginx": "nginx", "varnish": "varnishd"}
+
 START_TIMEOUT = 60.0  # seconds; Spin compiles the component at its first start
 STOP_TIMEOUT = 10.0  # seconds
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -48,8 +54,10 @@ class Contender:
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
     # A pattern of the line that the server prints when it listens; its group is the address. Without it, `{port}` in the command is
-    # replaced by a free port.
+    # replaced by a free port, and `{file}` by the path of the configuration.
     announces: str | None = None
+    # Returns the text of the configuration for a port and a directory.
+    configuration: Callable[[int, Path], str] | None = None
     probe: str = "/health"
     address: str = ""
     process: subprocess.Popen[bytes] | None = None
@@ -57,8 +65,8 @@ class Contender:
 
     def start(self, logs: Path, poll: float = 0.01) -> None:
         port = free_port()
-        command = [part.replace("{port}", str(port)) for part in self.command]
         self.log = logs / (re.sub(r"\W+", "-", self.name) + ".log")
+        command = self.filled(port)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | self.environment, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + START_TIMEOUT
@@ -74,6 +82,16 @@ class Contender:
                 return
             time.sleep(poll)
         fail(f"{self.name} does not answer within {START_TIMEOUT:.0f} s:\n{self.tail()}")
+
+    def filled(self, port: int) -> list[str]:
+        """Returns the command for this port, and writes the configuration that the command names."""
+        if self.log is None:
+            fail(f"{self.name} has no directory for its log")
+        file = self.log.with_suffix(".conf")
+        if self.configuration:
+            file.write_text(self.configuration(port, file.with_suffix("")))
+            file.with_suffix("").mkdir(exist_ok=True)
+        return [part.replace("{port}", str(port)).replace("{file}", str(file)) for part in self.command]
 
     def stop(self) -> None:
         if self.process is None:
@@ -202,6 +220,40 @@ def native(github: str) -> Contender:
     return Contender("native axum", [str(NATIVE), "--listen", "127.0.0.1:{port}"], settings(github))
 
 
+def nginx(origin: Contender) -> Contender:
+    """nginx with its cache, in front of another server."""
+
+    def configuration(port: int, directory: Path) -> str:
+        user = "user root;" if os.geteuid() == 0 else ""
+        # The limit of 1,000 requests for each connection is lifted, because no other server has one.
+        return f"""daemon off; worker_processes auto; pid {directory}/pid; error_log {directory}/error.log; {user}
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; sendfile on; keepalive_requests 100000000; open_file_cache max=1000;
+  client_body_temp_path {directory}/client; fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi; proxy_temp_path {directory}/proxy;
+  proxy_cache_path {directory}/cache keys_zone=pages:8m max_size=64m inactive=1h;
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{ proxy_pass http://{origin.address}; proxy_http_version 1.1; proxy_cache pages; proxy_cache_revalidate on; }}
+  }}
+}}
+"""
+
+    return Contender("nginx's cache", ["nginx", "-c", "{file}"], configuration=configuration)
+
+
+def varnish(origin: Contender) -> Contender:
+    """Varnish, in front of another server."""
+
+    def configuration(_port: int, _directory: Path) -> str:
+        name, backend_port = origin.address.rsplit(":", 1)
+        return f'vcl 4.1;\nbackend default {{ .host = "{name}"; .port = "{backend_port}"; }}\n'
+
+    command = ["varnishd", "-F", "-j", "none", "-a", "127.0.0.1:{port}", "-f", "{file}", "-s", "malloc,64m", "-n", "{file}.work"]
+    return Contender("Varnish", command, configuration=configuration)
+
+
 def fastapi(github: str) -> Contender:
     # As a module, because the programs in a virtual environment contain its path, and CI moves `target`.
     command = [str(VENV / "bin/python"), "-m", "uvicorn", "main:app", "--app-dir", str(BENCH / "fastapi"), "--no-access-log"]
@@ -224,7 +276,7 @@ def prepare(names: set[str]) -> None:
     if shutil.which("wrk") is None:
         fail("wrk is missing: `apt-get install wrk` (Debian, Ubuntu) or `brew install wrk` (macOS)")
     for path in (WASM, HOST):
-        if names & {"reused", "fresh"} and not path.exists():
+        if names & {"reused", "cache", "fresh"} and not path.exists():
             fail(f"{path} is missing: run `make build`")
     if HOST == WORKING:
         print("==> NOT MEASURED: what ships (no `make release` in this checkout); measuring working builds instead", flush=True)

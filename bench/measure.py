@@ -13,6 +13,7 @@ from contenders import LOAD, ROOT, Contender, fail, free_port
 
 CONNECTIONS = 32
 ANSWER_BYTES = 20_000
+DOCUMENT = "/openapi.json"  # constant, and cacheable for an hour
 USER = "grace-hopper"  # a user of the demo with many gists, none of them secret
 STARTS = 15
 
@@ -55,6 +56,7 @@ def check_equal(contenders: list[Contender], path: str) -> list[str]:
     """Fills each cache and compares the cached answers. Bodies must be equal; differences between headers are returned."""
     notes: list[str] = []
     first: tuple[bytes, bytes, set[str], set[str]] | None = None
+    constant = contenders[0].get(DOCUMENT)
     for contender in contenders:
         contender.get(path)
         for asked in (path, "/health"):
@@ -64,12 +66,15 @@ def check_equal(contenders: list[Contender], path: str) -> list[str]:
         if b'"cache":{"hit":true,"ttl_seconds":3600}' not in body:
             fail(f"{contender.name} does not serve {path} from its cache: {body[-80:]!r}")
         health = contender.get("/health")
+        document = contender.get(DOCUMENT)
         seen = (body, health[2], set(headers), set(health[1]))
         if first is None:
             first = seen
             continue
         if seen[:2] != first[:2]:
             fail(f"{contender.name} has another body than {contenders[0].name}: {body[:200]!r}")
+        if contender.name not in ("FastAPI", "Spin") and document[2] != constant[2]:
+            fail(f"{contender.name} has another {DOCUMENT} than {contenders[0].name}: {document[0]} {document[2][:200]!r}")
         for asked, mine, theirs in ((path, seen[2], first[2]), ("/health", seen[3], first[3])):
             differ = sorted(f"+{name}" for name in mine - theirs) + sorted(f"-{name}" for name in theirs - mine)
             if differ:
@@ -143,19 +148,26 @@ def milliseconds(text: str) -> float:
     return float(number) * UNITS[text.removeprefix(number)] * 1e3
 
 
-def rounds(contenders: list[Contender], routes: dict[str, str], count: int, seconds: float) -> dict[str, dict[str, list[Sample]]]:
-    """Returns samples by route and server. Each round begins with another server."""
-    samples: dict[str, dict[str, list[Sample]]] = {route: {contender.name: [] for contender in contenders} for route in routes}
-    for contender in contenders:
-        for path in routes.values():
+def rounds(turns: dict[str, tuple[str, list[Contender]]], count: int, seconds: float) -> dict[str, dict[str, list[Sample]]]:
+    """Returns samples by route and server, for the path and the servers of each route. Each round begins with another server."""
+    samples: dict[str, dict[str, list[Sample]]] = {
+        route: {contender.name: [] for contender in contenders} for route, (_, contenders) in turns.items()
+    }
+    for path, contenders in turns.values():
+        for contender in contenders:
             wrk(contender, path, 1.0)  # warm
     for number in range(count):
         print(f"==> round {number + 1} of {count}", flush=True)
-        turn = number % len(contenders)
-        for route, path in routes.items():
+        for route, (path, contenders) in turns.items():
+            turn = number % len(contenders)
             for contender in contenders[turn:] + contenders[:turn]:
                 samples[route][contender.name].append(wrk(contender, path, seconds))
     return samples
+
+
+def alone_micros(contender: Contender) -> float:
+    """Returns the median time to the answer of /health in µs, for one request after another on one connection."""
+    return load(contender, "/health", "--connections", "1", "--seconds", "2")["p50_ms"] * 1e3
 
 
 def summarise(samples: dict[str, dict[str, list[Sample]]]) -> dict[str, dict[str, dict]]:
@@ -183,7 +195,7 @@ def cell(taken: list[Sample], native: list[Sample] | None, fastapi: list[Sample]
 def first_answers_ms(contender: Contender) -> list[float]:
     """Returns the times from exec to the first answer, of some starts with compiled code in the cache."""
     port = free_port()
-    command = [part.replace("{port}", str(port)) for part in contender.command]
+    command = contender.filled(port)
     start = [str(LOAD), "start", "--address", f"127.0.0.1:{port}", "--path", contender.probe, "--times", str(STARTS), "--", *command]
     done = subprocess.run(start, cwd=ROOT, env=os.environ | contender.environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -6,6 +6,8 @@ use axum::response::Response;
 use bytes::Bytes;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 
 /// Returns a JSON response with the headers that every response has.
 pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response {
@@ -59,6 +61,7 @@ impl Freshness<'_> {
             (header::ETAG, self.etag.to_owned()),
             (header::LINK, self.link),
             (CACHE_STATUS, status),
+            (CDN_CACHE_CONTROL, if self.hit { format!("max-age={lifetime}") } else { "no-store".to_owned() }),
         ] {
             if let Ok(value) = HeaderValue::try_from(value)
                 && !value.is_empty()
@@ -68,5 +71,6 @@ impl Freshness<'_> {
         }
         headers.insert(header::AGE, self.now.saturating_sub(self.stored_at).into());
         headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+        headers.insert(CACHE_GROUPS, HeaderValue::from_static("\"gists\""));
     }
 }

@@ -16,6 +16,7 @@ const STATUSES: [u16; 6] = [200, 304, 404, 422, 502, 0];
 pub(crate) struct Metrics {
     pub(crate) health: Endpoint,
     pub(crate) gists: Endpoint,
+    pub(crate) openapi: Endpoint,
     pub(crate) hits: AtomicU64,
     pub(crate) misses: AtomicU64,
 }
@@ -69,7 +70,9 @@ impl Metrics {
     /// Renders the metrics in Prometheus' text format 0.0.4.
     pub(crate) fn render(&self) -> String {
         let mut out = String::new();
-        for (template, endpoint) in [("/health", &self.health), ("/{username}", &self.gists)] {
+        let endpoints =
+            [("/health", &self.health), ("/{username}", &self.gists), ("/openapi.json", &self.openapi)];
+        for (template, endpoint) in endpoints {
             endpoint.render(template, &mut out);
         }
         for (name, counter) in [("cache_hits_total", &self.hits), ("cache_misses_total", &self.misses)] {

@@ -9,6 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::get;
+use bytes::Bytes;
 use moka::sync::Cache;
 use serde::Deserialize;
 
@@ -18,6 +19,8 @@ use crate::metrics::Metrics;
 use crate::request_id::{self, X_REQUEST_ID};
 use crate::upstream::{GitHub, UpstreamError};
 
+/// The component's document. Like the component, the service sends it without white space between its tokens.
+const OPENAPI: &str = include_str!("../../../component/assets/openapi.json");
 const HEALTHY: &[u8] = br#"{"status":"healthy","service":"github-gists-api"}"#;
 
 /// The gists API. Clones share the cache, the client of GitHub and the metrics.
@@ -28,6 +31,7 @@ struct Inner {
     cache: Cache<String, Arc<Entry>>,
     github: GitHub,
     metrics: Metrics,
+    openapi: Bytes,
     ttl: u64,
 }
 
@@ -49,7 +53,16 @@ impl Default for Parameters {
 impl Gists {
     pub(crate) fn new(github: Uri, ttl: u64, entries: u64) -> Self {
         let cache = Cache::new(entries);
-        Self(Arc::new(Inner { cache, github: GitHub::new(github), metrics: Metrics::default(), ttl }))
+        let document =
+            serde_json::from_str::<serde_json::Value>(OPENAPI).map(|document| document.to_string());
+        let openapi = document.unwrap_or_default().into();
+        Self(Arc::new(Inner {
+            cache,
+            github: GitHub::new(github),
+            metrics: Metrics::default(),
+            openapi,
+            ttl,
+        }))
     }
 
     pub(crate) fn router(&self) -> Router {
@@ -57,6 +70,7 @@ impl Gists {
             .route("/", get(health))
             .route("/health", get(health))
             .route("/metrics", get(metrics))
+            .route("/openapi.json", get(openapi))
             .route("/{username}", get(gists))
             .with_state(self.clone())
     }
@@ -66,6 +80,15 @@ async fn health(State(Gists(service)): State<Gists>, headers: HeaderMap) -> Resp
     let running = service.metrics.health.start();
     let mut response = json(StatusCode::OK, HEALTHY);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(X_REQUEST_ID, request_id::of(&headers));
+    running.end(response.status());
+    response
+}
+
+async fn openapi(State(Gists(service)): State<Gists>, headers: HeaderMap) -> Response {
+    let running = service.metrics.openapi.start();
+    let mut response = json(StatusCode::OK, service.openapi.clone());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
     response.headers_mut().insert(X_REQUEST_ID, request_id::of(&headers));
     running.end(response.status());
     response
