@@ -26,6 +26,10 @@ INSTALLED = {
     "CERT_MANAGER_VERSION": "github.com/cert-manager/cert-manager",
     "METALLB_VERSION": "go.universe.tf/metallb",
 }
+# Istio's policies that may name their workloads.
+SELECTING = ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "EnvoyFilter", "Sidecar", "Telemetry", "WasmPlugin")
+# Policies for all workloads of the mesh: they must have no selector.
+MESH_WIDE: set[tuple[str, str]] = set()
 # GitHub's secondary limit of requests at once, for all clients with one token or address.
 GITHUB_CONCURRENCY = 100
 # The setting `upstream_concurrency`, if it is not set.
@@ -82,6 +86,19 @@ def settled(rendered: Rendered) -> Iterator[str]:
                     wanted = source.get("configMapRef", {})
                     if wanted and not wanted.get("optional") and wanted["name"] not in maps:
                         yield f"{obj['kind']} {obj['metadata']['name']}: ConfigMap {wanted['name']} does not exist"
+
+
+def bounded(rendered: Rendered) -> Iterator[str]:
+    """An Istio policy names the workloads to which it applies.
+
+    Without a selector, it applies to all workloads of its namespace: an AuthorizationPolicy also closes a gateway in the namespace.
+    """
+    for obj in rendered.objects:
+        name, spec = obj["metadata"]["name"], obj.get("spec") or {}
+        if obj.get("kind") not in SELECTING or (obj["kind"], name) in MESH_WIDE:
+            continue
+        if not any(spec.get(field) for field in ("selector", "workloadSelector", "targetRefs", "targetRef")):
+            yield f"{obj['kind']} {name}: has no selector, so it applies to all workloads of its namespace"
 
 
 def destinations(node: object) -> Iterator[dict]:
@@ -232,7 +249,7 @@ def within_githubs_limit(rendered: Rendered) -> Iterator[str]:
 
 
 # The rules that every rendering must meet.
-OF_OBJECTS = (restricted, settled, routed, identified, apart, released, let_out, within_githubs_limit)
+OF_OBJECTS = (restricted, settled, bounded, routed, identified, apart, released, let_out, within_githubs_limit)
 
 
 def canary_follows() -> Iterator[str]:

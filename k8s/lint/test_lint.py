@@ -88,6 +88,16 @@ class Policies(unittest.TestCase):
         self.assertEqual(len(list(policies.settled(rendered(wants)))), 1)
         self.assertEqual(list(policies.settled(rendered(wants, {"kind": "ConfigMap", "metadata": {"name": "settings"}}))), [])
 
+    def test_a_policy_for_all_workloads_of_the_namespace(self) -> None:
+        def policy(kind: str, spec: dict | None) -> list[str]:
+            return list(policies.bounded(rendered({"kind": kind, "metadata": {"name": "deny-all"}, "spec": spec})))
+
+        for kind in ("AuthorizationPolicy", "PeerAuthentication", "Telemetry"):
+            for spec in ({}, None, {"selector": {}}):
+                self.assertIn("no selector", policy(kind, spec)[0])
+            for field in ("selector", "targetRefs"):
+                self.assertEqual(policy(kind, {field: {"matchLabels": {"app": "api"}}}), [])
+
     def test_a_route_to_what_is_not_there(self) -> None:
         def route(**destination: object) -> Rendered:
             service = {"kind": "Service", "metadata": {"name": "api"}, "spec": {"ports": [{"port": 80}]}}

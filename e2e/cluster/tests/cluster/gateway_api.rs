@@ -10,7 +10,7 @@ use testkit::http::Request;
 use testkit::http::blocking::Client;
 use testkit::tls::Trust;
 
-use crate::support::Site;
+use crate::support::{MESHED, Site};
 
 /// `kubectl port-forward` to one port of a Service: without a load balancer, not every machine reaches the gateway.
 struct Forward {
@@ -52,9 +52,17 @@ impl Drop for Forward {
     }
 }
 
-#[test]
-fn a_gateway_of_the_namespace_s_own_serves_the_same() {
-    let site = Site::bare("gateway-api", 2, &["gateway-api"], |all, site| {
+/// The two clients of a gateway of the namespace, and what keeps them connected.
+struct OwnGateway {
+    http: Client,
+    https: Client,
+    _forwards: [Forward; 2],
+}
+
+/// Deploys the base with `gateway-api` and these components, and waits until its gateway answers.
+fn deploy(namespace: Namespace, components: &[&str]) -> (Site, OwnGateway) {
+    let components: Vec<_> = ["gateway-api"].into_iter().chain(components.iter().copied()).collect();
+    let site = Site::bare(namespace, 2, &components, |all, site| {
         let hosts = json!([{ "op": "replace", "path": "/spec/hostnames", "value": [site.host] }]);
         all.patch("HTTPRoute", "github-gists-api", &hosts)
             .patch("HTTPRoute", "github-gists-api-redirect", &hosts)
@@ -87,9 +95,6 @@ fn a_gateway_of_the_namespace_s_own_serves_the_same() {
         programmed.then_some(()).ok_or_else(|| format!("{conditions:?}"))
     });
     let _ = Deployment::new(&site.namespace, "github-gists-api-istio").ready();
-    // The selectors of the service do not match the gateway's pods.
-    let own = pods(site.namespace.name(), "app=github-gists-api").unwrap();
-    assert!(own.iter().all(|pod| pod.container("istio-proxy").is_none()), "{own:?}");
     let answering = |port: u16, status: u16, client: &dyn Fn(SocketAddr) -> Client| {
         eventually(&format!("port {port} of the gateway answers by {status}"), || {
             // A new port-forward for each attempt: it ends at the first refused connection.
@@ -99,18 +104,46 @@ fn a_gateway_of_the_namespace_s_own_serves_the_same() {
             if answer.status == status { Ok((forward, client)) } else { Err(format!("{answer:?}")) }
         })
     };
-    let (_plain, http) = answering(80, 301, &|address| Client::http(address, &site.host));
+    let (plain, http) = answering(80, 301, &|address| Client::http(address, &site.host));
     let trust = Trust::pem(site.certificate());
-    let (_tls, https) = answering(443, 200, &|address| Client::https(address, &site.host, trust.clone()));
-    let user = Fake::get().user(2);
-    assert_eq!(https.get(&format!("/{user}")).is(200).json()["data"].as_array().unwrap().len(), 2);
-    let moved = http.get(&format!("/{user}?page=2")).is(301);
-    assert_eq!(moved.header("location"), Some(format!("https://{}/{user}?page=2", site.host).as_str()));
+    let (tls, https) = answering(443, 200, &|address| Client::https(address, &site.host, trust.clone()));
+    (site, OwnGateway { http, https, _forwards: [plain, tls] })
+}
+
+/// The operators' routes are closed at the gateway.
+fn closed(gateway: &OwnGateway) {
     for (method, target) in
         [("GET", "/metrics"), ("HEAD", "/metrics"), ("DELETE", "/cache"), ("GET", "/x/../metrics")]
     {
-        let refused = https.send(&Request::new(method, target)).unwrap();
+        let refused = gateway.https.send(&Request::new(method, target)).unwrap();
         assert_eq!(refused.status, 403, "{method} {target}: {refused:?}");
     }
-    assert_eq!(https.get("/cache").status, 404);
+    assert_eq!(gateway.https.get("/cache").status, 404);
+}
+
+#[test]
+fn a_gateway_of_the_namespace_s_own_serves_the_same() {
+    let (site, gateway) = deploy(Namespace::new("gateway-api"), &[]);
+    // The selectors of the service do not match the gateway's pods.
+    let own = pods(site.namespace.name(), "app=github-gists-api").unwrap();
+    assert!(own.iter().all(|pod| pod.container("istio-proxy").is_none()), "{own:?}");
+    let user = Fake::get().user(2);
+    let page = gateway.https.get(&format!("/{user}")).is(200).json();
+    assert_eq!(page["data"].as_array().unwrap().len(), 2);
+    let moved = gateway.http.get(&format!("/{user}?page=2")).is(301);
+    assert_eq!(moved.header("location"), Some(format!("https://{}/{user}?page=2", site.host).as_str()));
+    closed(&gateway);
+}
+
+/// The mesh's policies deny by default. They must not close the gateway, which stands in the same namespace.
+#[test]
+fn a_gateway_of_the_namespace_s_own_reaches_pods_in_the_mesh() {
+    let namespace = Namespace::with_labels("gateway-mesh", &[MESHED]);
+    let (site, gateway) = deploy(namespace, &["istio-mesh-sidecar"]);
+    let meshed = pods(site.namespace.name(), "app=github-gists-api").unwrap();
+    assert!(meshed.iter().all(|pod| pod.object.to_string().contains("istio-proxy")), "{meshed:?}");
+    let user = Fake::get().user(1);
+    let _ = gateway.https.get(&format!("/{user}")).is(200);
+    let _ = gateway.http.get(&format!("/{user}")).is(301);
+    closed(&gateway);
 }

@@ -7,10 +7,7 @@ use serde_json::json;
 use testkit::Samples;
 use testkit::http::Request;
 
-use crate::support::Site;
-
-/// Istio's init container needs rights that `restricted` forbids. With Istio's CNI plug-in, it would not.
-const LEVEL: (&str, &str) = ("pod-security.kubernetes.io/enforce", "privileged");
+use crate::support::{MESHED, Site};
 
 /// A pod that sleeps and from which the test sends requests, in the mesh or outside.
 fn client(namespace: &Namespace, name: &str, meshed: bool) -> Pod {
@@ -49,7 +46,7 @@ fn stats(pod: &Pod) -> Result<Samples, String> {
 
 #[test]
 fn a_meshed_pod_takes_mutual_tls_from_known_callers_alone() {
-    let namespace = Namespace::with_labels("mesh", &[LEVEL]);
+    let namespace = Namespace::with_labels("mesh", &[MESHED]);
     // A Linux container beside the WebAssembly container, and Istio's container beside both.
     let companion = json!([{ "op": "add", "path": "/spec/template/spec/containers/-", "value": {
         "name": "companion", "image": image("busybox"), "imagePullPolicy": "IfNotPresent",
@@ -169,7 +166,7 @@ fn all_metrics_at_one_port(site: &Site, pod: &Pod) {
 
 #[test]
 fn a_rolling_update_in_the_mesh_loses_no_request() {
-    let namespace = Namespace::with_labels("mesh-roll", &[LEVEL]);
+    let namespace = Namespace::with_labels("mesh-roll", &[MESHED]);
     let site = Site::within(namespace, 2, &["istio-mesh-sidecar"], |all| all);
     let api = Deployment::api(&site.namespace);
     let before: Vec<_> = api.ready().into_iter().map(|pod| pod.name).collect();

@@ -47,15 +47,15 @@ impl Site {
         site
     }
 
-    /// Deploys the base with these components only, without ingress.
+    /// Deploys the base with these components only, without ingress, to a namespace.
     pub(crate) fn bare(
-        name: &str,
+        namespace: Namespace,
         replicas: u32,
         components: &[&str],
         change: impl FnOnce(Kustomization, &Self) -> Kustomization,
     ) -> Self {
         let base = with(Kustomization::on("k8s/base"), components);
-        let site = Self::apply(Namespace::new(name), |site| {
+        let site = Self::apply(namespace, |site| {
             let all = change(adapt(base, replicas), site).keeping_namespaces();
             all.render(site.namespace.name(), Some(site.namespace.name()))
         });
