@@ -34,6 +34,9 @@ MESH_WIDE: set[tuple[str, str]] = set()
 GITHUB_CONCURRENCY = 100
 # The setting `upstream_concurrency`, if it is not set.
 DEFAULT_CONCURRENCY = 20
+AUTOSCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
+# The load of a pod at which the components `hpa-requests` and `keda` add another.
+REQUESTS_PER_POD = 500
 HASHED = re.compile(r"-[0-9a-z]{10}$")
 
 
@@ -223,7 +226,7 @@ def within_githubs_limit(rendered: Rendered) -> Iterator[str]:
     maps = {o["metadata"]["name"]: o.get("data", {}) for o in rendered.objects if o.get("kind") == "ConfigMap"}
     most = {}
     for obj in rendered.objects:
-        if obj.get("kind") in ("HorizontalPodAutoscaler", "ScaledObject"):
+        if obj.get("kind") in AUTOSCALERS:
             spec = obj["spec"]
             most[spec["scaleTargetRef"]["name"]] = spec.get("maxReplicas") or spec.get("maxReplicaCount")
     total, shared = 0, 0
@@ -248,8 +251,43 @@ def within_githubs_limit(rendered: Rendered) -> Iterator[str]:
         )
 
 
+def descriptors(node: object) -> Iterator[dict]:
+    """Every local rate limit with a token bucket below an EnvoyFilter's node."""
+    if isinstance(node, dict):
+        if str(node.get("@type", "")).endswith("LocalRateLimit") and "token_bucket" in node:
+            yield node
+        for value in node.values():
+            yield from descriptors(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from descriptors(value)
+
+
+def limits_each_client(rendered: Rendered) -> Iterator[str]:
+    """A rate limit at the gateway has a bucket for each client, and a common bucket that does not stop the scaling.
+
+    With one bucket for all, a client that floods the gateway takes the tokens of all others.
+    """
+    most = max(
+        (o["spec"].get("maxReplicas") or o["spec"]["maxReplicaCount"] for o in rendered.objects if o.get("kind") in AUTOSCALERS),
+        default=0,
+    )
+    for obj in rendered.objects:
+        if obj.get("kind") != "EnvoyFilter":
+            continue
+        for limit in descriptors(obj["spec"]):
+            actions = [name for rate in limit.get("rate_limits", []) for action in rate["actions"] for name in action]
+            keys = [e["key"] for d in limit.get("descriptors", []) for e in d["entries"] if "value" not in e]
+            what = f"EnvoyFilter {obj['metadata']['name']}"
+            if not set(actions) & set(keys) & {"remote_address", "masked_remote_address"}:
+                yield f"{what}: one bucket for all clients: a client that floods the gateway takes the others' tokens"
+            bucket = limit["token_bucket"]
+            if bucket["tokens_per_fill"] < most * REQUESTS_PER_POD * float(bucket["fill_interval"].removesuffix("s")):
+                yield f"{what}: allows {bucket['tokens_per_fill']} requests, and {most} pods serve {REQUESTS_PER_POD} each per second"
+
+
 # The rules that every rendering must meet.
-OF_OBJECTS = (restricted, settled, bounded, routed, identified, apart, released, let_out, within_githubs_limit)
+OF_OBJECTS = (restricted, settled, bounded, routed, identified, apart, released, let_out, within_githubs_limit, limits_each_client)
 
 
 def canary_follows() -> Iterator[str]:

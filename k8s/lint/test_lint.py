@@ -98,6 +98,27 @@ class Policies(unittest.TestCase):
             for field in ("selector", "targetRefs"):
                 self.assertEqual(policy(kind, {field: {"matchLabels": {"app": "api"}}}), [])
 
+    def test_one_bucket_for_all_clients(self) -> None:
+        def found(limit: dict, most: int = 10) -> list[str]:
+            limit = {"@type": "type.googleapis.com/x.v3.LocalRateLimit", **limit}
+            patch = {"patch": {"value": {"typed_per_filter_config": {"envoy.filters.http.local_ratelimit": limit}}}}
+            scaler = {"kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"}, "spec": {"maxReplicas": most}}
+            envoy = {"kind": "EnvoyFilter", "metadata": {"name": "limit"}, "spec": {"configPatches": [patch]}}
+            return list(policies.limits_each_client(rendered(scaler, envoy)))
+
+        def bucket(tokens: int) -> dict:
+            return {"token_bucket": {"tokens_per_fill": tokens, "fill_interval": "1s"}}
+
+        client = {"rate_limits": [{"actions": [{"remote_address": {}}]}], "descriptors": [{"entries": [{"key": "remote_address"}]}]}
+        self.assertEqual(found({}), [])
+        self.assertIn("one bucket for all clients", found(bucket(5000))[0])
+        self.assertEqual(found(bucket(5000) | client), [])
+        self.assertIn("11 pods", found(bucket(5000) | client, 11)[0])
+        # A descriptor that no request has, or of one address.
+        self.assertEqual(len(found(bucket(5000) | client | {"rate_limits": []})), 1)
+        one = {"descriptors": [{"entries": [{"key": "remote_address", "value": "203.0.113.1"}]}]}
+        self.assertEqual(len(found(bucket(5000) | client | one)), 1)
+
     def test_a_route_to_what_is_not_there(self) -> None:
         def route(**destination: object) -> Rendered:
             service = {"kind": "Service", "metadata": {"name": "api"}, "spec": {"ports": [{"port": 80}]}}

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use cluster_e2e::{Fake, burst, eventually, figure, kubectl, pods};
+use cluster_e2e::{Fake, Load, burst, eventually, figure, kubectl, pods};
 use serde_json::{Value, json};
 use testkit::http::{Request, Response};
 
@@ -199,4 +199,66 @@ fn more_than_the_limit_is_refused_at_the_gateway() {
         if status == 200 { Ok(()) } else { Err(status.to_string()) }
     });
     let _ = kubectl(["-n", site.namespace.name(), "delete", "gateway.networking.istio.io/free"]).run();
+}
+
+/// A client that floods the gateway uses up its own tokens, and nobody else's. A client is the address that the gateway trusts.
+#[test]
+fn a_flooding_client_is_refused_and_another_is_not() {
+    const AT_ONCE: usize = 8;
+    const PER_SECOND: f64 = 400.0;
+    let site = staging("clients", &Issuer::new());
+    let from = |address: &str| Request::get("/health").header("x-forwarded-for", address);
+    let remaining = |address: &str| {
+        let answer = site.send(&from(address));
+        answer.header("x-ratelimit-remaining").and_then(|left| left.parse::<u64>().ok())
+    };
+    eventually("the limit is in force", || remaining("203.0.113.1").ok_or_else(|| "not yet".to_owned()));
+    // Without a trusted proxy, a client cannot invent addresses.
+    let invented: Vec<_> = (1..=250).map(|last| from(&format!("203.0.113.{last}"))).collect();
+    let flood = Load::start(&site.https(), AT_ONCE, PER_SECOND, &invented);
+    eventually("invented addresses share a bucket", || match site.send(&from("198.51.100.1")).status {
+        429 => Ok(()),
+        status => Err(status.to_string()),
+    });
+    let _ = flood.stop();
+    // One trusted proxy, at this host name only.
+    let name = format!("{}-{}", Site::TRUSTED_PROXY, site.namespace.name());
+    let proxy = json!({
+        "apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
+        "metadata": { "name": name, "namespace": "istio-system" },
+        "spec": {
+            "workloadSelector": { "labels": { "istio": "ingressgateway" } },
+            "configPatches": [{
+                "applyTo": "NETWORK_FILTER",
+                "match": { "context": "GATEWAY", "listener": { "filterChain": {
+                    "sni": site.host, "filter": { "name": "envoy.filters.network.http_connection_manager" } } } },
+                "patch": { "operation": "MERGE", "value": {
+                    "name": "envoy.filters.network.http_connection_manager",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                        "xff_num_trusted_hops": 1 } } },
+            }],
+        },
+    });
+    kubectl(["apply", "-f", "-"]).input(proxy.to_string()).must();
+    let flood = Load::start(&site.https(), AT_ONCE, PER_SECOND, &[from("203.0.113.7")]);
+    let mut fresh = 0_u8;
+    eventually("the gateway tells forwarded addresses apart", || {
+        fresh = fresh.wrapping_add(1);
+        match remaining(&format!("198.51.100.{fresh}")) {
+            Some(199) => Ok(()),
+            left => Err(format!("{left:?} requests left of a new client's 200")),
+        }
+    });
+    eventually("the flooding client is refused", || match site.send(&from("203.0.113.7")).status {
+        429 => Ok(()),
+        status => Err(status.to_string()),
+    });
+    // Sixty requests of another client during the flood.
+    for _ in 0..60 {
+        let _ = site.send(&from("192.0.2.9")).is(200);
+    }
+    let tally = flood.stop();
+    assert!(tally.status(429) > 0, "{}: {:?}", tally.summary(), tally.reasons);
+    figure("policy", "requests of a flooding client that were refused, none of another's", tally.status(429));
 }

@@ -19,6 +19,9 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// The EnvoyFilter of a test that trusts a proxy before the gateway; the namespace's name follows.
+    pub(crate) const TRUSTED_PROXY: &str = "trusted-proxy";
+
     /// Deploys the base with `istio-ingress`, these components, `change`, and this number of pods; waits until the gateway answers.
     pub(crate) fn new(
         name: &str,
@@ -184,6 +187,7 @@ impl Drop for Site {
             format!("secret/{}", self.secret()),
             format!("requestauthentication/{}-{name}", BESIDE_GATEWAY[0]),
             format!("envoyfilter/{}-{name}", BESIDE_GATEWAY[1]),
+            format!("envoyfilter/{}-{name}", Self::TRUSTED_PROXY),
         ];
         let asked = ["-n", "istio-system", "delete", "--ignore-not-found", "--wait=false"];
         let _ = kubectl(asked.into_iter().map(str::to_owned).chain(objects)).run();
