@@ -146,6 +146,32 @@ def routed(rendered: Rendered) -> Iterator[str]:
                 yield f"{what}: no DestinationRule has subset {subset} of {host}"
 
 
+def seconds(duration: str) -> float:
+    """Returns the seconds of a duration of one unit, such as `12s`."""
+    number, unit = re.fullmatch(r"([0-9.]+)(ms|s|m|h)", duration).groups()
+    return float(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[unit]
+
+
+def connects_in_time(rendered: Rendered) -> Iterator[str]:
+    """The time to connect to a pod fits all tries of a request into its time.
+
+    The address of a lost node does not answer. Envoy tries another pod only after the time to connect. When the time to connect is longer
+    than a try, the try times out instead, and Envoy does not try another pod.
+    """
+    rules = {o["spec"]["host"]: o["spec"].get("trafficPolicy", {}) for o in rendered.objects if o.get("kind") == "DestinationRule"}
+    for obj in rendered.objects:
+        for route in (obj.get("spec") or {}).get("http", []) if obj.get("kind") == "VirtualService" else []:
+            tries = route.get("retries", {})
+            for host in {d["host"] for d in destinations(route)} & rules.keys():
+                connect = seconds(rules[host].get("connectionPool", {}).get("tcp", {}).get("connectTimeout", "10s"))
+                one = seconds(tries.get("perTryTimeout", route["timeout"]))
+                if connect >= one or connect * (tries.get("attempts", 0) + 1) >= seconds(route["timeout"]):
+                    yield (
+                        f"VirtualService {obj['metadata']['name']}, {route.get('name')}: a lost pod takes {connect:g} s to connect,"
+                        f" too long for {tries.get('attempts', 0) + 1} tries of {one:g} s within {route['timeout']}"
+                    )
+
+
 def identified(rendered: Rendered) -> Iterator[str]:
     """In an overlay, the pods' version label is the tag of their image, and every object has the label `environment`."""
     if not rendered.is_overlay:
@@ -287,7 +313,7 @@ def limits_each_client(rendered: Rendered) -> Iterator[str]:
 
 
 # The rules that every rendering must meet.
-OF_OBJECTS = (restricted, settled, bounded, routed, identified, apart, released, let_out, within_githubs_limit, limits_each_client)
+OF_OBJECTS = (restricted, settled, bounded, routed, connects_in_time, identified, apart, released, let_out, within_githubs_limit, limits_each_client)
 
 
 def canary_follows() -> Iterator[str]:

@@ -133,6 +133,24 @@ class Policies(unittest.TestCase):
         for wrong in ({"host": "apy"}, {"host": "api", "subset": "two"}, {"host": "api", "port": {"number": 81}}):
             self.assertEqual(len(list(policies.routed(route(**wrong)))), 1, wrong)
 
+    def test_a_lost_pod_that_takes_too_long_to_connect(self) -> None:
+        def found(connect: str, attempts: int, one: str = "12s", whole: str = "30s") -> int:
+            rule = {"host": "api", "trafficPolicy": {"connectionPool": {"tcp": {"connectTimeout": connect}}}}
+            route = {"route": [{"destination": {"host": "api"}}], "timeout": whole}
+            route |= {"retries": {"attempts": attempts, **({"perTryTimeout": one} if attempts else {})}}
+            objects = [
+                {"kind": "DestinationRule", "metadata": {"name": "api"}, "spec": rule},
+                {"kind": "VirtualService", "metadata": {"name": "api"}, "spec": {"http": [route]}},
+            ]
+            return len(list(policies.connects_in_time(rendered(*objects))))
+
+        self.assertEqual(found("3s", 3), 0)
+        self.assertEqual(found("3s", 0), 0)
+        self.assertEqual(found("30s", 3), 1)
+        self.assertEqual(found("12s", 1), 1)
+        self.assertEqual(found("8s", 3), 1)
+        self.assertEqual(found("30s", 0), 1)
+
     def test_an_image_of_another_version_than_is_said(self) -> None:
         labels = {"environment": "dev", "app": "github-gists-api", "version": "stable"}
         api = deployment()

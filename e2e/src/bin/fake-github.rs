@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
-use e2e::fake::{Case, FakeGitHub, User, Users};
+use e2e::fake::{Case, FakeGitHub, Unreachable, User, Users};
 
 /// A GitHub with generated users, for demonstrations and tests. `GET /_fake` tells how to script its responses.
 #[derive(Parser)]
@@ -22,6 +22,9 @@ struct Arguments {
     /// Requests allowed before the fake responds as GitHub does at its rate limit
     #[arg(long, default_value_t = 5_000)]
     rate_limit: u64,
+    /// A second, IPv4 address whose connections get no answer, as those to a lost node
+    #[arg(long)]
+    unreachable: Option<SocketAddr>,
 }
 
 #[tokio::main]
@@ -42,6 +45,16 @@ async fn main() -> ExitCode {
         }
     };
     fake.set_rate_limit(arguments.rate_limit);
+    let _unreachable = match arguments.unreachable {
+        None => None,
+        Some(address) => match Unreachable::bind(address).await {
+            Ok(unreachable) => Some(unreachable),
+            Err(error) => {
+                eprintln!("fake-github: --unreachable {address}: {error}");
+                return ExitCode::FAILURE;
+            }
+        },
+    };
     println!(
         "fake GitHub on {} with {count} users and {gists} gists; GET /_fake tells how to script responses",
         fake.url()

@@ -19,6 +19,7 @@ mod server;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unreachable;
 mod users;
 
 pub use app::AppKey;
@@ -27,4 +28,5 @@ pub use journal::{Call, Journal};
 pub use response::{Delivery, ScriptedResponse};
 pub use server::{FakeGitHub, Hold};
 pub use state::{APP, EVERYONE};
+pub use unreachable::Unreachable;
 pub use users::{File, Gist, User, Users};

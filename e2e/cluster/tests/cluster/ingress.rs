@@ -1,10 +1,10 @@
 //! Istio's ingress gateway: host names, TLS, routes, and failures of a pod or of GitHub.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cluster_e2e::{
     Cluster, Delivery, Deployment, Fake, Gateway, LONG, Namespace, ScriptedResponse, burst, eventually,
-    eventually_within, figure, kubectl, pods,
+    eventually_within, figure, kubectl, milliseconds, pods,
 };
 use testkit::http::Request;
 
@@ -125,6 +125,37 @@ fn a_pod_that_refuses_connections_costs_nobody_an_answer_and_is_ejected() {
         (0..20).for_each(|_| assert_eq!(site.get("/health").status, 200));
         Err("it came back meanwhile".to_owned())
     });
+}
+
+/// A node that is lost takes pods with it that the gateway still knows. A try at such a pod costs the time to connect, and no answer.
+#[test]
+fn a_pod_that_cannot_be_reached_costs_a_try_of_three_seconds() {
+    /// The time to connect is 3 s. A second more is for a busy machine; the next try may meet the same pod only after an ejection.
+    const MOST: Duration = Duration::from_secs(4);
+    for components in [&[][..], &["istio-circuit-breaker"]] {
+        let name = components.first().unwrap_or(&"base");
+        let site = Site::new(&format!("lost-{name}"), 2, components, |all| all);
+        let lost = FaultPod::unreachable(&site.namespace, "lost");
+        let address = lost.address();
+        eventually("the gateway knows of the lost pod", || {
+            let known = hosts(site.namespace.name())?.contains_key(&address);
+            known.then_some(()).ok_or_else(|| "not yet".to_owned())
+        });
+        let mut longest = Duration::ZERO;
+        eventually("a request meets the lost pod", || {
+            let started = Instant::now();
+            let _ = site.get("/health").is(200);
+            longest = longest.max(started.elapsed());
+            let failed = hosts(site.namespace.name())?[&address].count("cx_connect_fail");
+            (failed > 0).then_some(()).ok_or_else(|| "not yet".to_owned())
+        });
+        assert!(longest < MOST, "{name}: {longest:?}");
+        figure(
+            "ingress",
+            &format!("milliseconds of a request that meets a lost pod, {name}"),
+            milliseconds(longest),
+        );
+    }
 }
 
 #[test]

@@ -15,15 +15,23 @@ pub(crate) struct FaultPod<'a> {
 impl<'a> FaultPod<'a> {
     /// A pod that listens on the service's port.
     pub(crate) fn answering(namespace: &'a Namespace, name: &str) -> Self {
-        Self::start(namespace, name, 8080)
+        Self::start(namespace, name, 8080, &[])
     }
 
     /// A pod that does not listen on the service's port: the pod is ready, and refuses each connection.
     pub(crate) fn refusing(namespace: &'a Namespace, name: &str) -> Self {
-        Self::start(namespace, name, 8081)
+        Self::start(namespace, name, 8081, &[])
     }
 
-    fn start(namespace: &'a Namespace, name: &str, listen: u16) -> Self {
+    /// A pod whose address does not answer at the service's port, as that of a lost node: the pod is ready, and each connection to it
+    /// times out.
+    pub(crate) fn unreachable(namespace: &'a Namespace, name: &str) -> Self {
+        Self::start(namespace, name, 8081, &["--unreachable", "0.0.0.0:8080"])
+    }
+
+    fn start(namespace: &'a Namespace, name: &str, listen: u16, more: &[&str]) -> Self {
+        let listening = format!("0.0.0.0:{listen}");
+        let arguments: Vec<_> = ["--listen", &listening].into_iter().chain(more.iter().copied()).collect();
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": { "name": name, "labels": { "app": "github-gists-api", "fault": name } },
@@ -35,7 +43,7 @@ impl<'a> FaultPod<'a> {
                 },
                 "containers": [{
                     "name": "fault", "image": image("fake-github"), "imagePullPolicy": "IfNotPresent",
-                    "args": ["--listen", format!("0.0.0.0:{listen}")],
+                    "args": arguments,
                     "ports": [{ "name": "http", "containerPort": 8080 }],
                     "readinessProbe": { "tcpSocket": { "port": listen }, "periodSeconds": 1 },
                     "securityContext": {
