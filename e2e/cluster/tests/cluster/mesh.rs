@@ -123,7 +123,8 @@ fn a_line_for_what_failed_or_was_slow(site: &Site, pod: &Pod) {
         let _ = site.get(&format!("/{user}")).is(status);
     }
     let inbound = |log: &str, user: &str| {
-        log.lines().any(|line| line.contains(&format!("/{user} ")) && line.contains("inbound|8080"))
+        log.lines()
+            .any(|line| line.contains(&format!(r#""path":"/{user}""#)) && line.contains("inbound|8080"))
     };
     let log = eventually("the lines are written", || {
         let log = site.namespace.kubectl(["logs", &pod.name, "-c", "istio-proxy"]).run()?;

@@ -262,3 +262,44 @@ fn a_flooding_client_is_refused_and_another_is_not() {
     assert!(tally.status(429) > 0, "{}: {:?}", tally.summary(), tally.reasons);
     figure("policy", "requests of a flooding client that were refused, none of another's", tally.status(429));
 }
+
+/// The gateway logs what no pod has seen: the responses that the gateway itself gives.
+#[test]
+fn what_the_gateway_itself_answers_is_in_its_log() {
+    let site = staging("log", &Issuer::new());
+    let mark = site.namespace.name().to_owned();
+    let _ = site.get(&format!("/metrics?{mark}")).is(403);
+    eventually("the limit refuses a request", || {
+        let target = format!("/health?{mark}");
+        let refused =
+            burst(&site.https(), 50, &Request::get(&target)).iter().any(|answer| answer.status == 429);
+        if refused { Ok(()) } else { Err("none".to_owned()) }
+    });
+    // Without pods, the gateway answers 503.
+    site.namespace.kubectl(["scale", "deployment/github-gists-api", "--replicas=0"]).must();
+    eventually("no pod is left", || match site.get(&format!("/ready?{mark}")).status {
+        503 => Ok(()),
+        status => Err(status.to_string()),
+    });
+    let line = |log: &str, target: &str, status: u16| {
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter(|line| line["path"] == format!("{target}?{mark}"))
+            .find(|line| line["response_code"] == status)
+            .ok_or_else(|| format!("no line of {target} with {status}"))
+    };
+    let all = eventually("the lines are written", || {
+        let mut all = String::new();
+        for gateway in pods("istio-system", "istio=ingressgateway")? {
+            all += &kubectl(["-n", "istio-system", "logs", &gateway.name, "--since=5m"]).run()?;
+        }
+        for (target, status) in [("/metrics", 403), ("/health", 429), ("/ready", 503)] {
+            let line = line(&all, target, status)?;
+            let id = line["request_id"].as_str().unwrap_or_default();
+            assert!(!id.is_empty() && line["response_flags"].is_string(), "{line}");
+        }
+        Ok(all)
+    });
+    // The pods' own responses are in the pods' log only.
+    assert_eq!(line(&all, "/health", 200).ok(), None);
+}

@@ -91,7 +91,7 @@ impl Site {
         site.certificate = tls_secret(&["--name", &secret, "--show"]);
         let mut objects = rendered(&site);
         // Beside the gateway, there may be real objects with these names.
-        for shared in BESIDE_GATEWAY {
+        for (_, shared) in BESIDE_GATEWAY {
             let own = format!("name: {shared}-{}\n", site.namespace.name());
             objects = objects.replace(&format!("name: {shared}\n"), &own);
         }
@@ -178,17 +178,19 @@ impl Site {
 }
 
 /// The kinds and names of the components' objects in `istio-system`.
-const BESIDE_GATEWAY: [&str; 2] = ["github-gists-api-admin", "github-gists-api-rate-limit"];
+const BESIDE_GATEWAY: [(&str, &str); 3] = [
+    ("requestauthentication", "github-gists-api-admin"),
+    ("envoyfilter", "github-gists-api-rate-limit"),
+    ("telemetry", "github-gists-api-gateway-log"),
+];
 
 impl Drop for Site {
     fn drop(&mut self) {
         let name = self.namespace.name();
-        let objects = [
-            format!("secret/{}", self.secret()),
-            format!("requestauthentication/{}-{name}", BESIDE_GATEWAY[0]),
-            format!("envoyfilter/{}-{name}", BESIDE_GATEWAY[1]),
-            format!("envoyfilter/{}-{name}", Self::TRUSTED_PROXY),
-        ];
+        let beside = BESIDE_GATEWAY.into_iter().chain([("envoyfilter", Self::TRUSTED_PROXY)]);
+        let objects = beside
+            .map(|(kind, object)| format!("{kind}/{object}-{name}"))
+            .chain([format!("secret/{}", self.secret())]);
         let asked = ["-n", "istio-system", "delete", "--ignore-not-found", "--wait=false"];
         let _ = kubectl(asked.into_iter().map(str::to_owned).chain(objects)).run();
     }
