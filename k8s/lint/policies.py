@@ -91,6 +91,14 @@ def settled(rendered: Rendered) -> Iterator[str]:
                         yield f"{obj['kind']} {obj['metadata']['name']}: ConfigMap {wanted['name']} does not exist"
 
 
+def apart_from_its_namespace(rendered: Rendered) -> Iterator[str]:
+    """What is applied with the service holds no Namespace: `kubectl delete -k` would delete everything in it."""
+    if any(o.get("kind") == "Deployment" and o["metadata"]["name"] == "github-gists-api" for o in rendered.objects):
+        for obj in rendered.objects:
+            if obj.get("kind") == "Namespace":
+                yield f"Namespace {obj['metadata']['name']}: `kubectl delete -k` would delete everything in it: see k8s/namespaces"
+
+
 def bounded(rendered: Rendered) -> Iterator[str]:
     """An Istio policy names the workloads to which it applies.
 
@@ -313,7 +321,7 @@ def limits_each_client(rendered: Rendered) -> Iterator[str]:
 
 
 # The rules that every rendering must meet.
-OF_OBJECTS = (restricted, settled, bounded, routed, connects_in_time, identified, apart, released, let_out, within_githubs_limit, limits_each_client)
+OF_OBJECTS = (restricted, settled, apart_from_its_namespace, bounded, routed, connects_in_time, identified, apart, released, let_out, within_githubs_limit, limits_each_client)
 
 
 def canary_follows() -> Iterator[str]:

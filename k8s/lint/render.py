@@ -125,7 +125,6 @@ def example(work: Path, into: Path) -> Rendered:
     for key in ("resources", "components"):
         kustomization[key] = [os.path.relpath(beside / e, directory) if e.startswith("../") else e for e in kustomization[key]]
     (directory / "kustomization.yaml").write_text(json.dumps(kustomization))
-    (directory / "namespace.yaml").write_text('{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mine"}}')
     return build(directory, "k8s/README.md", into, is_overlay=False)
 
 

@@ -98,6 +98,12 @@ class Policies(unittest.TestCase):
             for field in ("selector", "targetRefs"):
                 self.assertEqual(policy(kind, {field: {"matchLabels": {"app": "api"}}}), [])
 
+    def test_a_namespace_that_goes_with_the_service(self) -> None:
+        namespace = {"kind": "Namespace", "metadata": {"name": "production"}}
+        api = deployment(name="github-gists-api")
+        self.assertEqual(len(list(policies.apart_from_its_namespace(rendered(api, namespace)))), 1)
+        self.assertEqual(list(policies.apart_from_its_namespace(rendered(namespace))), [])
+
     def test_one_bucket_for_all_clients(self) -> None:
         def found(limit: dict, most: int = 10) -> list[str]:
             limit = {"@type": "type.googleapis.com/x.v3.LocalRateLimit", **limit}

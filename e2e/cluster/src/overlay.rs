@@ -16,8 +16,8 @@ impl Cluster {
     }
 }
 
-/// The overlay without its own namespace, and with the images on the node.
+/// The overlay with the images on the node.
 fn local(overlay: Kustomization) -> Kustomization {
     let images = ["github-gists-api", "github-gists-api-plain", "github-gists-api-artifact", "redis"];
-    images.into_iter().fold(overlay.without("Namespace", "dev"), Kustomization::local)
+    images.into_iter().fold(overlay, Kustomization::local)
 }

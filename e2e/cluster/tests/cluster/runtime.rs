@@ -29,13 +29,15 @@ fn get(pod: &Pod, target: &str) -> Result<String, String> {
 #[test]
 fn the_overlay_dev_as_it_is() {
     let namespace = Namespace::exactly("dev", &[]);
+    let with = |verb: &str, directory: &str| {
+        kubectl([verb, "-k", &testkit::paths::workspace().join(directory).to_string_lossy()]).must()
+    };
+    with("apply", "k8s/namespaces/dev");
     if Cluster::get().plain() {
         println!("NOT THE OVERLAY AS IT IS: the plain-container variant of it");
         Cluster::get().dev().apply(&namespace);
-        kubectl(["label", "namespace", "dev", "pod-security.kubernetes.io/enforce=restricted"]).must();
     } else {
-        kubectl(["apply", "-k", &testkit::paths::workspace().join("k8s/overlays/dev").to_string_lossy()])
-            .must();
+        with("apply", "k8s/overlays/dev");
     }
     let object = kubectl(["get", "namespace", "dev"]).json().unwrap();
     assert_eq!(object["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
@@ -74,6 +76,19 @@ fn the_overlay_dev_as_it_is() {
         assert_eq!(ready["status"], "ready");
         assert!(ready.to_string().contains(&pod.name), "{ready}");
     }
+    // Removing the overlay leaves the namespace, and what others have in it.
+    namespace.apply(
+        &json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "of-another" } }).to_string(),
+    );
+    with("delete", "k8s/overlays/dev");
+    assert_eq!(kubectl(["get", "namespace", "dev"]).json().unwrap()["status"]["phase"], "Active");
+    let _ = namespace.kubectl(["get", "configmap", "of-another"]).must();
+    eventually("the service is gone", || {
+        match namespace.kubectl(["get", "deployments,services,hpa", "-o", "name"]).run()?.trim() {
+            "" => Ok(()),
+            left => Err(left.to_owned()),
+        }
+    });
 }
 
 #[test]

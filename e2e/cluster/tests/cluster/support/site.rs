@@ -73,7 +73,7 @@ impl Site {
         replicas: u32,
         change: impl FnOnce(Kustomization, &str) -> Kustomization,
     ) -> Self {
-        let all = Kustomization::on(&format!("k8s/overlays/{overlay}")).without("Namespace", overlay);
+        let all = Kustomization::on(&format!("k8s/overlays/{overlay}"));
         let site = Self::apply(Namespace::new(name), |site| {
             let rendered = change(site.at_gateway(adapt(all, replicas)), &site.host);
             let moved = format!("namespace: {}\n", site.namespace.name());
