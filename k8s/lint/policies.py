@@ -180,6 +180,24 @@ def connects_in_time(rendered: Rendered) -> Iterator[str]:
                     )
 
 
+def taken_over(rendered: Rendered) -> Iterator[str]:
+    """A ScaledObject takes over the HorizontalPodAutoscaler that the base has made.
+
+    KEDA's admission webhook refuses a ScaledObject for a workload that has another autoscaler.
+    """
+    for obj in rendered.objects:
+        if obj.get("kind") != "ScaledObject":
+            continue
+        target = obj["spec"]["scaleTargetRef"]["name"]
+        config = obj["spec"].get("advanced", {}).get("horizontalPodAutoscalerConfig", {})
+        transfers = obj["metadata"].get("annotations", {}).get("scaledobject.keda.sh/transfer-hpa-ownership") == "true"
+        if not transfers or config.get("name") != target:
+            yield (
+                f"ScaledObject {obj['metadata']['name']}: refused in a running overlay, whose HorizontalPodAutoscaler {target} it does not"
+                " take over (transfer-hpa-ownership, and the name under advanced.horizontalPodAutoscalerConfig)"
+            )
+
+
 def identified(rendered: Rendered) -> Iterator[str]:
     """In an overlay, the pods' version label is the tag of their image, and every object has the label `environment`."""
     if not rendered.is_overlay:
@@ -321,7 +339,7 @@ def limits_each_client(rendered: Rendered) -> Iterator[str]:
 
 
 # The rules that every rendering must meet.
-OF_OBJECTS = (restricted, settled, apart_from_its_namespace, bounded, routed, connects_in_time, identified, apart, released, let_out, within_githubs_limit, limits_each_client)
+OF_OBJECTS = (restricted, settled, apart_from_its_namespace, bounded, routed, connects_in_time, taken_over, identified, apart, released, let_out, within_githubs_limit, limits_each_client)
 
 
 def canary_follows() -> Iterator[str]:

@@ -104,6 +104,18 @@ class Policies(unittest.TestCase):
         self.assertEqual(len(list(policies.apart_from_its_namespace(rendered(api, namespace)))), 1)
         self.assertEqual(list(policies.apart_from_its_namespace(rendered(namespace))), [])
 
+    def test_a_scaled_object_beside_the_autoscaler(self) -> None:
+        def found(annotations: dict, config: dict) -> int:
+            spec = {"scaleTargetRef": {"name": "api"}, "maxReplicaCount": 1, "advanced": {"horizontalPodAutoscalerConfig": config}}
+            meta = {"name": "api", "annotations": annotations}
+            return len(list(policies.taken_over(rendered({"kind": "ScaledObject", "metadata": meta, "spec": spec}))))
+
+        transfer = {"scaledobject.keda.sh/transfer-hpa-ownership": "true"}
+        self.assertEqual(found(transfer, {"name": "api"}), 0)
+        self.assertEqual(found({}, {"name": "api"}), 1)
+        self.assertEqual(found(transfer, {}), 1)
+        self.assertEqual(found(transfer, {"name": "keda-hpa-api"}), 1)
+
     def test_one_bucket_for_all_clients(self) -> None:
         def found(limit: dict, most: int = 10) -> list[str]:
             limit = {"@type": "type.googleapis.com/x.v3.LocalRateLimit", **limit}
