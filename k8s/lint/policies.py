@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import documents
 import versions
 import yaml
-from render import Rendered
+from render import COMPONENTS, Rendered
 
 # Workloads that cannot meet the restricted Pod Security Standard, and why.
 PRIVILEGED = {
@@ -35,6 +36,14 @@ GITHUB_CONCURRENCY = 100
 # The setting `upstream_concurrency`, if it is not set.
 DEFAULT_CONCURRENCY = 20
 AUTOSCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
+# Where clusters have their DNS, and what a policy names it by.
+DNS_SERVERS = {
+    "CoreDNS and kube-dns": '"kube-dns"',
+    "NodeLocal DNSCache": "169.254.20.10/32",
+    "Cloud DNS for GKE": "169.254.169.254/32",
+    "OpenShift's DNS": '"openshift-dns"',
+    "the port of OpenShift's DNS pods": "5353",
+}
 # The load of a pod at which the components `hpa-requests` and `keda` add another.
 REQUESTS_PER_POD = 500
 HASHED = re.compile(r"-[0-9a-z]{10}$")
@@ -248,6 +257,24 @@ def released(rendered: Rendered) -> Iterator[str]:
             yield f"{what}: has the label app.kubernetes.io/component: service, but the Role {named['name']} does not allow to apply it"
 
 
+def dns(policy: dict) -> list[dict]:
+    """Returns the rules of a NetworkPolicy that let pods ask for names."""
+    return [way for way in policy["spec"].get("egress", []) if any(port.get("port") == 53 for port in way.get("ports", []))]
+
+
+def names_everywhere() -> Iterator[str]:
+    """Each policy that allows DNS allows the same servers: clusters differ in where their DNS is."""
+    (wanted,) = (dns(o) for o in documents.read(COMPONENTS / "network-policy/default-deny.yaml") if o["metadata"]["name"] == "allow-dns")
+    told = json.dumps(wanted)
+    for what, peer in DNS_SERVERS.items():
+        if peer not in told:
+            yield f"allow-dns does not allow {what}"
+    for file in sorted(COMPONENTS.rglob("*.yaml")):
+        for policy in (o for o in documents.read(file) if o.get("kind") == "NetworkPolicy"):
+            if dns(policy) and dns(policy) != wanted:
+                yield f"{file}: NetworkPolicy {policy['metadata']['name']}: its rules for DNS are not those of allow-dns"
+
+
 def let_out(rendered: Rendered) -> Iterator[str]:
     """Where a NetworkPolicy restricts a pod's egress, a policy allows the pod DNS.
 
@@ -257,7 +284,7 @@ def let_out(rendered: Rendered) -> Iterator[str]:
     outgoing = [o for o in rendered.objects if o.get("kind") == "NetworkPolicy" and o["spec"].get("egress")]
 
     def allows_names(policy: dict) -> bool:
-        return any(port.get("port") == 53 for way in policy["spec"]["egress"] for port in way.get("ports", []))
+        return bool(dns(policy))
 
     for policy in outgoing:
         pods, meta = policy["spec"]["podSelector"].get("matchLabels", {}), policy["metadata"]
