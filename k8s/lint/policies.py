@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator
@@ -207,6 +208,32 @@ def taken_over(rendered: Rendered) -> Iterator[str]:
             )
 
 
+def least(rendered: Rendered, selector: dict[str, str]) -> int:
+    """Returns how many pods of the Deployments that this selector matches run at least."""
+    minimum = {
+        o["spec"]["scaleTargetRef"]["name"]: o["spec"].get("minReplicas") or o["spec"].get("minReplicaCount")
+        for o in rendered.objects
+        if o.get("kind") in AUTOSCALERS
+    }
+    pods = 0
+    for obj in rendered.objects:
+        if obj.get("kind") == "Deployment" and selector.items() <= obj["spec"]["template"]["metadata"]["labels"].items():
+            pods += minimum.get(obj["metadata"]["name"]) or obj["spec"].get("replicas", 1)
+    return pods
+
+
+def drainable(rendered: Rendered) -> Iterator[str]:
+    """A PodDisruptionBudget lets at least one pod go, when as few pods run as may. Otherwise a node cannot be drained."""
+    for obj in rendered.objects:
+        if obj.get("kind") != "PodDisruptionBudget":
+            continue
+        pods, wanted = least(rendered, obj["spec"]["selector"]["matchLabels"]), obj["spec"].get("minAvailable", 0)
+        # Kubernetes rounds a percentage up.
+        kept = math.ceil(int(wanted[:-1]) * pods / 100) if isinstance(wanted, str) else wanted
+        if pods and kept >= pods:
+            yield f"PodDisruptionBudget {obj['metadata']['name']}: keeps {kept} of at least {pods} pods, which blocks the drain of a node"
+
+
 def identified(rendered: Rendered) -> Iterator[str]:
     """In an overlay, the pods' version label is the tag of their image, and every object has the label `environment`."""
     if not rendered.is_overlay:
@@ -366,7 +393,7 @@ def limits_each_client(rendered: Rendered) -> Iterator[str]:
 
 
 # The rules that every rendering must meet.
-OF_OBJECTS = (restricted, settled, apart_from_its_namespace, bounded, routed, connects_in_time, taken_over, identified, apart, released, let_out, within_githubs_limit, limits_each_client)
+OF_OBJECTS = (restricted, settled, apart_from_its_namespace, bounded, routed, connects_in_time, taken_over, drainable, identified, apart, released, let_out, within_githubs_limit, limits_each_client)
 
 
 def canary_follows() -> Iterator[str]:

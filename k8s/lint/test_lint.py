@@ -116,6 +116,29 @@ class Policies(unittest.TestCase):
         self.assertEqual(found(transfer, {}), 1)
         self.assertEqual(found(transfer, {"name": "keda-hpa-api"}), 1)
 
+    def test_a_budget_that_blocks_a_drain(self) -> None:
+        def found(budget: int | str, replicas: int, canary: int = 0, least: int = 0) -> int:
+            objects: list[dict] = [
+                {"kind": "PodDisruptionBudget", "metadata": {"name": "api"}, "spec": {"minAvailable": budget, "selector": {"matchLabels": {"app": "api"}}}}
+            ]
+            for name, number in (("api", replicas), ("canary", canary)):
+                pods = deployment(name=name)
+                pods["spec"]["replicas"] = number
+                pods["spec"]["template"]["metadata"] = {"labels": {"app": "api", "version": name}}
+                objects += [pods] if number else []
+            if least:
+                spec = {"scaleTargetRef": {"name": "api"}, "minReplicas": least}
+                objects.append({"kind": "HorizontalPodAutoscaler", "metadata": {"name": "api"}, "spec": spec})
+            return len(list(policies.drainable(rendered(*objects))))
+
+        self.assertEqual(found(2, 3), 0)
+        self.assertEqual(found(2, 2), 1)
+        self.assertEqual(found(2, 2, canary=1), 0)
+        self.assertEqual(found(2, 5, least=2), 1)
+        self.assertEqual(found("50%", 1), 1)
+        self.assertEqual(found("50%", 2), 0)
+        self.assertEqual(found(0, 1), 0)
+
     def test_one_bucket_for_all_clients(self) -> None:
         def found(limit: dict, most: int = 10) -> list[str]:
             limit = {"@type": "type.googleapis.com/x.v3.LocalRateLimit", **limit}

@@ -76,6 +76,12 @@ fn the_overlay_dev_as_it_is() {
         assert_eq!(ready["status"], "ready");
         assert!(ready.to_string().contains(&pod.name), "{ready}");
     }
+    // All pods may go, because a cluster for development has one node.
+    eventually("the budget lets all pods go", || {
+        let budget = namespace.kubectl(["get", "poddisruptionbudget", NAME]).json()?;
+        let allowed = &budget["status"]["disruptionsAllowed"];
+        if *allowed == 3 { Ok(()) } else { Err(allowed.to_string()) }
+    });
     // Removing the overlay leaves the namespace, and what others have in it.
     namespace.apply(
         &json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "of-another" } }).to_string(),
