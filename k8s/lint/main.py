@@ -50,6 +50,7 @@ def main(work: Path, schemas: Path) -> int:
     report.check("one version", policies.one_version())
     report.check("canary equal to the base", policies.canary_follows())
     report.check("settings of the artifact", policies.artifact_knows_settings())
+    report.check("addresses of monitoring", policies.monitoring_addresses(manifests))
     report.check("DNS servers in policies", policies.names_everywhere())
     report.check("versions to install", policies.installed_versions())
     roots = [root for root in render.ROOTS if Path(root).exists()]

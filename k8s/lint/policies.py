@@ -7,7 +7,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import documents
@@ -45,6 +45,8 @@ DNS_SERVERS = {
     "OpenShift's DNS": '"openshift-dns"',
     "the port of OpenShift's DNS pods": "5353",
 }
+# Services in the namespace `monitoring` that charts bring with the values of k8s/monitoring, and their ports.
+CHARTS_SERVICES = {"grafana": "80", "loki-gateway": "80"}
 # The load of a pod at which the components `hpa-requests` and `keda` add another.
 REQUESTS_PER_POD = 500
 HASHED = re.compile(r"-[0-9a-z]{10}$")
@@ -166,8 +168,10 @@ def routed(rendered: Rendered) -> Iterator[str]:
 
 def seconds(duration: str) -> float:
     """Returns the seconds of a duration of one unit, such as `12s`."""
-    number, unit = re.fullmatch(r"([0-9.]+)(ms|s|m|h)", duration).groups()
-    return float(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[unit]
+    found = re.fullmatch(r"([0-9.]+)(ms|s|m|h)", duration)
+    if found is None:
+        raise SystemExit(f"lint-k8s: {duration!r} is no duration of one unit")
+    return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def connects_in_time(rendered: Rendered) -> Iterator[str]:
@@ -302,6 +306,19 @@ def names_everywhere() -> Iterator[str]:
                 yield f"{file}: NetworkPolicy {policy['metadata']['name']}: its rules for DNS are not those of allow-dns"
 
 
+def monitoring_addresses(everything: Iterable[Rendered]) -> Iterator[str]:
+    """Each address in the namespace `monitoring` that a file names is that of a Service in k8s/monitoring, or of a chart."""
+    known: dict[str, set[str]] = {name: {port} for name, port in CHARTS_SERVICES.items()}
+    for rendered in everything:
+        for obj in rendered.objects if rendered.name.startswith("k8s/monitoring/") else []:
+            if obj.get("kind") == "Service" and obj["metadata"].get("namespace") == "monitoring":
+                known.setdefault(obj["metadata"]["name"], set()).update(str(port["port"]) for port in obj["spec"]["ports"])
+    for file in sorted(f for f in Path("k8s").rglob("*") if f.suffix in (".yaml", ".alloy")):
+        for name, port in re.findall(r"([a-z0-9-]+)\.monitoring\.svc(?:\.cluster\.local)?(?::(\d+))?", file.read_text()):
+            if name not in known or (port and port not in known[name]):
+                yield f"{file}: no Service has the address {name}.monitoring.svc{f':{port}' if port else ''}"
+
+
 def let_out(rendered: Rendered) -> Iterator[str]:
     """Where a NetworkPolicy restricts a pod's egress, a policy allows the pod DNS.
 
@@ -393,7 +410,22 @@ def limits_each_client(rendered: Rendered) -> Iterator[str]:
 
 
 # The rules that every rendering must meet.
-OF_OBJECTS = (restricted, settled, apart_from_its_namespace, bounded, routed, connects_in_time, taken_over, drainable, identified, apart, released, let_out, within_githubs_limit, limits_each_client)
+OF_OBJECTS = (
+    restricted,
+    settled,
+    apart_from_its_namespace,
+    bounded,
+    routed,
+    connects_in_time,
+    taken_over,
+    drainable,
+    identified,
+    apart,
+    released,
+    let_out,
+    within_githubs_limit,
+    limits_each_client,
+)
 
 
 def canary_follows() -> Iterator[str]:

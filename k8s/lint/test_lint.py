@@ -93,8 +93,9 @@ class Policies(unittest.TestCase):
             return list(policies.bounded(rendered({"kind": kind, "metadata": {"name": "deny-all"}, "spec": spec})))
 
         for kind in ("AuthorizationPolicy", "PeerAuthentication", "Telemetry"):
-            for spec in ({}, None, {"selector": {}}):
-                self.assertIn("no selector", policy(kind, spec)[0])
+            self.assertIn("no selector", policy(kind, {})[0])
+            self.assertIn("no selector", policy(kind, None)[0])
+            self.assertIn("no selector", policy(kind, {"selector": {}})[0])
             for field in ("selector", "targetRefs"):
                 self.assertEqual(policy(kind, {field: {"matchLabels": {"app": "api"}}}), [])
 
@@ -106,7 +107,7 @@ class Policies(unittest.TestCase):
 
     def test_a_scaled_object_beside_the_autoscaler(self) -> None:
         def found(annotations: dict, config: dict) -> int:
-            spec = {"scaleTargetRef": {"name": "api"}, "maxReplicaCount": 1, "advanced": {"horizontalPodAutoscalerConfig": config}}
+            spec: dict = {"scaleTargetRef": {"name": "api"}, "maxReplicaCount": 1, "advanced": {"horizontalPodAutoscalerConfig": config}}
             meta = {"name": "api", "annotations": annotations}
             return len(list(policies.taken_over(rendered({"kind": "ScaledObject", "metadata": meta, "spec": spec}))))
 
@@ -119,7 +120,11 @@ class Policies(unittest.TestCase):
     def test_a_budget_that_blocks_a_drain(self) -> None:
         def found(budget: int | str, replicas: int, canary: int = 0, least: int = 0) -> int:
             objects: list[dict] = [
-                {"kind": "PodDisruptionBudget", "metadata": {"name": "api"}, "spec": {"minAvailable": budget, "selector": {"matchLabels": {"app": "api"}}}}
+                {
+                    "kind": "PodDisruptionBudget",
+                    "metadata": {"name": "api"},
+                    "spec": {"minAvailable": budget, "selector": {"matchLabels": {"app": "api"}}},
+                }
             ]
             for name, number in (("api", replicas), ("canary", canary)):
                 pods = deployment(name=name)
@@ -177,7 +182,7 @@ class Policies(unittest.TestCase):
     def test_a_lost_pod_that_takes_too_long_to_connect(self) -> None:
         def found(connect: str, attempts: int, one: str = "12s", whole: str = "30s") -> int:
             rule = {"host": "api", "trafficPolicy": {"connectionPool": {"tcp": {"connectTimeout": connect}}}}
-            route = {"route": [{"destination": {"host": "api"}}], "timeout": whole}
+            route: dict = {"route": [{"destination": {"host": "api"}}], "timeout": whole}
             route |= {"retries": {"attempts": attempts, **({"perTryTimeout": one} if attempts else {})}}
             objects = [
                 {"kind": "DestinationRule", "metadata": {"name": "api"}, "spec": rule},
