@@ -18,8 +18,8 @@ from policies import HASHED
 from render import Rendered
 
 CHART = Path("k8s/chart")
-# Labels and an annotation that only helm's output has.
-HELMS = ("app.kubernetes.io/managed-by", "helm.sh/chart", "helm.sh/resource-policy")
+# Labels and annotations that only helm's output has.
+HELMS = ("app.kubernetes.io/managed-by", "helm.sh/chart", "helm.sh/hook", "helm.sh/hook-delete-policy")
 
 SIDECAR = {
     "name": "sidecar",
@@ -31,6 +31,9 @@ SIDECAR = {
 # Values that the chart must accept. The objects that it renders from them must be valid.
 ALLOWED: dict[str, dict] = {
     "canary": {"version": "canary", "image": {"tag": "0.2.0-rc.1"}, "autoscaling": {"minReplicas": 1}},
+    "canaries": {"version": "canary", "replicas": 4},
+    "stopped": {"autoscaling": {"enabled": False}, "replicas": 0},
+    "two": {"autoscaling": {"minReplicas": 2}, "podDisruptionBudget": {"minAvailable": 1}},
     "plain": {"runtimeClassName": "", "image": {"repository": "registry.example.com:5000/github-gists-api-plain"}},
     "digest": {"image": {"digest": "sha256:" + "0" * 64}, "imagePullSecrets": [{"name": "registry"}]},
     "fixed": {"autoscaling": {"enabled": False}, "replicas": 2, "podDisruptionBudget": {"minAvailable": "50%"}},
@@ -68,6 +71,10 @@ REFUSED: list[tuple[dict, str]] = [
     ({"version": "blue"}, "/version"),
     ({"autoscaling": {"minReplicas": 11}}, "autoscaling.minReplicas"),
     ({"preStopSeconds": 40}, "terminationGracePeriodSeconds"),
+    ({"autoscaling": {"minReplicas": 2}}, "podDisruptionBudget.minAvailable"),
+    ({"autoscaling": {"enabled": False}, "replicas": 2}, "podDisruptionBudget.minAvailable"),
+    ({"autoscaling": {"minReplicas": 1}, "podDisruptionBudget": {"minAvailable": "1%"}}, "podDisruptionBudget.minAvailable"),
+    ({"podDisruptionBudget": {"minAvailable": "100%"}}, "podDisruptionBudget.minAvailable"),
 ]
 
 
@@ -118,6 +125,16 @@ def equals(wanted: Rendered, values: dict) -> Iterator[str]:
                 lineterm="",
             )
             yield f"the chart does not render {wanted.name}:\n" + "\n".join(lines)
+
+
+def canary_is_not_scaled(rendered: list[Rendered]) -> Iterator[str]:
+    """A release of a canary brings the given number of pods, and no autoscaler that would change the number."""
+    for name, pods in (("canary", 1), ("canaries", 4)):
+        for obj in next(r.objects for r in rendered if r.name == f"{CHART} ({name})"):
+            if obj["kind"] in ("HorizontalPodAutoscaler", "PodDisruptionBudget"):
+                yield f"{CHART} with values {name}: renders a {obj['kind']}"
+            elif obj["kind"] == "Deployment" and obj["spec"].get("replicas") != pods:
+                yield f"{CHART} with values {name}: {obj['spec'].get('replicas')} replicas, not {pods}"
 
 
 def renderings(into: Path) -> tuple[list[Rendered], list[str]]:

@@ -44,6 +44,7 @@ def main(work: Path, schemas: Path) -> int:
     everything = manifests + charts
 
     report.check("chart: values", wrong)
+    report.check("chart: a canary", chart.canary_is_not_scaled(charts))
     report.check("chart: equal to the base", chart.equals(base, {}))
     report.check("chart: equal to the base with tracing", chart.equals(traced, {"tracing": {"enabled": True}}))
     report.check("helm lint", linters.plain("helm", "lint", "--strict", "--quiet", chart.CHART))

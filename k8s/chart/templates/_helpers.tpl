@@ -28,6 +28,22 @@ version: {{ .Values.version }}
 {{ .Values.name }}{{ if eq .Values.version "canary" }}-canary{{ end }}
 {{- end }}
 
+{{/* Whether a HorizontalPodAutoscaler sets the number of pods. Not for a canary, whose number decides what it gets: an ingress splits the
+     traffic by weight, so that more pods would only be idle. */}}
+{{- define "gists.scaled" -}}
+{{- if and .Values.autoscaling.enabled (eq .Values.version "stable") }}true{{ end }}
+{{- end }}
+
+{{/* Number of pods without an autoscaler. */}}
+{{- define "gists.replicas" -}}
+{{- if kindIs "invalid" .Values.replicas }}{{ ternary 1 3 (eq .Values.version "canary") }}{{ else }}{{ .Values.replicas }}{{ end }}
+{{- end }}
+
+{{/* The least number of pods. */}}
+{{- define "gists.least" -}}
+{{- if include "gists.scaled" . }}{{ .Values.autoscaling.minReplicas }}{{ else }}{{ include "gists.replicas" . }}{{ end }}
+{{- end }}
+
 {{- define "gists.image" -}}
 {{ .Values.image.repository }}
 {{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ include "gists.version" . }}{{ end }}
@@ -47,11 +63,15 @@ version: {{ .Values.version }}
 {{- end }}
 {{- end }}
 {{- /* GitHub allows 100 requests at once for all pods. Without a shared store, each pod counts its own: divide 100 by the
-       pods that there can be, a pod of a canary and one more of each during a rolling update included. */}}
+       pods that there can be: stable and canary, and one more of each during a rolling update. A release knows the number of
+       the other version by its default only. */}}
 {{- $bound := dict }}
 {{- if not .Values.settings.CACHE_STORE }}
-{{- $pods := ternary .Values.autoscaling.maxReplicas .Values.replicas .Values.autoscaling.enabled }}
-{{- $bound = dict "UPSTREAM_CONCURRENCY" (max 1 (min 20 (div 100 (add $pods 3)))) }}
+{{- $own := include "gists.replicas" . | int }}
+{{- $canary := ternary $own 1 (eq .Values.version "canary") }}
+{{- $stable := ternary 3 $own (eq .Values.version "canary") }}
+{{- if .Values.autoscaling.enabled }}{{ $stable = .Values.autoscaling.maxReplicas }}{{ end }}
+{{- $bound = dict "UPSTREAM_CONCURRENCY" (max 1 (min 20 (div 100 (add $stable $canary 2)))) }}
 {{- end }}
 {{- range $name, $value := merge (dict) .Values.settings $tracing $bound }}
 {{ $name }}: {{ $value | toString | quote }}

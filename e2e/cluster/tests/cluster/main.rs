@@ -7,6 +7,7 @@ mod density;
 mod egress;
 mod gateway_api;
 mod harness;
+mod helm;
 mod ingress;
 mod installer;
 mod mesh;
