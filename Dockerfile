@@ -5,6 +5,10 @@
 ARG RUST=rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1
 # `release` builds quickly, with assertions on.
 ARG PROFILE=dist
+# For the labels: --build-arg REVISION="$(git rev-parse HEAD)" --build-arg CREATED="$(date -u +%Y-%m-%dT%H:%M:%SZ)"
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=unknown
 
 # The component is the same for every processor: it is built once, on the builder's own.
 FROM --platform=${BUILDPLATFORM} ${RUST} AS component
@@ -45,9 +49,14 @@ COPY --from=native /out/ /
 
 FROM scratch AS installer
 ARG PROFILE
+ARG VERSION REVISION CREATED
 COPY --from=native /out/wasi-http-installer /wasi-http-installer
 COPY --from=native /out/containerd-shim-wasi-http-v1 /out/wasi-http-host /node/
-LABEL build.wasi-http/profile=${PROFILE} build.wasi-http/profile-guided=false
+LABEL org.opencontainers.image.title="wasi-http installer" \
+    org.opencontainers.image.description="Puts the containerd shim wasi-http on a node, and takes it off again" \
+    org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${REVISION} \
+    org.opencontainers.image.created=${CREATED} org.opencontainers.image.licenses=MIT \
+    build.wasi-http/profile=${PROFILE} build.wasi-http/profile-guided=false
 # It writes to the node's files, which are root's.
 # hadolint ignore=DL3002
 USER 0:0
@@ -55,10 +64,15 @@ ENTRYPOINT ["/wasi-http-installer"]
 
 FROM scratch AS plain
 ARG PROFILE
+ARG VERSION REVISION CREATED
 COPY --from=component /out/ /
 COPY --from=native /out/wasi-http-host /wasi-http-host
 COPY --from=compiled /cache /cache
-LABEL build.wasi-http/profile=${PROFILE} build.wasi-http/profile-guided=false
+LABEL org.opencontainers.image.title="gists API (WebAssembly with its host)" \
+    org.opencontainers.image.description="The GitHub Gists API: public gists of a user, paged, cached, observable; an ordinary container, for nodes without the RuntimeClass" \
+    org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${REVISION} \
+    org.opencontainers.image.created=${CREATED} org.opencontainers.image.licenses=MIT \
+    build.wasi-http/profile=${PROFILE} build.wasi-http/profile-guided=false
 ENV WASI_HTTP_HOST_LISTEN=[::]:8080 \
     WASI_HTTP_HOST_ADMIN_LISTEN=[::]:9090 \
     WASI_HTTP_HOST_CACHE_DIR=/cache
@@ -67,7 +81,12 @@ EXPOSE 8080 9090
 ENTRYPOINT ["/wasi-http-host", "serve", "/spin.toml"]
 
 FROM scratch AS gists
+ARG VERSION REVISION CREATED
 COPY --from=component /out/ /
+LABEL org.opencontainers.image.title="gists API (WebAssembly)" \
+    org.opencontainers.image.description="The GitHub Gists API: public gists of a user, paged, cached, observable; for the RuntimeClass wasi-http" \
+    org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${REVISION} \
+    org.opencontainers.image.created=${CREATED} org.opencontainers.image.licenses=MIT
 USER 1000:1000
 EXPOSE 8080 9090
 ENTRYPOINT ["/spin.toml"]

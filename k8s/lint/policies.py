@@ -31,7 +31,7 @@ INSTALLED = {
 # Istio's policies that may name their workloads.
 SELECTING = ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "EnvoyFilter", "Sidecar", "Telemetry", "WasmPlugin")
 # Policies for all workloads of the mesh: they must have no selector.
-MESH_WIDE: set[tuple[str, str]] = set()
+MESH_WIDE = {("PeerAuthentication", "default")}
 # GitHub's secondary limit of requests at once, for all clients with one token or address.
 GITHUB_CONCURRENCY = 100
 # The setting `upstream_concurrency`, if it is not set.
@@ -456,6 +456,8 @@ def one_version() -> Iterator[str]:
     for key in ("version", "appVersion"):
         if chart[key] != version:
             yield f"k8s/chart/Chart.yaml: {key} {chart[key]} is not the workspace's version {version}"
+    if f"ARG VERSION={version}\n" not in Path("Dockerfile").read_text():
+        yield f"Dockerfile: the default of VERSION is not the workspace's version {version}"
     for file in sorted([*Path("k8s/base").rglob("*.yaml"), *Path("k8s/components").rglob("*.yaml")]):
         text = file.read_text()
         told = re.findall(r"\bgithub-gists-api(?:-canary)?(?:-plain|-artifact)?:([0-9][\w.-]*)", text)

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -19,7 +20,7 @@ import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
-from oci.assemble import BUILD_PROFILE, PROFILE_GUIDED, annotations, assemble
+from oci.assemble import ANNOTATION, BUILD_PROFILE, PROFILE_GUIDED, annotations, assemble
 from oci.component import InvalidComponentError, world
 from oci.images import IMAGES
 from oci.inputs import ROOT, InputError, Inputs, add_executable, gather, libraries, provenance, spin_manifest
@@ -259,8 +260,12 @@ class Dockerfile(unittest.TestCase):
                 self.assertEqual(words["USER"], image.user)
                 self.assertEqual([int(port) for port in words.get("EXPOSE", "").split()], image.ports)
                 self.assertEqual(dict(pair.split("=") for pair in words.get("ENV", "").split()), image.environment)
-                labels = dict(pair.split("=") for pair in words.get("LABEL", "").split())
-                self.assertEqual(labels, {BUILD_PROFILE: "${PROFILE}", PROFILE_GUIDED: "false"} if image.native else {})
+                labels = dict(pair.split("=", 1) for pair in shlex.split(words["LABEL"]))
+                arguments = {"version": "${VERSION}", "revision": "${REVISION}", "created": "${CREATED}"}
+                wanted = annotations(image, INPUTS) | {ANNOTATION + key: value for key, value in arguments.items()}
+                if image.native:
+                    wanted |= {BUILD_PROFILE: "${PROFILE}", PROFILE_GUIDED: "false"}
+                self.assertEqual(labels, wanted)
 
     def test_its_manifest_is_ours(self) -> None:
         [expression] = re.findall(r"sed '([^']+)' spin\.toml > /out/spin\.toml", self.TEXT)
