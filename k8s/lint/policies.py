@@ -293,6 +293,36 @@ def dns(policy: dict) -> list[dict]:
     return [way for way in policy["spec"].get("egress", []) if any(port.get("port") == 53 for port in way.get("ports", []))]
 
 
+def meshed_alike(rendered: Rendered) -> Iterator[str]:
+    """All Deployments of the service are in the mesh, or none is.
+
+    A component that adds a Deployment must come before those that patch Deployments. A pod outside of the mesh cannot reach the egress
+    gateway, and its clients get no mutual TLS.
+    """
+    labels = ("sidecar.istio.io/inject", "istio.io/dataplane-mode")
+    ways = {
+        obj["metadata"]["name"]: tuple(obj["spec"]["template"]["metadata"]["labels"].get(label) for label in labels)
+        for obj in rendered.objects
+        if obj.get("kind") == "Deployment" and obj["metadata"].get("labels", {}).get("app") == "github-gists-api"
+    }
+    if len(set(ways.values())) > 1:
+        yield f"the Deployments are in the mesh in different ways: {ways}: list the component that adds one first"
+
+
+def one_way_out(rendered: Rendered) -> Iterator[str]:
+    """Where Istio lets pods reach registered hosts only, no NetworkPolicy lets them reach all public addresses.
+
+    A process that bypasses its sidecar would otherwise bypass the egress gateway.
+    """
+    sidecars = [o for o in rendered.objects if o.get("kind") == "Sidecar"]
+    if not any(o["spec"].get("outboundTrafficPolicy", {}).get("mode") == "REGISTRY_ONLY" for o in sidecars):
+        return
+    for obj in rendered.objects:
+        for way in obj["spec"].get("egress", []) if obj.get("kind") == "NetworkPolicy" else []:
+            if any(peer.get("ipBlock", {}).get("cidr") in ("0.0.0.0/0", "::/0") for peer in way.get("to", [])):
+                yield f"NetworkPolicy {obj['metadata']['name']}: lets pods bypass the egress gateway"
+
+
 def names_everywhere() -> Iterator[str]:
     """Each policy that allows DNS allows the same servers: clusters differ in where their DNS is."""
     (wanted,) = (dns(o) for o in documents.read(COMPONENTS / "network-policy/default-deny.yaml") if o["metadata"]["name"] == "allow-dns")
@@ -423,6 +453,8 @@ OF_OBJECTS = (
     apart,
     released,
     let_out,
+    meshed_alike,
+    one_way_out,
     within_githubs_limit,
     limits_each_client,
 )

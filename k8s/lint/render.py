@@ -18,6 +18,8 @@ ROOTS = ("k8s", "runtime-class", "e2e/cluster")
 # Files with these API groups are not applied to a cluster.
 NOT_OBJECTS = ("kustomize.config.k8s.io", "kind.x-k8s.io")
 COMPONENTS = Path("k8s/components")
+# The components that add a Deployment of the service.
+ADD_DEPLOYMENTS = ("istio-canary",)
 # Sets the namespace of objects without one, as the overlays do. Objects of some kinds are invalid without a namespace.
 NAMESPACE = json.dumps(
     {
@@ -106,8 +108,10 @@ def combine(base: str, components: list[str], work: Path, into: Path) -> Rendere
     for component in components:
         for wanted in (*needs(component), component):
             if wanted not in present:
-                present.append(wanted)
-                kustomization["components"].append(os.path.relpath(COMPONENTS.resolve() / wanted, directory))
+                # A component that adds a Deployment stands before those that patch Deployments, directly after what it needs.
+                place = max(map(present.index, needs(wanted)), default=-1) + 1 if wanted in ADD_DEPLOYMENTS else len(present)
+                present.insert(place, wanted)
+                kustomization["components"].insert(place, os.path.relpath(COMPONENTS.resolve() / wanted, directory))
     kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", **kustomization}
     (directory / "kustomization.yaml").write_text(json.dumps(kustomization))
     return build(directory, name, into, is_overlay=False)

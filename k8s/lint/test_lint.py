@@ -144,6 +144,27 @@ class Policies(unittest.TestCase):
         self.assertEqual(found("50%", 2), 0)
         self.assertEqual(found(0, 1), 0)
 
+    def test_a_deployment_that_the_mesh_has_not(self) -> None:
+        def pods(name: str, labels: dict) -> dict:
+            made = deployment(name=name)
+            made["metadata"]["labels"] = {"app": "github-gists-api"}
+            made["spec"]["template"]["metadata"] = {"labels": labels}
+            return made
+
+        meshed = {"sidecar.istio.io/inject": "true"}
+        self.assertEqual(list(policies.meshed_alike(rendered(pods("a", meshed), pods("b", meshed)))), [])
+        self.assertEqual(len(list(policies.meshed_alike(rendered(pods("a", meshed), pods("b", {}))))), 1)
+
+    def test_a_way_past_the_egress_gateway(self) -> None:
+        def found(mode: str, cidr: str) -> int:
+            sidecar = {"kind": "Sidecar", "metadata": {"name": "s"}, "spec": {"outboundTrafficPolicy": {"mode": mode}}}
+            spec = {"podSelector": {}, "egress": [{"to": [{"ipBlock": {"cidr": cidr}}]}]}
+            return len(list(policies.one_way_out(rendered(sidecar, {"kind": "NetworkPolicy", "metadata": {"name": "p"}, "spec": spec}))))
+
+        self.assertEqual(found("REGISTRY_ONLY", "0.0.0.0/0"), 1)
+        self.assertEqual(found("REGISTRY_ONLY", "169.254.20.10/32"), 0)
+        self.assertEqual(found("ALLOW_ANY", "0.0.0.0/0"), 0)
+
     def test_one_bucket_for_all_clients(self) -> None:
         def found(limit: dict, most: int = 10) -> list[str]:
             limit = {"@type": "type.googleapis.com/x.v3.LocalRateLimit", **limit}

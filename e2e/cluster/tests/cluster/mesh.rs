@@ -180,3 +180,27 @@ fn a_rolling_update_in_the_mesh_loses_no_request() {
     assert_eq!(tally.failed(), 0, "{}: {:?}", tally.summary(), tally.reasons);
     figure("mesh", "requests during a rolling update in the mesh, none failed", tally.sent);
 }
+
+/// Strict mutual TLS and the policies apply to pods with a sidecar. Pods without one are asked in plain text until they are replaced.
+#[test]
+fn switching_the_mesh_on_loses_no_request() {
+    let site = Site::within(Namespace::with_labels("mesh-on", &[MESHED]), 2, &[], |all| all);
+    let api = Deployment::api(&site.namespace);
+    let before: Vec<_> = api.ready().into_iter().map(|pod| pod.name).collect();
+    let load =
+        Load::start(&site.https(), 4, 40.0, &[Request::get("/health"), Request::get("/ready?verbose")]);
+    site.again(2, &["istio-mesh-sidecar"]);
+    let after = eventually("every pod has a sidecar", || {
+        let pods = api.ready();
+        let meshed = |pod: &Pod| pod.object.to_string().contains("istio-proxy");
+        if pods.iter().all(meshed) { Ok(pods) } else { Err("not yet".to_owned()) }
+    });
+    let tally = load.stop();
+    assert!(after.iter().all(|pod| !before.contains(&pod.name)), "{before:?}");
+    assert_eq!(tally.failed(), 0, "{}: {:?}", tally.summary(), tally.reasons);
+    // Now in mutual TLS, and closed for all others.
+    let _ = site.get("/health").is(200);
+    let outsider = client(&site.namespace, "outsider", false);
+    assert!(ask(&outsider, "http://github-gists-api/health").is_err());
+    figure("mesh", "requests while the mesh was switched on, none failed", tally.sent);
+}

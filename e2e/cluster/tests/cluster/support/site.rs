@@ -50,6 +50,14 @@ impl Site {
         site
     }
 
+    /// Applies the base with `istio-ingress` and these components to a site of [`Site::within`].
+    pub(crate) fn again(&self, replicas: u32, components: &[&str]) {
+        let base = with(Kustomization::on("k8s/base").component("k8s/components/istio-ingress"), components);
+        let all = self.at_gateway(adapt(base, replicas)).keeping_namespaces();
+        let objects = all.render(self.namespace.name(), Some(self.namespace.name()));
+        kubectl(["apply", "-f", "-"]).input(objects).must();
+    }
+
     /// Deploys the base with these components only, without ingress, to a namespace.
     pub(crate) fn bare(
         namespace: Namespace,
@@ -66,15 +74,20 @@ impl Site {
         site
     }
 
-    /// Deploys an overlay to the namespace of the test.
+    /// Deploys an overlay to a namespace of the test, whose pods may have sidecars. The way out is open: the test cluster has no egress
+    /// gateway for GitHub, and the pods ask the fake.
     pub(crate) fn overlay(
         name: &str,
         overlay: &str,
         replicas: u32,
         change: impl FnOnce(Kustomization, &str) -> Kustomization,
     ) -> Self {
-        let all = Kustomization::on(&format!("k8s/overlays/{overlay}"));
-        let site = Self::apply(Namespace::new(name), |site| {
+        let all = Kustomization::on(&format!("k8s/overlays/{overlay}"))
+            .without("Sidecar", "github-gists-api")
+            .without("ServiceEntry", "api-github-com")
+            .without("Gateway", "github-gists-api-egress")
+            .without("VirtualService", "github-gists-api-egress");
+        let site = Self::apply(Namespace::with_labels(name, &[super::MESHED]), |site| {
             let rendered = change(site.at_gateway(adapt(all, replicas)), &site.host);
             let moved = format!("namespace: {}\n", site.namespace.name());
             rendered.render(site.namespace.name(), None).replace(&format!("namespace: {overlay}\n"), &moved)
