@@ -5,15 +5,40 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import capacity
 import chart
 import linters
+import network
 import policies
 import render
+import repository
+import traffic
 from exceptions import Exceptions
+from render import Rendered
+
+# The rules that every rendering must meet.
+OF_OBJECTS: tuple[Callable[[Rendered], Iterator[str]], ...] = (
+    policies.restricted,
+    policies.settled,
+    policies.apart_from_its_namespace,
+    traffic.bounded,
+    traffic.routed,
+    traffic.connects_in_time,
+    capacity.taken_over,
+    capacity.drainable,
+    policies.identified,
+    policies.apart,
+    policies.released,
+    network.let_out,
+    traffic.meshed_alike,
+    network.one_way_out,
+    capacity.within_githubs_limit,
+    traffic.limits_each_client,
+)
 
 
 class Report:
@@ -48,12 +73,12 @@ def main(work: Path, schemas: Path) -> int:
     report.check("chart: equal to the base", chart.equals(base, {}))
     report.check("chart: equal to the base with tracing", chart.equals(traced, {"tracing": {"enabled": True}}))
     report.check("helm lint", linters.plain("helm", "lint", "--strict", "--quiet", chart.CHART))
-    report.check("one version", policies.one_version())
-    report.check("canary equal to the base", policies.canary_follows())
-    report.check("settings of the artifact", policies.artifact_knows_settings())
-    report.check("addresses of monitoring", policies.monitoring_addresses(manifests))
-    report.check("DNS servers in policies", policies.names_everywhere())
-    report.check("versions to install", policies.installed_versions())
+    report.check("one version", repository.one_version())
+    report.check("canary equal to the base", repository.canary_follows())
+    report.check("settings of the artifact", repository.artifact_knows_settings())
+    report.check("addresses of monitoring", network.monitoring_addresses(manifests))
+    report.check("DNS servers in policies", network.names_everywhere())
+    report.check("versions to install", repository.installed_versions())
     roots = [root for root in render.ROOTS if Path(root).exists()]
     report.check("yamllint", linters.plain("yamllint", "--strict", "--config-file", "k8s/lint/yamllint.yaml", *roots))
     report.check("hadolint", linters.plain("hadolint", "--no-color", "Dockerfile", "runtime-class/kind/Dockerfile"))
@@ -64,7 +89,7 @@ def main(work: Path, schemas: Path) -> int:
             for rendered, found in zip(everything, answers, strict=True):
                 report.check(f"{name}: {rendered.name}", found)
     for rendered in everything:
-        for policy in policies.OF_OBJECTS:
+        for policy in OF_OBJECTS:
             report.check(f"{policy.__name__}: {rendered.name}", policy(rendered))
     report.check("exceptions", allowed.stale())
     if shutil.which("kube-linter"):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import unittest
 from pathlib import Path
 
+import capacity
 import chart
+import network
 import policies
 import render
 import schemas
+import traffic
 from render import Rendered
 
 
@@ -67,7 +70,7 @@ class Policies(unittest.TestCase):
             return rendered(api, scaler, {"kind": "ConfigMap", "metadata": {"name": "settings"}, "data": settings})
 
         def found(settings: dict, most: int = 10, kind: str = "HorizontalPodAutoscaler") -> int:
-            return len(list(policies.within_githubs_limit(pods(settings, most, kind))))
+            return len(list(capacity.within_githubs_limit(pods(settings, most, kind))))
 
         # Ten pods and one more during a rolling update.
         self.assertEqual(found({}), 1)
@@ -90,7 +93,7 @@ class Policies(unittest.TestCase):
 
     def test_a_policy_for_all_workloads_of_the_namespace(self) -> None:
         def policy(kind: str, spec: dict | None) -> list[str]:
-            return list(policies.bounded(rendered({"kind": kind, "metadata": {"name": "deny-all"}, "spec": spec})))
+            return list(traffic.bounded(rendered({"kind": kind, "metadata": {"name": "deny-all"}, "spec": spec})))
 
         for kind in ("AuthorizationPolicy", "PeerAuthentication", "Telemetry"):
             self.assertIn("no selector", policy(kind, {})[0])
@@ -109,7 +112,7 @@ class Policies(unittest.TestCase):
         def found(annotations: dict, config: dict) -> int:
             spec: dict = {"scaleTargetRef": {"name": "api"}, "maxReplicaCount": 1, "advanced": {"horizontalPodAutoscalerConfig": config}}
             meta = {"name": "api", "annotations": annotations}
-            return len(list(policies.taken_over(rendered({"kind": "ScaledObject", "metadata": meta, "spec": spec}))))
+            return len(list(capacity.taken_over(rendered({"kind": "ScaledObject", "metadata": meta, "spec": spec}))))
 
         transfer = {"scaledobject.keda.sh/transfer-hpa-ownership": "true"}
         self.assertEqual(found(transfer, {"name": "api"}), 0)
@@ -134,7 +137,7 @@ class Policies(unittest.TestCase):
             if least:
                 spec = {"scaleTargetRef": {"name": "api"}, "minReplicas": least}
                 objects.append({"kind": "HorizontalPodAutoscaler", "metadata": {"name": "api"}, "spec": spec})
-            return len(list(policies.drainable(rendered(*objects))))
+            return len(list(capacity.drainable(rendered(*objects))))
 
         self.assertEqual(found(2, 3), 0)
         self.assertEqual(found(2, 2), 1)
@@ -152,14 +155,14 @@ class Policies(unittest.TestCase):
             return made
 
         meshed = {"sidecar.istio.io/inject": "true"}
-        self.assertEqual(list(policies.meshed_alike(rendered(pods("a", meshed), pods("b", meshed)))), [])
-        self.assertEqual(len(list(policies.meshed_alike(rendered(pods("a", meshed), pods("b", {}))))), 1)
+        self.assertEqual(list(traffic.meshed_alike(rendered(pods("a", meshed), pods("b", meshed)))), [])
+        self.assertEqual(len(list(traffic.meshed_alike(rendered(pods("a", meshed), pods("b", {}))))), 1)
 
     def test_a_way_past_the_egress_gateway(self) -> None:
         def found(mode: str, cidr: str) -> int:
             sidecar = {"kind": "Sidecar", "metadata": {"name": "s"}, "spec": {"outboundTrafficPolicy": {"mode": mode}}}
             spec = {"podSelector": {}, "egress": [{"to": [{"ipBlock": {"cidr": cidr}}]}]}
-            return len(list(policies.one_way_out(rendered(sidecar, {"kind": "NetworkPolicy", "metadata": {"name": "p"}, "spec": spec}))))
+            return len(list(network.one_way_out(rendered(sidecar, {"kind": "NetworkPolicy", "metadata": {"name": "p"}, "spec": spec}))))
 
         self.assertEqual(found("REGISTRY_ONLY", "0.0.0.0/0"), 1)
         self.assertEqual(found("REGISTRY_ONLY", "169.254.20.10/32"), 0)
@@ -171,7 +174,7 @@ class Policies(unittest.TestCase):
             patch = {"patch": {"value": {"typed_per_filter_config": {"envoy.filters.http.local_ratelimit": limit}}}}
             scaler = {"kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"}, "spec": {"maxReplicas": most}}
             envoy = {"kind": "EnvoyFilter", "metadata": {"name": "limit"}, "spec": {"configPatches": [patch]}}
-            return list(policies.limits_each_client(rendered(scaler, envoy)))
+            return list(traffic.limits_each_client(rendered(scaler, envoy)))
 
         def bucket(tokens: int) -> dict:
             return {"token_bucket": {"tokens_per_fill": tokens, "fill_interval": "1s"}}
@@ -195,10 +198,10 @@ class Policies(unittest.TestCase):
             spec = {"http": [{"route": [{"destination": destination}]}]}
             return rendered(service, pods, rule, {"kind": "VirtualService", "metadata": {"name": "api"}, "spec": spec})
 
-        self.assertEqual(list(policies.routed(route(host="api", subset="one", port={"number": 80}))), [])
-        self.assertEqual(list(policies.routed(route(host="api.github.com"))), [])
+        self.assertEqual(list(traffic.routed(route(host="api", subset="one", port={"number": 80}))), [])
+        self.assertEqual(list(traffic.routed(route(host="api.github.com"))), [])
         for wrong in ({"host": "apy"}, {"host": "api", "subset": "two"}, {"host": "api", "port": {"number": 81}}):
-            self.assertEqual(len(list(policies.routed(route(**wrong)))), 1, wrong)
+            self.assertEqual(len(list(traffic.routed(route(**wrong)))), 1, wrong)
 
     def test_a_lost_pod_that_takes_too_long_to_connect(self) -> None:
         def found(connect: str, attempts: int, one: str = "12s", whole: str = "30s") -> int:
@@ -209,7 +212,7 @@ class Policies(unittest.TestCase):
                 {"kind": "DestinationRule", "metadata": {"name": "api"}, "spec": rule},
                 {"kind": "VirtualService", "metadata": {"name": "api"}, "spec": {"http": [route]}},
             ]
-            return len(list(policies.connects_in_time(rendered(*objects))))
+            return len(list(traffic.connects_in_time(rendered(*objects))))
 
         self.assertEqual(found("3s", 3), 0)
         self.assertEqual(found("3s", 0), 0)
@@ -257,10 +260,10 @@ class Policies(unittest.TestCase):
             return {"kind": "NetworkPolicy", "metadata": {"name": "p", "namespace": namespace}, "spec": spec}
 
         api = policy("api", 6379)
-        self.assertEqual(list(policies.let_out(rendered(api, policy(None, 53)))), [])
-        self.assertEqual(list(policies.let_out(rendered(api, policy("api", 53)))), [])
+        self.assertEqual(list(network.let_out(rendered(api, policy(None, 53)))), [])
+        self.assertEqual(list(network.let_out(rendered(api, policy("api", 53)))), [])
         for other in (policy("other", 53), policy(None, 53, "elsewhere"), policy("api", 443)):
-            self.assertIn("p: forbids", next(policies.let_out(rendered(api, other)), ""), other)
+            self.assertIn("p: forbids", next(network.let_out(rendered(api, other)), ""), other)
 
 
 class Rendering(unittest.TestCase):

@@ -54,20 +54,24 @@ esac
             env = {**os.environ, "PATH": f"{directory}:{os.environ['PATH']}", "STORE": str(Path(directory, "store"))}
 
             def run(*arguments: str) -> str:
-                command = [BASH, SCRIPTS / "tls-secret", *arguments]
+                command = [BASH, str(SCRIPTS / "tls-secret"), *arguments]
                 done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
                 self.assertEqual(done.returncode, 0, done.stderr)
                 return done.stdout
 
             self.assertIn("for gists.local gists.kishore.local,", run())
             self.assertIn("is good until", run())
-            self.assertIn("for a.local b.local,", run("--host", "b.local", "--host", "a.local").replace("b.local a.local", "a.local b.local"))
+            self.assertIn(
+                "for a.local b.local,", run("--host", "b.local", "--host", "a.local").replace("b.local a.local", "a.local b.local")
+            )
             # Without --host, the names are those of the certificate.
             self.assertIn("for a.local b.local,", run("--renew"))
             self.assertTrue(run("--show").startswith("-----BEGIN CERTIFICATE-----"))
 
     def test_nothing_that_bash_3_2_lacks(self) -> None:
-        newer = re.compile(r"\b(mapfile|readarray|declare -[An]|local -n|coproc)\b|\$\{\w+(,,|\^\^|@[QEPAa])|\|&|&>>|inherit_errexit|=~ [^\s$]*\(")
+        newer = re.compile(
+            r"\b(mapfile|readarray|declare -[An]|local -n|coproc)\b|\$\{\w+(,,|\^\^|@[QEPAa])|\|&|&>>|inherit_errexit|=~ [^\s$]*\("
+        )
         for name in ("kind", "tls-secret"):
             code = "\n".join(line for line in (SCRIPTS / name).read_text().splitlines() if not line.lstrip().startswith("#"))
             self.assertEqual([found[0] for found in newer.finditer(code)], [], name)

@@ -29,15 +29,12 @@ fn get(pod: &Pod, target: &str) -> Result<String, String> {
 #[test]
 fn the_overlay_dev_as_it_is() {
     let namespace = Namespace::exactly("dev", &[]);
-    let with = |verb: &str, directory: &str| {
-        kubectl([verb, "-k", &testkit::paths::workspace().join(directory).to_string_lossy()]).must()
-    };
-    with("apply", "k8s/namespaces/dev");
+    kustomized("apply", "k8s/namespaces/dev");
     if Cluster::get().plain() {
         println!("NOT THE OVERLAY AS IT IS: the plain-container variant of it");
         Cluster::get().dev().apply(&namespace);
     } else {
-        with("apply", "k8s/overlays/dev");
+        kustomized("apply", "k8s/overlays/dev");
     }
     let object = kubectl(["get", "namespace", "dev"]).json().unwrap();
     assert_eq!(object["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
@@ -82,11 +79,20 @@ fn the_overlay_dev_as_it_is() {
         let allowed = &budget["status"]["disruptionsAllowed"];
         if *allowed == 3 { Ok(()) } else { Err(allowed.to_string()) }
     });
-    // Removing the overlay leaves the namespace, and what others have in it.
+    removed_alone(&namespace);
+}
+
+/// Runs `kubectl apply -k` or `kubectl delete -k` on a directory of the repository.
+fn kustomized(verb: &str, directory: &str) {
+    kubectl([verb, "-k", &testkit::paths::workspace().join(directory).to_string_lossy()]).must();
+}
+
+/// Removes the overlay `dev`. The namespace stays, and what others have in it.
+fn removed_alone(namespace: &Namespace) {
     namespace.apply(
         &json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "of-another" } }).to_string(),
     );
-    with("delete", "k8s/overlays/dev");
+    kustomized("delete", "k8s/overlays/dev");
     assert_eq!(kubectl(["get", "namespace", "dev"]).json().unwrap()["status"]["phase"], "Active");
     let _ = namespace.kubectl(["get", "configmap", "of-another"]).must();
     eventually("the service is gone", || {

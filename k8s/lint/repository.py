@@ -1,0 +1,81 @@
+"""Rules on the files of the repository, which no rendering shows. Each function yields its findings."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import documents
+import versions
+import yaml
+
+# For each variable of k8s/cluster/versions.env, the module whose custom resource definitions it installs.
+INSTALLED = {
+    "ISTIO_VERSION": "istio.io/api",
+    "GATEWAY_API_VERSION": "sigs.k8s.io/gateway-api",
+    "CERT_MANAGER_VERSION": "github.com/cert-manager/cert-manager",
+    "METALLB_VERSION": "go.universe.tf/metallb",
+}
+
+
+def canary_follows() -> Iterator[str]:
+    """The canary's Deployment equals the base's, except for name, image, version and replicas."""
+    wanted = documents.read(Path("k8s/base/deployment.yaml"))[0]
+    (found,) = documents.read(Path("k8s/components/istio-canary/deployment.yaml"))
+    wanted["metadata"]["name"] += "-canary"
+    spec = wanted["spec"]
+    spec["replicas"] = 1
+    for labels in (wanted["metadata"]["labels"], spec["selector"]["matchLabels"], spec["template"]["metadata"]["labels"]):
+        labels["version"] = "canary"
+    container = spec["template"]["spec"]["containers"][0]
+    container["image"] = container["image"].replace("github-gists-api:", "github-gists-api-canary:")
+    container["env"] = [{"name": "APP_VERSION", "value": "canary"} if e["name"] == "APP_VERSION" else e for e in container["env"]]
+    if found != wanted:
+        as_text = [yaml.safe_dump(d).splitlines() for d in (wanted, found)]
+        yield "\n".join(
+            difflib.unified_diff(
+                as_text[0], as_text[1], "k8s/base/deployment.yaml, as a canary", "istio-canary/deployment.yaml", lineterm=""
+            )
+        )
+
+
+def one_version() -> Iterator[str]:
+    """Workspace, base, components and chart have the same version."""
+    version = tomllib.loads(Path("Cargo.toml").read_text())["workspace"]["package"]["version"]
+    chart = documents.read(Path("k8s/chart/Chart.yaml"))[0]
+    for key in ("version", "appVersion"):
+        if chart[key] != version:
+            yield f"k8s/chart/Chart.yaml: {key} {chart[key]} is not the workspace's version {version}"
+    if f"ARG VERSION={version}\n" not in Path("Dockerfile").read_text():
+        yield f"Dockerfile: the default of VERSION is not the workspace's version {version}"
+    for file in sorted([*Path("k8s/base").rglob("*.yaml"), *Path("k8s/components").rglob("*.yaml")]):
+        text = file.read_text()
+        told = re.findall(r"\bgithub-gists-api(?:-canary)?(?:-plain|-artifact)?:([0-9][\w.-]*)", text)
+        told += re.findall(r"app\.kubernetes\.io/version: (\S+)", text)
+        for found in told:
+            if found != version:
+                yield f"{file}: version {found} is not the workspace's version {version}"
+
+
+def artifact_knows_settings() -> Iterator[str]:
+    """The component for the OCI artifact, which has no spin.toml, lists all variables of spin.toml."""
+    settings = list(tomllib.loads(Path("spin.toml").read_text())["variables"])
+    file = Path("k8s/components/wasm-artifact/kustomization.yaml")
+    (kustomization,) = documents.read(file)
+    told = [literal for generator in kustomization["configMapGenerator"] for literal in generator["literals"]]
+    if f"WASI_HTTP_HOST_VAR={','.join(settings)}" not in told:
+        yield f"{file}: WASI_HTTP_HOST_VAR does not name spin.toml's variables: {','.join(settings)}"
+
+
+def installed_versions() -> Iterator[str]:
+    """The versions that people install are the versions whose schemas the lint uses."""
+    installed = dict(
+        line.split("=") for line in Path("k8s/cluster/versions.env").read_text().splitlines() if "=" in line and line[0] != "#"
+    )
+    pinned = {origin.module: origin.version.removeprefix("v") for origin in versions.read().crds}
+    for variable, module in INSTALLED.items():
+        if installed.get(variable) != pinned.get(module):
+            yield f"versions.env: {variable} is {installed.get(variable)}, k8s/lint/versions has {module} {pinned.get(module)}"
