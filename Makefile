@@ -140,6 +140,11 @@ docs-build: setup ## the site in target/book, without a warning or a broken link
 bench: build ## beside native axum, FastAPI, and Spin and wasmtime where they are on the PATH (BENCH=--quick); wants wrk
 	@bench/run $(BENCH)
 
+instructions: build ## instructions a request, beside native axum (INSTRUCTIONS=--check against the kept ones); wants valgrind
+	@$(CARGO) build --quiet --release --locked --package bench-native
+	@$(CARGO) build --quiet --release --locked --package e2e --bin fake-github
+	@bench/instructions $(INSTRUCTIONS)
+
 bench-scale: build ## how cost grows: body size, cached users, open connections; native beside this host
 	@bench/scale
 

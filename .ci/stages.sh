@@ -4,8 +4,8 @@
 
 # Programs and their packages on Debian and Ubuntu: load generator, the caches beside which the host is measured, Redis, the shim's and
 # the cluster's needs, and what test images are made of. An entry without a program is a package that must be installed itself.
-needs=(curl:curl faketime:faketime g++:g++ :python3-venv wrk:wrk nginx:nginx varnishd:varnish redis-server:redis-server prometheus:prometheus
-  :busybox-static runc:runc protoc:protobuf-compiler conntrack:conntrack /usr/lib/cni/bridge:containernetworking-plugins ip:iproute2 ipset:ipset
+needs=(curl:curl faketime:faketime g++:g++ :python3-venv valgrind:valgrind wrk:wrk nginx:nginx varnishd:varnish redis-server:redis-server
+  prometheus:prometheus :busybox-static runc:runc protoc:protobuf-compiler conntrack:conntrack /usr/lib/cni/bridge:containernetworking-plugins ip:iproute2 ipset:ipset
   iptables:iptables openssl:openssl ps:procps)
 # A browser for the pages' tests: Chrome where there is one, as on GitHub's runner, because Ubuntu has Chromium as a snap only.
 command -v google-chrome >/dev/null || needs+=(chromium:chromium)
@@ -75,6 +75,7 @@ else
     note cluster "      NOT RUN: it needs root, or a cluster that KUBECONFIG names"
   fi
 fi
+stage instructions --except "$unread $documents k8s" -- make instructions INSTRUCTIONS=--check
 stage bench --except "$unread $documents k8s" --files target/dist/wasi-http-host.guided -- make bench BENCH=--quick
 # Last, because it compiles everything anew with a nightly Rust and a sanitizer.
 stage fuzz --except "$documents k8s local-cluster .github" -- env FUZZ_RUNS=20000 make fuzz
