@@ -11,7 +11,7 @@
 //! | answers | [`response`] |
 //! | GitHub, cache, counters | [`github`], [`cache`], [`metrics`] |
 //! | input | [`settings`], [`request`] |
-//! | foundation | [`ports`], [`log`], [`time`], [`crypto`] |
+//! | foundation | [`ports`], [`log`], [`text`], [`time`], [`crypto`] |
 //!
 //! Only `wasi` depends on WASI. Everything else runs natively, and the tests run it there with fakes of the
 //! interfaces in [`ports`].
@@ -29,6 +29,7 @@ pub mod response;
 pub mod service;
 pub mod settings;
 pub mod singleflight;
+pub mod text;
 pub mod time;
 pub mod upstream;
 #[cfg(target_family = "wasm")]

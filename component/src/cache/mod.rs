@@ -8,16 +8,18 @@ pub mod ring;
 pub mod slot;
 pub mod tally;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cache::entry::{Content, FailureRecord, Record};
 use crate::cache::freshness::Freshness;
-use crate::cache::key::{Generation, GenerationRecord, PageKey, absent_key, entry_key};
+use crate::cache::key::{Generation, GenerationRecord, KeyPrefix, PageKey, absent_key};
 use crate::cache::ring::Rings;
 use crate::cache::slot::Ring;
 use crate::cache::tally::Tally;
 use crate::ports::{Clock, Random, Store, StoreError};
+use crate::text;
 
 /// How long the cache answers for GitHub that there is no such user.
 pub const ABSENT_TTL: Duration = Duration::from_secs(60);
@@ -39,6 +41,8 @@ const ELECTION_PAUSE: Duration = Duration::from_millis(20);
 pub struct Cache<S> {
     store: Rc<S>,
     rings: Rings,
+    /// The generation that the last look-up found.
+    seen: RefCell<Option<(Generation, KeyPrefix)>>,
 }
 
 /// The result of [`Cache::look_up`].
@@ -59,7 +63,7 @@ pub enum Found {
 impl<S: Store> Cache<S> {
     /// The cache in `store`, which keeps at most `entries` pages.
     pub fn new(store: Rc<S>, entries: u64) -> Self {
-        Self { store, rings: Rings { entries } }
+        Self { store, rings: Rings { entries }, seen: RefCell::default() }
     }
 
     /// The store that the cache is in.
@@ -142,37 +146,47 @@ impl<S: Store> Cache<S> {
         Ok((tally, size))
     }
 
-    /// What the cache knows about `page` at `now`, the time since the Unix epoch.
+    /// What the cache knows about `page` at `now`, the time since the Unix epoch, and the current generation.
+    ///
+    /// The generation rarely changes. So one call reads the records of the generation that was last seen, and with them the
+    /// current generation; only if that is another one, they are read again.
     pub async fn look_up(
         &self,
-        generation: Generation,
+        platform: &(impl Clock + Random),
         page: PageKey<'_>,
         now: Duration,
-    ) -> Result<Found, StoreError> {
-        // One call reads both records: if the user does not exist, none of the user's pages may be answered.
-        let keys = [entry_key(generation, page), absent_key(generation, page.user)];
-        let (mut record, mut absence) = (None, None);
-        for (key, value) in self.store.get_many(&keys).await? {
-            let [entry_key, absent_key] = &keys;
-            let value = value.and_then(Record::decode);
-            if key == *entry_key {
-                record = value;
-            } else if key == *absent_key {
-                absence = value;
+    ) -> Result<(Generation, Found), StoreError> {
+        let seen = self.seen.borrow().as_ref().map(|(generation, prefix)| {
+            let current = GenerationRecord::KEY.to_owned();
+            (*generation, [prefix.entry_key(page), prefix.absent_key(page.user), current])
+        });
+        if let Some((seen, keys)) = seen {
+            let [entry, absence, generation] = self.read(&keys).await?;
+            let current = generation.as_deref().and_then(GenerationRecord::decode);
+            if current.is_some_and(|current| current.generation == seen) {
+                return Ok((seen, found(entry, absence, now)));
             }
         }
-        let gone = absence.and_then(|record| record.failure).filter(|gone| gone.at <= now + CLOCK_DIFFERENCE);
-        let gone_at = gone.map_or(Duration::ZERO, |gone| gone.at);
-        let is_remembered = |until: &Duration| now < *until && *until <= now + ABSENT_TTL + CLOCK_DIFFERENCE;
-        if let Some(until) = gone.map(|gone| gone.until).filter(is_remembered) {
-            return Ok(Found::Absent(until));
+        let generation = self.generation(platform).await?;
+        let prefix = KeyPrefix::new(generation);
+        // If the user does not exist, none of the user's pages may be answered.
+        let keys = [prefix.entry_key(page), prefix.absent_key(page.user)];
+        *self.seen.borrow_mut() = Some((generation, prefix));
+        let [entry, absence] = self.read(&keys).await?;
+        Ok((generation, found(entry, absence, now)))
+    }
+
+    /// The values of `keys`, in one call.
+    async fn read<const N: usize>(&self, keys: &[String; N]) -> Result<[Option<Vec<u8>>; N], StoreError> {
+        let mut values = [const { None }; N];
+        for (key, value) in self.store.get_many(keys).await? {
+            // A store has its own order, and may leave out keys.
+            let place = keys.iter().zip(&mut values).find(|(asked, _)| text::equal(asked, &key));
+            if let Some((_, place)) = place {
+                *place = value;
+            }
         }
-        let counts = |content: &Content| is_plausible(content, now) && is_after(content, gone_at);
-        let content = record.and_then(|record| record.content).filter(counts);
-        Ok(content.map_or(Found::Nothing { gone_at }, |content| {
-            let freshness = Freshness::at(now, content.fresh_until);
-            Found::Content(content, freshness)
-        }))
+        Ok(values)
     }
 
     /// Writes the record under `key`: a page, a failure, or both. `before` is the record that it replaces.
@@ -222,6 +236,25 @@ impl<S: Store> Cache<S> {
         match gone.or(ended) {
             Some(failure) => self.put(random, &key, before.as_ref(), None, Some(failure)).await,
             None => Ok(()),
+        }
+    }
+}
+
+/// What the stored records of a page, and of its user's absence, say at `now`.
+fn found(entry: Option<Vec<u8>>, absence: Option<Vec<u8>>, now: Duration) -> Found {
+    let absence = absence.and_then(Record::decode).and_then(|record| record.failure);
+    let gone = absence.filter(|gone| gone.at <= now + CLOCK_DIFFERENCE);
+    let gone_at = gone.map_or(Duration::ZERO, |gone| gone.at);
+    let is_remembered = |until: &Duration| now < *until && *until <= now + ABSENT_TTL + CLOCK_DIFFERENCE;
+    if let Some(until) = gone.map(|gone| gone.until).filter(is_remembered) {
+        return Found::Absent(until);
+    }
+    let counts = |content: &Content| is_plausible(content, now) && is_after(content, gone_at);
+    match entry.and_then(Record::decode).and_then(|record| record.content).filter(counts) {
+        None => Found::Nothing { gone_at },
+        Some(content) => {
+            let freshness = Freshness::at(now, content.fresh_until);
+            Found::Content(content, freshness)
         }
     }
 }

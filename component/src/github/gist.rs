@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::Write as _;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
@@ -11,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::github::link::Relations;
 use crate::request::number::{Page, PerPage};
+use crate::text;
 
 /// The most gists that one list may have: GitHub's largest page.
 pub const MAX_GISTS: usize = 100;
@@ -105,8 +105,15 @@ fn pagination(
 /// Appends the last member and the end of the body. `hit` says whether the page comes from the cache; `ttl_seconds` is
 /// the setting `cache_ttl`.
 pub fn complete(body: &mut Vec<u8>, hit: bool, ttl_seconds: u64) {
-    // Writing to a vector cannot fail.
-    let _ = write!(body, ",\"cache\":{{\"hit\":{hit},\"ttl_seconds\":{ttl_seconds}}}}}");
+    let mut member = String::with_capacity(64);
+    member.push_str(if hit {
+        r#","cache":{"hit":true,"ttl_seconds":"#
+    } else {
+        r#","cache":{"hit":false,"ttl_seconds":"#
+    });
+    text::push_number(&mut member, ttl_seconds);
+    member.push_str("}}");
+    body.extend_from_slice(member.as_bytes());
 }
 
 #[derive(serde::Serialize)]

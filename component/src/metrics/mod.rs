@@ -4,6 +4,7 @@
 //! are known in advance, so the metrics are read without listing the store's keys.
 
 pub mod limits;
+mod pending;
 pub mod stats;
 
 use std::collections::BTreeMap;

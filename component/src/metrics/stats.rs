@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::metrics::limits::GitHubLimits;
+use crate::metrics::pending::PendingCounts;
 use crate::metrics::{Counter, Snapshot};
 use crate::ports::{Clock, Random, Store, StoreError};
 use crate::time::millis;
@@ -36,7 +37,7 @@ const LIMITS: &str = "metric:github-limits";
 #[derive(Debug, Default)]
 pub struct Stats {
     /// Counts that are not written yet.
-    counters: RefCell<BTreeMap<Counter, u64>>,
+    counters: RefCell<PendingCounts>,
     /// GitHub's limits, if they are not written yet.
     limits: Cell<Option<GitHubLimits>>,
     /// Requests that this instance is answering.
@@ -73,9 +74,7 @@ impl Stats {
 
     /// Adds `count` to a counter in memory. Saturates.
     pub fn add(&self, counter: Counter, count: u64) {
-        let mut counters = self.counters.borrow_mut();
-        let sum = counters.entry(counter).or_default();
-        *sum = sum.saturating_add(count);
+        self.counters.borrow_mut().add(counter, count);
     }
 
     /// Records what GitHub says about its limits.
@@ -100,7 +99,7 @@ impl Stats {
 
     /// Writes the counters. What the store does not accept stays pending.
     pub async fn flush<S: Store>(&self, store: &S) -> Result<(), StoreError> {
-        let mut pending = self.counters.take().into_iter();
+        let mut pending = self.counters.borrow_mut().take().into_iter();
         while let Some((counter, count)) = pending.next() {
             let delta = i64::try_from(count).unwrap_or(i64::MAX);
             if let Err(error) = store.increment(&counter.key(), delta).await {

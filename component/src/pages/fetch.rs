@@ -40,7 +40,7 @@ pub(super) struct PageFetch {
     /// The user whose gists are on the page.
     pub(super) username: Username,
     /// The name in lower case, as keys contain it.
-    pub(super) user: Rc<str>,
+    pub(super) user: String,
     /// Which page, and whether a stored page may be used.
     pub(super) query: GistQuery,
     /// The generation to write to; `None` if the cache's store fails.

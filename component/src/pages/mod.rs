@@ -47,7 +47,7 @@ pub(crate) async fn handle<P: Platform>(
     let (username, query) = query::validate(page.name, page.raw_query).map_err(Error::from)?;
     let configured = app.configured()?;
     let now = app.platform.system_at(page.started);
-    let user = Rc::from(username.key());
+    let user = username.key();
     let fetch = PageFetch { username, user, query, generation: None, gone_at: Duration::ZERO };
     let mut handler = PageHandler { app, configured, request, page, fetch };
     match handler.look_up(now).await {
@@ -91,12 +91,13 @@ impl<P: Platform, R: Request> PageHandler<'_, P, R> {
 
     async fn try_look_up(&mut self, now: Duration) -> Result<Found, StoreError> {
         let cache = self.app.cache(&self.configured.settings)?;
-        let generation = cache.generation(&self.app.platform).await?;
+        let (generation, found) = if self.fetch.query.use_cache {
+            cache.look_up(&self.app.platform, self.fetch.page(), now).await?
+        } else {
+            (cache.generation(&self.app.platform).await?, Found::Nothing { gone_at: Duration::ZERO })
+        };
         self.fetch.generation = Some(generation);
-        if !self.fetch.query.use_cache {
-            return Ok(Found::Nothing { gone_at: Duration::ZERO });
-        }
-        cache.look_up(generation, self.fetch.page(), now).await
+        Ok(found)
     }
 
     /// Asks GitHub, or joins the request that does. `stale` is answered if that fails. `was_stored` says whether an entry

@@ -20,6 +20,12 @@ pub enum IntegerError {
 /// # Errors
 /// [`IntegerError`], with pydantic's distinction of the cases.
 pub fn integer(text: &str) -> Result<i64, IntegerError> {
+    // Nearly all integers are page numbers and page sizes in their usual form.
+    match text.as_bytes() {
+        [digit @ b'0'..=b'9'] => return Ok(i64::from(digit - b'0')),
+        [ten @ b'1'..=b'9', one @ b'0'..=b'9'] => return Ok(i64::from((ten - b'0') * 10 + (one - b'0'))),
+        _ => {}
+    }
     if starts_oversized(text) {
         return Err(IntegerError::TooLong);
     }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use crate::text;
+
 /// All characters but the unreserved ones (RFC 3986, 2.3), which have no special meaning in a path.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -25,12 +27,20 @@ const OUTSIDE_QUERY: &AsciiSet = &CONTROLS
 /// Decodes `%XX` as Python's `urllib.parse.unquote` does: a `%` without two hexadecimal digits stays, and invalid
 /// UTF-8 becomes U+FFFD.
 pub fn decode(text: &str) -> Cow<'_, str> {
-    if text.contains('%') { percent_decode_str(text).decode_utf8_lossy() } else { Cow::Borrowed(text) }
+    if text::contains(text, b'%') {
+        percent_decode_str(text).decode_utf8_lossy()
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// Decodes a name or value of a query: first `+` to a space, then as [`decode`].
 pub fn decode_form(text: &str) -> Cow<'_, str> {
-    if text.contains('+') { Cow::Owned(decode(&text.replace('+', " ")).into_owned()) } else { decode(text) }
+    if text::contains(text, b'+') {
+        Cow::Owned(decode(&text.replace('+', " ")).into_owned())
+    } else {
+        decode(text)
+    }
 }
 
 /// Encodes a path segment: all but the unreserved characters.

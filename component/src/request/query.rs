@@ -7,6 +7,7 @@ use crate::request::percent;
 use crate::request::rejection::Rejection;
 use crate::request::username::{Username, UsernameError};
 use crate::request::violation::{Parameter, Violation, ViolationKind};
+use crate::text;
 
 /// The parameters of a request for gists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,7 +113,17 @@ impl<'a> RawParameters<'a> {
 
 /// The raw names and values of a query, in order. A name without `=` has an empty value.
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    let mut rest = Some(query);
+    let pairs = std::iter::from_fn(move || {
+        let query = rest?;
+        let (pair, behind) = match text::split_once(query, b'&') {
+            Some((pair, behind)) => (pair, Some(behind)),
+            None => (query, None),
+        };
+        rest = behind;
+        Some(pair)
+    });
+    pairs.filter(|pair| !pair.is_empty()).map(|pair| text::split_once(pair, b'=').unwrap_or((pair, "")))
 }
 
 #[cfg(test)]

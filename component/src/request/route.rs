@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::request::percent;
 use crate::request::rejection::Rejection;
+use crate::text;
 
 /// A request method. The set is closed, because methods are metric labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -182,7 +183,7 @@ pub struct Routed<'a> {
 
 /// Routes a request by its method and its target in origin form (`/path?query`). An empty target counts as `/`.
 pub fn route(method: Method, target: &str) -> Routed<'_> {
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (path, query) = text::split_once(target, b'?').unwrap_or((target, ""));
     let Some(matched) = Matched::find(path) else {
         return Routed { endpoint: Endpoint::Unmatched, query, route: Err(Rejection::NotFound) };
     };
@@ -213,7 +214,7 @@ impl<'a> Matched<'a> {
         }
         let path = path.strip_prefix('/')?;
         let (path, slash) = path.strip_suffix('/').map_or((path, false), |path| (path, true));
-        let mut segments = path.splitn(4, '/').map(percent::decode);
+        let mut segments = segments(path).map(percent::decode);
         let first = segments.next().filter(|segment| fits(segment))?;
         let (endpoint, name) = match (segments.next(), segments.next(), segments.next()) {
             (None, ..) => match &*first {
@@ -273,9 +274,22 @@ impl<'a> Matched<'a> {
     }
 }
 
+/// The segments of a path without its first slash. The fourth one is the rest of the path.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(path);
+    let mut left = 4;
+    std::iter::from_fn(move || {
+        let path = rest?;
+        left -= 1;
+        let split = if left == 0 { None } else { text::split_once(path, b'/') };
+        rest = split.map(|(_, behind)| behind);
+        Some(split.map_or(path, |(segment, _)| segment))
+    })
+}
+
 /// Whether a decoded segment may be a name.
 fn fits(segment: &str) -> bool {
-    !segment.is_empty() && !segment.contains('/')
+    !segment.is_empty() && !text::contains(segment, b'/')
 }
 
 /// The path of an endpoint, percent-encoded. `name` is decoded, and used if the template has a name.
