@@ -16,6 +16,7 @@ use crate::github::link::Relations;
 use crate::request::query::GistQuery;
 use crate::request::route::Endpoint;
 use crate::response::conditional::{CacheStatus, GROUP};
+use crate::text;
 
 /// A response to a client, before the platform sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +55,12 @@ impl Body {
         self.len() == 0
     }
 
-    /// The bytes. Only a fixed body is copied.
+    /// The bytes.
     #[must_use]
-    pub fn into_bytes(self) -> Vec<u8> {
+    pub fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Empty => Vec::new(),
-            Self::Fixed(bytes) => bytes.to_vec(),
+            Self::Empty => &[],
+            Self::Fixed(bytes) => bytes,
             Self::Owned(bytes) => bytes,
         }
     }
@@ -67,7 +68,7 @@ impl Body {
 
 /// The status and all values that the headers depend on. Equal heads have equal headers, so a platform may cache the
 /// rendered headers by head.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     status: u16,
     /// The length of the body in bytes; `None` for a 204 and a 304, which have no `Content-Length`.
@@ -76,7 +77,7 @@ pub struct Head {
     kind: HeadKind,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum HeadKind {
     Gists(GistsHead),
     Plain(PlainHead),
@@ -98,7 +99,7 @@ const PREFLIGHT: [(&str, &str); 5] = [
 ];
 
 /// What the headers of a page of gists depend on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Eq)]
 pub struct GistsHead {
     /// The hash of data and pagination: see [`conditional::etag`].
     pub etag: [u8; 16],
@@ -111,7 +112,7 @@ pub struct GistsHead {
 }
 
 /// What the references to a page's neighbours depend on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Eq)]
 pub struct PageLinks {
     /// The route that the client used.
     pub endpoint: Endpoint,
@@ -126,7 +127,7 @@ pub struct PageLinks {
 }
 
 /// What the headers of all other responses depend on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Eq)]
 pub struct PlainHead {
     /// The value of `Content-Type`; empty if there is no body.
     pub content_type: &'static str,
@@ -144,6 +145,17 @@ pub struct PlainHead {
 
 /// The `Content-Security-Policy` of everything but `/docs`: a browser must load and run nothing.
 pub const NO_CONTENT_POLICY: &str = "default-src 'none'";
+
+impl PartialEq for PlainHead {
+    fn eq(&self, other: &Self) -> bool {
+        text::equal(self.content_type, other.content_type)
+            && text::equal(&self.cache_control, &other.cache_control)
+            && text::equal(self.policy, other.policy)
+            && self.varies == other.varies
+            && self.cache_status == other.cache_status
+            && self.extra == other.extra
+    }
+}
 
 impl PlainHead {
     /// The head of a response of `content_type` that caches must not store.
@@ -208,6 +220,27 @@ impl Head {
         }
     }
 
+    /// A number that equal heads share, for tables. It is of the values that differ most between heads: whoever chooses names and
+    /// queries to share a number makes the table slower, not larger.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let length = self.length.unwrap_or_default() as u64;
+        match &self.kind {
+            HeadKind::Gists(gists) => {
+                let [low, high] = [0, 8].map(|at| gists.etag.get(at..).and_then(|etag| etag.first_chunk()));
+                let etag = u64::from_le_bytes(*low.unwrap_or(&[0; 8]))
+                    ^ u64::from_le_bytes(*high.unwrap_or(&[0; 8]));
+                let age = gists.lifetime.map_or(0, |(_, age)| age);
+                let asked = gists.links.name.len() << 16 | gists.links.raw_query.len();
+                etag ^ age.rotate_left(40) ^ (asked as u64) ^ length.rotate_left(20)
+            }
+            HeadKind::Plain(plain) => {
+                u64::from(self.status) << 32 | length << 8 | plain.cache_control.len() as u64
+            }
+            HeadKind::Preflight => 0,
+        }
+    }
+
     /// Calls `each` with every header: its name in lower case, and its value.
     pub fn headers(&self, mut each: impl FnMut(&'static str, &str)) {
         let varies = match &self.kind {
@@ -238,6 +271,25 @@ impl Head {
         if let Some(length) = self.length {
             each("content-length", &length.to_string());
         }
+    }
+}
+
+impl PartialEq for GistsHead {
+    fn eq(&self, other: &Self) -> bool {
+        u128::from_ne_bytes(self.etag) == u128::from_ne_bytes(other.etag)
+            && self.lifetime == other.lifetime
+            && self.cache_status == other.cache_status
+            && self.links == other.links
+    }
+}
+
+impl PartialEq for PageLinks {
+    fn eq(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint
+            && self.query == other.query
+            && self.relations == other.relations
+            && text::equal(&self.name, &other.name)
+            && text::equal(&self.raw_query, &other.raw_query)
     }
 }
 

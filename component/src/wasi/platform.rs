@@ -6,7 +6,7 @@ use std::time::Duration;
 use spin_sdk::wasip3;
 use spin_sdk::wit_bindgen;
 
-use super::bindings;
+use super::{bindings, task};
 use crate::ports::{Clock, Configuration, Log, Notify, Random, Spawn};
 
 /// How long the difference between the clocks is cached. A request then needs one host call for both instead of two.
@@ -59,8 +59,8 @@ impl Configuration for Wasi {
 }
 
 impl Spawn for Wasi {
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        wit_bindgen::spawn(task);
+    fn spawn(&self, work: impl Future<Output = ()> + 'static) {
+        task::spawn(Box::pin(work));
     }
 }
 

@@ -38,6 +38,7 @@ impl crate::ports::Request for IncomingRequest {
     }
 
     fn header(&self, name: &str) -> Vec<Vec<u8>> {
-        self.request.get_headers().get(name)
+        let headers = self.request.get_headers();
+        if headers.has(name) { headers.get(name) } else { Vec::new() }
     }
 }
