@@ -11,11 +11,12 @@
 //! | answers | [`response`] |
 //! | GitHub, cache, counters | [`github`], [`cache`], [`metrics`] |
 //! | input | [`settings`], [`request`] |
-//! | foundation | [`ports`], [`log`], [`text`], [`time`], [`crypto`] |
+//! | foundation | [`ports`], [`log`], [`text`], [`time`], [`crypto`], [`allocator`] |
 //!
 //! Only `wasi` depends on WASI. Everything else runs natively, and the tests run it there with fakes of the
 //! interfaces in [`ports`].
 
+pub mod allocator;
 pub mod app;
 pub mod cache;
 pub mod crypto;

@@ -14,17 +14,22 @@ mod store;
 mod task;
 mod transfer;
 
+use std::alloc::System;
 use std::rc::Rc;
 
 use spin_sdk::wasip3;
 use spin_sdk::wasip3::http::types::{Fields, Request};
 
+use crate::allocator::BlockLists;
 use crate::response::{Head, Response};
 use crate::service::{self, App};
 use headers::HeaderCache;
 use platform::Wasi;
 use request::IncomingRequest;
 use task::Work;
+
+#[global_allocator]
+static ALLOCATOR: BlockLists<System> = BlockLists::new(System);
 
 /// What this instance keeps between its requests.
 struct Instance {
