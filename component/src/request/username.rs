@@ -11,17 +11,6 @@ pub const MAX_CHARACTERS: usize = 39;
 /// The suffix of an app's account, as in `dependabot[bot]`.
 const BOT: &str = "[bot]";
 
-/// Whether a name may have a byte.
-const FITTING: [bool; 256] = {
-    let mut fitting = [false; 256];
-    let mut byte = 0;
-    while byte < 128_u8 {
-        fitting[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        byte += 1;
-    }
-    fitting
-};
-
 /// A name that a user may have: one or more of `[A-Za-z0-9_-]`, optionally followed by `[bot]`.
 ///
 /// GitHub's current sign-up rules (no `_`, no `-` at the end, …) are not enforced, because legacy and
@@ -49,7 +38,7 @@ impl Username {
             return Err(UsernameError::TooLong);
         }
         let stem = name.strip_suffix(BOT).unwrap_or(name);
-        let fits = |byte: u8| FITTING.get(usize::from(byte)).is_some_and(|fits| *fits);
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if stem.is_empty() || !stem.bytes().all(fits) {
             return Err(UsernameError::CannotExist);
         }

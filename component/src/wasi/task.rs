@@ -28,6 +28,13 @@ const MAX_SPARE_SETS: usize = 32;
 
 /// The task of one request.
 struct Task {
+    steps: Steps,
+    /// Apart from the steps, because the bindings of imports reach it while a step runs.
+    waitables: RefCell<Waitables>,
+}
+
+/// What a task has to do.
+struct Steps {
     /// Until it is ready.
     answer: Option<Pin<Box<dyn Future<Output = Answer>>>>,
     /// Until body and trailers are written.
@@ -35,7 +42,6 @@ struct Task {
     /// What to start when body and trailers are written.
     after: Option<Work>,
     work: Vec<Work>,
-    waitables: RefCell<Waitables>,
 }
 
 /// What a task waits for.
@@ -107,19 +113,16 @@ pub(super) fn spawn(work: Work) {
 
 /// Starts a task. Returns what the host does with it.
 pub(super) fn start(answer: impl Future<Output = Answer> + 'static) -> u32 {
-    let mut task = Task {
-        answer: Some(Box::pin(answer)),
-        transfer: None,
-        after: None,
-        work: Vec::new(),
-        waitables: RefCell::default(),
-    };
-    let next = EXECUTOR.with(|executor| task.run(executor));
-    match next {
-        Next::Exit => EXECUTOR.with(|executor| task.end(executor)),
-        Next::Yield | Next::Wait(_) => canonical::set_context(Box::into_raw(Box::new(task)).cast()),
-    }
-    next.code()
+    let steps = Steps { answer: Some(Box::pin(answer)), transfer: None, after: None, work: Vec::new() };
+    let mut task = Task { steps, waitables: RefCell::default() };
+    EXECUTOR.with(|executor| {
+        let next = task.run(executor);
+        match next {
+            Next::Exit => task.end(executor),
+            Next::Yield | Next::Wait(_) => canonical::set_context(Box::into_raw(Box::new(task)).cast()),
+        }
+        next.code()
+    })
 }
 
 /// Runs the task that the host calls back. Returns what the host does with it next.
@@ -132,8 +135,8 @@ pub(super) unsafe fn resume(event: Event) -> u32 {
     // SAFETY: `start` made the pointer of a box, and only the end of the task frees it.
     let task = unsafe { &mut *pointer };
     EXECUTOR.with(|executor| {
-        let next = if event.kind == Event::CANCELLED && task.answer.is_some() {
-            task.running(|task| task.answer = None);
+        let next = if event.kind == Event::CANCELLED && task.steps.answer.is_some() {
+            task.running(|steps, _| steps.answer = None);
             canonical::confirm_cancellation();
             Next::Exit
         } else {
@@ -167,9 +170,11 @@ impl Task {
     }
 
     fn deliver(&mut self, event: Event) {
+        let transfer = &mut self.steps.transfer;
         if event.kind == Event::NONE
-            || self.transfer.as_mut().is_some_and(|transfer| transfer.deliver(event.waitable, event.code))
+            || transfer.as_mut().is_some_and(|transfer| transfer.deliver(event.waitable, event.code))
         {
+            transfer.take_if(|transfer| transfer.is_complete());
             return;
         }
         let registered = self.waitables.borrow_mut().take(event.waitable);
@@ -177,79 +182,88 @@ impl Task {
             canonical::leave_set(event.waitable);
             // SAFETY: whoever registers keeps the argument valid until the callback is called or taken away.
             #[expect(unsafe_code, reason = "the C interface of the bindings")]
-            self.running(|_| unsafe { callback(argument, event.code) });
+            self.running(|_, _| unsafe { callback(argument, event.code) });
         }
     }
 
-    /// Polls everything that the task has to do.
+    /// Takes all steps that can be taken now.
     fn run(&mut self, executor: &Executor) -> Next {
-        if self.answer.is_none() && self.transfer.is_none() {
-            self.work.extend(self.after.take());
-        }
-        let mut context = Context::from_waker(&executor.waker);
         loop {
             executor.woken.0.store(false, Ordering::Relaxed);
-            self.running(|task| {
-                if let Some(answer) = &mut task.answer
-                    && let Poll::Ready(answer) = answer.as_mut().poll(&mut context)
-                {
-                    task.answer = None;
-                    task.send(answer);
-                }
-                task.work.retain_mut(|work| work.as_mut().poll(&mut context).is_pending());
-            });
+            self.running(|steps, waitables| steps.take(executor, waitables));
             let mut spawned = executor.spawned.borrow_mut();
             if spawned.is_empty() {
                 break;
             }
-            self.work.append(&mut spawned);
+            self.steps.work.append(&mut spawned);
         }
-        self.transfer.take_if(|transfer| transfer.is_complete());
+        let steps = &mut self.steps;
+        steps.transfer.take_if(|transfer| transfer.is_complete());
+        let is_sent = steps.answer.is_none() && steps.transfer.is_none();
         // Where the body is written at once, the host must get the response before the work behind it may block the instance.
-        let has_more = self.answer.is_none() && self.transfer.is_none() && self.after.is_some();
-        if has_more || executor.woken.0.load(Ordering::Relaxed) {
+        if is_sent && steps.after.is_some() || executor.woken.0.load(Ordering::Relaxed) {
             return Next::Yield;
         }
         let mut waitables = self.waitables.borrow_mut();
-        let has_ended = self.answer.is_none()
-            && self.transfer.is_none()
-            && self.work.is_empty()
-            && waitables.registered.is_empty();
-        if has_ended { Next::Exit } else { Next::Wait(waitables.set(executor)) }
+        if is_sent && steps.work.is_empty() && waitables.registered.is_empty() {
+            return Next::Exit;
+        }
+        Next::Wait(waitables.set(executor))
+    }
+
+    /// Runs `work` while the bindings of imports find this task.
+    fn running<R>(&mut self, work: impl FnOnce(&mut Steps, &RefCell<Waitables>) -> R) -> R {
+        let Self { steps, waitables } = self;
+        let state = (&raw const *waitables).cast_mut().cast();
+        let mut running = RunningTask { version: RunningTask::VERSION, state, register, unregister };
+        running.enter(|| work(steps, waitables))
+    }
+
+    /// Ends the task. Its waitable set is empty now, and another task may use it.
+    fn end(mut self, executor: &Executor) {
+        if !self.steps.work.is_empty() {
+            self.running(|steps, _| steps.work.clear());
+        }
+        let Waitables { set, registered } = self.waitables.into_inner();
+        if let Some(set) = set
+            && registered.is_empty()
+        {
+            let mut spare = executor.spare_sets.borrow_mut();
+            if spare.len() < MAX_SPARE_SETS { spare.push(set) } else { set.drop() }
+        }
+    }
+}
+
+impl Steps {
+    /// Polls everything, and hands the answer over when it is ready.
+    fn take(&mut self, executor: &Executor, waitables: &RefCell<Waitables>) {
+        let mut context = Context::from_waker(&executor.waker);
+        if self.answer.is_none() && self.transfer.is_none() {
+            self.work.extend(self.after.take());
+        }
+        if let Some(answer) = &mut self.answer
+            && let Poll::Ready(answer) = answer.as_mut().poll(&mut context)
+        {
+            self.answer = None;
+            self.send(answer, executor, waitables);
+        }
+        self.work.retain_mut(|work| work.as_mut().poll(&mut context).is_pending());
     }
 
     /// Hands the answer over, and starts to write its body.
-    fn send(&mut self, Answer { response, after }: Answer) {
+    fn send(&mut self, answer: Answer, executor: &Executor, waitables: &RefCell<Waitables>) {
+        let Answer { response, after } = answer;
         let status = response.head.status();
         let started =
             fields(&response.head).and_then(|fields| Transfer::start(status, fields, response.body));
         let result = started.map(|(response, transfer)| {
-            let mut waitables = self.waitables.borrow_mut();
-            EXECUTOR
-                .with(|executor| transfer.waitables().for_each(|waitable| waitables.add(executor, waitable)));
+            let mut waitables = waitables.borrow_mut();
+            transfer.waitables().for_each(|waitable| waitables.add(executor, waitable));
             self.transfer = Some(transfer);
             response
         });
         canonical::return_result(&result);
         self.after = after;
-    }
-
-    /// Runs `work` while the bindings of imports find this task.
-    fn running<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
-        let state = (&raw const self.waitables).cast_mut().cast();
-        let mut running = RunningTask { version: RunningTask::VERSION, state, register, unregister };
-        running.enter(|| work(self))
-    }
-
-    /// Ends the task. Its waitable set is empty now, and another task may use it.
-    fn end(mut self, executor: &Executor) {
-        if !self.work.is_empty() {
-            self.running(|task| task.work.clear());
-        }
-        if let Some(set) = self.waitables.into_inner().set {
-            let mut spare = executor.spare_sets.borrow_mut();
-            if spare.len() < MAX_SPARE_SETS { spare.push(set) } else { set.drop() }
-        }
     }
 }
 
