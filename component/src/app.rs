@@ -10,6 +10,7 @@ use crate::log::{self, LogThrottle};
 use crate::metrics::Counter;
 use crate::metrics::stats::{ActiveGuard, FLUSH_INTERVAL, Stats};
 use crate::ports::{Level, Platform, Store, StoreError};
+use crate::recent::RecentPages;
 use crate::response::error::Error;
 use crate::settings::{Settings, SettingsError};
 use crate::singleflight::call::Group;
@@ -35,6 +36,8 @@ pub struct App<P: Platform> {
     configured: OnceCell<Result<Rc<Configured>, SettingsError>>,
     cache: RefCell<Option<Rc<Cache<P::Store>>>>,
     metrics_store: RefCell<Option<Rc<P::Store>>>,
+    /// The pages that were asked for lately.
+    pub(crate) recent: RecentPages,
     log_throttle: LogThrottle,
 }
 
@@ -62,6 +65,7 @@ impl<P: Platform> App<P> {
             configured: OnceCell::new(),
             cache: RefCell::default(),
             metrics_store: RefCell::default(),
+            recent: RecentPages::default(),
             log_throttle: LogThrottle::default(),
         }
     }

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | binding to WASI | `wasi` |
 //! | routes | [`service`], `pages` |
-//! | state of an instance | [`app`] |
+//! | state of an instance | [`app`], [`recent`] |
 //! | shared access to GitHub | [`singleflight`], [`upstream`] |
 //! | answers | [`response`] |
 //! | GitHub, cache, counters | [`github`], [`cache`], [`metrics`] |
@@ -25,6 +25,7 @@ pub mod log;
 pub mod metrics;
 mod pages;
 pub mod ports;
+pub mod recent;
 pub mod request;
 pub mod response;
 pub mod service;

@@ -8,8 +8,10 @@ pub use crate::app::{AfterResponse, App};
 use crate::metrics::{self, Counter};
 use crate::pages;
 use crate::ports::{Platform, Request, StoreError};
+use crate::recent::RecentPage;
 use crate::request::rejection::Rejection;
 use crate::request::route::{self, Endpoint, Method, Route};
+use crate::request::target::PageTarget;
 use crate::response::accept;
 use crate::response::error::{Error, Refusal};
 use crate::response::problem::{self, Form};
@@ -22,13 +24,10 @@ pub async fn handle<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> (R
     let started = app.platform.monotonic();
     let active = app.enter();
     let method = Method::new(request.method());
-    let routed = route::route(method, request.target());
-    let endpoint = routed.endpoint;
-    let answer = match routed.route {
-        Ok(route) => dispatch(app, request, endpoint, route, routed.query, started).await,
-        Err(rejection) => {
-            preflight(app, request, method, &rejection).ok_or_else(|| Error::from(rejection).into())
-        }
+    let recent = if method.reads() { app.recent.get(request.target()) } else { None };
+    let (endpoint, answer) = match recent {
+        Some(page) => (page.target.endpoint, pages::handle(app, request, page, started).await),
+        None => answer(app, request, method, started).await,
     };
     let response = answer.unwrap_or_else(|refusal| refuse(app, request, &refusal));
     drop(active);
@@ -37,6 +36,24 @@ pub async fn handle<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> (R
         app.stats.add(counter, count);
     }
     (response, app.flush_after_response())
+}
+
+/// Routes a request, and answers it.
+async fn answer<P: Platform>(
+    app: &Rc<App<P>>,
+    request: &impl Request,
+    method: Method,
+    started: Duration,
+) -> (Endpoint, Result<Response, Refusal>) {
+    let routed = route::route(method, request.target());
+    let endpoint = routed.endpoint;
+    let answer = match routed.route {
+        Ok(route) => dispatch(app, request, endpoint, route, routed.query, started).await,
+        Err(rejection) => {
+            preflight(app, request, method, &rejection).ok_or_else(|| Error::from(rejection).into())
+        }
+    };
+    (endpoint, answer)
 }
 
 /// Runs the operation of a route.
@@ -52,8 +69,10 @@ async fn dispatch<P: Platform>(
         Route::Health => Ok(health(app)),
         Route::Ready => Ok(ready(app, query)),
         Route::Gists { name } => {
-            let page = pages::PageRequest { endpoint, name: &name, raw_query: query, started };
-            pages::handle(app, request, page).await
+            let target = Rc::new(PageTarget::new(endpoint, &name, query).map_err(Error::from)?);
+            let page = RecentPage { target, keys: Rc::default() };
+            app.recent.insert(request.target(), page.clone());
+            pages::handle(app, request, page, started).await
         }
         Route::CacheStats => cache_stats(app).await,
         Route::ClearCache => clear_cache(app, request).await,

@@ -5,7 +5,6 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::cache::entry::FORMAT;
-use crate::text;
 use crate::time::millis;
 
 /// A period between two `DELETE /cache`, named by a random number. Entries of earlier generations are never read
@@ -83,52 +82,15 @@ pub struct PageKey<'a> {
     pub per_page: u8,
 }
 
-/// The beginning of the keys of all records in a generation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyPrefix(String);
-
-impl KeyPrefix {
-    /// The prefix of `generation`.
-    #[must_use]
-    pub fn new(generation: Generation) -> Self {
-        Self(format!("{generation}:{FORMAT}:"))
-    }
-
-    /// The key of a page's record.
-    #[must_use]
-    pub fn entry_key(&self, page: PageKey<'_>) -> String {
-        let PageKey { user, page, per_page } = page;
-        let mut key = self.followed_by("gists:", user);
-        key.push_str(":page");
-        text::push_number(&mut key, page.into());
-        key.push_str(":per_page");
-        text::push_number(&mut key, per_page.into());
-        key
-    }
-
-    /// The key of the record that says when the user was last gone.
-    #[must_use]
-    pub fn absent_key(&self, user: &str) -> String {
-        self.followed_by("absent:", user)
-    }
-
-    fn followed_by(&self, kind: &str, user: &str) -> String {
-        let mut key = String::with_capacity(96);
-        key.push_str(&self.0);
-        key.push_str(kind);
-        key.push_str(user);
-        key
-    }
-}
-
 /// The key of a page's record.
 #[must_use]
 pub fn entry_key(generation: Generation, page: PageKey<'_>) -> String {
-    KeyPrefix::new(generation).entry_key(page)
+    let PageKey { user, page, per_page } = page;
+    format!("{generation}:{FORMAT}:gists:{user}:page{page}:per_page{per_page}")
 }
 
 /// The key of the record that says when the user was last gone.
 #[must_use]
 pub fn absent_key(generation: Generation, user: &str) -> String {
-    KeyPrefix::new(generation).absent_key(user)
+    format!("{generation}:{FORMAT}:absent:{user}")
 }

@@ -8,13 +8,13 @@ pub mod ring;
 pub mod slot;
 pub mod tally;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cache::entry::{Content, FailureRecord, Record};
 use crate::cache::freshness::Freshness;
-use crate::cache::key::{Generation, GenerationRecord, KeyPrefix, PageKey, absent_key};
+use crate::cache::key::{Generation, GenerationRecord, PageKey, absent_key, entry_key};
 use crate::cache::ring::Rings;
 use crate::cache::slot::Ring;
 use crate::cache::tally::Tally;
@@ -42,7 +42,7 @@ pub struct Cache<S> {
     store: Rc<S>,
     rings: Rings,
     /// The generation that the last look-up found.
-    seen: RefCell<Option<(Generation, KeyPrefix)>>,
+    seen: Cell<Option<Generation>>,
 }
 
 /// The result of [`Cache::look_up`].
@@ -60,10 +60,34 @@ pub enum Found {
     },
 }
 
+/// The keys that the look-up of a page reads: of its record, of its user's absence, and of the current generation.
+#[derive(Debug, Default)]
+pub struct LookUpKeys(RefCell<Option<Rc<KeysOf>>>);
+
+/// A generation, and the keys in it.
+type KeysOf = (Generation, [String; 3]);
+
+impl LookUpKeys {
+    /// The keys of `page` in `generation`. They are made anew when the generation has changed.
+    fn of(&self, generation: Generation, page: PageKey<'_>) -> Rc<KeysOf> {
+        let mut made = self.0.borrow_mut();
+        if let Some(keys) = made.as_ref().filter(|keys| keys.0 == generation) {
+            return Rc::clone(keys);
+        }
+        let keys = [
+            entry_key(generation, page),
+            // If the user does not exist, none of the user's pages may be answered.
+            absent_key(generation, page.user),
+            GenerationRecord::KEY.to_owned(),
+        ];
+        Rc::clone(made.insert(Rc::new((generation, keys))))
+    }
+}
+
 impl<S: Store> Cache<S> {
     /// The cache in `store`, which keeps at most `entries` pages.
     pub fn new(store: Rc<S>, entries: u64) -> Self {
-        Self { store, rings: Rings { entries }, seen: RefCell::default() }
+        Self { store, rings: Rings { entries }, seen: Cell::new(None) }
     }
 
     /// The store that the cache is in.
@@ -146,7 +170,8 @@ impl<S: Store> Cache<S> {
         Ok((tally, size))
     }
 
-    /// What the cache knows about `page` at `now`, the time since the Unix epoch, and the current generation.
+    /// What the cache knows about `page` at `now`, the time since the Unix epoch, and the current generation. `keys` are those of
+    /// the page, from an earlier look-up or empty.
     ///
     /// The generation rarely changes. So one call reads the records of the generation that was last seen, and with them the
     /// current generation; only if that is another one, they are read again.
@@ -154,25 +179,21 @@ impl<S: Store> Cache<S> {
         &self,
         platform: &(impl Clock + Random),
         page: PageKey<'_>,
+        keys: &LookUpKeys,
         now: Duration,
     ) -> Result<(Generation, Found), StoreError> {
-        let seen = self.seen.borrow().as_ref().map(|(generation, prefix)| {
-            let current = GenerationRecord::KEY.to_owned();
-            (*generation, [prefix.entry_key(page), prefix.absent_key(page.user), current])
-        });
-        if let Some((seen, keys)) = seen {
-            let [entry, absence, generation] = self.read(&keys).await?;
+        if let Some(seen) = self.seen.get() {
+            let keys = keys.of(seen, page);
+            let [entry, absence, generation] = self.read(&keys.1).await?;
             let current = generation.as_deref().and_then(GenerationRecord::decode);
             if current.is_some_and(|current| current.generation == seen) {
                 return Ok((seen, found(entry, absence, now)));
             }
         }
         let generation = self.generation(platform).await?;
-        let prefix = KeyPrefix::new(generation);
-        // If the user does not exist, none of the user's pages may be answered.
-        let keys = [prefix.entry_key(page), prefix.absent_key(page.user)];
-        *self.seen.borrow_mut() = Some((generation, prefix));
-        let [entry, absence] = self.read(&keys).await?;
+        self.seen.set(Some(generation));
+        let keys = keys.of(generation, page);
+        let [entry, absence, _] = self.read(&keys.1).await?;
         Ok((generation, found(entry, absence, now)))
     }
 

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use crate::metrics::{BOUNDS, Counter, STATUSES};
 use crate::request::route::{Endpoint, Method};
 
-/// Counts by counter. Each request counts in three counters, so these are found by their position.
+/// Counts by counter. Each request counts in several counters, so these are found by their position.
 #[derive(Debug, Default)]
 pub(crate) struct PendingCounts {
     /// By endpoint and method: see [`position`]. Empty until the first request.
     requests: Vec<Option<Box<RequestCounts>>>,
+    hits: u64,
     others: BTreeMap<Counter, u64>,
 }
 
@@ -43,6 +44,7 @@ impl PendingCounts {
                 self.of(endpoint, method)?.buckets.get_mut(usize::from(bucket))
             }
             Counter::Micros(endpoint, method) => Some(&mut self.of(endpoint, method)?.micros),
+            Counter::Hits => Some(&mut self.hits),
             _ => None,
         }
     }
@@ -73,6 +75,8 @@ impl PendingCounts {
                 }
             }
         }
+        let hits = std::mem::take(&mut self.hits);
+        taken.extend((hits != 0).then_some((Counter::Hits, hits)));
         taken.extend(std::mem::take(&mut self.others));
         taken
     }

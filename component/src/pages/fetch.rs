@@ -20,8 +20,7 @@ use crate::metrics::limits::GitHubLimits;
 use crate::metrics::{Counter, GitHubStatus};
 use crate::pages::token::TokenSource;
 use crate::ports::{FetchError, FetchResponse, Level, Platform, StoreError};
-use crate::request::query::GistQuery;
-use crate::request::username::Username;
+use crate::request::target::PageTarget;
 use crate::settings::{Secret, Settings};
 use crate::singleflight::call::{Call, Joined};
 use crate::singleflight::lease::{Acquisition, HeldLease, Lease, LeaseLimits};
@@ -37,12 +36,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// What a fetch needs to know about the page.
 #[derive(Debug, Clone)]
 pub(super) struct PageFetch {
-    /// The user whose gists are on the page.
-    pub(super) username: Username,
-    /// The name in lower case, as keys contain it.
-    pub(super) user: String,
-    /// Which page, and whether a stored page may be used.
-    pub(super) query: GistQuery,
+    /// Whose gists, which page, and whether a stored page may be used.
+    pub(super) target: Rc<PageTarget>,
     /// The generation to write to; `None` if the cache's store fails.
     pub(super) generation: Option<Generation>,
     /// Pages that were stored until this time, since the Unix epoch, do not count: GitHub said then that the user is gone.
@@ -52,7 +47,8 @@ pub(super) struct PageFetch {
 impl PageFetch {
     /// The page's key in the cache.
     pub(super) fn page(&self) -> PageKey<'_> {
-        PageKey { user: &self.user, page: self.query.page.get(), per_page: self.query.per_page.get() }
+        let PageTarget { user, query, .. } = &*self.target;
+        PageKey { user, page: query.page.get(), per_page: query.per_page.get() }
     }
 
     fn entry_key(&self) -> Option<String> {
@@ -87,7 +83,8 @@ pub(super) async fn fetch<P: Platform>(
     for _ in 0..2 {
         let (call, is_follower) = join(app, configured, page);
         match call.outcome(&app.platform, deadline).await {
-            Some(Outcome::Content(_, ContentSource::Stored)) if is_follower && !page.query.use_cache => {}
+            Some(Outcome::Content(_, ContentSource::Stored))
+                if is_follower && !page.target.query.use_cache => {}
             Some(outcome) => return Fetched { outcome, is_follower },
             None if app.platform.monotonic() >= deadline => break,
             None => {}
@@ -211,7 +208,7 @@ impl<P: Platform> FetchTask<P> {
         let deadline = platform.monotonic() + limits.lease + limits.give_up;
         let credential = self.configured.credential;
         let is_usable = |record: &Record| {
-            self.page.query.use_cache
+            self.page.target.query.use_cache
                 && cache::is_usable(record, platform.system(), self.page.gone_at, credential)
         };
         // The failure of another credential says nothing about ours.
@@ -369,8 +366,8 @@ impl<P: Platform> FetchTask<P> {
             settings: &self.configured.settings,
             token,
             observer: self,
-            username: &self.page.username,
-            query: self.page.query,
+            username: &self.page.target.username,
+            query: self.page.target.query,
         };
         client.list_gists(validator, deadline).await
     }
@@ -539,7 +536,7 @@ impl<P: Platform> FetchTask<P> {
         if after == before {
             return content;
         }
-        let page = (self.page.query.page, self.page.query.per_page);
+        let page = (self.page.target.query.page, self.page.target.query.per_page);
         match Listing::with_relations((&content.body, content.count), page, before, after) {
             Some(Listing { body, etag, .. }) => {
                 Content { body, etag, has_next: after.next, has_prev: after.prev, ..content }
@@ -563,13 +560,13 @@ impl<P: Platform> FetchTask<P> {
         // What GitHub says of the user holds for all of the user's pages.
         let absence = match outcome {
             // The request bypassed what the cache remembers.
-            Outcome::Content(..) => (!self.page.query.use_cache).then_some(None),
+            Outcome::Content(..) => (!self.page.target.query.use_cache).then_some(None),
             Outcome::Failed(failure) => failure
                 .drops_entry()
                 .then(|| Some(failure.to_record(platform.system(), self.configured.credential))),
         };
         if let Some(gone) = absence
-            && let Err(error) = cache.put_absence(platform, generation, &self.page.user, gone).await
+            && let Err(error) = cache.put_absence(platform, generation, &self.page.target.user, gone).await
         {
             self.app.report_cache_error(&error);
         }
@@ -618,7 +615,7 @@ impl<P: Platform> Observer for FetchTask<P> {
     }
 
     fn failed(&self, reason: &str) {
-        let fields = [("user", self.page.username.as_asked()), ("reason", reason)];
+        let fields = [("user", self.page.target.username.as_asked()), ("reason", reason)];
         self.app.log_throttled(Level::Warn, "github", "request to GitHub failed", &fields);
     }
 }

@@ -7,18 +7,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::app::{App, Configured};
-use crate::cache::Found;
 use crate::cache::entry::Content;
 use crate::cache::freshness::Freshness;
 use crate::cache::tally::Tally;
+use crate::cache::{Found, LookUpKeys};
 use crate::github::answer::UpstreamFailure;
 use crate::github::gist;
 use crate::github::link::Relations;
 use crate::metrics::{Counter, StaleReason};
 use crate::pages::fetch::{Fetched, PageFetch};
 use crate::ports::{Platform, Request, StoreError};
-use crate::request::query;
-use crate::request::route::Endpoint;
+use crate::recent::RecentPage;
 use crate::response::conditional::{self, CacheStatus, Detail, Forwarded};
 use crate::response::error::{Error, Refusal};
 use crate::response::{self, GistsHead, PageLinks, Response};
@@ -26,30 +25,18 @@ use crate::singleflight::lease::LeaseLimits;
 use crate::upstream::failure::PageFailure;
 use crate::upstream::outcome::{ContentSource, Outcome};
 
-/// A routed request for a page.
-pub(crate) struct PageRequest<'a> {
-    /// The route that the client used.
-    pub(crate) endpoint: Endpoint,
-    /// The name, percent-decoded.
-    pub(crate) name: &'a str,
-    /// The query as it was sent.
-    pub(crate) raw_query: &'a str,
-    /// When the request arrived (monotonic).
-    pub(crate) started: Duration,
-}
-
-/// Answers `GET /{username}` and `GET /users/{username}/gists`.
+/// Answers `GET /{username}` and `GET /users/{username}/gists`. The request arrived at `started` (monotonic).
 pub(crate) async fn handle<P: Platform>(
     app: &Rc<App<P>>,
     request: &impl Request,
-    page: PageRequest<'_>,
+    page: RecentPage,
+    started: Duration,
 ) -> Result<Response, Refusal> {
-    let (username, query) = query::validate(page.name, page.raw_query).map_err(Error::from)?;
     let configured = app.configured()?;
-    let now = app.platform.system_at(page.started);
-    let user = username.key();
-    let fetch = PageFetch { username, user, query, generation: None, gone_at: Duration::ZERO };
-    let mut handler = PageHandler { app, configured, request, page, fetch };
+    let now = app.platform.system_at(started);
+    let RecentPage { target, keys } = page;
+    let fetch = PageFetch { target, generation: None, gone_at: Duration::ZERO };
+    let mut handler = PageHandler { app, configured, request, keys, fetch };
     match handler.look_up(now).await {
         Found::Content(content, Freshness::Fresh) => Ok(handler.hit(content, None, now)),
         Found::Content(content, Freshness::StaleWhileRevalidate) => {
@@ -72,7 +59,7 @@ struct PageHandler<'a, P: Platform, R> {
     app: &'a Rc<App<P>>,
     configured: &'a Rc<Configured>,
     request: &'a R,
-    page: PageRequest<'a>,
+    keys: Rc<LookUpKeys>,
     fetch: PageFetch,
 }
 
@@ -91,8 +78,8 @@ impl<P: Platform, R: Request> PageHandler<'_, P, R> {
 
     async fn try_look_up(&mut self, now: Duration) -> Result<Found, StoreError> {
         let cache = self.app.cache(&self.configured.settings)?;
-        let (generation, found) = if self.fetch.query.use_cache {
-            cache.look_up(&self.app.platform, self.fetch.page(), now).await?
+        let (generation, found) = if self.fetch.target.query.use_cache {
+            cache.look_up(&self.app.platform, self.fetch.page(), &self.keys, now).await?
         } else {
             (cache.generation(&self.app.platform).await?, Found::Nothing { gone_at: Duration::ZERO })
         };
@@ -138,7 +125,7 @@ impl<P: Platform, R: Request> PageHandler<'_, P, R> {
     fn forwarded(&self, source: ContentSource, is_follower: bool, was_stored: bool) -> CacheStatus {
         let collapsed = is_follower || matches!(source, ContentSource::Stored | ContentSource::Elsewhere);
         let stored = !collapsed && self.fetch.generation.is_some();
-        let (reason, status) = match (self.fetch.query.use_cache, source) {
+        let (reason, status) = match (self.fetch.target.query.use_cache, source) {
             (false, ContentSource::Revalidated) if !is_follower => (Forwarded::Bypass, Some(304)),
             (false, _) => (Forwarded::Bypass, None),
             (true, ContentSource::Revalidated) if !is_follower => (Forwarded::Stale, Some(304)),
@@ -149,16 +136,13 @@ impl<P: Platform, R: Request> PageHandler<'_, P, R> {
     }
 
     fn respond(&self, content: Content, hit: bool, cache_status: CacheStatus, now: Duration) -> Response {
-        let is_cacheable = self.fetch.query.use_cache;
+        let is_cacheable = self.fetch.target.query.use_cache;
         let head = GistsHead {
             etag: content.etag,
             lifetime: is_cacheable.then(|| response::lifetime(content.stored_at, content.fresh_until, now)),
             cache_status,
             links: PageLinks {
-                endpoint: self.page.endpoint,
-                name: self.fetch.username.as_asked().to_owned(),
-                raw_query: self.page.raw_query.to_owned(),
-                query: self.fetch.query,
+                target: Rc::clone(&self.fetch.target),
                 relations: Relations { next: content.has_next, prev: content.has_prev },
             },
         };
@@ -189,16 +173,16 @@ impl<P: Platform, R: Request> PageHandler<'_, P, R> {
         self.count_hit();
         let failure = PageFailure { failure: UpstreamFailure::NoSuchUser, until };
         Refusal {
-            error: failure.error(self.fetch.username.as_asked(), now),
+            error: failure.error(self.fetch.target.username.as_asked(), now),
             cache_status: Some(CacheStatus::Hit { ttl: None, detail: None }),
         }
     }
 
     fn refused(&self, failure: PageFailure, collapsed: bool, now: Duration) -> Refusal {
-        let use_cache = self.fetch.query.use_cache;
+        let use_cache = self.fetch.target.query.use_cache;
         let reason = if use_cache { Forwarded::UriMiss } else { Forwarded::Bypass };
         let is_rate_limit = matches!(failure.failure, UpstreamFailure::RateLimited { .. });
-        let mut error = failure.error(self.fetch.username.as_asked(), now);
+        let mut error = failure.error(self.fetch.target.username.as_asked(), now);
         if let (false, Error::UserNotFound { max_age, .. }) = (use_cache, &mut error) {
             *max_age = None;
         }
@@ -221,7 +205,7 @@ impl<P: Platform, R: Request> PageHandler<'_, P, R> {
 
     fn count_miss(&self) {
         self.app.stats.add(Counter::Misses, 1);
-        if let Some(generation) = self.fetch.generation.filter(|_| self.fetch.query.use_cache) {
+        if let Some(generation) = self.fetch.generation.filter(|_| self.fetch.target.query.use_cache) {
             self.app.tallies.add(generation, Tally::MISS);
         }
     }

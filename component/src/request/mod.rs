@@ -6,5 +6,6 @@ pub mod percent;
 pub mod query;
 pub mod rejection;
 pub mod route;
+pub mod target;
 pub mod username;
 pub mod violation;

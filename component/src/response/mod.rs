@@ -13,8 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::github::link::Relations;
-use crate::request::query::GistQuery;
-use crate::request::route::Endpoint;
+use crate::request::target::PageTarget;
 use crate::response::conditional::{CacheStatus, GROUP};
 use crate::text;
 
@@ -114,14 +113,8 @@ pub struct GistsHead {
 /// What the references to a page's neighbours depend on.
 #[derive(Debug, Clone, Eq)]
 pub struct PageLinks {
-    /// The route that the client used.
-    pub endpoint: Endpoint,
-    /// The user's name in the client's case.
-    pub name: String,
-    /// The query as the client sent it.
-    pub raw_query: String,
-    /// The parameters in that query.
-    pub query: GistQuery,
+    /// What the client asked for.
+    pub target: Rc<PageTarget>,
     /// Which neighbours the page has.
     pub relations: Relations,
 }
@@ -231,7 +224,8 @@ impl Head {
                 let etag = u64::from_le_bytes(*low.unwrap_or(&[0; 8]))
                     ^ u64::from_le_bytes(*high.unwrap_or(&[0; 8]));
                 let age = gists.lifetime.map_or(0, |(_, age)| age);
-                let asked = gists.links.name.len() << 16 | gists.links.raw_query.len();
+                let target = &gists.links.target;
+                let asked = target.user.len() << 16 | target.raw_query.len();
                 etag ^ age.rotate_left(40) ^ (asked as u64) ^ length.rotate_left(20)
             }
             HeadKind::Plain(plain) => {
@@ -285,11 +279,8 @@ impl PartialEq for GistsHead {
 
 impl PartialEq for PageLinks {
     fn eq(&self, other: &Self) -> bool {
-        self.endpoint == other.endpoint
-            && self.query == other.query
-            && self.relations == other.relations
-            && text::equal(&self.name, &other.name)
-            && text::equal(&self.raw_query, &other.raw_query)
+        self.relations == other.relations
+            && (Rc::ptr_eq(&self.target, &other.target) || self.target == other.target)
     }
 }
 
@@ -305,8 +296,9 @@ impl GistsHead {
             }
         }
         each("etag", &conditional::etag(self.etag));
-        let PageLinks { endpoint, name, raw_query, query, relations } = &self.links;
-        if let Some(link) = link::render(*endpoint, name, raw_query, *query, *relations) {
+        let PageLinks { target, relations } = &self.links;
+        let PageTarget { endpoint, username, raw_query, query, .. } = &**target;
+        if let Some(link) = link::render(*endpoint, username.as_asked(), raw_query, *query, *relations) {
             each("link", &link);
         }
         each("cache-status", &self.cache_status.to_string());

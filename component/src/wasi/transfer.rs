@@ -16,10 +16,13 @@ const STREAM: &StreamVtable<u8> = <u8 as StreamPayload>::VTABLE;
 const TRAILERS: &FutureVtable<Result<Option<Trailers>, ErrorCode>> =
     <Result<Option<Trailers>, ErrorCode> as FuturePayload>::VTABLE;
 
-/// `Ok(None)` as trailers, in memory: both discriminants are 0. The size is at least that of `TRAILERS.layout`.
+/// `Ok(None)` as trailers, in memory: both discriminants are 0.
 #[repr(align(8))]
 struct NoTrailers([u8; 64]);
 static NO_TRAILERS: NoTrailers = NoTrailers([0; 64]);
+const _: () = assert!(
+    TRAILERS.layout.size() <= size_of::<NoTrailers>() && TRAILERS.layout.align() <= align_of::<NoTrailers>()
+);
 
 /// The writes of a response's body and trailers.
 pub(super) struct Transfer {
@@ -60,10 +63,8 @@ impl Transfer {
             response.set_status_code(status).map_err(|()| format!("the host rejects the status {status}"))?;
         }
         let mut transfer = Self { body: None, trailers: Some(trailers) };
-        #[expect(
-            unsafe_code,
-            reason = "the value has the layout of the future's payload, and is never freed"
-        )]
+        #[expect(unsafe_code, reason = "the host reads memory")]
+        // SAFETY: the value has at least the payload's layout, and is never freed.
         let code = unsafe { (TRAILERS.start_write)(trailers, NO_TRAILERS.0.as_ptr()) };
         transfer.trailers_written(code);
         if let Some(write) = body.take() {

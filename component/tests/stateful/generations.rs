@@ -33,6 +33,22 @@ fn clearing_forgets_entries_and_statistics() {
 }
 
 #[test]
+fn an_instance_sees_at_once_that_another_one_has_cleared_the_cache() {
+    run(async |world| {
+        let (one, other) = (world.instance(), world.instance());
+        for instance in [&one, &one, &other] {
+            instance.get("/octocat").await;
+        }
+        assert!(one.get("/octocat").await.is_hit());
+        assert_eq!(other.send(&delete()).await.status, 200);
+        assert!(!one.get("/octocat").await.is_hit(), "the instance has seen the generation before");
+        assert!(one.get("/octocat").await.is_hit());
+        assert!(other.get("/octocat").await.is_hit());
+        assert_eq!(world.asked(), 2);
+    });
+}
+
+#[test]
 fn a_fetch_in_flight_brings_nothing_back() {
     run(async |world| {
         let (one, two) = (world.instance(), world.instance());

@@ -290,3 +290,28 @@ fn other_options_requests_are_refused_as_every_other_method() {
         assert_eq!(answer.status, 405);
     });
 }
+
+#[test]
+fn a_target_that_was_asked_for_before_is_answered_by_its_method_and_its_case() {
+    run(async |world| {
+        let instance = world.instance();
+        let get = instance.get("/OctoCat?per_page=5").await;
+        let head = instance.send(&TestRequest::get("/OctoCat?per_page=5").method("HEAD")).await;
+        assert_eq!((get.status, head.status, head.is_hit()), (200, 200, true));
+        let post = instance.send(&TestRequest::get("/OctoCat?per_page=5").method("POST")).await;
+        assert_eq!((post.status, post.header("allow")), (405, "GET, HEAD"));
+        for target in ["/OctoCat?per_page=101", "/OctoCat?per_page=101", "/OctoCat?per_page=5&page=0"] {
+            assert_eq!(instance.get(target).await.status, 422, "{target}");
+        }
+        assert!(
+            instance.get("/octocat?per_page=5").await.is_hit(),
+            "one page, whatever the case of the name"
+        );
+        assert!(!instance.get("/OctoCat?per_page=6").await.is_hit());
+        // `GET /cache` asks for the user of that name, and all other methods are about the cache.
+        for _ in 0..2 {
+            assert_eq!(instance.get("/cache").await.status, 200);
+            assert_eq!(instance.send(&TestRequest::get("/cache").method("DELETE")).await.status, 200);
+        }
+    });
+}
