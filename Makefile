@@ -59,9 +59,10 @@ test-e2e: build ## the real component in the real host against a fake GitHub
 	@echo "==> end to end"
 	@$(CARGO) test --release --locked --package testkit --package e2e
 
-test-bench: setup ## the benchmark's own load generator
+test-bench: setup ## the benchmark's own load generator, and what it reads of callgrind
 	@echo "==> benchmark"
 	@$(CARGO) test --quiet --release --locked --package bench-load
+	@python3 -B -m unittest discover --start-directory bench
 
 test-pages: build ## the page /docs in a real browser, with pictures in target/pages; wants Node.js and Chromium
 	@echo "==> pages"
