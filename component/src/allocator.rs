@@ -104,6 +104,8 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for BlockLists<A> {
         unsafe { self.inner.alloc(block(class)) }
     }
 
+    // Inlined, it would be a tenth of the component.
+    #[inline(never)]
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         let Some(class) = class(layout) else {
             // SAFETY: `alloc` got it from there with the same layout.
@@ -123,6 +125,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for BlockLists<A> {
         }
     }
 
+    #[inline(never)]
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller's.
         let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };

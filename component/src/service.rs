@@ -10,7 +10,7 @@ use crate::pages;
 use crate::ports::{Platform, Request, StoreError};
 use crate::recent::RecentPage;
 use crate::request::rejection::Rejection;
-use crate::request::route::{self, Endpoint, Method, Route};
+use crate::request::route::{self, Endpoint, Method, Route, Routed};
 use crate::request::target::PageTarget;
 use crate::response::accept;
 use crate::response::error::{Error, Refusal};
@@ -24,10 +24,24 @@ pub async fn handle<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> (R
     let started = app.platform.monotonic();
     let active = app.enter();
     let method = Method::new(request.method());
+    // The page of a target that was asked for lately is known without routing and validation.
     let recent = if method.reads() { app.recent.get(request.target()) } else { None };
-    let (endpoint, answer) = match recent {
-        Some(page) => (page.target.endpoint, pages::handle(app, request, page, started).await),
-        None => answer(app, request, method, started).await,
+    let routed = match &recent {
+        Some(RecentPage { target, .. }) => {
+            let name = Cow::Borrowed(target.username.as_asked());
+            Routed { endpoint: target.endpoint, query: &target.raw_query, route: Ok(Route::Gists { name }) }
+        }
+        None => route::route(method, request.target()),
+    };
+    let endpoint = routed.endpoint;
+    let answer = match routed.route {
+        Ok(route) => {
+            let page = recent.as_ref();
+            dispatch(app, request, Dispatch { endpoint, route, query: routed.query, page, started }).await
+        }
+        Err(rejection) => {
+            preflight(app, request, method, &rejection).ok_or_else(|| Error::from(rejection).into())
+        }
     };
     let response = answer.unwrap_or_else(|refusal| refuse(app, request, &refusal));
     drop(active);
@@ -38,40 +52,37 @@ pub async fn handle<P: Platform>(app: &Rc<App<P>>, request: &impl Request) -> (R
     (response, app.flush_after_response())
 }
 
-/// Routes a request, and answers it.
-async fn answer<P: Platform>(
-    app: &Rc<App<P>>,
-    request: &impl Request,
-    method: Method,
+/// A routed request.
+struct Dispatch<'r> {
+    endpoint: Endpoint,
+    route: Route<'r>,
+    query: &'r str,
+    /// The page that the request asks for, if it was asked for lately.
+    page: Option<&'r RecentPage>,
+    /// When the request arrived (monotonic).
     started: Duration,
-) -> (Endpoint, Result<Response, Refusal>) {
-    let routed = route::route(method, request.target());
-    let endpoint = routed.endpoint;
-    let answer = match routed.route {
-        Ok(route) => dispatch(app, request, endpoint, route, routed.query, started).await,
-        Err(rejection) => {
-            preflight(app, request, method, &rejection).ok_or_else(|| Error::from(rejection).into())
-        }
-    };
-    (endpoint, answer)
 }
 
 /// Runs the operation of a route.
 async fn dispatch<P: Platform>(
     app: &Rc<App<P>>,
     request: &impl Request,
-    endpoint: Endpoint,
-    route: Route<'_>,
-    query: &str,
-    started: Duration,
+    routed: Dispatch<'_>,
 ) -> Result<Response, Refusal> {
+    let Dispatch { endpoint, route, query, page, started } = routed;
     match route {
         Route::Health => Ok(health(app)),
         Route::Ready => Ok(ready(app, query)),
         Route::Gists { name } => {
-            let target = Rc::new(PageTarget::new(endpoint, &name, query).map_err(Error::from)?);
-            let page = RecentPage { target, keys: Rc::default() };
-            app.recent.insert(request.target(), page.clone());
+            let page = match page {
+                Some(page) => page.clone(),
+                None => {
+                    let target = Rc::new(PageTarget::new(endpoint, &name, query).map_err(Error::from)?);
+                    let page = RecentPage { target, keys: Rc::default() };
+                    app.recent.insert(request.target(), page.clone());
+                    page
+                }
+            };
             pages::handle(app, request, page, started).await
         }
         Route::CacheStats => cache_stats(app).await,

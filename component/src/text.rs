@@ -2,6 +2,7 @@
 
 /// The position of the first `wanted`, eight bytes at a time.
 #[must_use]
+#[inline(never)]
 pub fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
     const ONES: u64 = u64::MAX / 0xff;
     const HIGHEST: u64 = ONES << 7;
@@ -41,6 +42,7 @@ pub fn push_number(text: &mut String, number: u64) {
 
 /// Whether two texts are equal. Compares eight bytes at a time, where `memcmp` for WebAssembly compares one.
 #[must_use]
+#[inline(never)]
 pub fn equal(one: &str, other: &str) -> bool {
     let ((words, rest), (others, other_rest)) =
         (one.as_bytes().as_chunks::<8>(), other.as_bytes().as_chunks::<8>());

@@ -5,22 +5,20 @@ use std::collections::BTreeMap;
 use crate::metrics::{BOUNDS, Counter, STATUSES};
 use crate::request::route::{Endpoint, Method};
 
-/// Counts by counter. Each request counts in several counters, so these are found by their position.
+/// How many counters an endpoint and method have: one for each status, one for each bucket, and the sum of durations.
+const COUNTERS: usize = STATUSES.len() + BOUNDS.len() + 2;
+/// The place of the first bucket.
+const BUCKETS: usize = STATUSES.len();
+/// The place of the sum of durations.
+const MICROS: usize = COUNTERS - 1;
+
+/// Counts by counter. Each request counts in several counters, so these are found by their place.
 #[derive(Debug, Default)]
 pub(crate) struct PendingCounts {
     /// By endpoint and method: see [`position`]. Empty until the first request.
-    requests: Vec<Option<Box<RequestCounts>>>,
+    requests: Vec<Option<Box<[u64; COUNTERS]>>>,
     hits: u64,
     others: BTreeMap<Counter, u64>,
-}
-
-/// The counts of an endpoint and method.
-#[derive(Debug, Default)]
-struct RequestCounts {
-    /// By the position in [`STATUSES`].
-    statuses: [u64; STATUSES.len()],
-    buckets: [u64; BOUNDS.len() + 1],
-    micros: u64,
 }
 
 impl PendingCounts {
@@ -33,53 +31,54 @@ impl PendingCounts {
         *sum = sum.saturating_add(count);
     }
 
-    /// The place of a request's counter; `None` if the counter is another one.
+    /// The place of a counter that has one.
     fn slot(&mut self, counter: Counter) -> Option<&mut u64> {
-        match counter {
+        let (endpoint, method, place) = match counter {
             Counter::Requests(endpoint, method, status) => {
-                let status = STATUSES.iter().position(|known| *known == status)?;
-                self.of(endpoint, method)?.statuses.get_mut(status)
+                (endpoint, method, STATUSES.iter().position(|known| *known == status)?)
             }
-            Counter::Bucket(endpoint, method, bucket) => {
-                self.of(endpoint, method)?.buckets.get_mut(usize::from(bucket))
-            }
-            Counter::Micros(endpoint, method) => Some(&mut self.of(endpoint, method)?.micros),
-            Counter::Hits => Some(&mut self.hits),
-            _ => None,
-        }
-    }
-
-    fn of(&mut self, endpoint: Endpoint, method: Method) -> Option<&mut RequestCounts> {
+            Counter::Bucket(endpoint, method, bucket) => (endpoint, method, BUCKETS + usize::from(bucket)),
+            Counter::Micros(endpoint, method) => (endpoint, method, MICROS),
+            Counter::Hits => return Some(&mut self.hits),
+            _ => return None,
+        };
         if self.requests.is_empty() {
             self.requests.resize_with(Endpoint::ALL.len() * Method::ALL.len(), || None);
         }
-        let slot = self.requests.get_mut(position(endpoint, method))?;
-        Some(slot.get_or_insert_default())
+        let counts = self.requests.get_mut(position(endpoint, method))?;
+        counts.get_or_insert_with(|| Box::new([0; COUNTERS])).get_mut(place)
     }
 
     /// Takes all counts that are not 0, and the time of all requests, which may be 0: without its key, nobody looks for the other
     /// keys of an endpoint and method (see [`Counter::roots`]).
     pub(crate) fn take(&mut self) -> Vec<(Counter, u64)> {
-        let mut taken = Vec::new();
+        let mut taken: Vec<_> = std::mem::take(&mut self.others).into_iter().collect();
+        if self.hits != 0 {
+            taken.push((Counter::Hits, std::mem::take(&mut self.hits)));
+        }
         for endpoint in Endpoint::ALL {
             for method in Method::ALL {
-                let counts = self.requests.get_mut(position(endpoint, method)).and_then(Option::as_mut);
-                let Some(counts) = counts.map(|counts| std::mem::take(&mut **counts)) else { continue };
-                let statuses = STATUSES.into_iter().map(|status| Counter::Requests(endpoint, method, status));
-                let buckets = (0..).map(|bucket| Counter::Bucket(endpoint, method, bucket));
-                let counted = statuses.zip(counts.statuses).chain(buckets.zip(counts.buckets));
+                let Some(Some(counts)) = self.requests.get_mut(position(endpoint, method)) else { continue };
                 let before = taken.len();
-                taken.extend(counted.filter(|(_, count)| *count != 0));
-                if taken.len() > before || counts.micros != 0 {
-                    taken.push((Counter::Micros(endpoint, method), counts.micros));
+                for (place, count) in counts.iter_mut().enumerate() {
+                    let is_needed = *count != 0 || place == MICROS && taken.len() > before;
+                    if let Some(counter) = counter(endpoint, method, place).filter(|_| is_needed) {
+                        taken.push((counter, std::mem::take(count)));
+                    }
                 }
             }
         }
-        let hits = std::mem::take(&mut self.hits);
-        taken.extend((hits != 0).then_some((Counter::Hits, hits)));
-        taken.extend(std::mem::take(&mut self.others));
         taken
     }
+}
+
+/// The counter of an endpoint and method at a place.
+fn counter(endpoint: Endpoint, method: Method, place: usize) -> Option<Counter> {
+    Some(match (place, place.checked_sub(BUCKETS)) {
+        (MICROS, _) => Counter::Micros(endpoint, method),
+        (_, Some(bucket)) => Counter::Bucket(endpoint, method, u8::try_from(bucket).ok()?),
+        (status, None) => Counter::Requests(endpoint, method, *STATUSES.get(status)?),
+    })
 }
 
 /// The position of an endpoint and method in [`PendingCounts::requests`].

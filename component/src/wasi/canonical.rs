@@ -57,7 +57,7 @@ impl RunningTask {
     }
 }
 
-/// A set of waitables. One task at a time waits for it.
+/// A set of waitables. One task at a time waits for it. It is not dropped, but used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WaitableSet(pub(super) u32);
 
@@ -76,11 +76,6 @@ impl WaitableSet {
         let kind = waitable_set_poll(self.0, &mut payload);
         let [waitable, code] = payload;
         (kind != Event::NONE).then_some(Event { kind, waitable, code })
-    }
-
-    /// Drops the set, which must be empty.
-    pub(super) fn drop(self) {
-        waitable_set_drop(self.0);
     }
 }
 
@@ -122,8 +117,6 @@ unsafe extern "C" {
     pub(super) safe fn set_context(pointer: *mut c_void);
     #[link_name = "[waitable-set-new]"]
     safe fn waitable_set_new() -> u32;
-    #[link_name = "[waitable-set-drop]"]
-    safe fn waitable_set_drop(set: u32);
     #[link_name = "[waitable-set-poll]"]
     safe fn waitable_set_poll(set: u32, payload: &mut [u32; 2]) -> u32;
     #[link_name = "[waitable-join]"]

@@ -23,9 +23,6 @@ use super::{Answer, fields};
 /// Work that runs behind the answer.
 pub(super) type Work = Pin<Box<dyn Future<Output = ()>>>;
 
-/// The most waitable sets that are kept for later tasks.
-const MAX_SPARE_SETS: usize = 32;
-
 /// The task of one request.
 struct Task {
     steps: Steps,
@@ -84,7 +81,7 @@ struct Executor {
     waker: Waker,
     /// Work that the running task has started and not polled yet.
     spawned: RefCell<Vec<Work>>,
-    /// Empty sets.
+    /// Empty sets: at most as many as there have been tasks at once, which the host limits.
     spare_sets: RefCell<Vec<WaitableSet>>,
 }
 
@@ -228,8 +225,7 @@ impl Task {
         if let Some(set) = set
             && registered.is_empty()
         {
-            let mut spare = executor.spare_sets.borrow_mut();
-            if spare.len() < MAX_SPARE_SETS { spare.push(set) } else { set.drop() }
+            executor.spare_sets.borrow_mut().push(set);
         }
     }
 }
