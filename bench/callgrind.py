@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
@@ -42,16 +43,28 @@ class Profile:
 
     functions: Counter[tuple[str, str]]
     addresses: Counter[int]
+    requests: int = 1
+    # How long the requests took, all together.
+    seconds: float = 0
 
-    @property
-    def total(self) -> int:
-        return self.functions.total()
-
-    def parts(self) -> dict[str, int]:
-        found = dict.fromkeys(PARTS, 0)
+    def parts(self) -> dict[str, float]:
+        """Returns the instructions a request by part, and `all` of them."""
+        found = dict.fromkeys(["all", *PARTS], 0.0)
         for (file, function), count in self.functions.items():
-            found[part_of(file, function)] += count
+            found["all"] += count / self.requests
+            found[part_of(file, function)] += count / self.requests
         return found
+
+
+def of_requests_alone(quick: Profile, slow: Profile) -> dict[str, float]:
+    """Returns the instructions a request by part, without those that a server executes as time passes, such as to write counters.
+
+    The two profiles are of the same requests at different speeds. What grows with the time between them is not the requests'.
+    """
+    times = [profile.seconds / profile.requests for profile in (quick, slow)]
+    share = times[0] / (times[1] - times[0])
+    slow_parts = slow.parts()
+    return {part: max(0.0, count - (slow_parts[part] - count) * share) for part, count in quick.parts().items()}
 
 
 def part_of(file: str, function: str) -> str:
@@ -131,7 +144,7 @@ class Counted:
                 return Path(file), int(addresses.split("-")[0], 16)
         return None
 
-    def ask(self, path: str, times: int) -> bytes:
+    def ask(self, path: str, times: int, pause: float = 0) -> bytes:
         """Sends a request again and again, and returns the last body. As `wrk`, it sends no header but `Host`."""
         request = f"GET {path} HTTP/1.1\r\nHost: {self.contender.address}\r\n\r\n".encode()
         body = b""
@@ -144,20 +157,25 @@ class Counted:
             body = self.answers.read(length)
             if b" 200 " not in status:
                 fail(f"{self.contender.name} answers {path} with {status.decode().strip()!r}\n{self.contender.tail()}")
+            if pause:
+                time.sleep(pause)
         return body
 
-    def count(self, path: str, warm: int, times: int) -> Profile:
-        """Counts the instructions of `times` requests, after `warm` requests that are not counted."""
-        self.ask(path, warm)
+    def count(self, path: str, times: int, pause: float = 0) -> Profile:
+        """Counts the instructions of `times` requests, with a pause of so many seconds after each."""
         self.control("instrumentation", "on")
-        self.ask(path, times)
+        began = time.monotonic()
+        self.ask(path, times, pause)
+        seconds = time.monotonic() - began
         before = set(self.dumps.parent.iterdir())
         self.control("dump")
         self.control("instrumentation", "off")
         made = [file for file in self.dumps.parent.iterdir() if file not in before]
         if len(made) != 1:
             fail(f"callgrind wrote {len(made)} dumps for {self.contender.name} on {path}, not 1\n{self.contender.tail()}")
-        return read(made[0])
+        profile = read(made[0])
+        profile.requests, profile.seconds = times, seconds
+        return profile
 
     def control(self, *command: str) -> None:
         done = subprocess.run(["vgdb", f"--pid={self.contender.pid()}", *command], capture_output=True, text=True, timeout=60, check=False)

@@ -2,6 +2,7 @@
 
 import tempfile
 import unittest
+from collections import Counter
 from pathlib import Path
 
 import callgrind
@@ -46,12 +47,20 @@ class Reading(unittest.TestCase):
             dump = Path(directory) / "dump"
             dump.write_text(DUMP)
             profile = callgrind.read(dump)
-        self.assertEqual(profile.total, 416)
         self.assertEqual(profile.addresses, {0x7000000: 300, 0x7000010: 40})
         self.assertEqual(
             {part: count for part, count in profile.parts().items() if count},
-            {"component's code": 340, "allocator": 60, "tokio": 16},
+            {"all": 416, "component's code": 340, "allocator": 60, "tokio": 16},
         )
+
+    def test_what_grows_with_time_is_left_out(self) -> None:
+        # 100 instructions a request, and 5 for each millisecond.
+        profiles = []
+        for requests, seconds in ((1000, 2.0), (400, 4.0)):
+            work = Counter({("/program", "tokio::poll"): 100 * requests, ("/program", "mi_free"): round(5000 * seconds)})
+            profiles.append(callgrind.Profile(work, Counter(), requests, seconds))
+        counted = callgrind.of_requests_alone(*profiles)
+        self.assertEqual({part: round(count) for part, count in counted.items() if round(count)}, {"all": 100, "tokio": 100})
 
     def test_functions_belong_to_the_crate_that_they_name_first(self) -> None:
         for function, part in {
