@@ -220,9 +220,8 @@ impl Head {
         let length = self.length.unwrap_or_default() as u64;
         match &self.kind {
             HeadKind::Gists(gists) => {
-                let [low, high] = [0, 8].map(|at| gists.etag.get(at..).and_then(|etag| etag.first_chunk()));
-                let etag = u64::from_le_bytes(*low.unwrap_or(&[0; 8]))
-                    ^ u64::from_le_bytes(*high.unwrap_or(&[0; 8]));
+                let (words, _) = gists.etag.as_chunks::<8>();
+                let etag = words.iter().fold(0, |mixed, word| mixed ^ u64::from_le_bytes(*word));
                 let age = gists.lifetime.map_or(0, |(_, age)| age);
                 let target = &gists.links.target;
                 let asked = target.user.len() << 16 | target.raw_query.len();
