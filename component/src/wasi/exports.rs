@@ -10,7 +10,8 @@ pub(super) mod wasi {
             use spin_sdk::wit_bindgen;
 
             use crate::wasi::canonical::Event;
-            use crate::wasi::{answer, task};
+            use crate::wasi::instance::answer;
+            use crate::wasi::task;
 
             /// Starts a task for `request`.
             ///

@@ -16,12 +16,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use spin_sdk::wasip3::http::types::Fields;
+
 use super::canonical::{self, Callback, Event, RunningTask, WaitableSet};
 use super::transfer::Transfer;
-use super::{Answer, fields};
+use crate::response::Body;
 
 /// Work that runs behind the answer.
 pub(super) type Work = Pin<Box<dyn Future<Output = ()>>>;
+
+/// An answer to a request.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// The headers, or why the host refuses them.
+    pub(super) fields: Result<Fields, String>,
+    pub(super) body: Body,
+    /// The work to do when it is sent.
+    pub(super) after: Option<Work>,
+}
 
 /// The task of one request.
 struct Task {
@@ -248,10 +260,8 @@ impl Steps {
 
     /// Hands the answer over, and starts to write its body.
     fn send(&mut self, answer: Answer, executor: &Executor, waitables: &RefCell<Waitables>) {
-        let Answer { response, after } = answer;
-        let status = response.head.status();
-        let started =
-            fields(&response.head).and_then(|fields| Transfer::start(status, fields, response.body));
+        let Answer { status, fields, body, after } = answer;
+        let started = fields.and_then(|fields| Transfer::start(status, fields, body));
         let result = started.map(|(response, transfer)| {
             let mut waitables = waitables.borrow_mut();
             transfer.waitables().for_each(|waitable| waitables.add(executor, waitable));
