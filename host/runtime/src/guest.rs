@@ -18,7 +18,7 @@ use super::{
     footprint::Footprint,
     guest_output::{GuestOutput, GuestStream},
     hooks::{Hooks, Siblings},
-    host_bytes::{self, Counted, HostBytes, MAX_FIELDS_BYTES},
+    host_bytes::{self, Counted, EarlyBytes, HostBytes, InFlightBytes, MAX_FIELDS_BYTES},
     keyvalue,
     open_files::OpenFiles,
     settings,
@@ -140,7 +140,7 @@ impl Guest {
                 siblings: template.siblings.clone(),
                 causes,
                 traced: traced.clone(),
-                in_flight: host_bytes.in_flight(),
+                in_flight: host_bytes.in_flight().clone(),
                 response_chunks: false,
             },
             settings: settings::Client::new(template.settings.clone()),
@@ -201,6 +201,16 @@ impl Guest {
     pub(crate) fn keep_in_flight(&mut self, bytes: usize) -> wasmtime::Result<Counted> {
         self.charge(bytes)?;
         Ok(self.hooks.in_flight.count_bytes(bytes))
+    }
+
+    /// Counts what the instance has in flight.
+    pub(crate) fn in_flight(&self) -> &InFlightBytes {
+        self.host_bytes.in_flight()
+    }
+
+    /// Counts what the host reads of response bodies before anybody waits for it.
+    pub(crate) fn early_bytes(&self) -> &EarlyBytes {
+        self.host_bytes.early()
     }
 
     /// The files that the component's instances have open.

@@ -61,6 +61,9 @@ pub(crate) const REQUEST_CHUNK: usize = 32 << 10;
 /// The most bytes of a response's body that the host copies out of a service at once. A smaller body with a length
 /// leaves the host together with its head.
 pub(crate) const RESPONSE_CHUNK: usize = 256 << 10;
+/// The most bytes of response bodies of an instance that the host reads before anybody waits for them. A larger body waits
+/// until its response is on its way.
+pub(crate) const EARLY_BYTES: usize = RESPONSE_CHUNK;
 /// A body of `wasi:http@0.2`: two chunks and the trailers.
 pub(crate) const BODY_BYTES: usize = 2 * REQUEST_CHUNK + MAX_FIELDS_BYTES;
 /// An open input stream keeps at most one chunk that was read ahead: wasmtime reads 64 KiB of a file.
@@ -83,11 +86,13 @@ pub(crate) fn call_bytes(max_memory: usize, opens_stores: bool) -> usize {
 }
 
 /// The most bytes that an instance with `max_memory` bytes of linear memory takes: its memory, its stacks, what its
-/// handles keep, what one call hands over, and the values of its compare-and-swap handles.
+/// handles keep, what one call hands over, the values of its compare-and-swap handles, and the bodies that the host reads
+/// early.
 pub(crate) fn most_instance_bytes(max_memory: usize, stacks: u32, opens_stores: bool) -> u64 {
     let stacks = u64::from(stacks) * STACK_BYTES;
     let values = if opens_stores { MAX_CAS_BYTES.min(budget(max_memory)) } else { 0 };
-    let host = budget(max_memory) + call_bytes(max_memory, opens_stores) + values + TABLES_BYTES;
+    let host =
+        budget(max_memory) + call_bytes(max_memory, opens_stores) + values + TABLES_BYTES + EARLY_BYTES;
     (max_memory as u64).saturating_add(stacks).saturating_add(host as u64)
 }
 
@@ -111,17 +116,28 @@ pub(crate) struct HostBytes {
     limit: usize,
     /// At least what the handles keep: the last count, and all that was charged since.
     charged: usize,
-    in_flight: Arc<AtomicUsize>,
+    in_flight: InFlightBytes,
+    early: EarlyBytes,
 }
 
 impl HostBytes {
     pub(crate) fn new(max_memory: usize) -> Self {
-        Self { limit: budget(max_memory), charged: 0, in_flight: Arc::default() }
+        Self {
+            limit: budget(max_memory),
+            charged: 0,
+            in_flight: InFlightBytes::default(),
+            early: EarlyBytes::default(),
+        }
     }
 
     /// Counts the requests that the instance has sent, for as long as they are held.
-    pub(crate) fn in_flight(&self) -> InFlightBytes {
-        InFlightBytes(self.in_flight.clone())
+    pub(crate) fn in_flight(&self) -> &InFlightBytes {
+        &self.in_flight
+    }
+
+    /// Counts what the host reads of response bodies before anybody waits for it.
+    pub(crate) fn early(&self) -> &EarlyBytes {
+        &self.early
     }
 
     /// Charges bytes that are about to be kept. `other` is what the instance keeps outside of `table`.
@@ -138,7 +154,7 @@ impl HostBytes {
         if self.charged <= self.limit {
             return Ok(());
         }
-        let kept = table.iter_mut().map(kept_by).sum::<usize>() + self.in_flight.load(Relaxed) + other();
+        let kept = table.iter_mut().map(kept_by).sum::<usize>() + self.in_flight.kept.load(Relaxed) + other();
         self.charged = kept.saturating_add(added);
         if self.charged <= self.limit {
             return Ok(());
@@ -203,8 +219,12 @@ pub(crate) fn field_bytes(name: usize, value: usize) -> usize {
 }
 
 /// The bytes of the requests that an instance has sent and that are not complete, and of the bodies of their responses.
-#[derive(Clone)]
-pub(crate) struct InFlightBytes(Arc<AtomicUsize>);
+#[derive(Clone, Default)]
+pub(crate) struct InFlightBytes {
+    kept: Arc<AtomicUsize>,
+    /// The number of bodies that come from the host and that the guest may still pass on.
+    host_bodies: Arc<AtomicUsize>,
+}
 
 impl InFlightBytes {
     /// Counts `request` until its body is dropped.
@@ -215,24 +235,48 @@ impl InFlightBytes {
             + fields_bytes(request.headers())
             + body
             + HANDLE_BYTES;
-        request.map(|body| self.until_dropped(body, bytes))
+        request.map(|body| CountedBody { body, _counted: [self.count_bytes(bytes)] }.boxed_unsync())
     }
 
     /// Counts the body of a response until it is dropped, wherever the guest keeps it. Of a body without a known length, or
     /// with a large one, the host keeps a part.
     pub(crate) fn count_response(&self, response: http::Response<WasiBody>) -> http::Response<WasiBody> {
         let length = response.body().size_hint().upper().and_then(|length| usize::try_from(length).ok());
-        response.map(|body| self.until_dropped(body, length.unwrap_or(RESPONSE_CHUNK).min(RESPONSE_CHUNK)))
+        let bytes = self.count_bytes(length.unwrap_or(RESPONSE_CHUNK).min(RESPONSE_CHUNK));
+        let _counted = [bytes, Counted::new(&self.host_bodies, 1)];
+        response.map(|body| CountedBody { body, _counted }.boxed_unsync())
     }
 
-    fn until_dropped(&self, body: WasiBody, bytes: usize) -> WasiBody {
-        CountedBody { body, _counted: self.count_bytes(bytes) }.boxed_unsync()
+    /// Counts the body of a request to the instance among those that the guest may pass on.
+    pub(crate) fn note_received(&self, request: http::Request<WasiBody>) -> http::Request<WasiBody> {
+        if request.body().is_end_stream() {
+            return request;
+        }
+        let _counted = [Counted::new(&self.host_bodies, 1)];
+        request.map(|body| CountedBody { body, _counted }.boxed_unsync())
+    }
+
+    /// Whether the guest may hold the stream of a body that comes from the host.
+    pub(crate) fn has_host_bodies(&self) -> bool {
+        self.host_bodies.load(Relaxed) != 0
     }
 
     /// Counts bytes until the result is dropped.
     pub(crate) fn count_bytes(&self, bytes: usize) -> Counted {
-        self.0.fetch_add(bytes, Relaxed);
-        Counted { in_flight: self.0.clone(), bytes }
+        Counted::new(&self.kept, bytes)
+    }
+}
+
+/// The bytes of an instance's response bodies that the host has read before anybody waited for them.
+#[derive(Clone, Default)]
+pub(crate) struct EarlyBytes(Arc<AtomicUsize>);
+
+impl EarlyBytes {
+    /// Counts bytes until the result is dropped. `None` if they exceed [`EARLY_BYTES`] together with what is counted.
+    pub(crate) fn take(&self, bytes: usize) -> Option<Counted> {
+        // Only the thread that runs the instance takes bytes, so the number can only fall in between.
+        let fits = self.0.load(Relaxed).saturating_add(bytes) <= EARLY_BYTES;
+        fits.then(|| Counted::new(&self.0, bytes))
     }
 }
 
@@ -241,24 +285,31 @@ fn uri_bytes(uri: &Uri) -> usize {
         + uri.path_and_query().map_or(0, |path| path.as_str().len())
 }
 
-/// Bytes that count as long as this exists.
+/// A number that counts as long as this exists.
 pub(crate) struct Counted {
-    in_flight: Arc<AtomicUsize>,
-    bytes: usize,
+    total: Arc<AtomicUsize>,
+    number: usize,
+}
+
+impl Counted {
+    fn new(total: &Arc<AtomicUsize>, number: usize) -> Self {
+        total.fetch_add(number, Relaxed);
+        Self { total: total.clone(), number }
+    }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.in_flight.fetch_sub(self.bytes, Relaxed);
+        self.total.fetch_sub(self.number, Relaxed);
     }
 }
 
-struct CountedBody {
+struct CountedBody<const N: usize> {
     body: WasiBody,
-    _counted: Counted,
+    _counted: [Counted; N],
 }
 
-impl Body for CountedBody {
+impl<const N: usize> Body for CountedBody<N> {
     type Data = Bytes;
     type Error = Error;
 
@@ -321,15 +372,15 @@ mod tests {
         let body = http_body_util::Full::new(Bytes::from_static(b"body")).map_err(|never| match never {});
         let request = http::Request::post("http://example.com/path").body(body.boxed_unsync()).unwrap();
         let request = host_bytes.in_flight().count(request);
-        assert!(host_bytes.in_flight.load(Relaxed) > BODY_BYTES);
+        assert!(host_bytes.in_flight.kept.load(Relaxed) > BODY_BYTES);
         drop(request);
-        assert_eq!(host_bytes.in_flight.load(Relaxed), 0);
+        assert_eq!(host_bytes.in_flight.kept.load(Relaxed), 0);
 
         let body =
             http_body_util::Full::new(Bytes::from(vec![b'x'; 100_000])).map_err(|never| match never {});
         let response = host_bytes.in_flight().count_response(http::Response::new(body.boxed_unsync()));
-        assert_eq!(host_bytes.in_flight.load(Relaxed), 100_000);
+        assert_eq!(host_bytes.in_flight.kept.load(Relaxed), 100_000);
         drop(response);
-        assert_eq!(host_bytes.in_flight.load(Relaxed), 0);
+        assert_eq!(host_bytes.in_flight.kept.load(Relaxed), 0);
     }
 }

@@ -84,6 +84,26 @@ async fn bodies_stream_both_ways() {
 }
 
 #[tokio::test]
+async fn a_body_may_be_written_before_its_response_is_returned() {
+    let host = start_guest("service", &["--request-timeout", "5s"]).await;
+    for length in [0, 1, 256 << 10] {
+        let answer = host.get(&format!("/written-first/{length}")).await;
+        assert_eq!((answer.status, answer.complete), (200, true), "{length} bytes");
+        assert!(answer.body == vec![b'w'; length], "{} of {length} bytes", answer.body.len());
+    }
+}
+
+#[tokio::test]
+async fn the_host_reads_a_bounded_part_of_the_bodies_that_nobody_waits_for() {
+    let host = start_guest("service", &["--threads", "1", "--max-instances", "1"]).await;
+    for _ in 0..3 {
+        // Four times 64 KiB, and again after these responses were dropped.
+        assert_eq!(host.get("/unread/10").await.text(), "4");
+    }
+    assert_eq!(host.get("/served").await.text(), "4", "by one instance");
+}
+
+#[tokio::test]
 async fn head_has_the_length_and_no_body() {
     let host = start_guest("service", &[]).await;
     let answer = host.request("HEAD", "/bytes/100").send().await;

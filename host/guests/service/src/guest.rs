@@ -57,6 +57,8 @@ impl wasip3::exports::http::handler::Guest for Service {
                 Ok(text(length.map_or_else(|error| format!("error {error:?}"), |length| length.to_string())))
             }
             "trailers" => Ok(responses::trailers(request).await),
+            "written-first" => Ok(responses::written_first(call.number).await),
+            "unread" => Ok(text(responses::unread(call.number).await.to_string())),
             "error" => Err(match call.argument {
                 "internal" => ErrorCode::InternalError(Some("the guest's own secret".to_owned())),
                 "long" => ErrorCode::InternalError(Some("é".repeat(3 << 19))),

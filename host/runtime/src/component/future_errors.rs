@@ -65,7 +65,8 @@ pub(super) fn add_to_linker(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::
     )
 }
 
-fn access(store: Store<'_>) -> Access<'_, Guest, WasiHttp> {
+/// The store as wasmtime's own functions take it.
+pub(super) fn access(store: Store<'_>) -> Access<'_, Guest, WasiHttp> {
     Access::<Guest, WasiHttp>::new(store, Guest::http)
 }
 
@@ -132,7 +133,7 @@ impl<V: Lift + Send + 'static> FutureConsumer<Guest> for Cut<V> {
     }
 }
 
-fn with_start_of_text(mut code: ErrorCode) -> ErrorCode {
+pub(super) fn with_start_of_text(mut code: ErrorCode) -> ErrorCode {
     let text = match &mut code {
         ErrorCode::DnsError(payload) => payload.rcode.as_mut(),
         ErrorCode::TlsAlertReceived(payload) => payload.alert_message.as_mut(),

@@ -9,6 +9,7 @@ mod kind;
 mod linked;
 mod linker;
 mod listing;
+mod response_body;
 mod retaining;
 
 pub use error::ComponentError;

@@ -15,7 +15,7 @@ use wasmtime_wasi_http::{
     p3::{self, bindings::http::types as p3_types},
 };
 
-use super::future_errors;
+use super::{future_errors, response_body};
 use crate::{
     guest::Guest,
     host_bytes::{self, BODY_BYTES, INPUT_BYTES, MAX_FIELDS_BYTES, RESPONSE_CHUNK},
@@ -79,6 +79,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     let mut p3 = linker.instance(TYPES_P3)?;
     add_p3(&mut p3)?;
     future_errors::add_to_linker(&mut p3)?;
+    response_body::add_to_linker(&mut p3)?;
     linker.allow_shadowing(false);
     Ok(())
 }

@@ -65,6 +65,7 @@ pub(super) fn start_service<'a>(
     cause: Option<Arc<Cause>>,
     origin: Option<Arc<Origin>>,
 ) -> wasmtime::Result<InFlightCall<'a>> {
+    let request = store.data().in_flight().note_received(request);
     let view = store.data_mut().http();
     let (request, request_io) = p3::Request::from_http(view.hooks, request);
     let request = view.table.push(request)?;

@@ -1,6 +1,6 @@
 //! Responses, well-formed and malformed.
 
-use std::time::Duration;
+use std::{future::poll_fn, task::Poll, time::Duration};
 
 use spin_sdk::{
     wasip3::{
@@ -91,6 +91,32 @@ pub(super) fn chunked(count: usize, pause: Duration) -> Response {
             }
         }
     })
+}
+
+/// Writes the whole body before it returns the response.
+pub(super) async fn written_first(length: usize) -> Response {
+    let (mut writer, reader) = wasip3::wit_stream::new();
+    let (trailers, trailers_reader) = wasip3::wit_future::new(|| Ok(None));
+    let (response, _sent) = Response::new(Fields::new(), Some(reader), trailers_reader);
+    writer.write_all(vec![b'w'; length]).await;
+    drop(writer);
+    let _ = trailers.write(Ok(None)).await;
+    response
+}
+
+/// Makes `count` responses that nobody gets, and begins to write a body of 64 KiB for each. Returns the number of bodies that
+/// the host has read at once.
+pub(super) async fn unread(count: usize) -> usize {
+    let (mut kept, mut read) = (Vec::new(), 0);
+    for _ in 0..count {
+        let (mut writer, reader) = wasip3::wit_stream::new();
+        let (trailers, trailers_reader) = wasip3::wit_future::new(|| Ok(None));
+        let (response, sent) = Response::new(Fields::new(), Some(reader), trailers_reader);
+        let mut write = Box::pin(async move { writer.write_all(vec![b'u'; 64 << 10]).await });
+        read += usize::from(poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx).is_ready())).await);
+        kept.push((response, sent, write, trailers));
+    }
+    read
 }
 
 /// Begins a body and never continues.
