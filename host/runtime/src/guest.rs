@@ -1,6 +1,9 @@
 //! The data of one instance: its WASI context, its limits, and its access to the host.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline, component::Linker};
 use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxView, WasiView};
@@ -111,7 +114,7 @@ impl Template {
 impl Guest {
     /// A store for a new instance of a component with this footprint. Set `opens_stores` if the component may hand over
     /// values of a key-value store. `on_wait` is called when the instance begins or stops blocking on a remote store.
-    /// `turns` are those of the component on this thread.
+    /// `turns` are those of the component on this thread. `idle` becomes false when the guest is interrupted.
     pub(crate) fn store(
         engine: &Engine,
         template: &Template,
@@ -119,6 +122,7 @@ impl Guest {
         opens_stores: bool,
         on_wait: keyvalue::OnWait,
         turns: Arc<Turns>,
+        idle: Arc<AtomicBool>,
     ) -> Store<Self> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
@@ -167,8 +171,10 @@ impl Guest {
         }
         // Each epoch tick is a yield, so that other tasks of the thread run and the watchdog checks its limits.
         store.set_epoch_deadline(1);
-        store
-            .epoch_deadline_callback(move |_| Ok(UpdateDeadline::YieldCustom(1, Turns::next(turns.clone()))));
+        store.epoch_deadline_callback(move |_| {
+            idle.store(false, Relaxed);
+            Ok(UpdateDeadline::YieldCustom(1, Turns::next(turns.clone())))
+        });
         store
     }
 

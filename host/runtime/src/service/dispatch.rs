@@ -115,11 +115,24 @@ struct InstanceHandle {
     taking: bool,
     /// Whether the instance waits for a remote store. None of its tasks run meanwhile.
     waits_for_store: Arc<AtomicBool>,
+    /// Whether the instance has no call and its guest does not compute, so that it takes a call as soon as it is woken.
+    idle: Arc<AtomicBool>,
 }
 
 impl InstanceHandle {
     fn is_free(&self) -> bool {
         self.taking && !self.waits_for_store.load(Ordering::Relaxed)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::Relaxed)
+    }
+}
+
+impl State {
+    /// Whether the supervisor must be woken, because calls wait and the supervisor does not check the queue.
+    fn must_watch(&mut self) -> bool {
+        !self.queue.is_empty() && !std::mem::replace(&mut self.watched, true)
     }
 }
 
@@ -148,16 +161,29 @@ impl Dispatch {
         state.queue.push_back(call);
         self.waiting.store(state.queue.len(), Ordering::Release);
         // Prefer the oldest instance, so that spare instances become idle and end.
-        let waker = state.handles.iter().find(|handle| handle.is_free()).map(|handle| handle.waker.clone());
+        let free = state.handles.iter().find(|handle| handle.is_free());
+        let (waker, idle) = match free {
+            Some(handle) => (Some(handle.waker.clone()), handle.is_idle()),
+            None => (None, false),
+        };
         if waker.is_none() && state.starting.saturating_mul(self.context.limits.at_once) < state.queue.len() {
             self.start_instance(&mut state);
         }
-        let unwatched = !std::mem::replace(&mut state.watched, true);
+        // An idle instance takes the call when it is polled next, or tells the supervisor (`watch`). Any other instance
+        // may be computing. A second call that waits shows that the instance has not been polled.
+        let unwatched = (!idle || state.queue.len() > 1) && state.must_watch();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
         if unwatched {
+            self.work_arrived.notify_one();
+        }
+    }
+
+    /// An instance has left calls in the queue, which the supervisor must check from now on.
+    pub(super) fn watch(&self) {
+        if self.waiting() != 0 && lock(&self.state).must_watch() {
             self.work_arrived.notify_one();
         }
     }
@@ -183,6 +209,7 @@ impl Dispatch {
             registered: false,
             taking: false,
             waits_for_store: Arc::default(),
+            idle: Arc::default(),
         }));
     }
 
@@ -208,6 +235,7 @@ impl Dispatch {
     pub fn on_park(&self) {
         if self.waiting.load(Ordering::Relaxed) != 0 {
             self.starved.store(true, Ordering::Relaxed);
+            self.watch();
         }
     }
 
@@ -336,6 +364,7 @@ pub(super) struct InstanceLease {
     registered: bool,
     taking: bool,
     waits_for_store: Arc<AtomicBool>,
+    idle: Arc<AtomicBool>,
 }
 
 impl InstanceLease {
@@ -365,6 +394,7 @@ impl InstanceLease {
             waker: waker.clone(),
             taking: false,
             waits_for_store: self.waits_for_store.clone(),
+            idle: self.idle.clone(),
         });
         self.registered = true;
         drop(state);
@@ -391,6 +421,16 @@ impl InstanceLease {
         for call in calls {
             let _ = call.reply.send(Err(error.clone()));
         }
+    }
+
+    /// Tells the queue whether the instance has no call and its guest does not compute.
+    pub(super) fn set_idle(&self, idle: bool) {
+        self.idle.store(idle, Ordering::Relaxed);
+    }
+
+    /// What [`InstanceLease::set_idle`] sets.
+    pub(super) fn idle(&self) -> Arc<AtomicBool> {
+        self.idle.clone()
     }
 
     /// The next call. If there is none, the task is woken when there is one.
@@ -444,7 +484,11 @@ impl Drop for InstanceLease {
         if !state.queue.is_empty() && !free && state.starting == 0 && self.registered {
             self.dispatch.start_instance(&mut state);
         }
+        let unwatched = state.must_watch();
         drop(state);
+        if unwatched {
+            self.dispatch.work_arrived.notify_one();
+        }
         self.dispatch.changed.notify_waiters();
     }
 }

@@ -58,7 +58,7 @@ impl Dispatch {
 /// Runs one instance until its end, in a task of its own.
 async fn run(mut lease: InstanceLease) {
     let dispatch = lease.dispatch.clone();
-    let (mut store, proxy) = match make(&dispatch, lease.on_wait()).await {
+    let (mut store, proxy) = match make(&dispatch, lease.on_wait(), lease.idle()).await {
         Ok(made) => made,
         Err(error) => return lease.give_up(&error),
     };
@@ -70,10 +70,15 @@ async fn run(mut lease: InstanceLease) {
     dispatch.context.metrics.instances_live.dec();
 }
 
-async fn make(dispatch: &Dispatch, on_wait: OnWait) -> Result<(Store<Guest>, Proxy), CallError> {
+async fn make(
+    dispatch: &Dispatch,
+    on_wait: OnWait,
+    idle: Arc<AtomicBool>,
+) -> Result<(Store<Guest>, Proxy), CallError> {
     let DispatchContext { engine, template, linked, .. } = &dispatch.context;
     let turns = dispatch.turns.clone();
-    let mut store = Guest::store(engine, template, linked.footprint(), linked.opens_stores(), on_wait, turns);
+    let opens_stores = linked.opens_stores();
+    let mut store = Guest::store(engine, template, linked.footprint(), opens_stores, on_wait, turns, idle);
     let made =
         timeout(dispatch.context.limits.request, dispatch.context.linked.instantiate(&mut store)).await;
     match made {
@@ -276,18 +281,21 @@ async fn serve_calls(
             // A response whose head still waits counts as a call in progress.
             if !lifecycle.can_take(taken, in_flight_calls.len() + heads.len(), cx) {
                 lease.withdraw();
+                dispatch.watch();
                 break;
             }
             // Take one call each time. The guest runs in between, and if it spins or blocks on this call, the other
             // calls are still in the queue for another instance.
             if !may_take {
                 if dispatch.waiting() != 0 {
+                    dispatch.watch();
                     cx.waker().wake_by_ref();
                 }
                 break;
             }
             let Some(call) = lease.take(cx) else { break };
             may_take = false;
+            lease.set_idle(false);
             if taken > 0 {
                 dispatch.context.worker.reused.inc();
             }
@@ -300,6 +308,7 @@ async fn serve_calls(
             return Poll::Pending;
         }
         let Some(next) = lifecycle.phase_without_calls(taken, cx) else { return Poll::Ready(Ok(())) };
+        lease.set_idle(true);
         if next != phase {
             phase = next;
             call_table.set_phase(phase, Instant::now());

@@ -45,14 +45,15 @@ impl<'a> Lifecycle<'a> {
     }
 
     /// Whether the instance can take a call now, after `taken` calls of which `in_progress` have no complete reply. If
-    /// not, the task is woken when an open body or the guest allows a call.
+    /// not, the task is woken when an open body or the guest allows a call. While no call waits, the guest is not asked.
     pub(super) fn can_take(&self, taken: usize, in_progress: usize, cx: &mut Context<'_>) -> bool {
         let limits = &self.dispatch.context.limits;
         self.has_calls_left(taken)
             && !self.call_table.is_retiring()
             && in_progress < limits.concurrency
             && !(self.alone && self.bodies.is_open(cx.waker()))
-            && self.accessor.poll_ready_for_concurrent_call(self.handle, cx).is_ready()
+            && (self.dispatch.waiting() == 0
+                || self.accessor.poll_ready_for_concurrent_call(self.handle, cx).is_ready())
     }
 
     /// Whether the instance may serve another call after these `taken` calls.
