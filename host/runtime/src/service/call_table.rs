@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CallError, call::ReplySender, proxy_reply::ProxyReply};
+use super::{CallError, call::ReplySender, proxy_reply::ProxyReply, wakeups::Wakeups};
 use crate::admission::Permit;
 use wasi_http_host_core::lock;
 
@@ -22,6 +22,8 @@ pub(super) struct CallTable {
     state: Mutex<State>,
     /// Whether the event loop has run since the watchdog's last check.
     polled: AtomicBool,
+    /// What wakes the event loop.
+    pub(super) wakeups: Wakeups,
     /// Whether the instance must not take further calls.
     retiring: AtomicBool,
     /// When this table was made.
@@ -123,6 +125,7 @@ impl CallTable {
         Self {
             state: Mutex::new(State { slots: Vec::new(), entered: 0, phase: Phase::Idle, since: now }),
             polled: AtomicBool::new(true),
+            wakeups: Wakeups::default(),
             retiring: AtomicBool::new(false),
             made: now,
             earliest: AtomicU64::new(NONE),
@@ -210,8 +213,9 @@ impl CallTable {
         }
     }
 
-    /// Must be called whenever the event loop runs.
+    /// Must be called at the beginning of each round of the event loop.
     pub(super) fn mark_polled(&self) {
+        self.wakeups.begin_round();
         self.polled.store(true, Ordering::Relaxed);
     }
 

@@ -120,17 +120,24 @@ async fn serve(
         };
         let mut event_loop = pin!(store.run_concurrent(event_loop));
         poll_fn(|cx| {
-            loop {
-                if let Poll::Ready(result) = event_loop.as_mut().poll(cx) {
-                    return Poll::Ready(match result.flatten() {
-                        Ok(()) => End::Quiet(EndReason::Finished),
-                        Err(error) => End::Trap(error),
-                    });
+            let result = call_table.wakeups.poll(cx, |cx| {
+                loop {
+                    if let Poll::Ready(result) = event_loop.as_mut().poll(cx) {
+                        return Poll::Ready(result);
+                    }
+                    // Without an event from outside, no more body bytes come, so waiting heads are sent now.
+                    if call_table.heads_waiting.load(Relaxed) == 0
+                        || call_table.flush_heads.swap(true, Relaxed)
+                    {
+                        return Poll::Pending;
+                    }
                 }
-                // Without an event from outside, no more body bytes come, so waiting heads are sent now.
-                if call_table.heads_waiting.load(Relaxed) == 0 || call_table.flush_heads.swap(true, Relaxed) {
-                    break;
-                }
+            });
+            if let Poll::Ready(result) = result {
+                return Poll::Ready(match result.flatten() {
+                    Ok(()) => End::Quiet(EndReason::Finished),
+                    Err(error) => End::Trap(error),
+                });
             }
             // All that runs in a proxy's instance belongs to its call. Without a client, the call ends, and with it what
             // the call asks of others. A service may have moved the work of a request into a task that others wait for.

@@ -12,6 +12,7 @@ mod instance;
 mod lifecycle;
 mod pending_heads;
 mod proxy_reply;
+mod wakeups;
 
 pub use body::GuestBody;
 pub use call::{Call, CallError, Content, Reply};
