@@ -62,8 +62,8 @@ impl Client {
     }
 
     /// The client that the peer, a trusted proxy, names. The certificate stays that of the peer.
-    pub(super) fn at(self, address: SocketAddr) -> Self {
-        Self::new(address).with_certificate(self.certificate)
+    pub(super) fn at(&self, address: SocketAddr) -> Self {
+        Self::new(address).with_certificate(self.certificate.clone())
     }
 
     /// Replaces what the client says of itself.

@@ -70,6 +70,9 @@ async fn run(
     close_idle: watch::Receiver<bool>,
 ) -> Result<(), AnyError> {
     let limits = &worker.shared.limits;
+    let changes = close_idle.clone();
+    // If the sender is dropped, the process ends.
+    let unchanged = || matches!(changes.has_changed(), Ok(false));
     let mut closing = pin!(closing(close_idle));
     let opened = tokio::select! {
         biased;
@@ -78,7 +81,7 @@ async fn run(
     };
     // The client has sent no request, so it waits for no response.
     let Some(Opened { stream, protocol, prefix, certificate }) = opened else { return Ok(()) };
-    let peer = peer.with_certificate(certificate);
+    let peer = Arc::new(peer.with_certificate(certificate));
     let activity = Arc::new(Activity::default());
     let service = service_fn({
         let (worker, activity) = (worker.clone(), activity.clone());
@@ -94,7 +97,7 @@ async fn run(
                 .max_header_size(limits.max_header_bytes)
                 .max_buf_size(http1_buffer(limits.max_header_bytes))
                 .serve_connection(io, service);
-            drive(connection, http1::Connection::graceful_shutdown, closing).await?;
+            drive(connection, http1::Connection::graceful_shutdown, closing, unchanged).await?;
         }
         Protocol::Http2 => {
             // Between HTTP/2 frames, the beginning of a head and a ping look the same, so the idle timeout applies.
@@ -113,7 +116,7 @@ async fn run(
                     .serve_connection(io, service);
             tokio::select! {
                 biased;
-                driven = drive(connection, http2::Connection::graceful_shutdown, closing) => driven?,
+                driven = drive(connection, http2::Connection::graceful_shutdown, closing, unchanged) => driven?,
                 () = activity.flooded() => return Err("the client reset too many requests".into()),
             }
         }
@@ -153,20 +156,26 @@ async fn open(worker: &Worker, mut stream: TcpStream) -> std::io::Result<Option<
 }
 
 /// Runs a connection to its end. When `closing` resolves, the connection finishes its requests in flight and
-/// accepts no more.
+/// accepts no more. `unchanged` tells cheaply that `closing` does not resolve now.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     connection: C,
     graceful_shutdown: impl Fn(Pin<&mut C>),
     mut closing: Pin<&mut impl Future<Output = ()>>,
+    unchanged: impl Fn() -> bool,
 ) -> hyper::Result<()> {
     let mut connection = pin!(connection);
-    let mut asked = false;
+    let (mut asked, mut watched) = (false, false);
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result);
             }
-            if asked || closing.as_mut().poll(cx).is_pending() {
+            // A connection stays in one task, so the waker of the first poll is that of all polls.
+            if asked || watched && unchanged() {
+                return Poll::Pending;
+            }
+            watched = true;
+            if closing.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
             asked = true;

@@ -30,7 +30,7 @@ pub(super) struct Exchange {
     served: Option<Arc<Served>>,
     activity: Arc<Activity>,
     permit: Option<Permit>,
-    client: Client,
+    client: Arc<Client>,
     started: Instant,
     method: Method,
     uri: Uri,
@@ -47,7 +47,7 @@ impl Exchange {
     pub(super) fn begin(
         worker: Arc<Worker>,
         activity: Arc<Activity>,
-        peer: Client,
+        peer: Arc<Client>,
         request: &Request<Incoming>,
     ) -> Self {
         activity.begin();
@@ -65,7 +65,7 @@ impl Exchange {
             activity,
             permit: None,
             client: match named {
-                Some(address) => peer.at(address),
+                Some(address) => Arc::new(peer.at(address)),
                 None => peer,
             },
             started: Instant::now(),

@@ -70,18 +70,18 @@ fn absolute(uri: Uri, scheme: Scheme, version: Version, headers: &HeaderMap) -> 
     }
     let host = match host {
         None => None,
-        Some(host) => Some(
-            Authority::try_from(host.as_bytes())
-                .ok()
-                .filter(names_a_server)
-                .ok_or(Refusal::BadRequest("Invalid Host header"))?,
-        ),
+        Some(host) => {
+            const INVALID: &str = "Invalid Host header";
+            let host = Authority::try_from(host.as_bytes()).map_err(|_| Refusal::BadRequest(INVALID))?;
+            check_server(&host, INVALID)?;
+            Some(host)
+        }
     };
     if host.is_none() && version == Version::HTTP_11 {
         return Err(Refusal::BadRequest("Missing Host header"));
     }
-    if parts.authority.as_ref().is_some_and(|authority| !names_a_server(authority)) {
-        return Err(Refusal::BadRequest("Invalid request target"));
+    if let Some(authority) = &parts.authority {
+        check_server(authority, "Invalid request target")?;
     }
     // `Host` and `:authority` must not name different servers (RFC 9113, 8.3.1).
     if let (Some(authority), Some(host)) = (&parts.authority, &host)
@@ -90,10 +90,6 @@ fn absolute(uri: Uri, scheme: Scheme, version: Version, headers: &HeaderMap) -> 
     {
         return Err(Refusal::BadRequest("Host differs from :authority"));
     }
-    // A component must be able to tell a request of another component by its authority.
-    if [&parts.authority, &host].into_iter().flatten().any(|authority| names_component(authority.host())) {
-        return Err(Refusal::BadRequest("The host is a name between components"));
-    }
     // The authority of an absolute target takes precedence over `Host`.
     parts.authority = parts.authority.or(host).or_else(|| Some(Authority::from_static("localhost")));
     parts.scheme = Some(scheme);
@@ -101,10 +97,35 @@ fn absolute(uri: Uri, scheme: Scheme, version: Version, headers: &HeaderMap) -> 
     Uri::from_parts(parts).map_err(|_| Refusal::BadRequest("Invalid request target"))
 }
 
-/// Whether `authority` is a host with an optional port, without user information (RFC 9110, 4.2.4).
-fn names_a_server(authority: &Authority) -> bool {
-    let port = authority.as_str().strip_prefix(authority.host());
-    port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some())
+/// Refuses an authority that names no server, or another component: a component must be able to tell a request of another
+/// component by its authority.
+fn check_server(authority: &Authority, invalid: &'static str) -> Result<(), Refusal> {
+    match server_name(authority) {
+        None => Err(Refusal::BadRequest(invalid)),
+        Some(name) if names_component(name) => {
+            Err(Refusal::BadRequest("The host is a name between components"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// The host of an authority that is a host with an optional port, without user information (RFC 9110, 4.2.4).
+fn server_name(authority: &Authority) -> Option<&str> {
+    let text = authority.as_str();
+    // The parser has checked the brackets of an IPv6 address, and that nothing else has brackets.
+    let end = match text.starts_with('[') {
+        true => text.bytes().position(|byte| byte == b']')? + 1,
+        false => text.bytes().position(|byte| matches!(byte, b':' | b'@')).unwrap_or(text.len()),
+    };
+    let (host, port) = text.split_at_checked(end)?;
+    let is_port = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        Some(digits) => {
+            digits.is_empty()
+                || digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+        }
+    };
+    is_port.then_some(host)
 }
 
 /// Removes the fields that `Connection` names. Such fields belong to the connection and must not be forwarded (RFC
@@ -138,14 +159,28 @@ pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 fn fresh_id() -> HeaderValue {
-    let words = [fastrand::u64(..), fastrand::u64(..)];
     let mut text = [0u8; 32];
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let nibbles = words.iter().flat_map(|word| (0..16).map(move |at| (word >> (at * 4)) & 15));
-    for (place, nibble) in text.iter_mut().zip(nibbles) {
-        *place = HEX.get(usize::try_from(nibble).unwrap_or_default()).copied().unwrap_or(b'0');
+    for half in text.chunks_exact_mut(16) {
+        half.copy_from_slice(&hex(fastrand::u64(..)));
     }
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+/// The hexadecimal digits of `word`, the lowest first. All digits are computed at once, because each request needs them.
+fn hex(word: u64) -> [u8; 16] {
+    const EACH: u128 = u128::from_ne_bytes([1; 16]);
+    let mut digits = u128::from(word);
+    // One digit a byte.
+    for (distance, mask) in [
+        (32, 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff),
+        (16, 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff),
+        (8, 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff),
+        (4, EACH * 0x0f),
+    ] {
+        digits = (digits | digits << distance) & mask;
+    }
+    let letters = (digits + EACH * 6) >> 4 & EACH;
+    (digits + EACH * u128::from(b'0') + letters * u128::from(b'a' - b'0' - 10)).to_le_bytes()
 }
 
 /// The error that the component gets when the client's body fails or breaks a limit.
@@ -185,6 +220,9 @@ mod tests {
             &[("host", "u@h")],
             &[("host", "h:x")],
             &[("host", "h:99999")],
+            &[("host", "h:+80")],
+            &[("host", "u:80@h")],
+            &[("host", "[::1]80")],
             &[("host", "back.spin.internal:80")],
         ] {
             assert_eq!(complete("/", Version::HTTP_11, bad), Err(http::StatusCode::BAD_REQUEST), "{bad:?}");
@@ -246,5 +284,13 @@ mod tests {
             assert!(made != bad && made.len() == 32, "{made:?}");
         }
         assert_ne!(fresh_id(), fresh_id());
+    }
+
+    #[test]
+    fn all_digits_are_hexadecimal() {
+        for word in [0, u64::MAX, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, 0x9a9a_a9a9_0f0f_f0f0] {
+            let highest_first: Vec<u8> = hex(word).into_iter().rev().collect();
+            assert_eq!(String::from_utf8(highest_first).unwrap(), format!("{word:016x}"));
+        }
     }
 }

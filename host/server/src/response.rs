@@ -30,7 +30,7 @@ pub(super) struct ServedBody {
     rest: Bytes,
     /// Whether the connection has several streams (HTTP/2).
     multiplexed: bool,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
 }
 
 enum Served {
@@ -54,7 +54,7 @@ impl ServedBody {
     pub(super) fn new(
         content: Content,
         multiplexed: bool,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         limits: ResponseBodyLimits,
     ) -> Self {
         let content = match content {

@@ -17,11 +17,12 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub(super) async fn serve(
     worker: Arc<Worker>,
     activity: Arc<Activity>,
-    peer: Client,
+    peer: Arc<Client>,
     request: Request<Incoming>,
 ) -> Response<ServedBody> {
     let version = request.version();
-    let mut exchange = Exchange::begin(worker, activity, peer, &request);
+    // In a box, because the exchange moves with the response through hyper.
+    let mut exchange = Box::new(Exchange::begin(worker, activity, peer, &request));
     let response = match exchange.run(request).await {
         Ok(Reply { head, content }) => Response::from_parts(head, content),
         Err(refusal) => {
@@ -37,7 +38,11 @@ pub(super) async fn serve(
 }
 
 /// Completes the response's head and attaches the state of the request to its body.
-fn finish(mut exchange: Exchange, version: Version, response: Response<Content>) -> Response<ServedBody> {
+fn finish(
+    mut exchange: Box<Exchange>,
+    version: Version,
+    response: Response<Content>,
+) -> Response<ServedBody> {
     let (mut head, content) = response.into_parts();
     exchange.status = Some(head.status);
     head.headers.insert(X_REQUEST_ID, exchange.request_id.clone());
