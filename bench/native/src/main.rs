@@ -5,6 +5,8 @@
 //! round-robin. Left out, because no measured request needs them: stale entries, singleflight, the rate-limit gate, redirects. `bench/run`
 //! compares the responses before it measures.
 
+#[path = "../../../host/cli/src/allocator.rs"]
+mod allocator;
 mod answer;
 mod entry;
 mod metrics;
@@ -20,7 +22,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 /// Serves the same responses as `gists.wasm`, natively.
 #[derive(Parser, Clone, Debug)]

@@ -1,5 +1,7 @@
 //! `wasi-http-host`: the command line of the library `wasi_http_host`.
 
+mod allocator;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -19,7 +21,7 @@ use wasi_http_host::{
 use wasi_http_host_telemetry::with_colours;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 /// Help about settings that have no flag.
 const TRACES: &str = "Traces are configured by OpenTelemetry's variables. Traces are off until OTEL_EXPORTER_OTLP_ENDPOINT (or \
