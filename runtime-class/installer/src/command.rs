@@ -10,7 +10,6 @@ use std::{
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{
-    distribution::{Restart, unit},
     error::{Error, Result},
     node::Node,
 };
@@ -20,27 +19,51 @@ pub const ON_NODE: &str = "on-node";
 /// The mount namespace of the node's process 1. A pod sees it only with `hostPID`.
 pub const NODE_MOUNT_NAMESPACE: &str = "/proc/1/ns/mnt";
 
-/// Restarts containerd, and returns when the restart command has succeeded.
-///
-/// # Errors
-/// When the node has none of the systemd units, or the command fails.
-pub fn restart(node: &Node, restart: &Restart) -> Result<()> {
-    let command = match restart {
-        Restart::Command(command) => command.clone(),
-        Restart::Unit(units) => {
-            let missing = || Error::Command {
-                command: format!("systemctl restart {}", units.join(" or ")),
-                reason:
-                    "the node has no such unit: pass the restart command by --restart, or --restart=never"
-                        .to_owned(),
-            };
-            ["systemctl", "restart", unit(node, units).ok_or_else(missing)?].map(str::to_owned).to_vec()
-        }
-    };
-    run(node, &command)
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The exit status as text; `None` if the command succeeded.
+    pub failure: Option<String>,
+    /// The standard output.
+    pub stdout: String,
+    /// The standard error.
+    pub stderr: String,
 }
 
-fn run(node: &Node, command: &[String]) -> Result<()> {
+/// Runs a command on the node: the program and its arguments.
+pub type Runner = dyn Fn(&Node, &[&str]) -> Result<Outcome>;
+
+/// Whether systemd has a service active, and in which state it is otherwise (`inactive`, `failed`, `activating`).
+///
+/// # Errors
+/// When systemctl cannot be run.
+pub(crate) fn state(run: &Runner, node: &Node, service: &str) -> Result<String> {
+    // The exit status says only whether the state is `active`.
+    let outcome = run(node, &["systemctl", "is-active", service])?;
+    let state = outcome.stdout.trim();
+    Ok(if state.is_empty() { outcome.stderr.trim().to_owned() } else { state.to_owned() })
+}
+
+/// Runs a command that must succeed.
+///
+/// # Errors
+/// When it does not.
+pub(crate) fn must(run: &Runner, node: &Node, command: &[&str]) -> Result<()> {
+    let outcome = run(node, command)?;
+    match outcome.failure {
+        None => Ok(()),
+        Some(status) => Err(Error::Command {
+            command: command.join(" "),
+            reason: format!("{status}: {}", outcome.stderr.trim()),
+        }),
+    }
+}
+
+/// Runs a command on the node. This is the [`Runner`] of the program.
+///
+/// # Errors
+/// When the command cannot be started.
+pub fn run(node: &Node, command: &[&str]) -> Result<Outcome> {
     let failed = |reason: String| Error::Command { command: command.join(" "), reason };
     let mut runner = if node.is_here() {
         let (program, arguments) =
@@ -54,11 +77,11 @@ fn run(node: &Node, command: &[String]) -> Result<()> {
         runner
     };
     let output = runner.output().map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    Err(failed(format!("{}: {}", output.status, stderr.trim())))
+    Ok(Outcome {
+        failure: (!output.status.success()).then(|| output.status.to_string()),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
 }
 
 /// Enters the mount namespace and replaces this process by `command`. Returns only on failure.

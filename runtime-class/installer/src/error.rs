@@ -24,6 +24,23 @@ pub enum Error {
     /// The node has no known containerd. Holds the paths that were looked for.
     #[error("no containerd was found: none of {0} exists; pass the path of its configuration by --config")]
     NoContainerd(String),
+    /// Several running containerds could be the kubelet's. Holds their services and configurations.
+    #[error("several containerds run: {0}; pass the configuration of the kubelet's by --config")]
+    Ambiguous(String),
+    /// No running containerd reads the configuration that was found, so that there is none to restart.
+    #[error(
+        "no service of the node runs a containerd with the configuration {0}: start it, pass the configuration of the containerd \
+         that runs by --config, or pass the restart command by --restart (`never` to restart it yourself)"
+    )]
+    NotRunning(PathBuf),
+    /// The service that runs containerd is not active.
+    #[error("{service} is {state} instead of active: not changing the configuration of its containerd")]
+    NotActive {
+        /// The systemd service.
+        service: String,
+        /// Its state, as `systemctl is-active` prints it, or systemctl's error.
+        state: String,
+    },
     /// A command on the node failed.
     #[error("{command}: {reason}")]
     Command {

@@ -9,7 +9,9 @@ use std::{
 
 use crate::{
     change::{self, Change},
-    distribution::{self, Distribution, Restart},
+    command::{self, Runner},
+    containerd,
+    distribution::{self, Distribution},
     error::{Error, Result},
     label::Api,
     node::Node,
@@ -22,14 +24,22 @@ use crate::{
 const EXECUTABLE: u32 = 0o755;
 /// Mode of the pending marker.
 const READABLE: u32 = 0o644;
-/// Content of the pending marker, for people who find the file.
+/// First line of the pending marker, for people who find the file. The second line names the service that runs containerd.
 const PENDING: &str =
-    "wasi-http-installer has changed containerd's configuration and has not restarted containerd since.\n";
+    "wasi-http-installer has changed containerd's configuration and has not restarted containerd since.";
 /// Time between two counts of the running shims.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Restarts containerd. The argument is the way of the node's distribution.
-pub type Restarter = dyn Fn(&Restart) -> Result<()>;
+/// How containerd is restarted. A restart returns when containerd is up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// The systemd service that runs containerd is restarted. It must be active.
+    Service,
+    /// A command: the program and its arguments.
+    Command(Vec<String>),
+    /// Somebody else restarts it.
+    Never,
+}
 
 /// A node, and the settings of the installation or the removal.
 pub struct Installation {
@@ -41,8 +51,10 @@ pub struct Installation {
     pub bin_dir: PathBuf,
     /// Path of containerd's configuration on the node; `None` to detect it.
     pub config: Option<PathBuf>,
-    /// Called after the configuration has changed.
-    pub restart: Box<Restarter>,
+    /// How containerd is restarted after a change of its configuration.
+    pub restart: Restart,
+    /// Runs commands on the node.
+    pub run: Box<Runner>,
     /// The API server and the node's name; `None` to set no label.
     pub label: Option<(Api, String)>,
     /// The directory `/proc`.
@@ -99,8 +111,26 @@ impl Installation {
     }
 
     fn distribution(&self) -> Result<Distribution> {
-        let found = distribution::detect(&self.node, self.config.as_deref())?;
+        let running = containerd::running(&self.proc);
+        let mut found = distribution::detect(&self.node, &running, self.config.as_deref())?;
         (self.say)(&format!("found {} with the configuration {}", found.name, found.config.display()));
+        if self.restart != Restart::Service {
+            return Ok(found);
+        }
+        let marker = self.node.read(&plan::pending_marker(&found))?;
+        if let Some(service) =
+            marker.as_deref().and_then(|marker| marker.lines().nth(1)).filter(|name| !name.is_empty())
+        {
+            // An earlier run was interrupted, and may have left this containerd stopped.
+            found.service.get_or_insert_with(|| service.to_owned());
+            return Ok(found);
+        }
+        // Before anything is changed: containerd could not read the change, or the wrong service would be restarted.
+        let service = found.service.as_deref().ok_or_else(|| Error::NotRunning(found.config.clone()))?;
+        let state = command::state(&self.run, &self.node, service)?;
+        if state != "active" {
+            return Err(Error::NotActive { service: service.to_owned(), state });
+        }
         Ok(found)
     }
 
@@ -126,7 +156,8 @@ impl Installation {
         }
         // Written before the configuration. If this run is killed, the next one finds a right configuration, and only the
         // marker shows that containerd has not read it yet.
-        self.node.write(&pending, PENDING.as_bytes(), READABLE)?;
+        let service = distribution.service.as_deref().unwrap_or_default();
+        self.node.write(&pending, format!("{PENDING}\n{service}\n").as_bytes(), READABLE)?;
         for change in changes {
             (self.say)(&format!("{} {}", change.verb(), change.path.display()));
         }
@@ -145,7 +176,16 @@ impl Installation {
     }
 
     fn restart(&self, distribution: &Distribution) -> Result<()> {
-        (self.restart)(&distribution.restart)
+        let command: Vec<&str> = match (&self.restart, &distribution.service) {
+            (Restart::Service, Some(service)) => vec!["systemctl", "restart", service],
+            (Restart::Command(command), _) => command.iter().map(String::as_str).collect(),
+            (Restart::Service | Restart::Never, _) => {
+                (self.say)("not restarting containerd (--restart=never): restart it yourself");
+                return Ok(());
+            }
+        };
+        (self.say)(&format!("restarts containerd: {}", command.join(" ")));
+        command::must(&self.run, &self.node, &command)
     }
 
     fn label(&self, ready: bool) -> Result<()> {

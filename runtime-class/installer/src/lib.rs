@@ -9,12 +9,14 @@
 pub mod change;
 pub mod command;
 pub mod configuration;
+pub mod containerd;
 pub mod distribution;
 pub mod error;
 pub mod install;
 pub mod label;
 pub mod node;
 pub mod plan;
+mod process;
 pub mod runtime;
 pub mod shims;
 mod template;

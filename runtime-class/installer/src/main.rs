@@ -8,10 +8,9 @@ use signal_hook::{
     iterator::Signals,
 };
 use wasi_http_installer::{
-    command::{NODE_MOUNT_NAMESPACE, ON_NODE, exec_on_node, restart},
-    distribution::Restart,
+    command::{self, NODE_MOUNT_NAMESPACE, ON_NODE, exec_on_node},
     error::{Error, Result},
-    install::Installation,
+    install::{Installation, Restart},
     label::Api,
     node::Node,
     runtime::BIN_DIR,
@@ -62,10 +61,10 @@ struct Target {
     /// Directory on the node for the shim and the host. If it is not the default, containerd's configuration names the path
     #[arg(long, value_name = "DIR", default_value = BIN_DIR, env = "INSTALLER_BIN_DIR")]
     bin_dir: PathBuf,
-    /// Path of containerd's configuration on the node; detected by default
+    /// Path of containerd's configuration on the node; by default, that of the containerd that runs
     #[arg(long, value_name = "FILE", env = "INSTALLER_CONFIG")]
     config: Option<PathBuf>,
-    /// Command that restarts containerd, or `never`; by default the distribution's own
+    /// Command that restarts containerd, or `never`; by default, the systemd service that runs this containerd is restarted
     #[arg(long, value_name = "COMMAND", env = "INSTALLER_RESTART")]
     restart: Option<String>,
     /// Name of the node to label; without it, no node is labelled
@@ -86,30 +85,22 @@ struct Target {
 
 impl Target {
     fn installation(self) -> Result<Installation> {
-        let node = Node::at(self.root);
-        let (on, flag) = (node.clone(), self.restart);
-        let restart = move |default: &Restart| {
-            let restart_by = match flag.as_deref() {
-                Some("never") => {
-                    say("not restarting containerd (--restart=never): restart it yourself");
-                    return Ok(());
-                }
-                Some(command) => &Restart::Command(command.split_whitespace().map(str::to_owned).collect()),
-                None => default,
-            };
-            say("restarts containerd");
-            restart(&on, restart_by)
+        let restart = match self.restart.as_deref() {
+            None => Restart::Service,
+            Some("never") => Restart::Never,
+            Some(command) => Restart::Command(command.split_whitespace().map(str::to_owned).collect()),
         };
         let label = match self.node_name.filter(|name| !name.is_empty()) {
             None => None,
             Some(name) => Some((Api::of_pod(&self.api_host, &self.api_port)?, name)),
         };
         Ok(Installation {
-            node,
+            node: Node::at(self.root),
             programs: self.programs,
             bin_dir: self.bin_dir,
             config: self.config,
-            restart: Box::new(restart),
+            restart,
+            run: Box::new(command::run),
             label,
             proc: PathBuf::from("/proc"),
             say,

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::{
     change::Change,
     configuration::{Configuration, RuntimeOptions, drop_in},
-    distribution::Distribution,
+    containerd::DEFAULT_CONFIG,
+    distribution::{Distribution, Source},
     error::{Error, Result},
     node::Node,
     runtime::RUNTIME_TYPE,
@@ -29,8 +30,15 @@ const SKELETON: &str = "# Written by wasi-http-installer: there was no configura
 pub fn install(node: &Node, distribution: &Distribution, runtime_path: Option<&str>) -> Result<Vec<Change>> {
     let path = &distribution.config;
     let before = node.read(path)?;
-    if before.is_none() && distribution.generated {
+    if before.is_none() && distribution.source != Source::File {
         let reason = format!("{0} has not generated it yet: start {0} once", distribution.name);
+        return Err(Error::Configuration { path: path.clone(), reason });
+    }
+    if distribution.source == Source::File && path.starts_with("/usr") {
+        let reason = format!(
+            "a file of the operating system, which an upgrade replaces: copy it to {DEFAULT_CONFIG}, and let the \
+             service of containerd read the copy (on Flatcar: Environment=CONTAINERD_CONFIG={DEFAULT_CONFIG})"
+        );
         return Err(Error::Configuration { path: path.clone(), reason });
     }
     let text = before.clone().unwrap_or_else(|| SKELETON.to_owned());
@@ -38,15 +46,15 @@ pub fn install(node: &Node, distribution: &Distribution, runtime_path: Option<&s
     let runtime_path = runtime_path.map(str::to_owned);
     let options = RuntimeOptions { runtime_path, ..configuration.default_runtime_options() };
 
-    for directory in configuration.drop_in_directories() {
-        let path = Path::new(&directory).join(DROP_IN);
+    for directory in drop_in_directories(distribution, &configuration) {
+        let path = directory.join(DROP_IN);
         let before = node.read(&path)?;
         let after = format!("{DROP_IN_HEAD}{}", drop_in(configuration.schema(), &options));
         if before.is_some() || needs_runtime(&distribution.config, &configuration)? {
             return Ok(change(path, before, Some(after)));
         }
     }
-    if distribution.generated {
+    if distribution.source == Source::Template {
         return install_in_template(node, path, &configuration, &options);
     }
     if !needs_runtime(path, &configuration)? {
@@ -60,6 +68,16 @@ pub fn install(node: &Node, distribution: &Distribution, runtime_path: Option<&s
     }
     changes.extend(change(path.clone(), before, Some(after)));
     Ok(changes)
+}
+
+/// Directories whose files are merged into the configuration: by the distribution, or by containerd.
+fn drop_in_directories(distribution: &Distribution, configuration: &Configuration) -> Vec<PathBuf> {
+    match &distribution.source {
+        Source::Directory(directory) => vec![directory.clone()],
+        Source::File | Source::Template => {
+            configuration.drop_in_directories().into_iter().map(PathBuf::from).collect()
+        }
+    }
 }
 
 /// The changes to the template from which the distribution generates the configuration.
@@ -95,13 +113,14 @@ pub fn remove(node: &Node, distribution: &Distribution) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
     if let Some(text) = node.read(path)? {
         let configuration = read(path, &text)?;
-        for directory in configuration.drop_in_directories() {
-            let path = Path::new(&directory).join(DROP_IN);
+        for directory in drop_in_directories(distribution, &configuration) {
+            let path = directory.join(DROP_IN);
             let before = node.read(&path)?;
             changes.extend(change(path, before, None));
         }
         let ours = configuration.installed_type().is_some_and(|kind| kind == RUNTIME_TYPE);
-        if ours && !distribution.generated {
+        let is_file = distribution.source == Source::File;
+        if ours && is_file {
             let without = configuration.without_runtime();
             // Adding and removing the runtime may move blank lines, so the backup makes the same round trip.
             let is_original = |backup: &str| {
@@ -110,14 +129,14 @@ pub fn remove(node: &Node, distribution: &Distribution) -> Result<Vec<Change>> {
             };
             let is_skeleton = is_original(SKELETON) == Some(true);
             changes.extend(restore(node, path, text, without.clone(), &is_original, is_skeleton)?);
-        } else if !distribution.generated {
+        } else if is_file {
             // Somebody replaced the configuration: the backup is out of date.
             let backup = backup_of(path);
             let before = node.read(&backup)?;
             changes.extend(change(backup, before, None));
         }
     }
-    if distribution.generated {
+    if distribution.source == Source::Template {
         for name in template::FILE_NAMES {
             let path = path.with_file_name(name);
             let Some(text) = node.read(&path)? else { continue };

@@ -1,25 +1,24 @@
 //! Counts the running shims: one for each pod of the runtime class.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use crate::runtime::SHIM;
+use crate::{
+    process::{self, file_name},
+    runtime::SHIM,
+};
 
 /// Number of shim processes in `proc`, the directory `/proc`. A pod sees the node's processes only with `hostPID`.
 #[must_use]
 pub fn running(proc: &Path) -> usize {
-    let processes = fs::read_dir(proc).into_iter().flatten().flatten();
-    processes.filter(|process| is_shim(&process.path())).count()
-}
-
-fn is_shim(process: &Path) -> bool {
-    // `cmdline` holds the arguments, separated by zero bytes. The first one is the program.
-    let Ok(line) = fs::read(process.join("cmdline")) else { return false };
-    let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
-    program.rsplit(|byte| *byte == b'/').next() == Some(SHIM.as_bytes())
+    let is_shim =
+        |arguments: Vec<String>| arguments.first().is_some_and(|program| file_name(program) == SHIM);
+    process::all(proc).filter(|process| is_shim(process.arguments())).count()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use toml_edit::DocumentMut;
-use wasi_http_installer::{distribution::Restart, error::Error};
+use wasi_http_installer::error::Error;
 
 use crate::nodes::{ETC, Files, K3S, MICROK8S, RKE2, TestNode, fixture};
 
@@ -162,8 +162,7 @@ fn microk8s_keeps_its_placeholders() {
     let node = TestNode::with(&[(MICROK8S, &original)]);
     let installed = cycle(&node);
     assert_eq!(split(&installed[MICROK8S], V3).1, original);
-    let expected = ["snap", "restart", "microk8s.daemon-containerd"].map(str::to_owned).to_vec();
-    assert_eq!(node.restarts.borrow()[0], Restart::Command(expected));
+    assert_eq!(node.restarts.borrow()[0], "systemctl restart snap.microk8s.daemon-containerd.service");
 }
 
 #[test]
@@ -175,8 +174,7 @@ fn each_distribution_restarts_its_own_unit() {
     ] {
         let node = TestNode::with(&[(config, &fixture(name))]);
         node.install().expect("installed");
-        let [Restart::Unit(units)] = node.restarts.borrow()[..] else { panic!("{:?}", node.restarts) };
-        assert!(units.contains(&unit), "{units:?}");
+        assert_eq!(*node.restarts.borrow(), [format!("systemctl restart {unit}")]);
     }
 }
 
@@ -241,6 +239,11 @@ fn another_directory_of_the_programs_is_added_to_the_configuration() {
 fn the_path_of_the_configuration_can_be_passed() {
     let original = fixture("containerd-2.0-minimal.toml");
     let mut node = TestNode::with(&[("/etc/k8s/containerd.toml", &original)]);
+    node.process(
+        "500",
+        "/usr/bin/containerd -c /etc/k8s/containerd.toml",
+        "/system.slice/containerd.service",
+    );
     node.config = Some("/etc/k8s/containerd.toml".into());
     node.install().expect("installed");
     split(&node.read("/etc/k8s/containerd.toml"), V3);
@@ -341,6 +344,8 @@ fn a_containerd_that_stays_down_is_restarted_by_the_next_run() {
     *node.failures.borrow_mut() = 2;
     assert!(matches!(node.install(), Err(Error::Command { .. })));
     assert_eq!(node.read(ETC), original);
+    node.service("containerd.service", "failed");
+    fs::remove_dir_all(node.proc().join("500")).expect("it has ended");
     node.remove().expect("removed");
     assert_eq!(node.restarted(), 3, "containerd was down, although the configuration needed no change");
     assert_eq!(beside(&node), [ETC]);

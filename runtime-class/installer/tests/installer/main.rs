@@ -7,3 +7,4 @@ mod labels;
 mod lifecycle;
 mod nodes;
 mod refusals;
+mod services;

@@ -11,9 +11,9 @@ use std::{
 
 use tempfile::TempDir;
 use wasi_http_installer::{
-    distribution::Restart,
-    error::{Error, Result},
-    install::Installation,
+    command::Outcome,
+    error::Result,
+    install::{Installation, Restart},
     node::Node,
     runtime::BIN_DIR,
 };
@@ -21,6 +21,7 @@ use wasi_http_installer::{
 pub(crate) const ETC: &str = "/etc/containerd/config.toml";
 pub(crate) const K3S: &str = "/var/lib/rancher/k3s/agent/etc/containerd/config.toml";
 pub(crate) const RKE2: &str = "/var/lib/rancher/rke2/agent/etc/containerd/config.toml";
+pub(crate) const K0S_GENERATED: &str = "/run/k0s/containerd-cri.toml";
 pub(crate) const MICROK8S: &str = "/var/snap/microk8s/current/args/containerd-template.toml";
 
 /// A node's files: path and content.
@@ -31,10 +32,25 @@ pub(crate) fn fixture(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A fake node, the programs to install, and a record of containerd's restarts.
+/// The containerd of each distribution: its configuration, its command line and its service.
+const CONTAINERDS: [(&str, &str, &str); 4] = [
+    (ETC, "/usr/bin/containerd", "containerd.service"),
+    (K3S, "containerd -c /var/lib/rancher/k3s/agent/etc/containerd/config.toml", "k3s.service"),
+    (RKE2, "containerd -c /var/lib/rancher/rke2/agent/etc/containerd/config.toml", "rke2-server.service"),
+    (
+        MICROK8S,
+        "/snap/microk8s/7180/bin/containerd --config /var/snap/microk8s/7180/args/containerd.toml --root /r",
+        "snap.microk8s.daemon-containerd.service",
+    ),
+];
+
+/// A fake node, the programs to install, its processes and services, and a record of containerd's restarts.
 pub(crate) struct TestNode {
     pub(crate) directory: TempDir,
-    pub(crate) restarts: Rc<RefCell<Vec<Restart>>>,
+    /// The commands that restarted a service.
+    pub(crate) restarts: Rc<RefCell<Vec<String>>>,
+    /// The state of each service, as `systemctl is-active` prints it. Other services are `inactive`.
+    services: Rc<RefCell<BTreeMap<String, String>>>,
     /// Number of the next restarts that fail.
     pub(crate) failures: Rc<RefCell<usize>>,
     /// The run is killed where it would restart containerd.
@@ -44,11 +60,24 @@ pub(crate) struct TestNode {
 }
 
 impl TestNode {
-    /// A node with these files: path and content.
+    /// A node with these files, path and content, on which the containerd of one of these configurations runs. Without any, it is
+    /// a containerd on its defaults.
     pub(crate) fn with(files: &[(&str, &str)]) -> Self {
+        let node = Self::bare(files);
+        let [etc, ..] = CONTAINERDS;
+        let known = CONTAINERDS.iter().find(|(config, ..)| files.iter().any(|(path, _)| path == config));
+        let (_, line, service) = known.copied().unwrap_or(etc);
+        node.service(service, "active");
+        node.process("500", line, &format!("/system.slice/{service}"));
+        node
+    }
+
+    /// A node with these files, on which nothing runs.
+    pub(crate) fn bare(files: &[(&str, &str)]) -> Self {
         let node = Self {
             directory: tempfile::tempdir().expect("a directory"),
             restarts: Rc::default(),
+            services: Rc::default(),
             failures: Rc::default(),
             dies: Rc::default(),
             bin_dir: PathBuf::from(BIN_DIR),
@@ -109,24 +138,50 @@ impl TestNode {
         found
     }
 
-    fn installation(&self) -> Installation {
+    /// Sets the state of a service.
+    pub(crate) fn service(&self, name: &str, state: &str) {
+        self.services.borrow_mut().insert(name.to_owned(), state.to_owned());
+    }
+
+    /// Starts a process with this command line and this cgroup, or replaces it.
+    pub(crate) fn process(&self, id: &str, line: &str, cgroup: &str) {
+        let directory = self.proc().join(id);
+        fs::create_dir_all(&directory)
+            .and_then(|()| fs::write(directory.join("cmdline"), line.replace(' ', "\0") + "\0"))
+            .and_then(|()| fs::write(directory.join("cgroup"), format!("0::{cgroup}\n")))
+            .expect("a process");
+    }
+
+    /// A fake systemctl.
+    fn systemctl(&self) -> impl Fn(&Node, &[&str]) -> Result<Outcome> + 'static {
         let (restarts, failures) = (Rc::clone(&self.restarts), Rc::clone(&self.failures));
-        let dies = Rc::clone(&self.dies);
+        let (services, dies) = (Rc::clone(&self.services), Rc::clone(&self.dies));
+        move |_, command| {
+            let ended = |failure: Option<&str>, stdout: String| {
+                Ok(Outcome { failure: failure.map(str::to_owned), stdout, stderr: String::new() })
+            };
+            let ["systemctl", verb, service] = command else { panic!("{command:?}") };
+            let state = services.borrow().get(*service).cloned().unwrap_or_else(|| "inactive".to_owned());
+            if *verb == "is-active" {
+                return ended((state != "active").then_some("exit status: 3"), format!("{state}\n"));
+            }
+            assert!(!dies.get(), "killed");
+            restarts.borrow_mut().push(command.join(" "));
+            let mut left = failures.borrow_mut();
+            let fails = *left > 0;
+            *left = left.saturating_sub(1);
+            ended(fails.then_some("exit status: 1"), String::new())
+        }
+    }
+
+    fn installation(&self) -> Installation {
         Installation {
             node: Node::at(self.root()),
             programs: self.programs(),
             bin_dir: self.bin_dir.clone(),
             config: self.config.clone(),
-            restart: Box::new(move |restart| {
-                assert!(!dies.get(), "killed");
-                restarts.borrow_mut().push(restart.clone());
-                let mut left = failures.borrow_mut();
-                if *left == 0 {
-                    return Ok(());
-                }
-                *left -= 1;
-                Err(Error::Command { command: "restart".into(), reason: "exit status: 1".into() })
-            }),
+            restart: Restart::Service,
+            run: Box::new(self.systemctl()),
             label: None,
             proc: self.proc(),
             say: |_| {},

@@ -65,12 +65,14 @@ fn a_file_that_is_too_large_for_a_configuration() {
 
 #[test]
 fn a_node_without_containerd() {
-    refused(&TestNode::with(&[("/etc/hostname", "node\n")]), &["no containerd", ETC, K3S, "--config"]);
+    refused(&TestNode::bare(&[("/etc/hostname", "node\n")]), &["no containerd", ETC, K3S, "--config"]);
 }
 
 #[test]
 fn a_k3s_that_was_never_started() {
-    let mut node = TestNode::with(&[("/etc/hostname", "node\n")]);
+    let mut node = TestNode::bare(&[("/etc/hostname", "node\n")]);
+    node.service("k3s.service", "active");
+    node.process("900", &format!("containerd -c {K3S}"), "/system.slice/k3s.service");
     node.config = Some(K3S.into());
     refused(&node, &[K3S, "start k3s once"]);
 }
