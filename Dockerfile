@@ -16,8 +16,9 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked --mount=type=cache,target=/src/target,sharing=locked \
     rustup target add wasm32-wasip2 \
-    && cargo build --profile dist --locked --package gists --target wasm32-wasip2 \
-    && mkdir /out \
+    && cargo build --profile dist --locked --package gists --package bench-hello --target wasm32-wasip2 \
+    && mkdir /out /probe \
+    && cp target/wasm32-wasip2/dist/bench_hello.wasm /probe/probe.wasm \
     && cp target/wasm32-wasip2/dist/gists.wasm /out/gists.wasm \
     && sed 's|^source = .*|source = "gists.wasm"|' spin.toml > /out/spin.toml
 
@@ -52,6 +53,7 @@ ARG PROFILE
 ARG VERSION REVISION CREATED
 COPY --from=native /out/wasi-http-installer /wasi-http-installer
 COPY --from=native /out/containerd-shim-wasi-http-v1 /out/wasi-http-host /node/
+COPY --from=component /probe/probe.wasm /probe.wasm
 LABEL org.opencontainers.image.title="wasi-http installer" \
     org.opencontainers.image.description="Puts the containerd shim wasi-http on a node, and takes it off again" \
     org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${REVISION} \

@@ -55,6 +55,8 @@ def installer(tree: Tree, inputs: Inputs) -> None:
     shim = "containerd-shim-wasi-http-v1"
     add_executable(tree, f"/node/{shim}", inputs.programs / shim, PROGRAMS, static=True)
     add_executable(tree, "/node/wasi-http-host", inputs.host, PROGRAMS, static=True)
+    # A component that answers every request, for the pod that proves a node.
+    tree.file("/probe.wasm", read(inputs.programs / "probe.wasm", PROGRAMS))
 
 
 def program(path: str, built: str, tree: Tree, inputs: Inputs) -> None:

@@ -1,6 +1,6 @@
 //! The installer's errors.
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 /// A step of the installation or the removal failed. That step changed nothing.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +49,32 @@ pub enum Error {
         /// The exit status and the standard error, or the system's error.
         reason: String,
     },
-    /// The API server refused to label the node, or could not be reached.
-    #[error("label node {node}: {reason}")]
-    Label {
-        /// The node's name in Kubernetes.
-        node: String,
-        /// The server's URL and its status, or the connection's error.
+    /// The API server refused a request, or could not be reached.
+    #[error("{request}: {reason}")]
+    Api {
+        /// The method and the URL.
+        request: String,
+        /// The status and the server's message, or the connection's error.
         reason: String,
+    },
+    /// The node could not be shown to run pods of the runtime class, and is not labelled.
+    #[error(
+        "node {node} is not proved: {reason}; it keeps the lease, so that no other node is changed: see \"A rollout that stops\" in \
+         runtime-class/README.md"
+    )]
+    Unproved {
+        /// The node's name.
+        node: String,
+        /// What was missing.
+        reason: String,
+    },
+    /// The watcher's address cannot be used.
+    #[error("listen on {address}: {source}")]
+    Listen {
+        /// The address of the metrics.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
     },
     /// Pods of the runtime class still run. Holds the number of their shims.
     #[error("{0} pods still use the shim: delete them or drain the node, then remove the shim again")]

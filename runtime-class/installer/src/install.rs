@@ -9,14 +9,16 @@ use std::{
 
 use crate::{
     change::{self, Change},
+    cluster::Cluster,
     command::{self, Runner},
     containerd,
     distribution::{self, Distribution},
     error::{Error, Result},
-    label::Api,
+    label::{self, NodeObject},
+    lease,
     node::Node,
-    plan,
-    runtime::{BIN_DIR, HOST, SHIM},
+    plan, proof,
+    runtime::{BIN_DIR, HOST, SHIM, STATE},
     shims,
 };
 
@@ -55,8 +57,8 @@ pub struct Installation {
     pub restart: Restart,
     /// Runs commands on the node.
     pub run: Box<Runner>,
-    /// The API server and the node's name; `None` to set no label.
-    pub label: Option<(Api, String)>,
+    /// The cluster; `None` to change the node alone, without a lease, a proof and a label.
+    pub cluster: Option<Cluster>,
     /// The directory `/proc`.
     pub proc: PathBuf,
     /// Reports progress. Called with one line for each step.
@@ -64,40 +66,58 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Copies the programs, adds the runtime to containerd's configuration, restarts containerd if the configuration
-    /// changed, and labels the node.
+    /// Takes the lease if there is something to change, takes the label off, copies the programs, adds the runtime to containerd's
+    /// configuration, restarts containerd if the configuration changed, proves the node, labels it, and releases the lease.
     ///
     /// # Errors
-    /// The error of the step that failed. If containerd does not restart, its configuration is restored first.
+    /// The error of the step that failed. If containerd does not restart, its configuration is restored first. The lease is kept.
     pub fn install(&self) -> Result<()> {
         // Planned before anything is written, so that a node with an unknown configuration stays unchanged.
         let distribution = self.distribution()?;
         let path = self.bin_dir.join(SHIM);
         let path = (self.bin_dir != Path::new(BIN_DIR)).then(|| path.to_string_lossy().into_owned());
         let changes = plan::install(&self.node, &distribution, path.as_deref())?;
-        for program in [HOST, SHIM] {
-            self.copy(program)?;
+        let programs = self.outdated_programs()?;
+        if !changes.is_empty()
+            || !programs.is_empty()
+            || self.node.exists(&plan::pending_marker(&distribution))
+        {
+            self.begin()?;
+        }
+        for program in programs {
+            let path = self.bin_dir.join(program);
+            (self.say)(&format!("writes {}", path.display()));
+            // `write` renames, so that running pods keep the file that they were started from.
+            self.node.write(&path, &self.program(program)?, EXECUTABLE)?;
         }
         self.apply_and_restart(&distribution, &changes)?;
-        self.label(true)
+        let Some(cluster) = &self.cluster else { return Ok(()) };
+        if let Err(error) = proof::prove(cluster, self.say) {
+            self.withdraw(cluster)?;
+            return Err(error);
+        }
+        (self.say)(&format!("labels node {}", cluster.node));
+        label::announce(cluster)?;
+        lease::release(cluster)
     }
 
-    /// Removes the label, waits until no pod uses the shim, restores containerd's configuration, restarts containerd if
-    /// the configuration changed, and removes the programs.
+    /// Removes the label, waits until no pod uses the shim, takes the lease if there is something to restore, restores containerd's
+    /// configuration, restarts containerd if the configuration changed, removes the programs and the compiled code, and releases
+    /// the lease when the node is ready.
     ///
     /// # Errors
     /// [`Error::InUse`] when pods still use the shim after `patience`; else the error of the step that failed.
     pub fn remove(&self, patience: Duration) -> Result<()> {
         let distribution = self.distribution()?;
         let changes = plan::remove(&self.node, &distribution)?;
-        self.label(false)?;
-        let started = Instant::now();
-        loop {
-            match shims::running(&self.proc) {
-                0 => break,
-                running if started.elapsed() >= patience => return Err(Error::InUse(running)),
-                _ => thread::sleep(POLL_INTERVAL),
-            }
+        if let Some(cluster) = &self.cluster {
+            (self.say)(&format!("removes the label of node {}", cluster.node));
+            label::withdraw(cluster, &cluster.node_path())?;
+        }
+        self.wait_for_pods(patience)?;
+        let restarts = !changes.is_empty() || self.node.exists(&plan::pending_marker(&distribution));
+        if let (Some(cluster), true) = (&self.cluster, restarts) {
+            lease::acquire(cluster, self.say)?;
         }
         self.apply_and_restart(&distribution, &changes)?;
         for program in [SHIM, HOST] {
@@ -107,7 +127,44 @@ impl Installation {
                 self.node.remove(&path)?;
             }
         }
+        self.node.remove_tree(Path::new(STATE))?;
+        let Some(cluster) = &self.cluster else { return Ok(()) };
+        if restarts {
+            proof::prove_removal(cluster)?;
+        }
+        lease::release(cluster)
+    }
+
+    /// Takes the lease, and then the label off. Only a node that has lost the runtime loses the label at once: the others run pods
+    /// while they wait for the lease.
+    fn begin(&self) -> Result<()> {
+        let Some(cluster) = &self.cluster else { return Ok(()) };
+        if NodeObject::of(cluster)?.has_handler() == Some(false) {
+            self.withdraw(cluster)?;
+        }
+        lease::acquire(cluster, self.say)?;
+        self.withdraw(cluster)
+    }
+
+    /// Takes the label off. On an autoscaled node, the startup taint keeps pods away, and the label stays: the autoscaler expects it.
+    fn withdraw(&self, cluster: &Cluster) -> Result<()> {
+        let node = NodeObject::of(cluster)?;
+        if node.is_labelled() && !node.has_startup_taint() {
+            (self.say)(&format!("removes the label of node {}", cluster.node));
+            label::withdraw(cluster, &cluster.node_path())?;
+        }
         Ok(())
+    }
+
+    fn wait_for_pods(&self, patience: Duration) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            match shims::running(&self.proc) {
+                0 => return Ok(()),
+                running if started.elapsed() >= patience => return Err(Error::InUse(running)),
+                _ => thread::sleep(POLL_INTERVAL),
+            }
+        }
     }
 
     fn distribution(&self) -> Result<Distribution> {
@@ -134,16 +191,22 @@ impl Installation {
         Ok(found)
     }
 
-    fn copy(&self, program: &str) -> Result<()> {
-        let source = self.programs.join(program);
-        let content = fs::read(&source).map_err(Error::file(source))?;
-        let path = self.bin_dir.join(program);
-        if fs::read(self.node.path(&path)).is_ok_and(|present| present == content) {
-            return Ok(());
+    /// The programs that the node lacks, or has in another version.
+    fn outdated_programs(&self) -> Result<Vec<&'static str>> {
+        let mut outdated = Vec::new();
+        // The host first: the shim needs it.
+        for program in [HOST, SHIM] {
+            let present = fs::read(self.node.path(&self.bin_dir.join(program))).ok();
+            if present != Some(self.program(program)?) {
+                outdated.push(program);
+            }
         }
-        (self.say)(&format!("writes {}", path.display()));
-        // `write` renames, so that running pods keep the file that they were started from.
-        self.node.write(&path, &content, EXECUTABLE)
+        Ok(outdated)
+    }
+
+    fn program(&self, name: &str) -> Result<Vec<u8>> {
+        let source = self.programs.join(name);
+        fs::read(&source).map_err(Error::file(source))
     }
 
     fn apply_and_restart(&self, distribution: &Distribution, changes: &[Change]) -> Result<()> {
@@ -186,11 +249,5 @@ impl Installation {
         };
         (self.say)(&format!("restarts containerd: {}", command.join(" ")));
         command::must(&self.run, &self.node, &command)
-    }
-
-    fn label(&self, ready: bool) -> Result<()> {
-        let Some((api, node)) = &self.label else { return Ok(()) };
-        (self.say)(&format!("{} node {node}", if ready { "labels" } else { "removing the label of" }));
-        api.label(node, ready)
     }
 }

@@ -1,103 +1,104 @@
-//! Sets the node's label through the Kubernetes API server, with the pod's service account.
+//! The node's label and its startup taint. The scheduler sends pods of the runtime class to nodes with the label and without the taint.
 
-use std::{fs, io, path::Path, thread, time::Duration};
-
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use serde_json::{Value, json};
 
 use crate::{
+    api::Reply,
+    cluster::Cluster,
     error::{Error, Result},
-    runtime::LABEL,
+    json::{self, field, list, text},
+    runtime::{HANDLER, LABEL, STARTUP_TAINT},
 };
 
-/// Where the kubelet mounts a pod's service account.
-const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// Requests before giving up. The pause after request N is N seconds.
-const ATTEMPTS: u32 = 5;
-/// Time for one request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Attempts to change a node that others change, too. The kubelet writes its status every few seconds.
+const ATTEMPTS: u32 = 20;
 
-/// A client of the Kubernetes API server.
+/// What the API server tells about a node.
 #[derive(Debug)]
-pub struct Api {
-    url: String,
-    token: String,
-    agent: ureq::Agent,
+pub(crate) struct NodeObject(Value);
+
+impl NodeObject {
+    /// Reads the installer's own node.
+    ///
+    /// # Errors
+    /// As [`Cluster::read`].
+    pub(crate) fn of(cluster: &Cluster) -> Result<Self> {
+        cluster.read(&cluster.node_path()).map(Self)
+    }
+
+    /// A node in a list.
+    pub(crate) fn listed(node: Value) -> Self {
+        Self(node)
+    }
+
+    /// The node's name.
+    pub(crate) fn name(&self) -> &str {
+        text(&self.0, "/metadata/name")
+    }
+
+    /// Whether the node has the label.
+    pub(crate) fn is_labelled(&self) -> bool {
+        field(&self.0, "/metadata/labels").get(LABEL).is_some_and(|label| label == "true")
+    }
+
+    /// Whether the node has the startup taint, which keeps pods of the class away whatever the label is.
+    pub(crate) fn has_startup_taint(&self) -> bool {
+        self.taints().any(is_startup_taint)
+    }
+
+    /// Whether the kubelet lists the runtime among the node's runtime handlers; `None` if it lists none at all: the list needs
+    /// Kubernetes 1.30 and containerd 2.
+    pub(crate) fn has_handler(&self) -> Option<bool> {
+        let mut names =
+            list(&self.0, "/status/runtimeHandlers").map(|handler| text(handler, "/name")).peekable();
+        names.peek()?;
+        Some(names.any(|name| name == HANDLER))
+    }
+
+    /// Whether the kubelet reports the node as ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        json::is_ready(&self.0)
+    }
+
+    fn taints(&self) -> impl Iterator<Item = &Value> {
+        list(&self.0, "/spec/taints")
+    }
 }
 
-impl Api {
-    /// A client with the pod's service account.
-    ///
-    /// # Errors
-    /// As [`Self::at`].
-    pub fn of_pod(host: &str, port: &str) -> Result<Self> {
-        Self::at(host, port, Path::new(SERVICE_ACCOUNT))
-    }
-
-    /// A client with the service account in the directory `account`: the files `token` and `ca.crt`.
-    ///
-    /// # Errors
-    /// When a file cannot be read, or `ca.crt` holds an invalid certificate.
-    pub fn at(host: &str, port: &str, account: &Path) -> Result<Self> {
-        let read = |name: &str| {
-            let path = account.join(name);
-            fs::read_to_string(&path).map_err(Error::file(path))
-        };
-        let token = read("token")?.trim().to_owned();
-        // During a rotation of the cluster's certificate authority, the file holds two certificates.
-        let authorities = parse_pem(read("ca.crt")?.as_bytes())
-            .filter_map(|item| match item {
-                Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
-                Ok(_) => None,
-                Err(error) => Some(Err(error)),
-            })
-            .collect::<std::result::Result<Vec<_>, _>>()
-            .map_err(|error| Error::Configuration {
-                path: account.join("ca.crt"),
-                reason: error.to_string(),
-            })?;
-        let tls = TlsConfig::builder().root_certs(RootCerts::from(authorities)).build();
-        let config = ureq::Agent::config_builder()
-            .tls_config(tls)
-            .timeout_global(Some(REQUEST_TIMEOUT))
-            .proxy(None)
-            .build();
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        Ok(Self { url: format!("https://{host}:{port}"), token, agent: config.into() })
-    }
-
-    /// Sets the label `runtime.wasi-http/ready=true` on a node, or removes the label.
-    ///
-    /// # Errors
-    /// [`Error::Label`] when the server refuses (no retry), its certificate is not trusted (no retry), or five requests
-    /// failed.
-    pub fn label(&self, node: &str, ready: bool) -> Result<()> {
-        let value = ready.then_some("true");
-        let body = serde_json::json!({ "metadata": { "labels": { LABEL: value } } }).to_string();
-        let url = format!("{}/api/v1/nodes/{node}", self.url);
-        let mut attempt = 0;
-        loop {
-            let sent = self
-                .agent
-                .patch(&url)
-                .header("Authorization", format!("Bearer {}", self.token))
-                .header("Content-Type", "application/merge-patch+json")
-                .send(&body);
-            attempt += 1;
-            match sent {
-                Ok(_) => return Ok(()),
-                // The request is wrong or forbidden: a retry would get the same response.
-                Err(error @ ureq::Error::StatusCode(400..=428)) => return Err(self.error(node, &error)),
-                // rustls reports an untrusted certificate as an I/O error of this kind.
-                Err(ureq::Error::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                    return Err(self.error(node, &ureq::Error::Io(error)));
-                }
-                Err(error) if attempt == ATTEMPTS => return Err(self.error(node, &error)),
-                Err(_) => thread::sleep(Duration::from_secs(u64::from(attempt))),
-            }
+/// Sets the label and removes the startup taint, in one request.
+///
+/// # Errors
+/// As [`Cluster::read`]; and when others changed the node between each reading and writing.
+pub(crate) fn announce(cluster: &Cluster) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        let node = NodeObject::of(cluster)?;
+        let labels = json!({ LABEL: "true" });
+        let mut patch = json!({ "metadata": { "labels": labels } });
+        if node.has_startup_taint() {
+            // A merge patch replaces the whole list: the version makes sure that nobody's taint is lost.
+            let others: Vec<_> = node.taints().filter(|taint| !is_startup_taint(taint)).cloned().collect();
+            let version = field(&node.0, "/metadata/resourceVersion");
+            patch = json!({ "metadata": { "labels": labels, "resourceVersion": version }, "spec": { "taints": others } });
+        }
+        if let Reply::Object(_) = cluster.api.patch(&cluster.node_path(), &patch)? {
+            return Ok(());
         }
     }
+    Err(Error::Api {
+        request: format!("PATCH {}", cluster.node_path()),
+        reason: "too many conflicts".to_owned(),
+    })
+}
 
-    fn error(&self, node: &str, error: &ureq::Error) -> Error {
-        Error::Label { node: node.to_owned(), reason: format!("{}: {error}", self.url) }
-    }
+/// Removes the label of a node at `path`.
+///
+/// # Errors
+/// When the API server refuses or cannot be reached.
+pub(crate) fn withdraw(cluster: &Cluster, path: &str) -> Result<()> {
+    let patch = json!({ "metadata": { "labels": { LABEL: null } } });
+    cluster.api.patch(path, &patch).map(|_| ())
+}
+
+fn is_startup_taint(taint: &Value) -> bool {
+    text(taint, "/key") == STARTUP_TAINT
 }

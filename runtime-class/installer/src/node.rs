@@ -94,6 +94,17 @@ impl Node {
         fs::rename(fresh, here)
     }
 
+    /// Removes a directory and what it holds. A missing directory is no error. A symbolic link is removed, not followed.
+    ///
+    /// # Errors
+    /// When something in it cannot be removed.
+    pub fn remove_tree(&self, path: &Path) -> Result<()> {
+        match fs::remove_dir_all(self.path(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file(path)(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes a file. A missing file is no error.
     ///
     /// # Errors

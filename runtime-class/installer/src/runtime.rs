@@ -12,3 +12,11 @@ pub const HOST: &str = "wasi-http-host";
 pub const LABEL: &str = "runtime.wasi-http/ready";
 /// Default directory of the programs. containerd finds a shim there by its name, whatever PATH it was started with.
 pub const BIN_DIR: &str = "/usr/local/bin";
+/// Taint of autoscaled nodes, which the installer removes when the node is proved.
+pub const STARTUP_TAINT: &str = "runtime.wasi-http/not-ready";
+/// RuntimeClass of the probe pod, and the pod's label `app`: the same handler as `wasi-http`, without the node selector.
+pub const PROBE_CLASS: &str = "wasi-http-probe";
+/// The probe's component in the installer's image.
+pub const PROBE: &str = "/probe.wasm";
+/// What the shim keeps on a node: compiled code.
+pub const STATE: &str = "/var/lib/wasi-http";

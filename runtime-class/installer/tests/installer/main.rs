@@ -1,10 +1,13 @@
-//! The installer on the files of real distributions: installation, repeated installation, removal, refusals, and the label.
+//! The installer on the files of real distributions: installation, repeated installation, removal, refusals, and a fake API server.
 
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
+mod api;
+mod cluster;
 mod containerds;
-mod labels;
 mod lifecycle;
 mod nodes;
 mod refusals;
+mod server;
 mod services;
+mod watch;

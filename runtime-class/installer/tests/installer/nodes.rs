@@ -11,6 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 use wasi_http_installer::{
+    cluster::Cluster,
     command::Outcome,
     error::Result,
     install::{Installation, Restart},
@@ -24,6 +25,8 @@ pub(crate) const RKE2: &str = "/var/lib/rancher/rke2/agent/etc/containerd/config
 pub(crate) const K0S_GENERATED: &str = "/run/k0s/containerd-cri.toml";
 pub(crate) const MICROK8S: &str = "/var/snap/microk8s/current/args/containerd-template.toml";
 
+/// Called when something happens.
+type Callback = Box<dyn Fn()>;
 /// A node's files: path and content.
 pub(crate) type Files = BTreeMap<String, String>;
 
@@ -51,6 +54,8 @@ pub(crate) struct TestNode {
     pub(crate) restarts: Rc<RefCell<Vec<String>>>,
     /// The state of each service, as `systemctl is-active` prints it. Other services are `inactive`.
     services: Rc<RefCell<BTreeMap<String, String>>>,
+    /// Called at each restart of a service.
+    pub(crate) on_restart: Rc<RefCell<Option<Callback>>>,
     /// Number of the next restarts that fail.
     pub(crate) failures: Rc<RefCell<usize>>,
     /// The run is killed where it would restart containerd.
@@ -78,6 +83,7 @@ impl TestNode {
             directory: tempfile::tempdir().expect("a directory"),
             restarts: Rc::default(),
             services: Rc::default(),
+            on_restart: Rc::default(),
             failures: Rc::default(),
             dies: Rc::default(),
             bin_dir: PathBuf::from(BIN_DIR),
@@ -156,6 +162,7 @@ impl TestNode {
     fn systemctl(&self) -> impl Fn(&Node, &[&str]) -> Result<Outcome> + 'static {
         let (restarts, failures) = (Rc::clone(&self.restarts), Rc::clone(&self.failures));
         let (services, dies) = (Rc::clone(&self.services), Rc::clone(&self.dies));
+        let on_restart = Rc::clone(&self.on_restart);
         move |_, command| {
             let ended = |failure: Option<&str>, stdout: String| {
                 Ok(Outcome { failure: failure.map(str::to_owned), stdout, stderr: String::new() })
@@ -167,6 +174,9 @@ impl TestNode {
             }
             assert!(!dies.get(), "killed");
             restarts.borrow_mut().push(command.join(" "));
+            if let Some(on_restart) = &*on_restart.borrow() {
+                on_restart();
+            }
             let mut left = failures.borrow_mut();
             let fails = *left > 0;
             *left = left.saturating_sub(1);
@@ -174,7 +184,7 @@ impl TestNode {
         }
     }
 
-    fn installation(&self) -> Installation {
+    pub(crate) fn installation(&self, cluster: Option<Cluster>) -> Installation {
         Installation {
             node: Node::at(self.root()),
             programs: self.programs(),
@@ -182,18 +192,18 @@ impl TestNode {
             config: self.config.clone(),
             restart: Restart::Service,
             run: Box::new(self.systemctl()),
-            label: None,
+            cluster,
             proc: self.proc(),
             say: |_| {},
         }
     }
 
     pub(crate) fn install(&self) -> Result<()> {
-        self.installation().install()
+        self.installation(None).install()
     }
 
     pub(crate) fn remove(&self) -> Result<()> {
-        self.installation().remove(std::time::Duration::ZERO)
+        self.installation(None).remove(std::time::Duration::ZERO)
     }
 
     /// Kills a run where it would restart containerd. A panic stands for the kill: the run restores nothing.
