@@ -183,6 +183,7 @@ test-image: build ## the images' form: digests, layers, the same bytes twice
 test-installer: setup ## the installer on captured nodes; containerd 1.6 and 2, where there are any, read what it writes
 	@echo "==> installer"
 	@$(CARGO) test --release --locked --package wasi-http-installer
+	@scripts/test-installer-alerts
 	@scripts/test-installer-containerds
 
 test-shim: build ## the shim under real containerds (2.x from the PATH, Debian's 1.6); as root, with runc and protoc
