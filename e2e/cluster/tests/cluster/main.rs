@@ -20,3 +20,4 @@ mod runtime;
 mod scaling;
 mod start_errors;
 mod support;
+mod upgrade;

@@ -162,6 +162,14 @@ impl Daemon {
         self.launch();
     }
 
+    /// Replaces the shim and the host by copies under the same names, as the installer does: by renaming.
+    pub(crate) fn replace_programs(&self) {
+        for name in ["wasi-http-host", "containerd-shim-wasi-http-v1"] {
+            let (path, fresh) = (self.path("bin").join(name), self.path("bin").join(".fresh"));
+            fs::copy(&path, &fresh).and_then(|_| fs::rename(&fresh, &path)).unwrap();
+        }
+    }
+
     /// Calls `ctr`. The call may fail.
     pub(crate) fn try_ctr(&self, args: &[&str]) -> Output {
         self.command(args).stdin(Stdio::null()).output().unwrap()

@@ -38,6 +38,41 @@ fn a_pod_survives_a_restart_of_containerd() {
     assert_eq!(daemon.end("side", "SIGKILL"), 137);
 }
 
+/// The installer replaces both programs while pods run, and restarts nothing.
+#[test]
+fn a_container_that_restarts_in_an_old_pod_after_an_upgrade_of_the_shim() {
+    let daemon = with_images();
+    let pod = "io.kubernetes.cri.sandbox-id=pod1";
+    let (service, _) = serve(&daemon, "app", &["--annotation", pod], &[]);
+    daemon.run("side", &["--annotation", pod], BUSYBOX, &["/bin/busybox", "sleep", "1000"]);
+    service.wait_until_ok("/health");
+    let (app, shim) = (daemon.pid("app"), daemon.shim("app"));
+    daemon.replace_programs();
+    let program = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).unwrap().display().to_string();
+    assert!(program(shim).ends_with("containerd-shim-wasi-http-v1 (deleted)"), "{}", program(shim));
+    service.wait_until_ok("/health");
+    assert_eq!(daemon.pid("app"), app, "the running pod goes on");
+
+    // The container ends, and the kubelet makes it again in the same pod: the old shim starts the new host.
+    assert_eq!(daemon.end("app", "SIGKILL"), 137);
+    let (again, _) = serve(&daemon, "app", &["--annotation", pod], &[]);
+    again.wait_until_ok("/health");
+    assert_eq!(daemon.shim("app"), shim);
+    assert!(!program(daemon.pid("app")).contains("deleted"), "{}", program(daemon.pid("app")));
+    assert_eq!(
+        daemon.ctr(&["task", "exec", "--exec-id", "e", "side", "/bin/busybox", "echo", "here"]),
+        "here\n"
+    );
+
+    // A new pod has the new shim.
+    let (other, _) = serve(&daemon, "new", &["--annotation", "io.kubernetes.cri.sandbox-id=pod2"], &[]);
+    other.wait_until_ok("/health");
+    assert!(!program(daemon.shim("new")).contains("deleted"), "{}", program(daemon.shim("new")));
+    assert_eq!(daemon.end("app", "SIGTERM"), 0);
+    assert_eq!(daemon.end("new", "SIGTERM"), 0);
+    assert_eq!(daemon.end("side", "SIGKILL"), 137);
+}
+
 #[test]
 fn an_exit_during_the_restart_is_reported_afterwards() {
     let mut daemon = with_images();
