@@ -112,6 +112,18 @@ class Labels(unittest.TestCase):
                     expected = {BUILD_PROFILE: profile, PROFILE_GUIDED: guided} if holds_programs else {}
                     self.assertEqual({key: labels[key] for key in (BUILD_PROFILE, PROFILE_GUIDED) if key in labels}, expected)
 
+    def test_the_installer_holds_the_probes_component_beside_the_programs(self) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            programs = Path(scratch)
+            for name in ("wasi-http-installer", "containerd-shim-wasi-http-v1", "wasi-http-host", "probe.wasm"):
+                # What stands for a program: `ldd` calls it static, as it is no dynamic executable.
+                (programs / name).write_text(name)
+            layout = layout_of("wasi-http-installer", dataclasses.replace(INPUTS, programs=programs, host=programs / "wasi-http-host"))
+        [layer] = json_blob(layout, layout.root)["layers"]
+        found = members(gzip.decompress(layout.blobs[layer["digest"]]))
+        files = sorted(name for name, member in found.items() if member.isfile())
+        self.assertEqual(files, ["node/containerd-shim-wasi-http-v1", "node/wasi-http-host", "probe.wasm", "wasi-http-installer"])
+
     def test_programs_come_from_the_profiles_directory(self) -> None:
         for profile in ("release", "dist"):
             inputs = gather(Path("/t"), profile, None, None)

@@ -47,6 +47,8 @@ const K0S_GENERATED: &str = "/run/k0s/containerd-cri.toml";
 const K0S_DROP_INS: &str = "/etc/k0s/containerd.d";
 /// microk8s generates its configuration with `sed`, so that this template is a whole configuration.
 const MICROK8S: &str = "/var/snap/microk8s/current/args/containerd-template.toml";
+/// The configuration of CRI-O, which OpenShift uses.
+const CRIO: [&str; 2] = ["/etc/crio/crio.conf", "/etc/crio/crio.conf.d"];
 const UNITS: [&str; 4] = [
     "/etc/systemd/system/containerd.service",
     "/usr/local/lib/systemd/system/containerd.service",
@@ -133,6 +135,13 @@ fn of_files(node: &Node) -> Result<Distribution> {
     let found = known.into_iter().find(|path| node.exists(Path::new(path)));
     // containerd also runs without a configuration, on its defaults.
     let bare = || UNITS.iter().any(|unit| node.exists(Path::new(unit))).then_some(DEFAULT_CONFIG);
-    let path = found.or_else(bare).ok_or_else(|| Error::NoContainerd(known.join(", ")))?;
+    let Some(path) = found.or_else(bare) else {
+        let is_crio = CRIO.iter().any(|path| node.exists(Path::new(path)));
+        return Err(if is_crio {
+            Error::Unsupported("CRI-O".to_owned())
+        } else {
+            Error::NoContainerd(known.join(", "))
+        });
+    };
     of(node, Path::new(path), None)
 }

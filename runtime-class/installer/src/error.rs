@@ -24,6 +24,12 @@ pub enum Error {
     /// The node has no known containerd. Holds the paths that were looked for.
     #[error("no containerd was found: none of {0} exists; pass the path of its configuration by --config")]
     NoContainerd(String),
+    /// The node's system cannot take the shim. Holds its name.
+    #[error(
+        "{0} cannot take the shim: run the component in an ordinary container on these nodes (k8s/components/plain-container), and keep \
+         the installer off them by a node selector"
+    )]
+    Unsupported(String),
     /// Several running containerds could be the kubelet's. Holds their services and configurations.
     #[error("several containerds run: {0}; pass the configuration of the kubelet's by --config")]
     Ambiguous(String),

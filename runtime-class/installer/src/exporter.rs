@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -94,6 +94,18 @@ impl Figures {
 
     fn is_live(&self) -> bool {
         self.succeeded.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < STALE
+    }
+}
+
+/// Listens on an address. If the kernel has no IPv6, `[::]` stands for `0.0.0.0`.
+///
+/// # Errors
+/// When the address cannot be used.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    match TcpListener::bind(address) {
+        Err(_) if address.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED) => TcpListener::bind(any),
+        other => other,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     label::{self, NodeObject},
     lease,
     node::Node,
-    plan, proof,
+    os, plan, proof,
     runtime::{BIN_DIR, HOST, SHIM, STATE},
     shims,
 };
@@ -77,6 +77,7 @@ impl Installation {
         let path = self.bin_dir.join(SHIM);
         let path = (self.bin_dir != Path::new(BIN_DIR)).then(|| path.to_string_lossy().into_owned());
         let changes = plan::install(&self.node, &distribution, path.as_deref())?;
+        self.node.check_writable(&self.bin_dir)?;
         let programs = self.outdated_programs()?;
         if !changes.is_empty()
             || !programs.is_empty()
@@ -129,7 +130,7 @@ impl Installation {
         }
         self.node.remove_tree(Path::new(STATE))?;
         let Some(cluster) = &self.cluster else { return Ok(()) };
-        if restarts {
+        if restarts && self.restart != Restart::Never {
             proof::prove_removal(cluster)?;
         }
         lease::release(cluster)
@@ -168,6 +169,7 @@ impl Installation {
     }
 
     fn distribution(&self) -> Result<Distribution> {
+        os::check(&self.node)?;
         let running = containerd::running(&self.proc);
         let mut found = distribution::detect(&self.node, &running, self.config.as_deref())?;
         (self.say)(&format!("found {} with the configuration {}", found.name, found.config.display()));

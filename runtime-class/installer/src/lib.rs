@@ -21,6 +21,7 @@ mod json;
 mod label;
 pub mod lease;
 pub mod node;
+mod os;
 pub mod plan;
 mod process;
 mod proof;

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     process::{self, ExitCode},
     sync::Arc,
@@ -183,7 +183,7 @@ fn watch_nodes(server: ServerFlags, listen: SocketAddr, pause: Duration) -> Resu
     let failed = |error: io::Error| Error::Listen { address: listen, source: error };
     let cluster = server.cluster(String::new(), None, Duration::ZERO)?;
     let figures = Arc::new(Figures::default());
-    let listener = TcpListener::bind(listen).map_err(failed)?;
+    let listener = exporter::listen(listen).map_err(failed)?;
     let watched = Arc::clone(&figures);
     thread::spawn(move || watch::watch(&cluster, &watched, pause, say));
     // Process 1 of a container ignores signals without a handler: the server must not hold up the pod's end.

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::Access;
+
 use crate::error::{Error, Result};
 
 /// Bytes of a configuration. Real ones have a few kilobytes.
@@ -92,6 +94,20 @@ impl Node {
         // Without the sync, a power failure could leave an empty file under the final name.
         fs::File::open(fresh)?.sync_all()?;
         fs::rename(fresh, here)
+    }
+
+    /// Checks that files can be made in a directory, or that the directory can be made, without making anything.
+    ///
+    /// # Errors
+    /// When the directory is on a read-only file system, or a file is in its place.
+    pub fn check_writable(&self, directory: &Path) -> Result<()> {
+        let failed = |reason: &str| {
+            let hint = format!("{reason}: pass a directory that can be written to by --bin-dir");
+            Error::file(directory)(io::Error::other(hint))
+        };
+        let nearest = directory.ancestors().map(|path| self.path(path)).find(|path| path.exists());
+        let nearest = nearest.filter(|path| path.is_dir()).ok_or_else(|| failed("not a directory"))?;
+        rustix::fs::access(&nearest, Access::WRITE_OK).map_err(|error| failed(&error.to_string()))
     }
 
     /// Removes a directory and what it holds. A missing directory is no error. A symbolic link is removed, not followed.

@@ -42,12 +42,20 @@ fn containerd_knows_the_runtime_and_all_else_is_as_before() {
         let version = String::from_utf8_lossy(&version).into_owned();
         let first = version.split_whitespace().filter_map(|word| word.trim_start_matches('v').chars().next());
         let two = first.into_iter().any(|digit| digit == '2');
-        let mut names = vec!["containerd-1.6-default.toml", "containerd-1.7-kubeadm.toml", "kind-v2.toml"];
+        let mut names = vec![
+            "aks-v2.toml",
+            "containerd-1.6-default.toml",
+            "containerd-1.7-kubeadm.toml",
+            "flatcar-v2.toml",
+            "gke-cos-v2.toml",
+            "kind-v2.toml",
+        ];
         if two {
             names.extend([
                 "containerd-2.0-minimal.toml",
                 "containerd-2.1-kubeadm.toml",
                 "containerd-2.4-default.toml",
+                "eks-al2023-v3.toml",
             ]);
         }
         for name in names {

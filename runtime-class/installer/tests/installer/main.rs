@@ -5,7 +5,9 @@
 mod api;
 mod cluster;
 mod containerds;
+mod distributions;
 mod lifecycle;
+mod manifests;
 mod nodes;
 mod refusals;
 mod server;
