@@ -125,7 +125,7 @@ fn probe_pod(cluster: &Cluster, own: &Value, name: &str) -> Value {
             "containers": [{
                 "name": "probe", "image": image, "imagePullPolicy": "IfNotPresent", "command": [PROBE],
                 "readinessProbe": { "httpGet": { "path": "/", "port": 8080 }, "periodSeconds": 1 },
-                "resources": { "requests": resources, "limits": { "memory": "64Mi" } },
+                "resources": { "requests": resources, "limits": { "memory": "128Mi" } },
                 "securityContext": {
                     "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
                     "runAsNonRoot": true, "runAsUser": 1000, "runAsGroup": 1000,

@@ -285,11 +285,14 @@ fn the_installers_token_changes_its_own_node_and_nothing_else() {
         Err(refusal) if refusal.contains("its own node only") => Ok(()),
         other => Err(format!("{other:?}")),
     });
-    denied(patch(&[&installer], "e2e-own", &label(&Value::Null)), "no such key");
+    // A token that names no node.
+    denied(patch(&[&installer], "e2e-own", &label(&Value::Null)), POLICIES[0].1);
     let other_label = json!({ "metadata": { "labels": { "pool": "secret" } } }).to_string();
     denied(patch(&[&installer, own], "e2e-own", &other_label), "no other label");
     denied(patch(&[&installer, own], "e2e-own", r#"{"spec":{"unschedulable":true}}"#), "may be changed");
-    denied(patch(&[&installer, own], "e2e-own", r#"{"spec":{"taints":[]}}"#), "no other taint");
+    let other_taint =
+        json!({ "spec": { "taints": [{ "key": "pool", "effect": "NoSchedule" }] } }).to_string();
+    denied(patch(&[&installer, own], "e2e-own", &other_taint), "no other taint");
     let create = |change: &dyn Fn(&mut Value)| {
         let mut pod = json!({
             "apiVersion": "v1", "kind": "Pod",

@@ -45,6 +45,13 @@ fn nodes_of_a_control_plane_take_part_only_by_an_overlay() {
 }
 
 #[test]
+fn the_admission_policies_are_not_moved_into_a_namespace() {
+    let kustomization = manifest("deploy/kustomization.yaml");
+    assert!(!kustomization.contains("\nnamespace:"), "{kustomization}");
+    assert!(!manifest("deploy/admission.yaml").contains("namespace:"));
+}
+
+#[test]
 fn the_manifests_have_the_names_of_the_program() {
     let admission = manifest("deploy/admission.yaml");
     for name in [LABEL, STARTUP_TAINT, PROBE_CLASS] {
