@@ -1,0 +1,46 @@
+//! A shared HTTP cache (RFC 9111): what may be stored, what may be reused, and the store, which is bounded in bytes.
+//!
+//! ```text
+//! request ─▶ Space::ask ─┬▶ Answer                            the cache answers
+//!                        ├▶ Refresh: an answer, and a Fetch   the cache answers; the host asks the component later
+//!                        ├▶ Wait: a Flight                    another request is in progress: wait, and ask again
+//!                        └▶ Fetch ─▶ the component ─▶ Fetch::received ─┬▶ Pass
+//!                                                                      ├▶ Answer (a 304 of the component, or an error)
+//!                                                                      └▶ Fill: the body goes through a Filling into the store
+//! ```
+//!
+//! The crate has no sockets and no clock: the caller passes the time. A [`Space`] is one component's part of the store. What
+//! one component has answered never reaches a request to another.
+
+mod budget;
+mod cache;
+pub mod conditional;
+pub mod date;
+pub mod directives;
+mod entry;
+mod eviction;
+mod fetch;
+mod filling;
+mod flight;
+pub mod freshness;
+pub mod groups;
+mod key;
+mod metrics;
+pub mod range;
+mod shard;
+mod space;
+pub mod status;
+mod store;
+pub mod targeted;
+pub mod vary;
+
+pub use cache::{Cache, Purge, Settings, Statistics};
+pub use entry::Answer;
+pub use fetch::{Fetch, Received};
+pub use filling::Filling;
+pub use flight::{Flight, Turn};
+pub use metrics::{Outcome, OutcomeCounters};
+pub use space::{Ask, Asked, Space};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! The fields of a request that select among the responses for one address (RFC 9111, 4.1).
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::directives::Members;
+
+/// The most fields that `Vary` may name.
+const MAX_FIELDS: usize = 16;
+/// The most bytes of the selecting fields' values.
+const MAX_BYTES: usize = 4 << 10;
+
+/// Fields that the host writes into each request. A component sees the host's value, and the cache sees the client's: a
+/// response that varies by such a field is not stored.
+pub const SET_BY_HOST: [HeaderName; 7] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("spin-client-addr"),
+    header::FORWARDED,
+    HeaderName::from_static("client-cert"),
+    HeaderName::from_static("client-cert-chain"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+];
+
+/// The selecting fields of a stored response, each with the normalised value of the request that it answers. `None`: that
+/// request had no such field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection(Box<[(HeaderName, Option<Box<[u8]>>)]>);
+
+impl Selection {
+    /// The selecting fields of a response with the headers `response` to a request with the headers `request`. `None`: no
+    /// other request can be known to match, or there are too many fields.
+    #[must_use]
+    pub fn new(response: &HeaderMap, request: &HeaderMap) -> Option<Self> {
+        let mut names = Vec::new();
+        for line in response.get_all(header::VARY) {
+            for member in Members(line.as_bytes()) {
+                // `*` is no valid name, so it is refused with all others that are not valid.
+                let name = HeaderName::from_bytes(member).ok().filter(|name| *name != "*")?;
+                if SET_BY_HOST.contains(&name) || names.len() == MAX_FIELDS {
+                    return None;
+                }
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        let mut bytes = 0;
+        let fields = names.into_iter().map(|name| {
+            let value = normalised(&name, request).map(|value| Box::from(&*value));
+            bytes += value.as_ref().map_or(0, |value: &Box<[u8]>| value.len());
+            (name, value)
+        });
+        let fields = fields.collect();
+        (bytes <= MAX_BYTES).then_some(Self(fields))
+    }
+
+    /// Whether the response may answer a request with these headers.
+    #[must_use]
+    pub fn matches(&self, request: &HeaderMap) -> bool {
+        self.0.iter().all(|(name, value)| normalised(name, request).as_deref() == value.as_deref())
+    }
+
+    /// Calls `each` with each value of a request with these headers that these fields select.
+    pub(crate) fn values(&self, request: &HeaderMap, mut each: impl FnMut(Option<&[u8]>)) {
+        for (name, _) in &self.0 {
+            each(normalised(name, request).as_deref());
+        }
+    }
+
+    /// The bytes that the fields take.
+    pub(crate) fn bytes(&self) -> usize {
+        let field = |(name, value): &(HeaderName, Option<Box<[u8]>>)| {
+            size_of::<(HeaderName, Option<Box<[u8]>>)>()
+                + name.as_str().len()
+                + value.as_ref().map_or(0, |value| value.len())
+        };
+        self.0.iter().map(field).sum()
+    }
+}
+
+/// The value of the field `name`, as one line, in a form that is the same for values that mean the same.
+fn normalised<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Option<Cow<'a, [u8]>> {
+    let mut lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let first = lines.next()?;
+    let second = lines.next();
+    // Nearly all values are one line without a list.
+    if second.is_none() && !first.contains(&b',') && *name != header::ACCEPT_LANGUAGE {
+        return Some(Cow::Borrowed(first.trim_ascii()));
+    }
+    // The crumbs of HTTP/2 are one `Cookie` field in HTTP/1 (RFC 9113, 8.2.3).
+    let separator = if *name == header::COOKIE { &b"; "[..] } else { b"," };
+    let mut value = Vec::new();
+    for line in [Some(first), second].into_iter().flatten().chain(lines) {
+        if *name == header::COOKIE {
+            if !value.is_empty() {
+                value.extend_from_slice(separator);
+            }
+            value.extend_from_slice(line.trim_ascii());
+            continue;
+        }
+        for member in Members(line) {
+            if !value.is_empty() {
+                value.extend_from_slice(separator);
+            }
+            value.extend_from_slice(member);
+        }
+    }
+    // Languages have no case (RFC 5646, 2.1.1).
+    if *name == header::ACCEPT_LANGUAGE {
+        value.retain(|byte| !matches!(byte, b' ' | b'\t'));
+        value.make_ascii_lowercase();
+    }
+    Some(Cow::Owned(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_response_answers_requests_with_the_same_selecting_fields() {
+        let request = headers(&[("foo", "1"), ("bar", "abc"), ("other", "x")]);
+        let selection = Selection::new(&headers(&[("vary", "Foo, bar"), ("vary", "baz")]), &request).unwrap();
+        assert!(selection.matches(&headers(&[("bar", "abc"), ("foo", "1")])));
+        for other in [
+            &[("foo", "2"), ("bar", "abc")][..],
+            &[("foo", "1")],
+            &[("foo", "1"), ("bar", "abc"), ("baz", "")],
+            &[("foo", "1"), ("foo", "1"), ("bar", "abc")],
+        ] {
+            assert!(!selection.matches(&headers(other)), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_that_varies_by_everything_answers_nobody_else() {
+        let request = headers(&[]);
+        for vary in ["*", "*, *", ", *", "*, Foo", "Foo, *", "a b", "x-request-id", "Client-Cert", "forwarded"] {
+            assert_eq!(Selection::new(&headers(&[("vary", vary)]), &request), None, "{vary}");
+        }
+        assert_eq!(Selection::new(&headers(&[("vary", ""), ("vary", "*")]), &request), None);
+        assert!(Selection::new(&headers(&[("vary", "")]), &request).is_some());
+        let names: Vec<_> = (0..=MAX_FIELDS).map(|at| format!("a{at}")).collect();
+        let mut response = HeaderMap::new();
+        response.insert(header::VARY, HeaderValue::try_from(names.join(",")).unwrap());
+        assert_eq!(Selection::new(&response, &request), None);
+        let mut large = HeaderMap::new();
+        large.insert("a0", HeaderValue::try_from("x".repeat(MAX_BYTES + 1)).unwrap());
+        response.insert(header::VARY, HeaderValue::from_static("a0"));
+        assert_eq!(Selection::new(&response, &large), None);
+    }
+
+    #[test]
+    fn values_that_mean_the_same_are_the_same() {
+        let same = |name: &'static str, one: &[&'static str], other: &[&'static str]| {
+            let lines = |values: &[&'static str]| {
+                headers(&values.iter().map(|value| (name, *value)).collect::<Vec<_>>())
+            };
+            let vary = headers(&[("vary", name)]);
+            Selection::new(&vary, &lines(one)).unwrap().matches(&lines(other))
+        };
+        assert!(same("foo", &["1, 2"], &["1", "2"]));
+        assert!(same("foo", &["1,2"], &[" 1 , 2 "]));
+        assert!(same("accept-language", &["en, de"], &["eN,  De"]));
+        assert!(same("accept-language", &["de;q=0.5"], &["de; q=0.5"]));
+        assert!(same("cookie", &["a=1; b=2"], &["a=1", "b=2"]));
+        assert!(!same("foo", &["a b"], &["ab"]));
+        assert!(!same("foo", &["A"], &["a"]));
+        assert!(!same("foo", &["\"1, 2\""], &["\"1,2\""]), "a quoted string is kept");
+        // The order may be a preference (RFC 9110, 12.5.4).
+        assert!(!same("accept-language", &["en, de"], &["de, en"]));
+    }
+}
