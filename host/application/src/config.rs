@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use wasi_http_host_cache::CacheConfig;
 use wasi_http_host_core::{InvalidSetting, Period, Redacted, assigned_name};
 use wasi_http_host_manifest::settings::Assignments;
 use wasi_http_host_outbound::OutboundConfig;
@@ -42,6 +43,9 @@ pub struct ApplicationConfig {
     /// The limits of requests.
     #[command(flatten)]
     pub requests: RequestConfig,
+    /// The response cache.
+    #[command(flatten)]
+    pub response_cache: CacheConfig,
     /// The limits of outbound requests.
     #[command(flatten)]
     pub outbound: OutboundConfig,
@@ -57,6 +61,7 @@ impl Default for ApplicationConfig {
             code: CodeConfig::default(),
             instances: InstanceConfig::default(),
             requests: RequestConfig::default(),
+            response_cache: CacheConfig::default(),
             outbound: OutboundConfig::default(),
         }
     }
@@ -70,6 +75,7 @@ impl ApplicationConfig {
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         self.instances.validate()?;
         self.requests.validate()?;
+        self.response_cache.validate()?;
         self.outbound.validate()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wasi_http_host_cache::Space;
 use wasi_http_host_egress::Policy;
 use wasi_http_host_manifest::{Component, Manifest, Mount, Resolved};
 use wasi_http_host_outbound as outbound;
@@ -30,6 +31,8 @@ pub struct Deployment {
     pub bounds: Bounds,
     /// Counts the component's outbound requests.
     pub outbound_stats: Arc<outbound::Stats>,
+    /// The deployment's part of the response cache, which begins empty. `None`: the host has no cache, or the manifest says no.
+    pub space: Option<Arc<Space>>,
     pub(super) code: Code,
     /// The component's section of the manifest.
     pub(super) component: Component,

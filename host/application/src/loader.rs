@@ -11,6 +11,7 @@ use super::{
     mounts::resolve_mounts,
     source::{self, AppError, Binary},
 };
+use wasi_http_host_cache as response_cache;
 use wasi_http_host_core::environment;
 use wasi_http_host_egress::Policy;
 use wasi_http_host_keyvalue::Stores;
@@ -36,6 +37,8 @@ pub struct Resources {
     pub granted: Vec<String>,
     /// The metrics of all components, over all generations.
     pub metrics: Arc<MetricsRegistry>,
+    /// The cache of responses, if the host has one.
+    pub response_cache: Option<Arc<response_cache::Cache>>,
 }
 
 /// Loads generations.
@@ -179,7 +182,7 @@ impl Loader {
         resolved: Resolved,
         before: Option<&Arc<Deployment>>,
     ) -> Result<Arc<Deployment>, LoadError> {
-        let Resources { config, metrics, .. } = &self.resources;
+        let Resources { config, metrics, response_cache, .. } = &self.resources;
         let metrics = metrics.component(&component.id);
         let bounds = match before.filter(|before| before.component.limits == component.limits) {
             Some(before) => before.bounds.clone(),
@@ -218,7 +221,9 @@ impl Loader {
                 metrics.clone(),
             )),
         };
+        let has_cache = component.limits.response_cache.unwrap_or(true);
         let deployment = Deployment {
+            space: response_cache.as_ref().filter(|_| has_cache).map(|cache| cache.space(&component.id)),
             name: component.id.as_str().into(),
             output: GuestOutput::new(&component.id, metrics.clone()),
             metrics,

@@ -40,8 +40,8 @@ pub fn has_validator(response: &HeaderMap) -> bool {
     response.contains_key(header::ETAG) || response.contains_key(header::LAST_MODIFIED)
 }
 
-/// Replaces a request's preconditions by those that validate the stored response with these headers, which has a validator.
-/// The request asks for the whole, because a part could not be stored.
+/// Replaces a request's preconditions by those that validate the stored response with these headers, by the validators that it
+/// has. The request asks for the whole, because a part could not be stored.
 pub fn validate(request: &mut HeaderMap, response: &HeaderMap) {
     for name in
         [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE]

@@ -55,6 +55,8 @@ pub struct Fetch {
     stale: Option<Arc<Entry>>,
     reason: Reason,
     may_store: bool,
+    /// Whether no client waits for the response.
+    is_in_background: bool,
     /// The number of invalidations when the request began.
     begun: u64,
     started: Instant,
@@ -94,6 +96,7 @@ impl Fetch {
             stale: None,
             reason: Reason::UriMiss,
             may_store: false,
+            is_in_background: false,
             begun,
             started: now,
             flight: None,
@@ -115,10 +118,18 @@ impl Fetch {
         self
     }
 
+    /// The same for a request for which no client waits.
+    pub(crate) fn in_background(mut self) -> Self {
+        self.is_in_background = true;
+        self
+    }
+
     /// Completes the fields of the request to the component: it validates the stored response.
     pub fn prepare(&self, headers: &mut HeaderMap) {
-        if let Some(stale) = self.validated() {
-            conditional::validate(headers, &stale.head.headers);
+        match self.validated() {
+            Some(stale) => conditional::validate(headers, &stale.head.headers),
+            None if self.is_in_background => conditional::validate(headers, &HeaderMap::new()),
+            None => {}
         }
     }
 

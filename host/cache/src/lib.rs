@@ -15,6 +15,7 @@
 mod budget;
 mod cache;
 pub mod conditional;
+mod config;
 pub mod date;
 pub mod directives;
 mod entry;
@@ -35,6 +36,7 @@ pub mod targeted;
 pub mod vary;
 
 pub use cache::{Cache, Purge, Settings, Statistics};
+pub use config::CacheConfig;
 pub use entry::Answer;
 pub use fetch::{Fetch, Received};
 pub use filling::Filling;

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicU64, AtomicUsize, Ordering::{Relaxed, SeqCst}},
     },
     time::Instant,
 };
@@ -64,11 +64,22 @@ pub struct Space {
     /// The number of the invalidation that has invalidated the whole space.
     epoch: AtomicU64,
     pub(crate) groups: GroupTable,
+    /// Requests that wait for others.
+    followers: AtomicUsize,
+}
+
+/// A request that waits for another one.
+pub struct Following<'a>(&'a Space);
+
+impl Drop for Following<'_> {
+    fn drop(&mut self) {
+        self.0.followers.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Space {
     pub(crate) fn new(cache: Arc<Cache>, id: u64) -> Self {
-        Self { cache, id, epoch: AtomicU64::new(0), groups: GroupTable::default() }
+        Self { cache, id, epoch: AtomicU64::new(0), groups: GroupTable::default(), followers: AtomicUsize::new(0) }
     }
 
     /// Looks for a response to a request. `turn` is what the last wait has returned.
@@ -89,7 +100,7 @@ impl Space {
         let mut begun = Begun::Alone;
         let sought = store.with(hash, |shard| {
             let found = shard.find(hash, &address, asked.headers, self.epoch.load(SeqCst), &mut removed);
-            let sought = Sought::new(found, &request, now);
+            let sought = Sought::new(found, kind, &request, now);
             let collapses = turn != Turn::Alone && sought.collapses(kind, asked, &request);
             if sought.asks_component() {
                 let selected = sought.entry().map_or(0, |known| {
@@ -116,13 +127,12 @@ impl Space {
             }
             (Sought::AnswersStale(entry, refreshes), begun) => {
                 let answer = entry.answer(asked.method, asked.headers, now, How::Hit);
-                match begun {
-                    Begun::Leads(flight) if refreshes => {
-                        entry.refresh_begins(now);
-                        Ask::Refresh(answer, fetch(Some(entry), Reason::Stale, Some(flight)))
-                    }
-                    _ => Ask::Answer(answer, Outcome::Stale),
+                if !refreshes || matches!(begun, Begun::Follows(_)) {
+                    return Ask::Answer(answer, Outcome::Stale);
                 }
+                entry.refresh_begins(now);
+                let refresh = fetch(Some(entry), Reason::Stale, begun.flight());
+                Ask::Refresh(answer, Box::new(refresh.in_background()))
             }
             (_, Begun::Follows(flight)) => Ask::Wait(flight),
             (Sought::Absent(_, _) | Sought::Unusable(..), begun) if request.only_if_cached => {
@@ -141,6 +151,14 @@ impl Space {
         let address = self.address(asked.https, asked.authority, asked.path);
         let fetch = Fetch::new(self.clone(), Kind::Other, asked, 0, address.to_key(), now);
         Ask::Fetch(Box::new(fetch.with(None, reason, None, true)))
+    }
+
+    /// Begins to wait for a flight. `None`: this many requests wait already.
+    #[must_use]
+    pub fn follow(&self, most: usize) -> Option<Following<'_>> {
+        let room = |followers| (followers < most).then_some(followers + 1);
+        self.followers.fetch_update(Relaxed, Relaxed, room).ok()?;
+        Some(Following(self))
     }
 
     fn end(&self, hash: u64, begun: &Begun) {
@@ -269,7 +287,7 @@ enum Sought {
 }
 
 impl Sought {
-    fn new(found: Found, request: &Directives, now: Instant) -> Self {
+    fn new(found: Found, kind: Kind, request: &Directives, now: Instant) -> Self {
         let entry = match found {
             Found::Nothing => return Self::Absent(None, Reason::UriMiss),
             Found::Others(other) => return Self::Absent(Some(other), Reason::VaryMiss),
@@ -283,8 +301,9 @@ impl Sought {
             return Self::Unusable(entry, Reason::Request);
         }
         if !request.refuses_stale() && freshness.may_refresh_later(age) {
-            let is_due = entry.is_refresh_due(now);
-            return Self::AnswersStale(entry, is_due);
+            // A refresh gets the body too.
+            let refreshes = kind == Kind::Get && entry.is_refresh_due(now);
+            return Self::AnswersStale(entry, refreshes);
         }
         Self::Unusable(entry, Reason::Stale)
     }

@@ -44,6 +44,7 @@ impl MemoryLimits {
             connections: product(config.server.max_connections.get(), config.server.most_connection_bytes()),
             outbound: 0,
             stores: *stores,
+            response_cache: config.application.response_cache.most_bytes(),
         };
         for deployment in generation.deployments() {
             let bounds = &deployment.bounds;
@@ -51,7 +52,9 @@ impl MemoryLimits {
             let request = config.server.most_request_bytes();
             let running =
                 product(bounds.max_concurrent_requests, request.saturating_add(MOST_RESPONSE_BYTES));
-            let queued = product(bounds.max_queued_requests, request);
+            // As many requests may wait for the response of another one.
+            let queues = if deployment.space.is_some() { 2 } else { 1 };
+            let queued = product(bounds.max_queued_requests, request).saturating_mul(queues);
             bound.requests = bound.requests.saturating_add(running).saturating_add(queued);
             bound.outbound = bound.outbound.saturating_add(config.application.outbound.most_bytes());
         }
@@ -67,13 +70,14 @@ struct MemoryBound {
     connections: u64,
     outbound: u64,
     stores: u64,
+    response_cache: u64,
 }
 
 impl MemoryBound {
     /// The sum.
     fn bytes(self) -> u64 {
-        let Self { instances, requests, connections, outbound, stores } = self;
-        [instances, requests, connections, outbound, stores].into_iter().fold(BASE_BYTES, u64::saturating_add)
+        let Self { instances, requests, connections, outbound, stores, response_cache } = self;
+        [instances, requests, connections, outbound, stores, response_cache].into_iter().fold(BASE_BYTES, u64::saturating_add)
     }
 
     /// Logs the sum and its parts.
@@ -85,6 +89,7 @@ impl MemoryBound {
             connections_mib = mib(self.connections),
             outbound_mib = mib(self.outbound),
             stores_mib = mib(self.stores),
+            response_cache_mib = mib(self.response_cache),
             other_mib = mib(BASE_BYTES),
             "the process takes at most {} MiB of memory, if it uses all of its limits at once",
             mib(self.bytes())

@@ -106,6 +106,12 @@ macro_rules! labelled_counters {
                 }
             }
 
+            /// Returns the count of one label value.
+            #[must_use]
+            pub fn get(&self, of: $name) -> u64 {
+                self.0.get(of as usize).map_or(0, $crate::Counter::get)
+            }
+
             /// Returns each label value with its count, in the order of declaration.
             pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 $name::ALL.into_iter().zip(&self.0).map(|(label, counter)| (label.as_str(), counter.get()))

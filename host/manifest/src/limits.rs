@@ -24,6 +24,8 @@ pub struct OwnLimits {
     pub max_queued_requests: Option<usize>,
     /// `request-timeout`: from the request's head to the response's head.
     pub request_timeout: Option<Period>,
+    /// `response-cache = false`: no response of the component is cached.
+    pub response_cache: Option<bool>,
 }
 
 impl OwnLimits {
@@ -43,6 +45,7 @@ impl OwnLimits {
             max_concurrent_requests: value(&mut own, "max-concurrent-requests")?,
             max_queued_requests: value(&mut own, "max-queued-requests")?,
             request_timeout: at_least(&mut own, "request-timeout", &LEAST_REQUEST_TIMEOUT)?,
+            response_cache: own.take("response-cache").map(|node| node.boolean()).transpose()?,
         };
         // A limit whose key is misspelt would not hold.
         own.finish()?;

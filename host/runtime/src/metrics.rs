@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use wasi_http_host_cache::{Outcome, OutcomeCounters};
 use wasi_http_host_core::{Counter, Exposition, Gauge, LogThrottle, MetricKind, labelled_counters, lock};
 
 /// Upper bounds of the latency histogram, in microseconds: from a cached response to the longest timeouts.
@@ -62,6 +63,8 @@ pub struct WorkerMetrics {
     pub active: Gauge,
     /// Requests that were not the first of their instance.
     pub reused: Counter,
+    /// Requests in which the response cache took part, by outcome.
+    pub cached: OutcomeCounters,
 }
 
 impl WorkerMetrics {
@@ -205,7 +208,7 @@ impl<'a> Seen<'a> {
         ("component", self.metrics.component())
     }
 
-    fn sum(&self, of: fn(&WorkerMetrics) -> u64) -> u64 {
+    fn sum(&self, of: impl Fn(&WorkerMetrics) -> u64) -> u64 {
         self.workers.iter().map(|worker| of(worker)).sum()
     }
 
@@ -243,6 +246,8 @@ fn requests(to: &mut Exposition, all: &[Seen<'_>]) {
         to.sample(name, &[seen.label(), ("status", "aborted")], seen.sum(|worker| worker.aborted.get()));
     }
 
+    cached(to, all);
+
     let name = "wasi_http_host_request_duration_seconds";
     to.family(name, MetricKind::Histogram, "Time from a request's head to the last byte of its response.");
     for seen in all {
@@ -278,6 +283,20 @@ fn requests(to: &mut Exposition, all: &[Seen<'_>]) {
     for seen in all {
         for (reason, count) in seen.metrics.rejected.all() {
             to.sample(name, &[seen.label(), ("reason", reason)], count);
+        }
+    }
+}
+
+/// Requests in which the response cache took part. Without a cache, there are none.
+fn cached(to: &mut Exposition, all: &[Seen<'_>]) {
+    let name = "wasi_http_host_response_cache_requests_total";
+    let help = "Requests in which the response cache took part, by outcome: hit, stale, validated and collapsed were answered \
+                out of the cache.";
+    to.family(name, MetricKind::Counter, help);
+    for seen in all {
+        for outcome in Outcome::ALL {
+            let count = seen.sum(|worker| worker.cached.get(outcome));
+            to.sample(name, &[seen.label(), ("outcome", outcome.as_str())], count);
         }
     }
 }

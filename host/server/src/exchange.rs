@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use futures::channel::oneshot;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
-use wasmtime_wasi_http::Error;
+use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::{
     client::Client,
@@ -16,9 +16,13 @@ use super::{
     worker::Worker,
 };
 use wasi_http_host_application::Served;
+use wasi_http_host_cache::{Filling, Outcome};
 use wasi_http_host_core::BoundedError;
 use wasi_http_host_runtime::{Call, CallError, Cause, Permit, Reply, Unserved, WorkerMetrics, was_passed_on};
-use wasi_http_host_telemetry::{AccessLine, CertificateNames, trace};
+use wasi_http_host_telemetry::{
+    AccessLine, CertificateNames,
+    trace::{self, Origin},
+};
 
 use super::span::{Ended, ServerSpan};
 
@@ -30,7 +34,7 @@ pub(super) struct Exchange {
     served: Option<Arc<Served>>,
     activity: Arc<Activity>,
     permit: Option<Permit>,
-    client: Arc<Client>,
+    pub(super) client: Arc<Client>,
     started: Instant,
     method: Method,
     uri: Uri,
@@ -41,6 +45,10 @@ pub(super) struct Exchange {
     pub(super) status: Option<StatusCode>,
     bytes: u64,
     complete: bool,
+    /// How the response cache took part.
+    pub(super) cached: Option<Outcome>,
+    /// The way of the response's body into the response cache.
+    pub(super) filling: Option<Box<Filling>>,
 }
 
 impl Exchange {
@@ -77,6 +85,8 @@ impl Exchange {
             status: None,
             bytes: 0,
             complete: false,
+            cached: None,
+            filling: None,
         };
         exchange.metrics().active.inc();
         exchange
@@ -86,36 +96,40 @@ impl Exchange {
         self.served.as_ref().map_or(&self.worker.unrouted, |served| &served.metrics)
     }
 
-    /// Waits for admission, sends the request to an instance, and waits for the response's head.
+    /// Returns the response's head, and its body: the component's, or one of the response cache.
     pub(super) async fn run(&mut self, request: Request<Incoming>) -> Result<Reply, Refusal> {
         let served = self.served.clone().ok_or(Refusal::NotFound)?;
+        match &served.deployment.space {
+            Some(space) => self.run_cached(request, &served, space).await,
+            None => {
+                let request = self.prepare(request)?;
+                self.call(request, &served).await
+            }
+        }
+    }
+
+    /// Turns the client's request into the component's.
+    pub(super) fn prepare(&self, request: Request<Incoming>) -> Result<Request<WasiBody>, Refusal> {
         let limits = &self.worker.shared.limits;
         let mut request =
             request::prepare(request, self.worker.shared.scheme(), &self.request_id, limits.request_body)?;
         self.client.inject(request.headers_mut());
-        let origin = self.span.as_ref().map(|span| {
+        if let Some(span) = &self.span {
             span.inject(request.headers_mut());
-            span.origin()
-        });
+        }
+        Ok(request)
+    }
+
+    /// Waits for admission, sends the request to an instance, and waits for the response's head.
+    pub(super) async fn call(
+        &mut self,
+        request: Request<WasiBody>,
+        served: &Served,
+    ) -> Result<Reply, Refusal> {
         let permit = served.deployment.admission.admit().await.map_err(Unserved::Overloaded)?;
         self.permit = Some(permit.clone());
-        let deadline = self.started + served.deployment.bounds.request();
-        let (reply, answer) = oneshot::channel();
-        let causes = served.chains() || was_passed_on(request.headers());
-        let cause = causes.then(|| Cause::first(request.headers(), deadline));
-        let (queued, permit) = (Instant::now(), Some(permit));
-        served.dispatch.submit(Call { request, reply, queued, deadline, cause, origin, permit });
-        let reply = match answer.await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(error)) => return Err(Unserved::Call(error).into()),
-            // Instances answer all their calls before they end. Without an answer, an instance trapped.
-            Err(oneshot::Canceled) => return Err(Unserved::Call(CallError::Trapped).into()),
-        };
-        if reply.head.status.is_informational() {
-            let what = format!("its status is {}, which is not final", reply.head.status);
-            return Err(Unserved::Call(CallError::InvalidResponse(what)).into());
-        }
-        Ok(reply)
+        let origin = self.span.as_ref().map(|span| span.origin());
+        Ok(call(request, served, self.started, origin, permit).await?)
     }
 
     pub(super) fn refused(&mut self, refusal: &Refusal) {
@@ -178,6 +192,34 @@ impl Exchange {
     }
 }
 
+/// Sends a request that is admitted to an instance, and waits for the response's head. The time of the request counts from
+/// `started`.
+pub(super) async fn call(
+    request: Request<WasiBody>,
+    served: &Served,
+    started: Instant,
+    origin: Option<Arc<Origin>>,
+    permit: Permit,
+) -> Result<Reply, Unserved> {
+    let deadline = started + served.deployment.bounds.request();
+    let (reply, answer) = oneshot::channel();
+    let causes = served.chains() || was_passed_on(request.headers());
+    let cause = causes.then(|| Cause::first(request.headers(), deadline));
+    let (queued, permit) = (Instant::now(), Some(permit));
+    served.dispatch.submit(Call { request, reply, queued, deadline, cause, origin, permit });
+    let reply = match answer.await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(error)) => return Err(Unserved::Call(error)),
+        // Instances answer all their calls before they end. Without an answer, an instance trapped.
+        Err(oneshot::Canceled) => return Err(Unserved::Call(CallError::Trapped)),
+    };
+    if reply.head.status.is_informational() {
+        let what = format!("its status is {}, which is not final", reply.head.status);
+        return Err(Unserved::Call(CallError::InvalidResponse(what)));
+    }
+    Ok(reply)
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.activity.end();
@@ -188,6 +230,9 @@ impl Drop for Exchange {
         let metrics = self.metrics();
         metrics.active.dec();
         metrics.request(self.status, duration);
+        if let Some(outcome) = self.cached {
+            metrics.cached.count(outcome);
+        }
         if let Some(span) = self.span.take() {
             span.end(&Ended {
                 component: self.served.as_ref().map(|served| served.deployment.name.clone()),
@@ -197,6 +242,7 @@ impl Drop for Exchange {
                 request_id: &self.request_id,
                 status: self.status,
                 complete: self.complete,
+                cached: self.cached.map(Outcome::as_str),
             });
         }
         let log = &self.worker.shared.access_log;

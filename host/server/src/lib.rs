@@ -2,6 +2,7 @@
 
 mod ask;
 mod buffers;
+mod cached;
 mod client;
 mod config;
 mod connection;

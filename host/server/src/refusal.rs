@@ -22,6 +22,8 @@ pub(crate) enum Refusal {
     LoopDetected,
     /// The method is only for proxies, or the transfer coding is not supported.
     NotImplemented,
+    /// The client wants a stored response, and there is none (RFC 9111, 5.2.1.7).
+    NotCached,
     /// The component got no request, or gave no valid response.
     Unserved(Unserved),
 }
@@ -41,6 +43,7 @@ impl Refusal {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+            Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Unserved(unserved) => unserved.status(),
         }
     }
@@ -64,7 +67,7 @@ impl Refusal {
         match self {
             Self::BadRequest(_) | Self::NotImplemented => Some(Rejection::BadRequest),
             Self::BodyTooLarge => Some(Rejection::BodyTooLarge),
-            Self::NotFound | Self::LoopDetected => None,
+            Self::NotFound | Self::LoopDetected | Self::NotCached => None,
             Self::Unserved(unserved) => unserved.rejection(),
         }
     }

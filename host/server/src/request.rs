@@ -132,12 +132,8 @@ fn server_name(authority: &Authority) -> Option<&str> {
 /// 9110, 7.6.1). The fields that the standard itself names are removed with the other forbidden headers, when the
 /// guest's copy is made.
 fn remove_named_by_connection(headers: &mut HeaderMap) {
-    // Nearly all requests name no field here, and need no list. There may be several lines.
-    let names_none = |value: &HeaderValue| {
-        value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
-            || value.as_bytes().eq_ignore_ascii_case(b"close")
-    };
-    if headers.get_all(header::CONNECTION).iter().all(names_none) {
+    // Nearly all requests name no field here, and need no list.
+    if connection_names_none(headers) {
         return;
     }
     let named: Vec<HeaderName> = (headers.get_all(header::CONNECTION).iter())
@@ -148,6 +144,26 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
+}
+
+/// Whether `Connection` names no field. There may be several lines.
+fn connection_names_none(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONNECTION).iter().all(|value| {
+        value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
+            || value.as_bytes().eq_ignore_ascii_case(b"close")
+    })
+}
+
+/// Whether [`prepare`] removes no field from these headers, and refuses no transfer coding.
+pub(super) fn is_hop_by_hop_free(headers: &HeaderMap) -> bool {
+    connection_names_none(headers) && !headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// Returns the only line of the field `name`. `Some(None)`: there is no line. `None`: there are several.
+pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Option<&'a HeaderValue>> {
+    let mut lines = headers.get_all(name).iter();
+    let first = lines.next();
+    lines.next().is_none().then_some(first)
 }
 
 /// Returns the request's id: the client's id if it is well-formed, otherwise a new one.

@@ -66,6 +66,9 @@ impl ServedBody {
             }
         };
         let mut body = Self { content, rest: Bytes::new(), multiplexed, exchange };
+        if body.content.is_empty() {
+            body.filled();
+        }
         if body.content.is_empty() || body.exchange.is_bodiless() {
             body.exchange.complete();
         } else if multiplexed {
@@ -77,6 +80,26 @@ impl ServedBody {
 }
 
 impl ServedBody {
+    /// Gives what the component has written to the response cache too.
+    fn fill(&mut self, frame: &Frame<Bytes>) {
+        let Some(filling) = &mut self.exchange.filling else { return };
+        match frame.data_ref() {
+            Some(bytes) => filling.push(bytes),
+            // The cache stores no trailers.
+            None => filling.give_up(),
+        }
+        if self.content.is_empty() {
+            self.filled();
+        }
+    }
+
+    /// The component has written the whole body.
+    fn filled(&mut self) {
+        if let Some(filling) = self.exchange.filling.take() {
+            filling.finish();
+        }
+    }
+
     /// Returns the next piece of a frame, and keeps the rest for the next call.
     fn piece(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_data() {
@@ -127,7 +150,17 @@ impl Body for ServedBody {
             Served::Ended => Poll::Ready(None),
             Served::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Served::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Served::Stream(body) => Pin::new(body).poll_frame(cx),
+            Served::Stream(body) => {
+                let frame = Pin::new(body).poll_frame(cx);
+                match &frame {
+                    Poll::Ready(Some(Ok(frame))) => this.fill(frame),
+                    Poll::Ready(None) => this.filled(),
+                    // The body is not complete.
+                    Poll::Ready(Some(Err(_))) => this.exchange.filling = None,
+                    Poll::Pending => {}
+                }
+                frame
+            }
         };
         let frame = if this.multiplexed { frame.map_ok(|frame| this.piece(frame)) } else { frame };
         match &frame {

@@ -35,6 +35,8 @@ pub(super) struct Ended<'a> {
     pub(super) status: Option<StatusCode>,
     /// Whether the host has handed the whole response to the client's connection.
     pub(super) complete: bool,
+    /// How the response cache took part.
+    pub(super) cached: Option<&'static str>,
 }
 
 struct RequestDetails {
@@ -48,6 +50,7 @@ struct RequestDetails {
     status: Option<StatusCode>,
     error: Option<&'static str>,
     complete: bool,
+    cached: Option<&'static str>,
 }
 
 impl ServerSpan {
@@ -117,6 +120,7 @@ impl ServerSpan {
             status: ended.status,
             error: self.error,
             complete: ended.complete,
+            cached: ended.cached,
         }
     }
 }
@@ -151,6 +155,9 @@ impl SpanDetails for RequestDetails {
         }
         if !self.complete {
             attributes.flag("wasi_http_host.aborted", true);
+        }
+        if let Some(cached) = self.cached {
+            attributes.text("wasi_http_host.response_cache", cached);
         }
         let error = match (self.error, status) {
             (Some(error), _) => Some(Cow::from(error)),

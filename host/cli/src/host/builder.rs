@@ -12,6 +12,7 @@ use tokio::runtime::Builder as RuntimeBuilder;
 use wasi_http_host_application::{
     self as application, ApplicationConfig, Binary, Generation, LoadError, Loader, Resources, ThreadContext,
 };
+use wasi_http_host_cache::Cache;
 use wasi_http_host_core::{InvalidSetting, environment};
 use wasi_http_host_egress::{Proxies, Resolve, RootsError, SystemResolver};
 use wasi_http_host_keyvalue::{self as keyvalue, RedisConfig, Store, Stores};
@@ -95,12 +96,14 @@ impl Builder {
         let engine = engine.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         metrics.instance_pool.add(engine::is_pooling(&engine).into());
         let application_config = Arc::new(config.application.clone());
+        let response_cache = config.application.response_cache.settings().map(Cache::new);
         let loader = Arc::new(Loader::new(Resources {
             config: application_config.clone(),
             engine: engine.clone(),
             stores: stores.clone(),
             granted: config.keyvalue.granted()?,
             metrics: metrics.components.clone(),
+            response_cache: response_cache.clone(),
         }));
         let admin = || Admin::starting(metrics.clone(), stores.clone(), log.clone());
         let generation = first_generation(&loader, manifest, &binaries, &admin_listener, admin)?;

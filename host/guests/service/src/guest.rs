@@ -10,6 +10,7 @@ use spin_sdk::{
     wit_bindgen,
 };
 
+mod answers;
 mod bindings;
 mod clock;
 mod files;
@@ -51,6 +52,7 @@ impl wasip3::exports::http::handler::Guest for Service {
             return Ok(text(body));
         }
         match call.behaviour {
+            "answer" => Ok(answers::answer(&request, SERVED.get()).await),
             "echo" => Ok(responses::echo(request)),
             "count-body" => {
                 let length = responses::read_all(request).await;

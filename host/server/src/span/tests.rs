@@ -29,6 +29,7 @@ fn recorded(
         request_id,
         status: None,
         complete: true,
+        cached: None,
     });
     (span.origin(), details)
 }

@@ -67,6 +67,18 @@ fn streamed(
     with_fields(Fields::from_list(&headers).expect("the fields are valid"), write)
 }
 
+/// A response with these fields and this body, whose second half comes `pause` milliseconds after the first.
+pub(super) fn written(fields: Fields, body: String, pause: u64) -> Response {
+    with_fields(fields, async move |mut writer| {
+        let (first, second) = body.as_bytes().split_at(if pause == 0 { body.len() } else { body.len() / 2 });
+        writer.write_all(first.to_vec()).await;
+        if pause > 0 {
+            wait(pause).await;
+            writer.write_all(second.to_vec()).await;
+        }
+    })
+}
+
 fn with_fields(fields: Fields, write: impl AsyncFnOnce(wit_bindgen::StreamWriter<u8>) + 'static) -> Response {
     let (writer, reader) = wasip3::wit_stream::new();
     let (trailers, trailers_reader) = wasip3::wit_future::new(|| Ok(None));
