@@ -119,8 +119,7 @@ impl Cache {
                     clients still read (other), and the most of all (capacity).";
         to.family(&name, MetricKind::Gauge, help);
         let other = statistics.used.saturating_sub(statistics.bytes);
-        for (of, bytes) in
-            [("stored", statistics.bytes), ("other", other), ("capacity", statistics.capacity)]
+        for (of, bytes) in [("stored", statistics.bytes), ("other", other), ("capacity", statistics.capacity)]
         {
             to.sample(&name, &[("of", of)], bytes);
         }
@@ -130,7 +129,8 @@ impl Cache {
         };
         counter(to, "stored", "Responses that were stored.", counts.stored.get());
         counter(to, "evicted", "Stored responses that left for others.", counts.evicted.get());
-        let help = "Stored responses that were invalidated: by an unsafe request, by a group, or by the operator.";
+        let help =
+            "Stored responses that were invalidated: by an unsafe request, by a group, or by the operator.";
         counter(to, "invalidated", help, counts.invalidated.get());
         let help = "Responses that could have been stored and were not: too large, incomplete, or invalidated meanwhile.";
         counter(to, "refused", help, counts.refused.get());

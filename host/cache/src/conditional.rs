@@ -30,7 +30,9 @@ pub fn may_have_part(request: &HeaderMap, response: &HeaderMap) -> bool {
     match date::parse(condition) {
         Some(date) => date::field(response, header::LAST_MODIFIED) == Some(date),
         // The comparison is strong: a weak tag never matches.
-        None => condition.starts_with(b"\"") && response.get(header::ETAG).is_some_and(|tag| tag == condition),
+        None => {
+            condition.starts_with(b"\"") && response.get(header::ETAG).is_some_and(|tag| tag == condition)
+        }
     }
 }
 
@@ -43,9 +45,7 @@ pub fn has_validator(response: &HeaderMap) -> bool {
 /// Replaces a request's preconditions by those that validate the stored response with these headers, by the validators that it
 /// has. The request asks for the whole, because a part could not be stored.
 pub fn validate(request: &mut HeaderMap, response: &HeaderMap) {
-    for name in
-        [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE]
-    {
+    for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE] {
         request.remove(name);
     }
     if let Some(tag) = response.get(header::ETAG) {
@@ -66,7 +66,8 @@ pub fn is_for_origin(request: &HeaderMap) -> bool {
 #[must_use]
 pub fn describes(head: &HeaderMap, stored: &HeaderMap, length: usize) -> bool {
     let same = |name| head.get(&name).is_none_or(|value: &HeaderValue| stored.get(&name) == Some(value));
-    let length_is = |value: &HeaderValue| value.to_str().ok().and_then(|text| text.parse().ok()) == Some(length);
+    let length_is =
+        |value: &HeaderValue| value.to_str().ok().and_then(|text| text.parse().ok()) == Some(length);
     same(header::ETAG)
         && same(header::LAST_MODIFIED)
         && head.get(header::CONTENT_LENGTH).is_none_or(length_is)
@@ -128,16 +129,22 @@ mod tests {
     #[test]
     fn without_a_modification_date_the_responses_own_counts() {
         let generated = UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let current = |since| has_current(&headers(&[("if-modified-since", since)]), &headers(&[]), generated);
+        let current =
+            |since| has_current(&headers(&[("if-modified-since", since)]), &headers(&[]), generated);
         assert!(current(DATE) && current(LATER) && !current(EARLIER));
     }
 
     #[test]
     fn a_part_needs_a_strong_match() {
         let stored = headers(&[("etag", "\"a\""), ("last-modified", DATE)]);
-        for (condition, may) in
-            [("\"a\"", true), ("\"b\"", false), ("W/\"a\"", false), (DATE, true), (LATER, false), ("a", false)]
-        {
+        for (condition, may) in [
+            ("\"a\"", true),
+            ("\"b\"", false),
+            ("W/\"a\"", false),
+            (DATE, true),
+            (LATER, false),
+            ("a", false),
+        ] {
             assert_eq!(may_have_part(&headers(&[("if-range", condition)]), &stored), may, "{condition}");
         }
         assert!(may_have_part(&headers(&[]), &stored));

@@ -54,7 +54,10 @@ mod tests {
         ] {
             assert_eq!(parse(text.as_bytes()), date, "{text}");
         }
-        assert!(parse(b"Thursday, 18-Aug-50 02:01:18 GMT") > Some(UNIX_EPOCH + Duration::from_secs(2_000_000_000)));
+        assert!(
+            parse(b"Thursday, 18-Aug-50 02:01:18 GMT")
+                > Some(UNIX_EPOCH + Duration::from_secs(2_000_000_000))
+        );
     }
 
     #[test]

@@ -119,9 +119,7 @@ impl Directives {
         let names: Result<Vec<HeaderName>, _> =
             names.take(MAX_FIELDS + 1).map(HeaderName::from_bytes).collect();
         match names {
-            Ok(names)
-                if !names.is_empty() && self.unstored_fields.len() + names.len() <= MAX_FIELDS =>
-            {
+            Ok(names) if !names.is_empty() && self.unstored_fields.len() + names.len() <= MAX_FIELDS => {
                 self.unstored_fields.extend(names);
                 true
             }
@@ -151,9 +149,9 @@ pub(crate) fn seconds(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let number = digits.iter().fold(0u64, |number, digit| {
-        number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
-    });
+    let number = digits
+        .iter()
+        .fold(0u64, |number, digit| number.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
     Some(number.min(MAX_SECONDS))
 }
 
@@ -201,7 +199,9 @@ fn split(member: &[u8]) -> (&[u8], Argument<'_>) {
     let is_spaced = name.trim_ascii().len() != name.len() || value.trim_ascii().len() != value.len();
     let argument = match value {
         _ if is_spaced => Argument::Invalid,
-        [b'"', inner @ .., b'"'] if !inner.contains(&b'"') && !inner.contains(&b'\\') => Argument::Text(inner),
+        [b'"', inner @ .., b'"'] if !inner.contains(&b'"') && !inner.contains(&b'\\') => {
+            Argument::Text(inner)
+        }
         [b'"', ..] => Argument::Invalid,
         _ => Argument::Text(value),
     };
@@ -264,7 +264,9 @@ mod tests {
         let named = parse(&["no-cache=\"a, B\", private=set-cookie"]);
         assert_eq!(named.unstored_fields, ["a", "b", "set-cookie"]);
         assert!(!named.no_cache && !named.private);
-        for line in ["no-cache", "no-cache=", "no-cache=\"\"", "no-cache=\"a b\"", "no-cache=\"a", "no-cache= a"] {
+        for line in
+            ["no-cache", "no-cache=", "no-cache=\"\"", "no-cache=\"a b\"", "no-cache=\"a", "no-cache= a"]
+        {
             assert!(parse(&[line]).no_cache, "{line}");
         }
         let many: String = (0..40).map(|at| format!("a{at},")).collect();

@@ -174,9 +174,8 @@ impl Entry {
             return age.saturating_add(least) < freshness.lifetime;
         }
         freshness.is_fresh(age)
-            || seconds(request.max_stale).is_some_and(|most| {
-                freshness.allows_stale && age < freshness.lifetime.saturating_add(most)
-            })
+            || seconds(request.max_stale)
+                .is_some_and(|most| freshness.allows_stale && age < freshness.lifetime.saturating_add(most))
     }
 
     /// Whether a refresh in the background may begin.

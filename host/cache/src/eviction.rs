@@ -68,16 +68,16 @@ impl Queues {
         *bytes = bytes.saturating_sub(before) + after;
     }
 
+    /// Whether the small queue has more than its share of the bytes.
+    pub(crate) fn has_much_small(&self) -> bool {
+        !self.small.is_empty() && self.small_bytes * SMALL_SHARE > self.small_bytes + self.main_bytes
+    }
+
     /// Takes the next resource off a queue. `state` returns what is known of a resource. `None`: the queues are empty.
     pub(crate) fn step(&mut self, state: impl Fn(Ticket) -> Option<State>) -> Option<Step> {
         loop {
-            let all = self.small_bytes + self.main_bytes;
-            let place = if self.main.is_empty() || self.small_bytes * SMALL_SHARE > all {
-                Place::Small
-            } else {
-                Place::Main
-            };
-            let place = if self.queue(place).is_empty() { Place::Main } else { place };
+            let place =
+                if self.main.is_empty() || self.has_much_small() { Place::Small } else { Place::Main };
             let ticket = self.queue(place).pop_front()?;
             let Some(State { visits, bytes }) = state(ticket) else { continue };
             let keeps = match place {

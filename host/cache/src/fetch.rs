@@ -26,8 +26,8 @@ use crate::{
 
 /// The statuses that the cache understands (RFC 9111, 5.2.2.3).
 const UNDERSTOOD: [u16; 30] = [
-    200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 406, 409, 410, 411, 412, 413, 414, 415, 422, 429,
-    451, 500, 501, 502, 503, 504,
+    200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 406, 409, 410, 411, 412, 413, 414,
+    415, 422, 429, 451, 500, 501, 502, 503, 504,
 ];
 
 /// What a request asks of the cache.
@@ -112,8 +112,7 @@ impl Fetch {
         no_store: bool,
     ) -> Self {
         // The client's wish not to have the response stored costs nothing, so it always counts (RFC 9111, 5.2.1.5).
-        let no_store = no_store
-            || Directives::parse(self.request.get_all(header::CACHE_CONTROL)).no_store;
+        let no_store = no_store || Directives::parse(self.request.get_all(header::CACHE_CONTROL)).no_store;
         (self.stale, self.reason, self.flight, self.may_store) = (stale, reason, flight, !no_store);
         self
     }
@@ -214,7 +213,8 @@ impl Fetch {
     fn not_stored(&mut self, status: StatusCode, now: Instant) {
         self.phase = Phase::NotStored;
         let (hash, stale, collapses) = (self.hash, self.stale.as_ref(), self.flight.is_some());
-        let is_replaced = |status: StatusCode| !status.is_server_error() && status != StatusCode::PARTIAL_CONTENT;
+        let is_replaced =
+            |status: StatusCode| !status.is_server_error() && status != StatusCode::PARTIAL_CONTENT;
         self.space.cache.store.with(hash, |shard| {
             if collapses {
                 shard.do_not_collapse(hash, now);
@@ -336,8 +336,7 @@ impl Fetch {
     fn described(&self, status: StatusCode, update: &HeaderMap, now: Instant, received: SystemTime) {
         let Some(stale) = self.stale.as_ref().filter(|_| status == StatusCode::OK) else { return };
         let is_same = conditional::describes(update, &stale.head.headers, stale.body.len());
-        let entry =
-            if is_same { self.updated(stale, update, now, received) } else { None };
+        let entry = if is_same { self.updated(stale, update, now, received) } else { None };
         let address = self.key.address();
         self.space.cache.store.with(self.hash, |shard| match entry {
             Some(entry) => {

@@ -78,13 +78,13 @@ impl Freshness {
     /// Whether a stale response of this age may be reused while it is refreshed.
     #[must_use]
     pub fn may_refresh_later(&self, age: Duration) -> bool {
-        age < self.lifetime.saturating_add(self.stale_while_revalidate)
+        self.allows_stale && age < self.lifetime.saturating_add(self.stale_while_revalidate)
     }
 
     /// Whether a stale response of this age may be reused in the place of an error.
     #[must_use]
     pub fn may_replace_error(&self, age: Duration) -> bool {
-        age < self.lifetime.saturating_add(self.stale_if_error)
+        self.allows_stale && age < self.lifetime.saturating_add(self.stale_if_error)
     }
 }
 
@@ -248,8 +248,10 @@ mod tests {
         for strict in ["must-revalidate", "proxy-revalidate", "no-cache", "s-maxage=10"] {
             let control = format!("max-age=10, stale-while-revalidate=5, stale-if-error=20, {strict}");
             let freshness = freshness(&control);
-            assert!(!freshness.may_refresh_later(SECOND * 10), "{strict}");
-            assert!(!freshness.may_replace_error(SECOND * 10), "{strict}");
+            for age in [0, 10] {
+                assert!(!freshness.may_refresh_later(SECOND * age), "{strict} {age}");
+                assert!(!freshness.may_replace_error(SECOND * age), "{strict} {age}");
+            }
         }
         assert!(!freshness("max-age=10, no-cache").is_fresh(Duration::ZERO));
     }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName};
-use wasi_http_host_core::lock;
 use sfv::{BareItem, List, ListEntry, Parser};
+use wasi_http_host_core::lock;
 
 /// The groups that a response belongs to.
 pub const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
@@ -142,7 +142,10 @@ mod tests {
     #[test]
     fn groups_are_strings() {
         assert_eq!(read(&[]), Ok(vec![]));
-        assert_eq!(read(&[r#""a", "b c";x=1, token, 1, ("d")"#, r#""A""#]), Ok(["a", "b c", "A"].map(str::to_owned).to_vec()));
+        assert_eq!(
+            read(&[r#""a", "b c";x=1, token, 1, ("d")"#, r#""A""#]),
+            Ok(["a", "b c", "A"].map(str::to_owned).to_vec())
+        );
         assert_eq!(read(&["\"a"]), Err(TooMany));
     }
 

@@ -51,10 +51,14 @@ fn position(digits: &[u8]) -> Option<Option<usize>> {
     if digits.is_empty() {
         return Some(None);
     }
-    digits.iter().try_fold(0usize, |number, digit| {
-        digit.is_ascii_digit().then(|| number.saturating_mul(10).saturating_add(usize::from(digit - b'0')))
-    })
-    .map(Some)
+    digits
+        .iter()
+        .try_fold(0usize, |number, digit| {
+            digit
+                .is_ascii_digit()
+                .then(|| number.saturating_mul(10).saturating_add(usize::from(digit - b'0')))
+        })
+        .map(Some)
 }
 
 #[cfg(test)]

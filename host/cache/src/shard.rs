@@ -179,7 +179,13 @@ impl Shard {
     }
 
     /// Puts an entry in the place of `stale`, if that is still stored.
-    pub(crate) fn replace(&mut self, hash: u64, address: &Address<'_>, stale: &Arc<Entry>, entry: &Arc<Entry>) -> bool {
+    pub(crate) fn replace(
+        &mut self,
+        hash: u64,
+        address: &Address<'_>,
+        stale: &Arc<Entry>,
+        entry: &Arc<Entry>,
+    ) -> bool {
         let Some(resource) = self.resources.find_mut(hash, |known| known.key.address() == *address) else {
             return false;
         };
@@ -239,6 +245,11 @@ impl Shard {
         removed
     }
 
+    /// Whether a resource that was not visited again may leave.
+    pub(crate) fn has_unvisited(&self) -> bool {
+        self.queues.has_much_small()
+    }
+
     /// Removes one resource. Returns its entries, none if the shard is empty.
     pub(crate) fn evict(&mut self) -> Vec<Arc<Entry>> {
         loop {
@@ -260,6 +271,11 @@ impl Shard {
                 }
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn in_progress(&self) -> (usize, usize) {
+        (self.in_progress.len(), self.uncollapsible.len())
     }
 
     /// The number of stored responses, and the bytes that they take.

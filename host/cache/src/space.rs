@@ -3,7 +3,10 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::{Relaxed, SeqCst}},
+        atomic::{
+            AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     time::Instant,
 };
@@ -79,7 +82,13 @@ impl Drop for Following<'_> {
 
 impl Space {
     pub(crate) fn new(cache: Arc<Cache>, id: u64) -> Self {
-        Self { cache, id, epoch: AtomicU64::new(0), groups: GroupTable::default(), followers: AtomicUsize::new(0) }
+        Self {
+            cache,
+            id,
+            epoch: AtomicU64::new(0),
+            groups: GroupTable::default(),
+            followers: AtomicUsize::new(0),
+        }
     }
 
     /// Looks for a response to a request. `turn` is what the last wait has returned.
@@ -103,9 +112,9 @@ impl Space {
             let sought = Sought::new(found, kind, &request, now);
             let collapses = turn != Turn::Alone && sought.collapses(kind, asked, &request);
             if sought.asks_component() {
-                let selected = sought.entry().map_or(0, |known| {
-                    store.hash_selected(&known.head.selection, asked.headers)
-                });
+                let selected = sought
+                    .entry()
+                    .map_or(0, |known| store.hash_selected(&known.head.selection, asked.headers));
                 // The count must be read before the request begins, and it begins when the shard is unlocked.
                 begun = shard.begin(hash, selected, collapses, now);
             }
@@ -236,7 +245,8 @@ impl Space {
             }
         }
         let epoch = self.epoch.load(SeqCst);
-        store.retain(|key, entry| key.space != self.id || entry.head.begun >= epoch && !entry.is_invalidated())
+        store
+            .retain(|key, entry| key.space != self.id || entry.head.begun >= epoch && !entry.is_invalidated())
     }
 
     /// Whether the whole space was invalidated after the request for `entry` began.

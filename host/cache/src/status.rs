@@ -51,7 +51,8 @@ pub fn add_collapsed(headers: &mut HeaderMap) {
 
 /// Adds this host's member for a request whose response was an error, in the place of which a stored response answers.
 pub fn add_replacement(headers: &mut HeaderMap) {
-    headers.append(CACHE_STATUS, HeaderValue::from_static("wasi-http-host; fwd=stale; detail=stale-if-error"));
+    headers
+        .append(CACHE_STATUS, HeaderValue::from_static("wasi-http-host; fwd=stale; detail=stale-if-error"));
 }
 
 /// Adds this host's member for a request that was validated with the component.

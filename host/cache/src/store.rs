@@ -4,7 +4,10 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering::{Relaxed, SeqCst}},
+        atomic::{
+            AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
 };
 
@@ -110,9 +113,17 @@ impl Store {
 
     /// Evicts one resource, and returns its bytes. `None`: the store is empty.
     fn evict(&self) -> Option<usize> {
-        for _ in 0..SHARDS {
+        for attempt in 0..2 * SHARDS {
             let at = self.next_victim.fetch_add(1, Relaxed) % SHARDS;
-            let entries = self.shards.get(at).map(|shard| lock(shard).evict()).unwrap_or_default();
+            let Some(shard) = self.shards.get(at) else { continue };
+            let entries = {
+                let mut shard = lock(shard);
+                // The resources of all shards compete: at first only those that were not visited again.
+                if attempt < SHARDS && !shard.has_unvisited() {
+                    continue;
+                }
+                shard.evict()
+            };
             if !entries.is_empty() {
                 self.counts.evicted.inc_by(entries.len() as u64);
                 return Some(entries.iter().map(|entry| entry.bytes()).sum());
@@ -130,6 +141,13 @@ impl Store {
         let removed = removed.sum();
         self.counts.invalidated.inc_by(removed as u64);
         removed
+    }
+
+    /// The number of addresses with requests in progress, and of those whose requests do not wait for one another.
+    #[cfg(test)]
+    pub(crate) fn in_progress(&self) -> (usize, usize) {
+        let sizes = self.shards.iter().map(|shard| lock(shard).in_progress());
+        sizes.fold((0, 0), |(progress, others), (more, also)| (progress + more, others + also))
     }
 
     /// The number of stored responses, and the bytes that they take.

@@ -56,7 +56,9 @@ fn targeted(headers: &HeaderMap) -> Option<Directives> {
                     number = i64::from(*seconds).to_string();
                     Argument::Text(number.as_bytes())
                 }
-                BareItem::String(text) if names_fields(name.as_str()) => Argument::Text(text.as_str().as_bytes()),
+                BareItem::String(text) if names_fields(name.as_str()) => {
+                    Argument::Text(text.as_str().as_bytes())
+                }
                 _ if names_fields(name.as_str()) => Argument::Invalid,
                 // A value of another type than the directive's: the directive is ignored.
                 _ => continue,
@@ -93,7 +95,8 @@ mod tests {
         let both = applicable(&[("cache-control", "no-store"), ("cdn-cache-control", "max-age=60, foobar")]);
         assert!(both.is_targeted && !both.directives.no_store);
         assert_eq!(both.directives.max_age, Some(60));
-        let lines = applicable(&[("cdn-cache-control", "private=\"a\""), ("cdn-cache-control", "no-cache=?0")]);
+        let lines =
+            applicable(&[("cdn-cache-control", "private=\"a\""), ("cdn-cache-control", "no-cache=?0")]);
         assert_eq!(lines.directives.unstored_fields, ["a"]);
         assert!(!lines.directives.no_cache && !lines.directives.private);
     }

@@ -145,7 +145,9 @@ mod tests {
     #[test]
     fn a_response_that_varies_by_everything_answers_nobody_else() {
         let request = headers(&[]);
-        for vary in ["*", "*, *", ", *", "*, Foo", "Foo, *", "a b", "x-request-id", "Client-Cert", "forwarded"] {
+        for vary in
+            ["*", "*, *", ", *", "*, Foo", "Foo, *", "a b", "x-request-id", "Client-Cert", "forwarded"]
+        {
             assert_eq!(Selection::new(&headers(&[("vary", vary)]), &request), None, "{vary}");
         }
         assert_eq!(Selection::new(&headers(&[("vary", ""), ("vary", "*")]), &request), None);

@@ -1,4 +1,4 @@
-//! The admin port: `/live`, `/ready` and `/metrics`.
+//! The admin port: `/live`, `/ready`, `/metrics`, and the response cache.
 
 use std::{
     convert::Infallible,
@@ -18,12 +18,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::Semaphore, time::timeout};
 
 use wasi_http_host_application::Served;
+use wasi_http_host_cache::Cache;
 use wasi_http_host_core::{Exposition, LogThrottle};
 use wasi_http_host_keyvalue::Stores;
 use wasi_http_host_server::{Tls, Worker, ask};
 use wasi_http_host_telemetry::{Log, expose_process};
 
-use crate::metrics::{HostMetrics, InterfaceMetrics};
+use crate::{
+    metrics::{HostMetrics, InterfaceMetrics},
+    response_cache::{self, Unpurged},
+};
 
 /// The most connections to the admin port. There are few probes and scrapers.
 const MAX_CONNECTIONS: usize = 64;
@@ -48,6 +52,8 @@ pub(crate) struct Admin {
     pub(crate) interfaces: InterfaceMetrics,
     pub(crate) log: Log,
     pub(crate) tls: Option<Arc<Tls>>,
+    /// `None`: the host has no response cache, or still starts.
+    pub(crate) response_cache: Option<Arc<Cache>>,
     pub(crate) ready_path: Option<String>,
     pub(crate) metrics_path: Option<String>,
     /// Whether a first instance of each component has been created.
@@ -64,6 +70,7 @@ impl Admin {
             interfaces: InterfaceMetrics { keyvalue: Vec::new(), stores, outbound: None, tracer: None },
             log,
             tls: None,
+            response_cache: None,
             ready_path: None,
             metrics_path: None,
             warm: false.into(),
@@ -102,12 +109,24 @@ impl Admin {
     }
 
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let path = request.uri().path();
+        let (is_allowed, allowed) = match (path, &self.response_cache) {
+            (response_cache::PURGE, Some(_)) => (*request.method() == Method::POST, "POST"),
+            _ => (matches!(*request.method(), Method::GET | Method::HEAD), "GET, HEAD"),
+        };
+        if !is_allowed {
             let mut response = json(StatusCode::METHOD_NOT_ALLOWED, r#"{"detail":"Method Not Allowed"}"#);
-            response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+            response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
             return response;
         }
-        match request.uri().path() {
+        if let Some(cache) = &self.response_cache {
+            match path {
+                response_cache::STATE => return json(StatusCode::OK, response_cache::state(cache)),
+                response_cache::PURGE => return purge(cache, request.uri().query().unwrap_or_default()),
+                _ => {}
+            }
+        }
+        match path {
             "/live" => state(self.live()),
             "/ready" => state(self.ready().await),
             "/metrics" => self.expose().await,
@@ -158,6 +177,9 @@ impl Admin {
         }
         if let Some(tls) = &self.tls {
             tls.expose(&mut exposition);
+        }
+        if let Some(cache) = &self.response_cache {
+            cache.expose(&mut exposition);
         }
         expose_log(&mut exposition, self.log.sink.dropped());
         expose_process(&mut exposition);
@@ -210,6 +232,20 @@ async fn add_component_metrics(
     }
     let text = std::str::from_utf8(&text).map_err(|error| error.to_string())?;
     exposition.append(text).map_err(|error| error.to_string())
+}
+
+fn purge(cache: &Cache, query: &str) -> Response<Full<Bytes>> {
+    let (status, detail) = match response_cache::purge(cache, query) {
+        Ok(purged) => {
+            tracing::info!(query, purged, "the operator purged the response cache");
+            return json(StatusCode::OK, serde_json::json!({ "purged": purged }).to_string());
+        }
+        Err(Unpurged::Invalid(reason)) => (StatusCode::BAD_REQUEST, reason),
+        Err(Unpurged::UnknownComponent(id)) => {
+            (StatusCode::NOT_FOUND, format!("no component {id:?} whose responses are cached"))
+        }
+    };
+    json(status, serde_json::json!({ "detail": detail }).to_string())
 }
 
 fn state(state: Result<(), String>) -> Response<Full<Bytes>> {

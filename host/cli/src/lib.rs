@@ -22,6 +22,7 @@ mod metrics;
 #[cfg(test)]
 mod reference;
 mod reload;
+mod response_cache;
 mod shutdown;
 mod termination_log;
 

@@ -77,7 +77,9 @@ impl MemoryBound {
     /// The sum.
     fn bytes(self) -> u64 {
         let Self { instances, requests, connections, outbound, stores, response_cache } = self;
-        [instances, requests, connections, outbound, stores, response_cache].into_iter().fold(BASE_BYTES, u64::saturating_add)
+        [instances, requests, connections, outbound, stores, response_cache]
+            .into_iter()
+            .fold(BASE_BYTES, u64::saturating_add)
     }
 
     /// Logs the sum and its parts.

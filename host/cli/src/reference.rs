@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, sync::Arc};
 
 use clap::{Arg, Args as _, Command};
+use wasi_http_host_cache::{Cache, Settings};
 use wasi_http_host_core::Exposition;
 use wasi_http_host_egress::{Identities, Resolve, SystemResolver};
 use wasi_http_host_keyvalue::KeyValueConfig;
@@ -115,6 +116,8 @@ fn metrics() {
     interfaces.expose(&mut exposition, &[]);
     Identities::default().expose(&mut exposition);
     wasi_http_host_server::TlsStats::default().expose(&mut exposition);
+    Cache::new(Settings { capacity: 1 << 20, request_directives: false, set_cookie: false })
+        .expose(&mut exposition);
     admin::expose_log(&mut exposition, 0);
     admin::expose_component_metrics(&mut exposition, true);
     wasi_http_host_telemetry::expose_process(&mut exposition);

@@ -124,6 +124,7 @@ impl Builder {
             listener,
             admin_listener,
             shared,
+            response_cache,
             workers,
             metrics,
             interfaces,

@@ -17,6 +17,7 @@ use std::{
 
 use tokio::{runtime::Runtime, time::timeout};
 
+use wasi_http_host_cache::Cache;
 use wasi_http_host_keyvalue::Stores;
 use wasi_http_host_outbound::Outbound;
 use wasi_http_host_server::{Listener, Shared, Tls, Worker};
@@ -47,6 +48,7 @@ pub struct Host {
     address: SocketAddr,
     admin_address: SocketAddr,
     shared: Arc<Shared>,
+    response_cache: Option<Arc<Cache>>,
     workers: Vec<Arc<Worker>>,
     metrics: Arc<HostMetrics>,
     interfaces: InterfaceMetrics,
@@ -80,6 +82,7 @@ impl Host {
             listener,
             admin_listener,
             shared,
+            response_cache,
             workers,
             metrics,
             interfaces,
@@ -99,6 +102,7 @@ impl Host {
                 interfaces,
                 log: log.clone(),
                 tls: shared.tls.clone(),
+                response_cache,
                 ready_path: config.ready_path.clone(),
                 metrics_path: config.component_metrics.clone(),
                 warm: false.into(),

@@ -28,7 +28,8 @@ pub(super) async fn answer(request: &Request, served: u32) -> Response {
             },
         }
     }
-    let told = ["if-none-match", "if-modified-since", "range"].map(|name| field(name).unwrap_or("-".to_owned()));
+    let told =
+        ["if-none-match", "if-modified-since", "range"].map(|name| field(name).unwrap_or("-".to_owned()));
     let body = format!("{served} {:?} {}", request.get_method(), told.join(" "));
     let fields = Fields::from_list(&fields).expect("the fields are valid");
     let pause = if streams { 20 } else { 0 };
