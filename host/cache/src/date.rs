@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderName};
 /// Longest date: `Wednesday, 06-Nov-94 08:49:37 GMT` has 33 bytes.
 const MAX_BYTES: usize = 40;
 
+const WEEK: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+
 /// Reads a date in one of the three formats. `None`: the text is no date.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<SystemTime> {
@@ -27,7 +29,13 @@ pub fn parse(text: &[u8]) -> Option<SystemTime> {
         normal.truncate(normal.len() - 4);
         normal.push_str(" GMT");
     }
-    httpdate::parse_http_date(&normal).ok()
+    if let Ok(date) = httpdate::parse_http_date(&normal) {
+        return Some(date);
+    }
+    // The parser compares the day of the week with the date. The standard does not ask for it.
+    let (day, rest) = normal.split_at_checked(3)?;
+    WEEK.contains(&day)
+        .then(|| WEEK.iter().find_map(|day| httpdate::parse_http_date(&format!("{day}{rest}")).ok()))?
 }
 
 /// The date in the first line of the field `name`. `None`: there is none, or it is not valid.
@@ -51,6 +59,8 @@ mod tests {
             "Sun Nov  6 08:49:37 1994",
             "SUN, 06 Nov 1994 08:49:37 GMT",
             "Sun, 06 NOV 1994 08:49:37 gMT",
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+            "Thu Nov  6 08:49:37 1994",
         ] {
             assert_eq!(parse(text.as_bytes()), date, "{text}");
         }
@@ -74,6 +84,8 @@ mod tests {
             "Thu, 18-Aug-2050 02:01:18 GMT",
             "Thu, 18 Aug 2050 02.01.18 GMT",
             "Thu, 18 Aug 2050 2:01:18 GMT",
+            "Xyz, 18 Aug 2050 02:01:18 GMT",
+            "Thu, 31 Feb 2050 02:01:18 GMT",
             "Thu, 18 Aug 2050 2:01:18 GMT, Thu, 18 Aug 2050 2:01:19 GMT",
         ] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");

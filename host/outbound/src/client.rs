@@ -2,7 +2,7 @@
 
 use super::body::{Exchange, OpenResponse, body_failed};
 use super::error::{Causes, Failure};
-use super::headers::is_forbidden;
+use super::headers::{is_forbidden, remove_named_by_connection};
 use super::places::{ConnectionHandle, InUse};
 use super::shared::Outbound;
 use super::span::ClientSpan;
@@ -166,7 +166,9 @@ impl Client {
         }
 
         let (mut head, body) = response.into_parts();
-        // These headers concern only the connection. The guest could only forward them by mistake.
+        // These headers concern only the connection. The guest could only forward them by mistake. It does not see
+        // `Connection`, which names some of them.
+        remove_named_by_connection(&mut head.headers);
         let forbidden: Vec<_> = head.headers.keys().filter(|name| is_forbidden(name)).cloned().collect();
         forbidden.into_iter().for_each(|name| drop(head.headers.remove(name)));
         let limit = limits.max_response_body;

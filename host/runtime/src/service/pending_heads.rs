@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::Body as _;
 use wasmtime_wasi_http::{Error, WasiBody};
 
@@ -51,6 +52,10 @@ impl PendingHeads {
     /// Adds a response. The response is sent immediately if waiting for the body's first bytes cannot help.
     pub(super) fn push(&mut self, response: http::Response<WasiBody>, reply: ReplySender) {
         let (parts, body) = response.into_parts();
+        // These have no body. The length of a 304 is that of another response (RFC 9110, 8.6).
+        if matches!(parts.status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT) {
+            return send(reply, parts, Content::Whole(Bytes::new()));
+        }
         match body.size_hint().exact() {
             Some(length @ 1..=LARGEST_WHOLE) => self.waiting.push(Head { parts, body, reply, length }),
             _ => send(reply, parts, Content::Stream(GuestBody::new(None, body, self.bodies.clone()))),
