@@ -35,6 +35,7 @@ mod redis_cache;
 mod redis_cas;
 mod redis_limits;
 mod redis_proxies;
+mod response_cache;
 mod secrets;
 mod serving;
 mod settings;
