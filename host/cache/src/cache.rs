@@ -1,50 +1,24 @@
 //! The cache of the process: its settings, its spaces, and what the operator can see and do.
 
-use std::{
-    hash::Hash,
-    sync::{
-        Arc, Mutex, Weak,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc, Mutex, Weak,
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use wasi_http_host_core::{Exposition, MetricKind, lock};
 
-use crate::{space::Space, store::Store};
-
-/// The largest stored response is this part of the capacity.
-const LARGEST_SHARE: usize = 16;
-
-/// The settings of a cache.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// The most bytes of all stored responses, of responses on their way into the store, and of evicted responses that clients
-    /// still read.
-    pub capacity: usize,
-    /// Whether the directives of requests count (RFC 9111, 5.2.1). If not, no client can get around the cache.
-    pub request_directives: bool,
-    /// Whether a response with `Set-Cookie` may be stored that has a lifetime and no directive for shared caches.
-    pub set_cookie: bool,
-}
+use crate::{
+    purge::Purge,
+    space::Space,
+    state::{Settings, State},
+};
 
 /// A cache for all components of a process.
 pub struct Cache {
-    pub(crate) store: Store,
-    pub(crate) settings: Settings,
+    pub(crate) state: Arc<State>,
     /// The spaces that exist, each with its component's name.
     spaces: Mutex<Vec<(Arc<str>, Weak<Space>)>>,
     next_space: AtomicU64,
-}
-
-/// What the operator purges.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Purge<'a> {
-    /// Only what this component has answered.
-    pub component: Option<&'a str>,
-    /// Only the responses of this group (RFC 9875).
-    pub group: Option<&'a str>,
-    /// Only the responses for this address: an authority, and a path with its query.
-    pub address: Option<(&'a str, &'a str)>,
 }
 
 /// The state of the cache.
@@ -66,8 +40,7 @@ impl Cache {
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
         Arc::new(Self {
-            store: Store::new(settings.capacity),
-            settings,
+            state: State::new(settings),
             spaces: Mutex::default(),
             next_space: AtomicU64::new(0),
         })
@@ -75,17 +48,12 @@ impl Cache {
 
     /// A new space, for a component of this name. It begins empty, and ends with the last reference to it.
     #[must_use]
-    pub fn space(self: &Arc<Self>, component: &str) -> Arc<Space> {
-        let space = Arc::new(Space::new(self.clone(), self.next_space.fetch_add(1, Relaxed)));
+    pub fn space(&self, component: &str) -> Arc<Space> {
+        let space = Arc::new(Space::new(self.state.clone(), self.next_space.fetch_add(1, Relaxed)));
         let mut spaces = lock(&self.spaces);
         spaces.retain(|(_, space)| space.strong_count() > 0);
         spaces.push((component.into(), Arc::downgrade(&space)));
         space
-    }
-
-    /// The most bytes of one response's body.
-    pub(crate) fn largest(&self) -> usize {
-        self.settings.capacity / LARGEST_SHARE
     }
 
     /// Removes stored responses. After the return, no response whose request to a component had begun before answers a client
@@ -104,8 +72,8 @@ impl Cache {
     /// The state of the cache.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        let (entries, bytes) = self.store.size();
-        let budget = self.store.budget();
+        let (entries, bytes) = self.state.store.size();
+        let budget = self.state.store.budget();
         Statistics { entries, bytes, used: budget.used(), capacity: budget.capacity() }
     }
 
@@ -123,7 +91,7 @@ impl Cache {
         {
             to.sample(&name, &[("of", of)], bytes);
         }
-        let counts = &self.store.counts;
+        let counts = &self.state.store.counts;
         let counter = |to: &mut Exposition, name: &str, help, count| {
             to.counter(&format!("{prefix}_{name}_total"), help, count);
         };

@@ -3,7 +3,7 @@
 use clap::Args;
 use wasi_http_host_core::{ByteSize, InvalidSetting};
 
-use crate::cache::Settings;
+use crate::state::Settings;
 
 /// The least capacity. The largest response of such a cache has 64 KiB.
 const LEAST_CAPACITY: ByteSize = ByteSize::mib(1);

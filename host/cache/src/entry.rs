@@ -30,6 +30,7 @@ const FIELD_OVERHEAD: usize = 128;
 /// The least time between two refreshes in the background for one stored response.
 const REFRESH_PAUSE: Duration = Duration::from_secs(1);
 
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Fields of one connection (RFC 9111, 3.1), and those that the host or the protocol writes anew for each response.
 const NOT_STORED: [HeaderName; 13] = [
     header::CONNECTION,
@@ -44,7 +45,7 @@ const NOT_STORED: [HeaderName; 13] = [
     header::UPGRADE,
     header::AGE,
     header::CONTENT_LENGTH,
-    HeaderName::from_static("x-request-id"),
+    X_REQUEST_ID,
 ];
 /// Fields that describe the stored body. A 304 does not replace them.
 const OF_THE_BODY: [HeaderName; 2] = [header::CONTENT_ENCODING, header::CONTENT_RANGE];
@@ -262,12 +263,16 @@ pub(crate) fn stored_fields(
     directives: &Directives,
     received: SystemTime,
 ) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::with_capacity(response.keys_len() + 1);
+    let mut headers = HeaderMap::with_capacity(response.keys_len() + 4);
     for (name, value) in response {
         if is_stored(name, response, directives) {
             headers.append(name.clone(), copied(value)?);
         }
     }
+    // Each reuse replaces these. Without them, the copy of the map would have to grow for each reuse.
+    headers.insert(header::AGE, HeaderValue::from_static("0"));
+    headers.insert(X_REQUEST_ID, HeaderValue::from_static("0"));
+    status::make_room(&mut headers);
     // RFC 9110, 6.6.1: a response without a date that is valid gets the time at which it arrived.
     if date::field(&headers, header::DATE).is_none() {
         headers.insert(header::DATE, HeaderValue::try_from(httpdate::fmt_http_date(received)).ok()?);

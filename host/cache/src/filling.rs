@@ -40,12 +40,12 @@ impl Filling {
             Some(length) => Some(length.to_str().ok()?.parse().ok()?),
             None => None,
         };
-        let cache = &fetch.space.cache;
-        if announced.is_some_and(|announced| announced > cache.largest()) {
+        let state = &fetch.space.state;
+        if announced.is_some_and(|announced| announced > state.largest()) {
             return None;
         }
-        let charge = cache.store.charge(fetch.head_bytes(&head))?;
-        let body_charge = cache.store.charge(announced.unwrap_or(0))?;
+        let charge = state.store.charge(fetch.head_bytes(&head))?;
+        let body_charge = state.store.charge(announced.unwrap_or(0))?;
         Some(Ready { head, charge, announced, body_charge })
     }
 }
@@ -64,7 +64,7 @@ impl Filling {
             return;
         }
         let length = self.body.len() + bytes.len();
-        if length > self.announced.unwrap_or(self.fetch.space.cache.largest()) || !self.reserve(length) {
+        if length > self.announced.unwrap_or(self.fetch.space.state.largest()) || !self.reserve(length) {
             self.give_up();
             return;
         }
@@ -77,14 +77,14 @@ impl Filling {
         if length <= capacity {
             return true;
         }
-        let cache = &self.fetch.space.cache;
+        let state = &self.fetch.space.state;
         let wanted = match self.announced {
             Some(announced) => announced,
-            None => (2 * capacity).max(length).max(LEAST_BYTES).min(cache.largest()),
+            None => (2 * capacity).max(length).max(LEAST_BYTES).min(state.largest()),
         };
         let Some(charge) = &mut self.body_charge else { return false };
         if let Some(more) = wanted.checked_sub(charge.bytes()).filter(|more| *more > 0) {
-            match cache.store.charge(more) {
+            match state.store.charge(more) {
                 Some(more) => charge.add(more),
                 None => return false,
             }
@@ -101,8 +101,8 @@ impl Filling {
         self.body = Vec::new();
         self.fetch.phase = Phase::NotStored;
         let (hash, now) = (self.fetch.hash, self.head.stored);
-        self.fetch.space.cache.store.with(hash, |shard| shard.do_not_collapse(hash, now));
-        self.fetch.space.cache.store.counts.refused.inc();
+        self.fetch.space.state.store.with(hash, |shard| shard.do_not_collapse(hash, now));
+        self.fetch.space.state.store.counts.refused.inc();
     }
 
     /// The body is complete: stores the response. Returns whether it is stored.
@@ -110,7 +110,7 @@ impl Filling {
         let Self { mut fetch, head, charge, announced, body, body_charge } = *self;
         let Some(body_charge) = body_charge else { return false };
         fetch.phase = Phase::NotStored;
-        let store = &fetch.space.cache.store;
+        let store = &fetch.space.state.store;
         if announced.is_some_and(|announced| announced != body.len()) {
             store.counts.refused.inc();
             return false;

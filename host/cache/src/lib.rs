@@ -12,6 +12,8 @@
 //! The crate has no sockets and no clock: the caller passes the time. A [`Space`] is one component's part of the store. What
 //! one component has answered never reaches a request to another.
 
+mod ask;
+mod asked;
 mod budget;
 mod cache;
 pub mod conditional;
@@ -27,22 +29,31 @@ pub mod freshness;
 pub mod groups;
 mod key;
 mod metrics;
+mod purge;
 pub mod range;
+mod received;
 mod shard;
 mod space;
+mod state;
 pub mod status;
+mod storable;
 mod store;
 pub mod targeted;
 pub mod vary;
 
-pub use cache::{Cache, Purge, Settings, Statistics};
+pub use ask::Ask;
+pub use asked::Asked;
+pub use cache::{Cache, Statistics};
 pub use config::CacheConfig;
 pub use entry::Answer;
-pub use fetch::{Fetch, Received};
+pub use fetch::Fetch;
 pub use filling::Filling;
 pub use flight::{Flight, Turn};
 pub use metrics::{Outcome, OutcomeCounters};
-pub use space::{Ask, Asked, Space};
+pub use purge::Purge;
+pub use received::Received;
+pub use space::Space;
+pub use state::Settings;
 
 #[cfg(test)]
 mod tests;

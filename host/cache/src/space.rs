@@ -1,68 +1,26 @@
 //! One component's part of the cache.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{
-            AtomicU64, AtomicUsize,
-            Ordering::{Relaxed, SeqCst},
-        },
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicU64, AtomicUsize,
+        Ordering::{Relaxed, SeqCst},
     },
-    time::Instant,
 };
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
 use crate::{
-    cache::{Cache, Purge},
-    conditional,
-    directives::Directives,
-    entry::{Answer, Entry, How},
-    fetch::{Fetch, Kind},
-    flight::{Flight, Phase, Turn},
+    entry::Entry,
     groups::{self, GroupTable},
     key::{self, Address},
-    metrics::Outcome,
-    shard::{Begun, Found},
-    status::Reason,
+    purge::Purge,
+    state::State,
 };
-
-/// A request, as the cache sees it.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// The method.
-    pub method: &'a Method,
-    /// Whether the component sees the scheme `https`.
-    pub https: bool,
-    /// The authority that the component sees.
-    pub authority: &'a str,
-    /// The path and the query.
-    pub path: &'a str,
-    /// The client's fields, without those of the connection.
-    pub headers: &'a HeaderMap,
-    /// Whether the host tells the component who the client is, as `Authorization` does: by a verified certificate.
-    pub is_authenticated: bool,
-    /// Whether the request has a body.
-    pub has_body: bool,
-}
-
-/// What is to be done with a request.
-pub enum Ask {
-    /// The cache answers.
-    Answer(Answer, Outcome),
-    /// The cache answers, and the host is to ask the component in the background.
-    Refresh(Answer, Box<Fetch>),
-    /// Another request is in progress whose response may answer this one. Wait, and ask again.
-    Wait(Arc<Flight>),
-    /// The host is to ask the component.
-    Fetch(Box<Fetch>),
-    /// The client wants a stored response, and there is none: 504 (RFC 9111, 5.2.1.7).
-    OnlyIfCached,
-}
 
 /// One component's part of the cache.
 pub struct Space {
-    pub(crate) cache: Arc<Cache>,
+    pub(crate) state: Arc<State>,
     id: u64,
     /// The number of the invalidation that has invalidated the whole space.
     epoch: AtomicU64,
@@ -81,85 +39,14 @@ impl Drop for Following<'_> {
 }
 
 impl Space {
-    pub(crate) fn new(cache: Arc<Cache>, id: u64) -> Self {
+    pub(crate) fn new(state: Arc<State>, id: u64) -> Self {
         Self {
-            cache,
+            state,
             id,
             epoch: AtomicU64::new(0),
             groups: GroupTable::default(),
             followers: AtomicUsize::new(0),
         }
-    }
-
-    /// Looks for a response to a request. `turn` is what the last wait has returned.
-    pub fn ask(self: &Arc<Self>, asked: &Asked<'_>, now: Instant, turn: Turn) -> Ask {
-        let kind = match *asked.method {
-            Method::GET if !asked.has_body => Kind::Get,
-            Method::HEAD if !asked.has_body => Kind::Head,
-            _ => return self.pass(asked, now, Reason::Method),
-        };
-        let address = self.address(asked.https, asked.authority, asked.path);
-        if address.bytes() > key::MAX_BYTES || conditional::is_for_origin(asked.headers) {
-            return self.pass(asked, now, Reason::Bypass);
-        }
-        let request = self.directives(asked.headers);
-        let store = &self.cache.store;
-        let hash = store.hash(&address);
-        let mut removed = Vec::new();
-        let mut begun = Begun::Alone;
-        let sought = store.with(hash, |shard| {
-            let found = shard.find(hash, &address, asked.headers, self.epoch.load(SeqCst), &mut removed);
-            let sought = Sought::new(found, kind, &request, now);
-            let collapses = turn != Turn::Alone && sought.collapses(kind, asked, &request);
-            if sought.asks_component() {
-                let selected = sought
-                    .entry()
-                    .map_or(0, |known| store.hash_selected(&known.head.selection, asked.headers));
-                // The count must be read before the request begins, and it begins when the shard is unlocked.
-                begun = shard.begin(hash, selected, collapses, now);
-            }
-            sought
-        });
-        store.counts.invalidated.inc_by(removed.len() as u64);
-        drop(removed);
-        let fetch = |stale: Option<Arc<Entry>>, reason, flight| {
-            let fetch = Fetch::new(self.clone(), kind, asked, hash, address.to_key(), now);
-            Box::new(fetch.with(stale, reason, flight, request.no_store))
-        };
-        match (sought, begun) {
-            (Sought::Answers(entry), _) => {
-                let (how, outcome) = match turn {
-                    Turn::Again => (How::Collapsed, Outcome::Collapsed),
-                    _ => (How::Hit, Outcome::Hit),
-                };
-                Ask::Answer(entry.answer(asked.method, asked.headers, now, how), outcome)
-            }
-            (Sought::AnswersStale(entry, refreshes), begun) => {
-                let answer = entry.answer(asked.method, asked.headers, now, How::Hit);
-                if !refreshes || matches!(begun, Begun::Follows(_)) {
-                    return Ask::Answer(answer, Outcome::Stale);
-                }
-                entry.refresh_begins(now);
-                let refresh = fetch(Some(entry), Reason::Stale, begun.flight());
-                Ask::Refresh(answer, Box::new(refresh.in_background()))
-            }
-            (_, Begun::Follows(flight)) => Ask::Wait(flight),
-            (Sought::Absent(_, _) | Sought::Unusable(..), begun) if request.only_if_cached => {
-                self.end(hash, &begun);
-                Ask::OnlyIfCached
-            }
-            (Sought::Absent(_, reason), begun) => Ask::Fetch(fetch(None, reason, begun.flight())),
-            (Sought::Unusable(entry, reason), begun) => {
-                Ask::Fetch(fetch(Some(entry), reason, begun.flight()))
-            }
-        }
-    }
-
-    /// A request that the cache takes no part in, except that its response may invalidate stored ones.
-    fn pass(self: &Arc<Self>, asked: &Asked<'_>, now: Instant, reason: Reason) -> Ask {
-        let address = self.address(asked.https, asked.authority, asked.path);
-        let fetch = Fetch::new(self.clone(), Kind::Other, asked, 0, address.to_key(), now);
-        Ask::Fetch(Box::new(fetch.with(None, reason, None, true)))
     }
 
     /// Begins to wait for a flight. `None`: this many requests wait already.
@@ -170,33 +57,8 @@ impl Space {
         Some(Following(self))
     }
 
-    fn end(&self, hash: u64, begun: &Begun) {
-        match begun {
-            Begun::Follows(_) => {}
-            Begun::Alone => self.cache.store.with(hash, |shard| shard.end(hash, None)),
-            Begun::Leads(flight) => {
-                self.cache.store.with(hash, |shard| shard.end(hash, Some(flight)));
-                flight.set(Phase::NotStored);
-            }
-        }
-    }
-
     pub(crate) fn address<'a>(&self, https: bool, authority: &'a str, path: &'a str) -> Address<'a> {
         Address { space: self.id, https, authority, path }
-    }
-
-    /// The directives of a request, if they count.
-    fn directives(&self, headers: &HeaderMap) -> Directives {
-        if !self.cache.settings.request_directives {
-            return Directives::default();
-        }
-        let mut directives = Directives::parse(headers.get_all(header::CACHE_CONTROL));
-        // RFC 9111, 5.4.
-        if !headers.contains_key(header::CACHE_CONTROL) {
-            let mut pragma = headers.get_all(header::PRAGMA).iter().map(HeaderValue::as_bytes);
-            directives.no_cache = pragma.any(|pragma| pragma.eq_ignore_ascii_case(b"no-cache"));
-        }
-        directives
     }
 
     /// The component has answered an unsafe request to `address` with `status` and `headers` (RFC 9111, 4.4; RFC 9875, 3).
@@ -216,7 +78,7 @@ impl Space {
     }
 
     fn invalidate_address(&self, address: &Address<'_>) -> usize {
-        let store = &self.cache.store;
+        let store = &self.state.store;
         let count = store.next_invalidation();
         let hash = store.hash(address);
         let removed = store.with(hash, |shard| shard.invalidate(hash, address, count));
@@ -226,12 +88,12 @@ impl Space {
 
     /// The entries stay in the store until somebody asks for them, or they are evicted.
     fn invalidate_group(&self, group: &str) -> bool {
-        self.groups.invalidate(group, self.cache.store.next_invalidation())
+        self.groups.invalidate(group, self.state.store.next_invalidation())
     }
 
     /// Removes what the operator names. Returns the number of responses.
     pub(crate) fn purge(&self, purge: &Purge<'_>) -> usize {
-        let store = &self.cache.store;
+        let store = &self.state.store;
         if let Some((authority, path)) = purge.address {
             let schemes = [false, true].into_iter();
             return schemes.map(|https| self.invalidate_address(&self.address(https, authority, path))).sum();
@@ -249,6 +111,11 @@ impl Space {
             .retain(|key, entry| key.space != self.id || entry.head.begun >= epoch && !entry.is_invalidated())
     }
 
+    /// The number of the invalidation that has invalidated the whole space.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(SeqCst)
+    }
+
     /// Whether the whole space was invalidated after the request for `entry` began.
     pub(crate) fn is_over(&self, entry: &Entry) -> bool {
         entry.head.begun < self.epoch.load(SeqCst)
@@ -257,7 +124,7 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        self.cache.store.retain(|key, _| key.space != self.id);
+        self.state.store.retain(|key, _| key.space != self.id);
     }
 }
 
@@ -282,87 +149,4 @@ fn same_origin(location: &HeaderValue, address: &Address<'_>) -> Option<String> 
     let is_same = uri.authority().is_none_or(|authority| authority.as_str() == address.authority)
         && uri.scheme_str().is_none_or(|scheme| scheme == if address.https { "https" } else { "http" });
     is_same.then(|| uri.path_and_query().map_or("/", |path| path.as_str()).to_owned())
-}
-
-/// What a look into the store has found for a request.
-enum Sought {
-    /// A response that answers the request.
-    Answers(Arc<Entry>),
-    /// A stale response that answers the request. Whether it is to be refreshed.
-    AnswersStale(Arc<Entry>, bool),
-    /// A response that may answer the request once the component has validated it.
-    Unusable(Arc<Entry>, Reason),
-    /// No response, or only some (of which this is one) that answer other requests.
-    Absent(Option<Arc<Entry>>, Reason),
-}
-
-impl Sought {
-    fn new(found: Found, kind: Kind, request: &Directives, now: Instant) -> Self {
-        let entry = match found {
-            Found::Nothing => return Self::Absent(None, Reason::UriMiss),
-            Found::Others(other) => return Self::Absent(Some(other), Reason::VaryMiss),
-            Found::Entry(entry) => entry,
-        };
-        let (age, freshness) = (entry.age(now), entry.head.freshness);
-        if entry.satisfies(request, age) {
-            return Self::Answers(entry);
-        }
-        if *request != Directives::default() && freshness.is_fresh(age) {
-            return Self::Unusable(entry, Reason::Request);
-        }
-        if !request.refuses_stale() && freshness.may_refresh_later(age) {
-            // A refresh gets the body too.
-            let refreshes = kind == Kind::Get && entry.is_refresh_due(now);
-            return Self::AnswersStale(entry, refreshes);
-        }
-        Self::Unusable(entry, Reason::Stale)
-    }
-
-    fn entry(&self) -> Option<&Arc<Entry>> {
-        match self {
-            Self::Answers(entry) | Self::AnswersStale(entry, _) | Self::Unusable(entry, _) => Some(entry),
-            Self::Absent(other, _) => other.as_ref(),
-        }
-    }
-
-    /// Whether a request to the component follows.
-    fn asks_component(&self) -> bool {
-        match self {
-            Self::Answers(_) => false,
-            Self::AnswersStale(_, refreshes) => *refreshes,
-            Self::Unusable(..) | Self::Absent(..) => true,
-        }
-    }
-
-    /// Whether requests like this one wait for one another.
-    fn collapses(&self, kind: Kind, asked: &Asked<'_>, request: &Directives) -> bool {
-        if let Self::AnswersStale(..) = self {
-            return true;
-        }
-        if kind != Kind::Get || asked.is_authenticated || *request != Directives::default() {
-            return false;
-        }
-        let has = |name| asked.headers.contains_key(name);
-        match self {
-            // The cache's preconditions replace the client's.
-            Self::Unusable(entry, _) if conditional::has_validator(&entry.head.headers) => {
-                !has(header::AUTHORIZATION)
-            }
-            _ => {
-                !(has(header::AUTHORIZATION)
-                    || has(header::RANGE)
-                    || has(header::IF_NONE_MATCH)
-                    || has(header::IF_MODIFIED_SINCE))
-            }
-        }
-    }
-}
-
-impl Begun {
-    fn flight(self) -> Option<Arc<Flight>> {
-        match self {
-            Self::Leads(flight) => Some(flight),
-            Self::Alone | Self::Follows(_) => None,
-        }
-    }
 }

@@ -8,6 +8,23 @@ use wasi_http_host_core::labels;
 
 /// The field. Each cache adds a member, so that the last one is this host's.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// What stands in a stored response's field until the response is reused, so that the map has room.
+const TO_COME: HeaderValue = HeaderValue::from_static("");
+
+/// Makes room for this host's member in the fields of a stored response.
+pub(crate) fn make_room(headers: &mut HeaderMap) {
+    if !headers.contains_key(CACHE_STATUS) {
+        headers.insert(CACHE_STATUS, TO_COME);
+    }
+}
+
+/// Adds this host's member.
+fn add(headers: &mut HeaderMap, member: HeaderValue) {
+    match headers.get_mut(CACHE_STATUS) {
+        Some(first) if *first == TO_COME => *first = member,
+        _ => drop(headers.append(CACHE_STATUS, member)),
+    }
+}
 
 labels! {
     /// Why a request was given to the component (RFC 9211, 2.2).
@@ -41,23 +58,22 @@ pub fn add_forwarded(headers: &mut HeaderMap, reason: Reason, is_stored: bool) {
         (Reason::Stale, false) => "wasi-http-host; fwd=stale",
         (Reason::Stale, true) => "wasi-http-host; fwd=stale; stored",
     };
-    headers.append(CACHE_STATUS, HeaderValue::from_static(value));
+    add(headers, HeaderValue::from_static(value));
 }
 
 /// Adds this host's member for a request that another request's response answers.
 pub fn add_collapsed(headers: &mut HeaderMap) {
-    headers.append(CACHE_STATUS, HeaderValue::from_static("wasi-http-host; fwd=uri-miss; collapsed"));
+    add(headers, HeaderValue::from_static("wasi-http-host; fwd=uri-miss; collapsed"));
 }
 
 /// Adds this host's member for a request whose response was an error, in the place of which a stored response answers.
 pub fn add_replacement(headers: &mut HeaderMap) {
-    headers
-        .append(CACHE_STATUS, HeaderValue::from_static("wasi-http-host; fwd=stale; detail=stale-if-error"));
+    add(headers, HeaderValue::from_static("wasi-http-host; fwd=stale; detail=stale-if-error"));
 }
 
 /// Adds this host's member for a request that was validated with the component.
 pub fn add_validated(headers: &mut HeaderMap) {
-    headers.append(CACHE_STATUS, HeaderValue::from_static("wasi-http-host; fwd=stale; fwd-status=304"));
+    add(headers, HeaderValue::from_static("wasi-http-host; fwd=stale; fwd-status=304"));
 }
 
 /// Adds this host's member for a request that a stored response answers. The time to live is negative for a stale response.
@@ -72,7 +88,7 @@ pub fn add_hit(headers: &mut HeaderMap, lifetime: Duration, age: Duration) {
     text.extend_from_slice(MEMBER);
     text.extend_from_slice(itoa::Buffer::new().format(left).as_bytes());
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
-        headers.append(CACHE_STATUS, value);
+        add(headers, value);
     }
 }
 
@@ -90,6 +106,7 @@ mod tests {
             (u64::MAX, 0, "wasi-http-host; hit; ttl=9223372036854775807"),
         ] {
             let mut headers = HeaderMap::new();
+            make_room(&mut headers);
             add_hit(&mut headers, Duration::from_secs(lifetime), Duration::from_secs(age));
             assert_eq!(headers[CACHE_STATUS], value);
         }
@@ -99,6 +116,9 @@ mod tests {
     fn the_hosts_member_is_the_last() {
         let mut headers = HeaderMap::new();
         headers.insert(CACHE_STATUS, HeaderValue::from_static("other; hit"));
+        make_room(&mut headers);
+        add_replacement(&mut headers);
+        assert_eq!(headers.get_all(CACHE_STATUS).iter().count(), 2);
         for reason in Reason::ALL {
             add_forwarded(&mut headers, reason, true);
             let last = headers.get_all(CACHE_STATUS).iter().last().unwrap().to_str().unwrap();

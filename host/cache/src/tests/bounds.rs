@@ -125,7 +125,7 @@ fn nothing_remains_of_requests_that_have_ended() {
     for at in 0..1000 {
         drop(bench.fetch(&format!("/{at}"), &[]));
     }
-    let (progress, _) = bench.cache.store.in_progress();
+    let (progress, _) = bench.cache.state.store.in_progress();
     assert_eq!(progress, 0);
 }
 
@@ -135,6 +135,6 @@ fn addresses_that_are_not_collapsed_are_bounded() {
     for at in 0..200_000 {
         bench.get(&format!("/{at}"), &[("cache-control", "private")], "");
     }
-    let (_, uncollapsible) = bench.cache.store.in_progress();
+    let (_, uncollapsible) = bench.cache.state.store.in_progress();
     assert!(uncollapsible <= 64 * 1024, "{uncollapsible}");
 }

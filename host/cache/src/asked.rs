@@ -1,0 +1,22 @@
+//! A request, as the cache sees it.
+
+use http::{HeaderMap, Method};
+
+/// A request, as the cache sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// Whether the component sees the scheme `https`.
+    pub https: bool,
+    /// The authority that the component sees.
+    pub authority: &'a str,
+    /// The path and the query.
+    pub path: &'a str,
+    /// The client's fields, without those of the connection.
+    pub headers: &'a HeaderMap,
+    /// Whether the host tells the component who the client is, as `Authorization` does: by a verified certificate.
+    pub is_authenticated: bool,
+    /// Whether the request has a body.
+    pub has_body: bool,
+}
