@@ -11,7 +11,7 @@ use crate::{
     entry::{Answer, Entry, How},
     fetch::{Fetch, Kind},
     flight::{Flight, Phase, Turn},
-    key,
+    key::{self, Address},
     metrics::Outcome,
     shard::{Begun, Found},
     space::Space,
@@ -45,25 +45,8 @@ impl Space {
             return self.pass(asked, now, Reason::Bypass);
         }
         let request = self.directives(asked.headers);
-        let store = &self.state.store;
-        let hash = store.hash(&address);
-        let mut removed = Vec::new();
-        let mut begun = Begun::Alone;
-        let sought = store.with(hash, |shard| {
-            let found = shard.find(hash, &address, asked.headers, self.epoch(), &mut removed);
-            let sought = Sought::new(found, kind, &request, now);
-            let collapses = turn != Turn::Alone && sought.collapses(kind, asked, &request);
-            if sought.asks_component() {
-                let selected = sought
-                    .entry()
-                    .map_or(0, |known| store.hash_selected(&known.head.selection, asked.headers));
-                // The count must be read before the request begins, and it begins when the shard is unlocked.
-                begun = shard.begin(hash, selected, collapses, now);
-            }
-            sought
-        });
-        store.counts.invalidated.inc_by(removed.len() as u64);
-        drop(removed);
+        let hash = self.state.store.hash(&address);
+        let (sought, begun) = self.look((asked, kind, &request), (hash, &address), now, turn);
         let fetch = |stale: Option<Arc<Entry>>, reason, flight| {
             let fetch = Fetch::new(self.clone(), kind, asked, hash, address.to_key(), now);
             Box::new(fetch.with(stale, reason, flight, request.no_store))
@@ -95,6 +78,36 @@ impl Space {
                 Ask::Fetch(fetch(Some(entry), reason, begun.flight()))
             }
         }
+    }
+
+    /// Looks for a response, and registers the request to the component if there is none.
+    fn look(
+        &self,
+        (asked, kind, request): (&Asked<'_>, Kind, &Directives),
+        (hash, address): (u64, &Address<'_>),
+        now: Instant,
+        turn: Turn,
+    ) -> (Sought, Begun) {
+        let store = &self.state.store;
+        let mut removed = Vec::new();
+        let looked = store.with(hash, |shard| {
+            let found = shard.find(hash, address, asked.headers, self.epoch(), &mut removed);
+            let sought = Sought::new(found, kind, request, now);
+            if !sought.asks_component() {
+                return (sought, Begun::Alone);
+            }
+            if turn == Turn::Again {
+                // What is stored answers nobody else, so that others would wait in vain.
+                shard.do_not_collapse(hash, now);
+            }
+            let collapses = turn == Turn::First && sought.collapses(kind, asked, request);
+            let selection = sought.entry().map(|known| &known.head.selection);
+            let selected = selection.map_or(0, |selection| store.hash_selected(selection, asked.headers));
+            let begun = shard.begin(hash, selected, collapses, now);
+            (sought, begun)
+        });
+        store.counts.invalidated.inc_by(removed.len() as u64);
+        looked
     }
 
     /// A request that the cache takes no part in, except that its response may invalidate stored ones.

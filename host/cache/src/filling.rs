@@ -33,9 +33,9 @@ pub(crate) struct Ready {
     body_charge: Charge,
 }
 
-impl Filling {
+impl Ready {
     /// `None`: the response is too large, or there is no room.
-    pub(crate) fn new(fetch: &mut Fetch, head: Head, length: Option<&HeaderValue>) -> Option<Ready> {
+    pub(crate) fn new(fetch: &Fetch, head: Head, length: Option<&HeaderValue>) -> Option<Self> {
         let announced = match length {
             Some(length) => Some(length.to_str().ok()?.parse().ok()?),
             None => None,
@@ -46,11 +46,9 @@ impl Filling {
         }
         let charge = state.store.charge(fetch.head_bytes(&head))?;
         let body_charge = state.store.charge(announced.unwrap_or(0))?;
-        Some(Ready { head, charge, announced, body_charge })
+        Some(Self { head, charge, announced, body_charge })
     }
-}
 
-impl Ready {
     pub(crate) fn owning(self, fetch: Box<Fetch>) -> Filling {
         let Self { head, charge, announced, body_charge } = self;
         Filling { fetch, head, charge, announced, body: Vec::new(), body_charge: Some(body_charge) }

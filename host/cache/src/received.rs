@@ -11,7 +11,7 @@ use crate::{
     conditional,
     entry::{Answer, Entry, How},
     fetch::{Fetch, Kind},
-    filling::Filling,
+    filling::{Filling, Ready},
     flight::Phase,
     metrics::Outcome,
     status,
@@ -58,13 +58,13 @@ impl Fetch {
                 let head = self.head(status, headers, now, received);
                 let length = headers.get(header::CONTENT_LENGTH).cloned();
                 if let Some(head) = head
-                    && let Some(filling) = Filling::new(&mut self, head, length.as_ref())
+                    && let Some(ready) = Ready::new(&self, head, length.as_ref())
                 {
                     if let Some(flight) = &self.flight {
                         flight.set(Phase::Head);
                     }
                     status::add_forwarded(headers, self.reason, true);
-                    return Received::Fill(Box::new(filling.owning(self)));
+                    return Received::Fill(Box::new(ready.owning(self)));
                 }
                 self.not_stored(status, now);
             }

@@ -155,7 +155,6 @@ impl Shard {
         if entry.head.begun < invalidated || entry.is_invalidated() {
             return Err(entry);
         }
-        self.uncollapsible.remove(&hash);
         let bytes = entry.bytes();
         let Some(resource) = self.resources.find_mut(hash, |known| known.key.address() == *address) else {
             let id = self.next_id;

@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(headers.get_all(CACHE_STATUS).iter().count(), 2);
         for reason in Reason::ALL {
             add_forwarded(&mut headers, reason, true);
-            let last = headers.get_all(CACHE_STATUS).iter().last().unwrap().to_str().unwrap();
+            let last = headers.get_all(CACHE_STATUS).iter().next_back().unwrap().to_str().unwrap();
             assert!(last.starts_with(&format!("wasi-http-host; fwd={}", reason.as_str())), "{last}");
         }
     }

@@ -23,10 +23,17 @@ pub const SET_BY_HOST: [HeaderName; 7] = [
     HeaderName::from_static("tracestate"),
 ];
 
-/// The selecting fields of a stored response, each with the normalised value of the request that it answers. `None`: that
-/// request had no such field.
+/// The selecting fields of a stored response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection(Box<[(HeaderName, Option<Box<[u8]>>)]>);
+pub struct Selection(Box<[Field]>);
+
+/// A selecting field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Field {
+    name: HeaderName,
+    /// The normalised value in the request that the response answers. `None`: that request has no such field.
+    value: Option<Box<[u8]>>,
+}
 
 impl Selection {
     /// The selecting fields of a response with the headers `response` to a request with the headers `request`. `None`: no
@@ -36,7 +43,6 @@ impl Selection {
         let mut names = Vec::new();
         for line in response.get_all(header::VARY) {
             for member in Members(line.as_bytes()) {
-                // `*` is no valid name, so it is refused with all others that are not valid.
                 let name = HeaderName::from_bytes(member).ok().filter(|name| *name != "*")?;
                 if SET_BY_HOST.contains(&name) || names.len() == MAX_FIELDS {
                     return None;
@@ -46,35 +52,38 @@ impl Selection {
                 }
             }
         }
-        let mut bytes = 0;
+        // A component that forgets to say so would have clients get a coding that they cannot read.
+        if response.contains_key(header::CONTENT_ENCODING) && !names.contains(&header::ACCEPT_ENCODING) {
+            names.push(header::ACCEPT_ENCODING);
+        }
         let fields = names.into_iter().map(|name| {
             let value = normalised(&name, request).map(|value| Box::from(&*value));
-            bytes += value.as_ref().map_or(0, |value: &Box<[u8]>| value.len());
-            (name, value)
+            Field { name, value }
         });
-        let fields = fields.collect();
+        let fields: Box<[Field]> = fields.collect();
+        let bytes: usize = fields.iter().flat_map(|field| &field.value).map(|value| value.len()).sum();
         (bytes <= MAX_BYTES).then_some(Self(fields))
     }
 
     /// Whether the response may answer a request with these headers.
     #[must_use]
     pub fn matches(&self, request: &HeaderMap) -> bool {
-        self.0.iter().all(|(name, value)| normalised(name, request).as_deref() == value.as_deref())
+        self.0.iter().all(|field| normalised(&field.name, request).as_deref() == field.value.as_deref())
     }
 
     /// Calls `each` with each value of a request with these headers that these fields select.
     pub(crate) fn values(&self, request: &HeaderMap, mut each: impl FnMut(Option<&[u8]>)) {
-        for (name, _) in &self.0 {
-            each(normalised(name, request).as_deref());
+        for field in &self.0 {
+            each(normalised(&field.name, request).as_deref());
         }
     }
 
     /// The bytes that the fields take.
     pub(crate) fn bytes(&self) -> usize {
-        let field = |(name, value): &(HeaderName, Option<Box<[u8]>>)| {
-            size_of::<(HeaderName, Option<Box<[u8]>>)>()
-                + name.as_str().len()
-                + value.as_ref().map_or(0, |value| value.len())
+        let field = |field: &Field| {
+            size_of::<Field>()
+                + field.name.as_str().len()
+                + field.value.as_ref().map_or(0, |value| value.len())
         };
         self.0.iter().map(field).sum()
     }
@@ -140,6 +149,14 @@ mod tests {
         ] {
             assert!(!selection.matches(&headers(other)), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_coded_response_answers_only_who_accepts_the_same() {
+        let coded = headers(&[("content-encoding", "gzip")]);
+        let selection = Selection::new(&coded, &headers(&[("accept-encoding", "gzip")])).unwrap();
+        assert!(selection.matches(&headers(&[("accept-encoding", "gzip")])));
+        assert!(!selection.matches(&headers(&[])));
     }
 
     #[test]

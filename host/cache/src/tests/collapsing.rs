@@ -62,6 +62,19 @@ async fn a_component_that_fails_lets_its_followers_go() {
     assert_eq!(flight.settled().await, Turn::Alone);
 }
 
+/// Each request must be validated, so that waiting helps nobody.
+#[tokio::test(start_paused = true)]
+async fn responses_that_answer_only_their_own_request_are_not_waited_for_twice() {
+    let bench = Bench::new();
+    let leader = bench.fetch("/", &[]);
+    let flight = waits(&bench, "/", &[]).unwrap();
+    bench.receive(leader, 200, &[("cache-control", "no-cache"), ("etag", "\"a\"")], "a");
+    let turn = flight.settled().await;
+    let followers = [(); 2].map(|()| bench.ask_as("GET", "/", &HeaderMap::new(), turn));
+    assert!(followers.iter().all(|ask| matches!(ask, Ask::Fetch(_))));
+    assert!(waits(&bench, "/", &[]).is_none());
+}
+
 #[test]
 fn only_requests_that_one_response_can_answer_wait() {
     let mut bench = Bench::new();

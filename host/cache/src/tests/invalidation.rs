@@ -106,14 +106,16 @@ fn a_response_in_progress_is_not_stored_after_an_invalidation() {
             |bench| {
                 assert!(
                     bench.cache.purge(&Purge { component: Some("component"), ..Purge::default() }).is_some()
-                )
+                );
             },
             false,
         ),
         (
             "the operator's address",
             |bench| {
-                assert!(bench.cache.purge(&Purge { address: Some(("x", "/")), ..Purge::default() }).is_some())
+                assert!(
+                    bench.cache.purge(&Purge { address: Some(("x", "/")), ..Purge::default() }).is_some()
+                );
             },
             false,
         ),

@@ -29,6 +29,9 @@ async fn both_versions_of_the_protocol_share_responses() {
     let mut client = http2::connect(TcpStream::connect(host.address()).await.unwrap()).await;
     let response = http2::send(&mut client, http2::get("http://name.test/answer/")).await.unwrap();
     assert_eq!((number(&response), response.header("age").is_some()), (1, true));
+    // The scheme is that of the listener, whatever `:scheme` says.
+    let response = http2::send(&mut client, http2::get("https://name.test/answer/")).await.unwrap();
+    assert_eq!(number(&response), 1);
 }
 
 #[tokio::test]
