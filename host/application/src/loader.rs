@@ -11,7 +11,7 @@ use super::{
     mounts::resolve_mounts,
     source::{self, AppError, Binary},
 };
-use wasi_http_host_cache as response_cache;
+use wasi_http_host_cache::{self as response_cache, Space};
 use wasi_http_host_core::environment;
 use wasi_http_host_egress::Policy;
 use wasi_http_host_keyvalue::Stores;
@@ -159,6 +159,12 @@ impl Loader {
         names
     }
 
+    /// A new part of the response cache. `None`: the host has no cache, or the manifest says no.
+    fn space(&self, component: &Component) -> Option<Arc<Space>> {
+        let wants = component.limits.response_cache.unwrap_or(true);
+        self.resources.response_cache.as_ref().filter(|_| wants).map(|cache| cache.space(&component.id))
+    }
+
     fn generation(
         &self,
         manifest: Manifest,
@@ -182,7 +188,7 @@ impl Loader {
         resolved: Resolved,
         before: Option<&Arc<Deployment>>,
     ) -> Result<Arc<Deployment>, LoadError> {
-        let Resources { config, metrics, response_cache, .. } = &self.resources;
+        let Resources { config, metrics, .. } = &self.resources;
         let metrics = metrics.component(&component.id);
         let bounds = match before.filter(|before| before.component.limits == component.limits) {
             Some(before) => before.bounds.clone(),
@@ -221,9 +227,8 @@ impl Loader {
                 metrics.clone(),
             )),
         };
-        let has_cache = component.limits.response_cache.unwrap_or(true);
         let deployment = Deployment {
-            space: response_cache.as_ref().filter(|_| has_cache).map(|cache| cache.space(&component.id)),
+            space: self.space(component),
             name: component.id.as_str().into(),
             output: GuestOutput::new(&component.id, metrics.clone()),
             metrics,

@@ -1,4 +1,4 @@
-//! The admin port: `/live`, `/ready`, `/metrics`, and the response cache.
+//! The admin port: `/live`, `/ready`, `/metrics`, and the response cache's state and purge.
 
 use std::{
     convert::Infallible,

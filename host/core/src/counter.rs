@@ -140,6 +140,7 @@ mod tests {
             sizes.count(size);
         }
         assert_eq!(sizes.all().collect::<Vec<_>>(), [("small", 1), ("large", 2)]);
+        assert_eq!(sizes.get(Size::Large), 2);
         assert_eq!(Size::ALL.map(Size::as_str), ["small", "large"]);
     }
 }

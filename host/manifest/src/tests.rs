@@ -443,6 +443,7 @@ fn several_components_are_told_apart_by_their_routes() {
 [component.one.tool.wasi-http-host]
 max-instances = 4
 max-memory = "16MiB"
+response-cache = false
 [[trigger.http]]
 route = "/two/:id"
 component = "two"
@@ -462,6 +463,7 @@ source = "three.wasm"
     let limits = &manifest.components[0].limits;
     assert_eq!(limits.max_instances.map(std::num::NonZeroU32::get), Some(4));
     assert_eq!(limits.max_memory, Some(wasi_http_host_core::ByteSize::mib(16)));
+    assert_eq!(limits.response_cache, Some(false));
     assert_eq!(manifest.components[1].limits, OwnLimits::default());
     assert_eq!(manifest.warnings, Vec::<String>::new());
 }
