@@ -1,6 +1,12 @@
 //! A request to the component that others may wait for (request collapsing, RFC 9111, 4).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use tokio::{sync::watch, time::timeout};
 
@@ -24,7 +30,11 @@ pub(crate) enum Phase {
 
 /// A request to the component that others wait for.
 #[derive(Debug)]
-pub struct Flight(watch::Sender<Phase>);
+pub struct Flight {
+    phase: watch::Sender<Phase>,
+    /// Whether a follower has waited in vain for the body. Then nobody else begins to wait.
+    is_slow: AtomicBool,
+}
 
 /// What a follower does next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,22 +50,30 @@ pub enum Turn {
 
 impl Flight {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(watch::Sender::new(Phase::Begun)))
+        Arc::new(Self { phase: watch::Sender::new(Phase::Begun), is_slow: AtomicBool::new(false) })
     }
 
     pub(crate) fn set(&self, phase: Phase) {
-        self.0.send_replace(phase);
+        self.phase.send_replace(phase);
+    }
+
+    pub(crate) fn is_slow(&self) -> bool {
+        self.is_slow.load(Relaxed)
     }
 
     /// Waits for the leader's response, or until there is no point in waiting.
     pub async fn settled(&self) -> Turn {
-        let mut phase = self.0.subscribe();
+        let mut phase = self.phase.subscribe();
         // The sender is `self`, so it exists.
         let _ = phase.wait_for(|phase| *phase != Phase::Begun).await;
         let ended = phase.wait_for(|phase| *phase != Phase::Head);
         let phase = match timeout(BODY_PATIENCE, ended).await {
             Ok(Ok(phase)) => *phase,
-            Ok(Err(_)) | Err(_) => Phase::NotStored,
+            Ok(Err(_)) => Phase::NotStored,
+            Err(_) => {
+                self.is_slow.store(true, Relaxed);
+                Phase::Head
+            }
         };
         match phase {
             Phase::Stored => Turn::Again,

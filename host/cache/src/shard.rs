@@ -107,7 +107,8 @@ impl Shard {
         let collapses = collapses && self.uncollapsible.get(&hash).is_none_or(|until| *until <= now);
         let in_progress = self.in_progress.entry(hash).or_default();
         if collapses
-            && let Some((_, flight)) = in_progress.leaders.iter().find(|(leader, _)| *leader == selected)
+            && let Some((_, flight)) =
+                in_progress.leaders.iter().find(|(leader, flight)| *leader == selected && !flight.is_slow())
         {
             return Begun::Follows(flight.clone());
         }

@@ -62,6 +62,22 @@ async fn a_component_that_fails_lets_its_followers_go() {
     assert_eq!(flight.settled().await, Turn::Alone);
 }
 
+/// A client that reads slowly delays one request each for half a second, and no later one.
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_client_is_slow_is_not_waited_for_again() {
+    let bench = Bench::new();
+    let leader = bench.fetch("/", &[]);
+    let flight = waits(&bench, "/", &[]).unwrap();
+    let response = leader.received(StatusCode::OK, &mut fields(&[FRESH]), bench.now, bench.wall);
+    assert!(matches!(response, Received::Fill(_)));
+    assert_eq!(flight.settled().await, Turn::Alone);
+    let successor = bench.fetch("/", &[]);
+    let next = waits(&bench, "/", &[]).unwrap();
+    bench.receive(successor, 200, &[FRESH], "a");
+    assert_eq!((next.settled().await, bench.has("/").as_deref()), (Turn::Again, Some("a")));
+    drop(response);
+}
+
 /// Each request must be validated, so that waiting helps nobody.
 #[tokio::test(start_paused = true)]
 async fn responses_that_answer_only_their_own_request_are_not_waited_for_twice() {

@@ -77,10 +77,9 @@ impl Builder {
         let config = Arc::new(config);
         let log = Log::new(&config.log)?;
         log.install();
-        let address = config.main_listener(variable("PORT").as_deref())?;
         let tls = Tls::new(&config.server.tls)?;
         // Bind first, so that an address in use is reported before anything is compiled.
-        let listener = bind(address)?;
+        let listener = bind(config.main_listener(variable("PORT").as_deref())?)?;
         let admin_listener = bind(config.admin_listen)?;
 
         let hangup = Hangup::listen();
@@ -109,9 +108,8 @@ impl Builder {
         let generation = first_generation(&loader, manifest, &binaries, &admin_listener, admin)?;
         let memory = MemoryLimits::new(config.clone())?;
         memory.report(&generation, &metrics.memory_bound);
-        let max_request_body = config.server.max_request_body.get();
         let (workers, interfaces) =
-            start_workers(&shared, &generation, &application_config, max_request_body, &engine, &backends)?;
+            start_workers(&shared, &generation, &application_config, &config, &engine, &backends)?;
         let reloader =
             Reloader::new(loader, generation, workers.clone(), metrics.clone(), memory, watch, hangup);
         let control = RuntimeBuilder::new_current_thread().enable_all().build()?;
@@ -284,7 +282,7 @@ fn start_workers(
     shared: &Arc<Shared>,
     generation: &Arc<Generation>,
     config: &Arc<ApplicationConfig>,
-    max_request_body: u64,
+    host: &Config,
     engine: &Engine,
     backends: &Backends,
 ) -> Result<(Vec<Arc<Worker>>, InterfaceMetrics), StartError> {
@@ -308,7 +306,7 @@ fn start_workers(
             outbound: backends.outbound.clone(),
             current: Arc::default(),
             tracer: backends.tracer(),
-            max_request_body,
+            max_request_body: host.server.max_request_body.get(),
         })
     });
     let workers = workers.collect::<Result<_, _>>()?;
