@@ -1,5 +1,10 @@
 //! Invalidation: by unsafe requests, by groups, and by the operator.
 
+use std::{
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    thread,
+};
+
 use super::*;
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
@@ -168,5 +173,57 @@ fn the_operator_purges_all_or_a_part() {
         let last = bench.has("/c").is_some();
         bench.space = first;
         assert_eq!([bench.has("/a").is_some(), bench.has("/b").is_some(), last], remain, "{purge:?}");
+    }
+}
+
+/// Each thread asks, and answers for the component with its present version. Once an invalidation of a version has returned, no
+/// thread gets that version out of the cache.
+#[test]
+fn after_an_invalidation_no_thread_gets_what_is_older() {
+    type Invalidate = fn(&Bench);
+    let all: [Invalidate; 4] = [
+        |bench| assert!(bench.cache.purge(&Purge::default()).is_some()),
+        |bench| assert!(bench.cache.purge(&Purge { group: Some("g"), ..Purge::default() }).is_some()),
+        |bench| drop(bench.exchange(("PUT", "/", &[]), (200, &[], ""))),
+        |bench| {
+            let invalidation = [("cache-group-invalidation", "\"g\"")];
+            bench.exchange(("PUT", "/other", &[]), (200, &invalidation, ""));
+        },
+    ];
+    for invalidate in all {
+        let (bench, version, invalidated) = (Bench::new(), AtomicU64::new(0), AtomicU64::new(0));
+        let hits: u64 = thread::scope(|scope| {
+            let clients = [(); 4].map(|()| {
+                scope.spawn(|| {
+                    let mut hits = 0;
+                    while invalidated.load(SeqCst) < 300 {
+                        let least = invalidated.load(SeqCst);
+                        match bench.ask_as("GET", "/", &HeaderMap::new(), Turn::Alone) {
+                            Ask::Answer(answer, _) => {
+                                let text = std::str::from_utf8(&answer.body).unwrap();
+                                let got: u64 = text.parse().unwrap();
+                                assert!(got >= least, "{got} after the invalidation of all before {least}");
+                                hits += 1;
+                            }
+                            Ask::Fetch(fetch) => {
+                                let body = version.load(SeqCst).to_string();
+                                thread::yield_now();
+                                bench.receive(fetch, 200, &[FRESH, ("cache-groups", "\"g\"")], &body);
+                            }
+                            _ => panic!(),
+                        }
+                    }
+                    hits
+                })
+            });
+            for next in 1..=300 {
+                version.store(next, SeqCst);
+                invalidate(&bench);
+                invalidated.store(next, SeqCst);
+                thread::yield_now();
+            }
+            clients.map(|client| client.join().unwrap()).iter().sum()
+        });
+        assert!(hits > 0);
     }
 }

@@ -89,7 +89,6 @@ impl Builder {
         application::resolve_mounts(&mut manifest)?;
         let files_of_mounts = descriptors::of_mounts(&config, &manifest);
         let backends = Backends::open(&config, &manifest, stores)?;
-        let stores = &backends.stores;
         let metrics = Arc::new(HostMetrics::default());
         let shared = shared(&config, &log, &metrics, tls, backends.tracer());
         let engine = engine.join().unwrap_or_else(|panic| resume_unwind(panic))?;
@@ -99,12 +98,12 @@ impl Builder {
         let loader = Arc::new(Loader::new(Resources {
             config: application_config.clone(),
             engine: engine.clone(),
-            stores: stores.clone(),
+            stores: backends.stores.clone(),
             granted: config.keyvalue.granted()?,
             metrics: metrics.components.clone(),
             response_cache: response_cache.clone(),
         }));
-        let admin = || Admin::starting(metrics.clone(), stores.clone(), log.clone());
+        let admin = || Admin::starting(metrics.clone(), backends.stores.clone(), log.clone());
         let generation = first_generation(&loader, manifest, &binaries, &admin_listener, admin)?;
         let memory = MemoryLimits::new(config.clone())?;
         memory.report(&generation, &metrics.memory_bound);
