@@ -63,8 +63,8 @@ class Contender:
     process: subprocess.Popen[bytes] | None = None
     log: Path | None = None
 
-    def start(self, logs: Path, poll: float = 0.01) -> None:
-        port = free_port()
+    def start(self, logs: Path, poll: float = 0.01, port: int = 0) -> None:
+        port = port or free_port()
         self.log = logs / (re.sub(r"\W+", "-", self.name) + ".log")
         command = self.filled(port)
         with self.log.open("wb") as log:

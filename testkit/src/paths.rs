@@ -39,7 +39,7 @@ pub fn built(variable: &str, default: &str, command: &str) -> PathBuf {
     path
 }
 
-/// A guest of `host/guests`: `service` (WASI 0.3) or `proxy` (WASI 0.2). The first call of a process builds both with a nested cargo,
+/// A guest of `host/guests`: `service` (WASI 0.3), `proxy` (WASI 0.2) or `forwarder` (WASI 0.3). The first call of a process builds them with a nested cargo,
 /// into the same target directory.
 #[must_use]
 pub fn guest(name: &str) -> PathBuf {
@@ -49,7 +49,15 @@ pub fn guest(name: &str) -> PathBuf {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let built = Command::new(cargo)
             .args(["build", "--release", "--locked", "--quiet", "--target", "wasm32-wasip2"])
-            .args(["--package", "guest-service", "--package", "guest-proxy", "--target-dir"])
+            .args([
+                "--package",
+                "guest-service",
+                "--package",
+                "guest-proxy",
+                "--package",
+                "guest-forwarder",
+                "--target-dir",
+            ])
             .arg(&target)
             .current_dir(workspace())
             .status()
