@@ -290,6 +290,19 @@ impl Client {
     }
 }
 
+/// Calls `note` with each interim response (1xx) to this request. A server that speaks HTTP/2 has none that the client sees.
+pub fn on_interim<B>(
+    request: &mut http::Request<B>,
+    note: impl Fn(http::Response<()>) + Send + Sync + 'static,
+) {
+    hyper::ext::on_informational(request, move |response| {
+        let mut interim = http::Response::new(());
+        *interim.status_mut() = response.status();
+        interim.headers_mut().clone_from(response.headers());
+        note(interim);
+    });
+}
+
 /// Notes that a request uses its connection. `None` if the request has no connection yet.
 fn begin(connection: &CaptureConnection) -> Option<InUse> {
     let mut extras = http::Extensions::new();

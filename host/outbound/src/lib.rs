@@ -32,7 +32,7 @@ mod stats;
 mod transport;
 
 pub use ceiling::CidrCeiling;
-pub use client::Client;
+pub use client::{Client, on_interim};
 pub use config::OutboundConfig;
 pub use direct::Direct;
 pub use error::Failure;

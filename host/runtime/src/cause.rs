@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use wasi_http_host_core::forwarded::cdn_loop_passes;
 
-use super::tasks::Tasks;
+use super::{interim::InterimRelay, tasks::Tasks};
 
 /// The most requests in one chain, each of which waits for the next.
 pub const MAX_DEPTH: usize = 16;
@@ -44,6 +44,8 @@ pub struct Cause {
     client: Vec<(HeaderName, HeaderValue)>,
     /// The request's `CDN-Loop`, as one line.
     cdn_loop: Option<HeaderValue>,
+    /// Who gets the interim responses to the forwarded request. `None`: nobody.
+    pub(crate) interim: Option<InterimRelay>,
 }
 
 impl Cause {
@@ -53,13 +55,23 @@ impl Cause {
         Self::new(0, headers, deadline)
     }
 
+    /// As [`Cause::first`]; interim responses to the forwarded request are relayed.
+    #[must_use]
+    pub fn relaying(headers: &HeaderMap, deadline: Instant, interim: InterimRelay) -> Arc<Self> {
+        Arc::new(Self { interim: Some(interim), ..Self::noted(0, headers, deadline) })
+    }
+
     /// A request with these headers, for which `depth` other requests wait.
     #[must_use]
     pub fn new(depth: usize, headers: &HeaderMap, deadline: Instant) -> Arc<Self> {
+        Arc::new(Self::noted(depth, headers, deadline))
+    }
+
+    fn noted(depth: usize, headers: &HeaderMap, deadline: Instant) -> Self {
         let value = |name: HeaderName| headers.get(&name).cloned().map(|value| (name, value));
         let passed_on = PASSED_ON.into_iter().filter_map(value).collect();
         let client = CLIENT.into_iter().filter_map(value).collect();
-        Arc::new(Self { depth, deadline, passed_on, client, cdn_loop: joined(headers) })
+        Self { depth, deadline, passed_on, client, cdn_loop: joined(headers), interim: None }
     }
 }
 

@@ -9,13 +9,14 @@ use std::{
 
 use http::{HeaderName, Uri};
 use wasi_http_host_egress::COMPONENTS;
-use wasi_http_host_outbound::{Client, ClientSpan, Failure, is_forbidden};
+use wasi_http_host_outbound::{Client, ClientSpan, Failure, is_forbidden, on_interim};
 use wasi_http_host_telemetry::trace::Origin;
 use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::{
     cause::{self, Cause, Causes},
     host_bytes::{InFlightBytes, REQUEST_CHUNK, RESPONSE_CHUNK},
+    interim,
     traced::TracedTasks,
 };
 
@@ -103,6 +104,10 @@ impl WasiHttpHooks for Hooks {
                 let sent: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
                 Ok((in_flight.count_response(response.map_err(|failure| failure.error)?), sent))
             });
+        }
+        let relay = cause.as_ref().and_then(|cause| cause.interim.as_ref());
+        if let Some(receiver) = relay.and_then(|relay| relay.of_forwarded(&request)) {
+            on_interim(&mut request, move |response| interim::relay(&receiver, response));
         }
         cause::mark(request.headers_mut(), cause.as_deref());
         let client = self.client.clone();

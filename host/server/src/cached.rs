@@ -201,7 +201,9 @@ async fn refresh(
     let started = Instant::now();
     fetch.prepare(request.headers_mut());
     let Ok(permit) = served.deployment.admission.admit().await else { return };
-    let Ok(Reply { mut head, content }) = call(request, &served, started, None, permit).await else { return };
+    let Ok(Reply { mut head, content }) = call(request, &served, started, None, permit, None).await else {
+        return;
+    };
     let received = fetch.received(head.status, &mut head.headers, Instant::now(), SystemTime::now());
     let Received::Fill(filling) = received else { return };
     match content {

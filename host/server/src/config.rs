@@ -31,6 +31,10 @@ pub struct ServerConfig {
     /// Timeout for a request's or response's body that makes no progress
     #[arg(long, value_name = "DUR", env = "WASI_HTTP_HOST_BODY_IDLE_TIMEOUT", default_value_t = ServerConfig::default().body_idle_timeout, help_heading = "Requests")]
     pub body_idle_timeout: Period,
+    /// Relay interim responses (102 and 103) to the client, over HTTP/1.1, where a component forwards the client's request. The component
+    /// does not see them
+    #[arg(long, env = "WASI_HTTP_HOST_RELAY_INTERIM_RESPONSES", help_heading = "Requests")]
+    pub relay_interim_responses: bool,
 
     /// Maximum number of open connections. Further connections wait to be accepted
     #[arg(long, value_name = "N", env = "WASI_HTTP_HOST_MAX_CONNECTIONS", default_value_t = ServerConfig::default().max_connections, help_heading = "Connections")]
@@ -65,6 +69,7 @@ impl Default for ServerConfig {
             tls: TlsConfig::default(),
             max_request_body: ByteSize::mib(10),
             body_idle_timeout: Period::secs(30),
+            relay_interim_responses: false,
             max_connections: const { NonZeroUsize::new(8192).unwrap() },
             header_timeout: Period::secs(10),
             keep_alive_timeout: Period::secs(75),

@@ -4,12 +4,14 @@
 use std::{sync::Arc, time::Instant};
 
 use futures::channel::oneshot;
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
+use tokio::sync::mpsc;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::{
     client::Client,
+    interim::Interims,
     io::Activity,
     refusal::Refusal,
     request::{self},
@@ -18,7 +20,9 @@ use super::{
 use wasi_http_host_application::Served;
 use wasi_http_host_cache::{Filling, Outcome};
 use wasi_http_host_core::BoundedError;
-use wasi_http_host_runtime::{Call, CallError, Cause, Permit, Reply, Unserved, WorkerMetrics, was_passed_on};
+use wasi_http_host_runtime::{
+    Call, CallError, Cause, InterimRelay, Permit, Reply, Unserved, WorkerMetrics, was_passed_on,
+};
 use wasi_http_host_telemetry::{
     AccessLine, CertificateNames,
     trace::{self, Origin},
@@ -129,7 +133,9 @@ impl Exchange {
         let permit = served.deployment.admission.admit().await.map_err(Unserved::Overloaded)?;
         self.permit = Some(permit.clone());
         let origin = self.span.as_ref().map(|span| span.origin());
-        Ok(call(request, served, self.started, origin, permit).await?)
+        let relays = self.worker.shared.relay_interim && request.version() == Version::HTTP_11;
+        let interims = relays.then_some(&self.activity.interims);
+        Ok(call(request, served, self.started, origin, permit, interims).await?)
     }
 
     pub(super) fn refused(&mut self, refusal: &Refusal) {
@@ -193,21 +199,33 @@ impl Exchange {
 }
 
 /// Sends a request that is admitted to an instance, and waits for the response's head. The time of the request counts from
-/// `started`.
+/// `started`. `interims` gets the interim responses to a request that the component forwards.
 pub(super) async fn call(
     request: Request<WasiBody>,
     served: &Served,
     started: Instant,
     origin: Option<Arc<Origin>>,
     permit: Permit,
+    interims: Option<&Interims>,
 ) -> Result<Reply, Unserved> {
     let deadline = started + served.deployment.bounds.request();
     let (reply, answer) = oneshot::channel();
-    let causes = served.chains() || was_passed_on(request.headers());
-    let cause = causes.then(|| Cause::first(request.headers(), deadline));
+    let mut relayed = None;
+    let cause = if interims.is_some() {
+        let (relay, receiver) = InterimRelay::new(&request);
+        relayed = Some(receiver);
+        Some(Cause::relaying(request.headers(), deadline, relay))
+    } else {
+        let causes = served.chains() || was_passed_on(request.headers());
+        causes.then(|| Cause::first(request.headers(), deadline))
+    };
     let (queued, permit) = (Instant::now(), Some(permit));
     served.dispatch.submit(Call { request, reply, queued, deadline, cause, origin, permit });
-    let reply = match answer.await {
+    let answer = match (interims, relayed) {
+        (Some(interims), Some(relayed)) => relaying(interims, relayed, answer).await,
+        _ => answer.await,
+    };
+    let reply = match answer {
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => return Err(Unserved::Call(error)),
         // Instances answer all their calls before they end. Without an answer, an instance trapped.
@@ -218,6 +236,23 @@ pub(super) async fn call(
         return Err(Unserved::Call(CallError::InvalidResponse(what)));
     }
     Ok(reply)
+}
+
+/// Waits for the answer. Interim responses that come meanwhile are written to the client before it.
+async fn relaying<T>(
+    interims: &Interims,
+    mut relayed: mpsc::Receiver<Response<()>>,
+    mut answer: oneshot::Receiver<T>,
+) -> Result<T, oneshot::Canceled> {
+    let answer = loop {
+        tokio::select! {
+            biased;
+            Some(interim) = relayed.recv() => interims.push(&interim),
+            answer = &mut answer => break answer,
+        }
+    };
+    interims.all_written().await;
+    answer
 }
 
 impl Drop for Exchange {

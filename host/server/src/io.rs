@@ -19,7 +19,7 @@ use tokio::{
 };
 use wasi_http_host_core::lock;
 
-use super::{limits::StreamTimeouts, resets::ResetBudget, stream::Stream};
+use super::{interim::Interims, limits::StreamTimeouts, resets::ResetBudget, stream::Stream};
 
 /// State that a connection's stream shares with the connection's requests.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(super) struct Activity {
     resets: Mutex<ResetBudget>,
     /// Notified when the client has reset too many requests.
     flooded: Notify,
+    /// Interim responses to the request in flight.
+    pub(super) interims: Interims,
 }
 
 impl Default for Activity {
@@ -43,6 +45,7 @@ impl Default for Activity {
             head_begun: AtomicBool::new(false),
             resets: Mutex::new(ResetBudget::new(std::time::Instant::now())),
             flooded: Notify::new(),
+            interims: Interims::default(),
         }
     }
 }
@@ -85,6 +88,10 @@ pub(super) struct TimedStream {
     /// The connection's state when the timer last fired.
     seen: Seen,
     writing: Option<Pin<Box<Sleep>>>,
+    /// Whether all bytes of earlier messages are written. hyper flushes only when it has handed over all that it has.
+    at_boundary: bool,
+    /// The rest of an interim response that is written in part.
+    interim: Bytes,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,7 +117,17 @@ impl TimedStream {
         activity.head_begun.store(!prefix.is_empty(), Relaxed);
         let state = if prefix.is_empty() { State::Idle } else { State::Head };
         let seen = Seen { state, begun: 0, since: Instant::now() };
-        Self { stream, prefix, activity, timeouts, reading: None, seen, writing: None }
+        Self {
+            stream,
+            prefix,
+            activity,
+            timeouts,
+            reading: None,
+            seen,
+            writing: None,
+            at_boundary: true,
+            interim: Bytes::new(),
+        }
     }
 
     fn state(&self) -> State {
@@ -156,6 +173,25 @@ impl TimedStream {
         }
     }
 
+    /// Writes the interim responses that wait, if the connection is at a boundary between messages.
+    fn poll_interims(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.at_boundary {
+            if self.interim.is_empty() {
+                let Some(next) = self.activity.interims.next() else { break };
+                self.interim = next;
+            }
+            let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(cx, &self.interim))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.interim.advance(written);
+            if self.interim.is_empty() {
+                self.activity.interims.written();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Applies the write timeout to a pending write.
     fn watch_write<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
@@ -196,7 +232,13 @@ impl AsyncRead for TimedStream {
 
 impl AsyncWrite for TimedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let written = match self.poll_interims(cx) {
+            Poll::Ready(Ok(())) => {
+                self.at_boundary = false;
+                Pin::new(&mut self.stream).poll_write(cx, buf)
+            }
+            interim => interim.map_ok(|()| 0),
+        };
         self.watch_write(cx, written)
     }
 
@@ -205,7 +247,13 @@ impl AsyncWrite for TimedStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let written = match self.poll_interims(cx) {
+            Poll::Ready(Ok(())) => {
+                self.at_boundary = false;
+                Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+            }
+            interim => interim.map_ok(|()| 0),
+        };
         self.watch_write(cx, written)
     }
 
@@ -214,8 +262,12 @@ impl AsyncWrite for TimedStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // With TLS, a flush sends records that earlier writes only buffered.
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.at_boundary = true;
+        let flushed = match self.poll_interims(cx) {
+            // With TLS, a flush sends records that earlier writes only buffered.
+            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_flush(cx),
+            interim => interim,
+        };
         self.watch_write(cx, flushed)
     }
 

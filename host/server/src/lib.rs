@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod connection;
 mod exchange;
+mod interim;
 mod io;
 mod limits;
 mod listener;

@@ -33,6 +33,8 @@ pub struct Shared {
     pub tracer: Option<Arc<Tracer>>,
     pub(super) limits: ServerLimits,
     pub(super) trusted_proxies: TrustedProxies,
+    /// Whether clients get the interim responses to requests that components forward.
+    pub(super) relay_interim: bool,
     /// Whether responses close their connections (drain).
     closing: AtomicBool,
     /// Set when idle connections must close. Each connection holds a receiver, so that the shutdown can wait until
@@ -83,6 +85,7 @@ impl Shared {
                 addresses: config.trusted_proxies.clone(),
                 header: config.trusted_proxies_header,
             },
+            relay_interim: config.relay_interim_responses,
             closing: AtomicBool::new(false),
             close_idle: watch::Sender::new(false),
         })

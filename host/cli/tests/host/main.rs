@@ -22,6 +22,7 @@ mod h2;
 mod harness;
 mod hostile;
 mod http;
+mod interim;
 mod leaving;
 mod memory;
 mod neighbours;
