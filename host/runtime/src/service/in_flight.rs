@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use http::{StatusCode, header};
 use wasmtime::{
     AsContextMut as _, StoreContextMut,
     component::{Accessor, Resource, TypedFuncCallConcurrent},
@@ -27,6 +28,8 @@ pub(super) enum InFlightCall<'a> {
     Service {
         guest: &'a p3::bindings::Service,
         call: ServiceCall,
+        /// Whether the request's method is `HEAD`.
+        is_head: bool,
         /// Sends the request's body to the guest.
         request_io: std::pin::Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
     },
@@ -50,11 +53,22 @@ type ProxyCall = TypedFuncCallConcurrent<
 /// The result of a call.
 pub(super) enum CallEnd {
     /// A service returned a response.
-    Response(http::Response<WasiBody>),
+    Response {
+        response: http::Response<WasiBody>,
+        /// Whether the response has no body, whatever length it announces.
+        is_bodiless: bool,
+    },
     /// A service returned an error, or a response that is not valid.
     Failure(CallError),
     /// A proxy returned. If it responded, it did so through its out-parameter.
     Returned,
+}
+
+/// Whether a response has no body, and the length that it announces is another response's (RFC 9110, 8.6). `is_head`: it answers `HEAD`.
+/// Without a length, such an answer is left to the connection.
+fn is_bodiless(is_head: bool, response: &http::Response<WasiBody>) -> bool {
+    is_head && response.headers().contains_key(header::CONTENT_LENGTH)
+        || matches!(response.status(), StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT)
 }
 
 /// Passes `request` to a service.
@@ -65,6 +79,7 @@ pub(super) fn start_service<'a>(
     cause: Option<Arc<Cause>>,
     origin: Option<Arc<Origin>>,
 ) -> wasmtime::Result<InFlightCall<'a>> {
+    let is_head = request.method() == http::Method::HEAD;
     let request = store.data().in_flight().note_received(request);
     let view = store.data_mut().http();
     let (request, request_io) = p3::Request::from_http(view.hooks, request);
@@ -75,7 +90,7 @@ pub(super) fn start_service<'a>(
     if let Some(traced) = store.data().traced() {
         traced.enter(call.task(), origin);
     }
-    Ok(InFlightCall::Service { guest, call, request_io: Box::pin(request_io) })
+    Ok(InFlightCall::Service { guest, call, is_head, request_io: Box::pin(request_io) })
 }
 
 /// Passes `request` to a proxy, which responds through `reply`.
@@ -122,7 +137,7 @@ impl InFlightCall<'_> {
     /// The guest trapped.
     pub(super) async fn finish(self, accessor: &Accessor<Guest>) -> wasmtime::Result<CallEnd> {
         match self {
-            Self::Service { guest, call, request_io } => {
+            Self::Service { guest, call, is_head, request_io } => {
                 let handler = guest.wasi_http_handler();
                 match handler.func_handle().finish_call_concurrent(accessor, call).await?.0 {
                     Ok(response) => accessor.with(|mut store| {
@@ -131,7 +146,10 @@ impl InFlightCall<'_> {
                         let response = response.into_http(store.as_context_mut(), request_io);
                         store.get().set_response_chunks(false);
                         Ok(match response {
-                            Ok(response) => CallEnd::Response(response),
+                            Ok(response) => {
+                                let is_bodiless = is_bodiless(is_head, &response);
+                                CallEnd::Response { response, is_bodiless }
+                            }
                             Err(error) => {
                                 CallEnd::Failure(CallError::invalid_response(format_args!("{error:#}")))
                             }

@@ -388,7 +388,7 @@ fn finish(reply: Option<ReplySender>, end: CallEnd, heads: &mut PendingHeads) {
     // Without a sender, the call has its reply already: from a timeout or from the guest itself.
     let Some(reply) = reply else { return };
     match end {
-        CallEnd::Response(response) => heads.push(response, reply),
+        CallEnd::Response { response, is_bodiless } => heads.push(response, is_bodiless, reply),
         CallEnd::Failure(error) => drop(reply.send(Err(error))),
         CallEnd::Returned => {
             drop(reply.send(Err(CallError::InvalidResponse(NO_RESPONSE.to_owned()))));

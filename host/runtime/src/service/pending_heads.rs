@@ -10,7 +10,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::StatusCode;
 use http_body::Body as _;
 use wasmtime_wasi_http::{Error, WasiBody};
 
@@ -50,10 +49,10 @@ impl PendingHeads {
     }
 
     /// Adds a response. The response is sent immediately if waiting for the body's first bytes cannot help.
-    pub(super) fn push(&mut self, response: http::Response<WasiBody>, reply: ReplySender) {
+    pub(super) fn push(&mut self, response: http::Response<WasiBody>, is_bodiless: bool, reply: ReplySender) {
         let (parts, body) = response.into_parts();
-        // These have no body. The length of a 304 is that of another response (RFC 9110, 8.6).
-        if matches!(parts.status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT) {
+        // The length that such a response announces is that of another response (RFC 9110, 8.6).
+        if is_bodiless {
             return send(reply, parts, Content::Whole(Bytes::new()));
         }
         match body.size_hint().exact() {
