@@ -9,6 +9,7 @@
 
 mod admin;
 mod background;
+mod cache_conformance;
 mod chaining;
 mod client_certificates;
 mod clients;
