@@ -27,6 +27,7 @@ mod provider;
 mod random;
 mod rate;
 mod redis;
+mod response_cache;
 mod routes;
 mod settings;
 mod shutdown;

@@ -52,7 +52,7 @@ impl Release<'_> {
         for pod in Deployment::api(self.namespace).ready() {
             let path =
                 format!("/api/v1/namespaces/{}/pods/{}:8080/proxy/cache/stats", pod.namespace, pod.name);
-            let stats = kubectl(["get", "--raw", &path]).json().unwrap();
+            let stats: Value = serde_json::from_str(&kubectl(["get", "--raw", &path]).must()).unwrap();
             assert_eq!(stats["ttl_seconds"], ttl, "{}: {stats}", pod.name);
         }
     }
