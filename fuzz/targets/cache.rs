@@ -28,7 +28,9 @@ fn fields(text: &[u8]) -> (HeaderMap, &[u8]) {
         }
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&line[..colon]), HeaderValue::from_bytes(value)) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(&line[..colon]), HeaderValue::from_bytes(value))
+        {
             headers.append(name, value);
         }
     }
@@ -44,7 +46,9 @@ fuzz_target!(|input: &[u8]| {
     let control = |value: &HeaderValue| Directives::parse([value]);
     for value in response.values() {
         let directives = control(value);
-        for seconds in [directives.max_age, directives.s_maxage, directives.stale_if_error].into_iter().flatten() {
+        for seconds in
+            [directives.max_age, directives.s_maxage, directives.stale_if_error].into_iter().flatten()
+        {
             assert!(seconds <= MAX_SECONDS);
         }
         if let Ok(with) = HeaderValue::from_bytes(&[b"no-store, ", value.as_bytes()].concat()) {
@@ -69,7 +73,9 @@ fuzz_target!(|input: &[u8]| {
     // A response answers the request that it was made for, and one with another value of a selecting field does not match.
     if let Some(selection) = Selection::new(&response, &request) {
         assert!(selection.matches(&request));
-        for name in response.get_all("vary").iter().filter_map(|value| HeaderName::from_bytes(value.as_bytes()).ok()) {
+        for name in
+            response.get_all("vary").iter().filter_map(|value| HeaderName::from_bytes(value.as_bytes()).ok())
+        {
             let mut other = request.clone();
             other.append(name, HeaderValue::from_static("another"));
             assert!(!selection.matches(&other));

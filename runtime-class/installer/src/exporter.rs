@@ -134,7 +134,9 @@ fn answer(mut stream: &TcpStream, figures: &Figures) -> io::Result<()> {
         reader.read_line(&mut line)?;
     }
     let mut words = first.split(' ');
-    let (status, body) = match (words.next(), words.next()) {
+    // Clients add parameters of their own: kubectl adds its timeout.
+    let (method, target) = (words.next(), words.next());
+    let (status, body) = match (method, target.and_then(|target| target.split('?').next())) {
         (Some("GET"), Some("/metrics")) => ("200 OK", figures.text()),
         (Some("GET"), Some("/live")) if figures.is_live() => ("200 OK", "live\n".to_owned()),
         (Some("GET"), Some("/live")) => {

@@ -101,7 +101,9 @@ fn scrapes_and_probes_are_answered_and_all_else_is_not() {
             && metrics.contains("\nwasi_http_installer_nodes_ready 0\n"),
         "{metrics}"
     );
-    assert!(get(address, "GET /live HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200"));
+    for right in ["GET /live HTTP/1.1\r\n\r\n", "GET /metrics?timeout=30s HTTP/1.1\r\n\r\n"] {
+        assert!(get(address, right).starts_with("HTTP/1.1 200"), "{right}");
+    }
     for wrong in ["GET / HTTP/1.1\r\n\r\n", "POST /metrics HTTP/1.1\r\n\r\n", "\r\n\r\n"] {
         assert!(get(address, wrong).starts_with("HTTP/1.1 404"), "{wrong}");
     }
