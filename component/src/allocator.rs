@@ -154,6 +154,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for BlockLists<A> {
 unsafe impl<A: Sync> Sync for BlockLists<A> {}
 
 #[cfg(test)]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "the tests follow the interface of allocators, which the properties check"
+)]
 mod tests {
     use std::alloc::System;
     use std::cell::Cell;
