@@ -82,26 +82,17 @@ fn opaque(tag: &[u8]) -> &[u8] {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use http::HeaderName;
-
     use super::*;
+    use crate::tests::header_map;
 
     const EARLIER: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        headers
-    }
-
     #[test]
     fn tags_go_before_dates_and_are_compared_weakly() {
-        let stored = headers(&[("etag", "\"a\""), ("last-modified", DATE)]);
-        let current = |lines: &[_]| has_current(&headers(lines), &stored, UNIX_EPOCH);
+        let stored = header_map(&[("etag", "\"a\""), ("last-modified", DATE)]);
+        let current = |lines: &[_]| has_current(&header_map(lines), &stored, UNIX_EPOCH);
         for yes in [
             &[("if-none-match", "\"a\"")][..],
             &[("if-none-match", "\"b\", W/\"a\", \"c\"")],
@@ -130,13 +121,13 @@ mod tests {
     fn without_a_modification_date_the_responses_own_counts() {
         let generated = UNIX_EPOCH + Duration::from_secs(784_111_777);
         let current =
-            |since| has_current(&headers(&[("if-modified-since", since)]), &headers(&[]), generated);
+            |since| has_current(&header_map(&[("if-modified-since", since)]), &header_map(&[]), generated);
         assert!(current(DATE) && current(LATER) && !current(EARLIER));
     }
 
     #[test]
     fn a_part_needs_a_strong_match() {
-        let stored = headers(&[("etag", "\"a\""), ("last-modified", DATE)]);
+        let stored = header_map(&[("etag", "\"a\""), ("last-modified", DATE)]);
         for (condition, may) in [
             ("\"a\"", true),
             ("\"b\"", false),
@@ -145,24 +136,28 @@ mod tests {
             (LATER, false),
             ("a", false),
         ] {
-            assert_eq!(may_have_part(&headers(&[("if-range", condition)]), &stored), may, "{condition}");
+            assert_eq!(may_have_part(&header_map(&[("if-range", condition)]), &stored), may, "{condition}");
         }
-        assert!(may_have_part(&headers(&[]), &stored));
-        assert!(!may_have_part(&headers(&[("if-range", "W/\"a\"")]), &headers(&[("etag", "W/\"a\"")])));
+        assert!(may_have_part(&header_map(&[]), &stored));
+        assert!(!may_have_part(&header_map(&[("if-range", "W/\"a\"")]), &header_map(&[("etag", "W/\"a\"")])));
     }
 
     #[test]
     fn our_preconditions_replace_the_clients() {
-        let mut request =
-            headers(&[("if-none-match", "\"b\""), ("range", "bytes=0-1"), ("if-range", "\"b\""), ("a", "1")]);
-        validate(&mut request, &headers(&[("etag", "W/\"a\""), ("last-modified", DATE)]));
-        let expected = headers(&[("if-none-match", "W/\"a\""), ("if-modified-since", DATE), ("a", "1")]);
+        let mut request = header_map(&[
+            ("if-none-match", "\"b\""),
+            ("range", "bytes=0-1"),
+            ("if-range", "\"b\""),
+            ("a", "1"),
+        ]);
+        validate(&mut request, &header_map(&[("etag", "W/\"a\""), ("last-modified", DATE)]));
+        let expected = header_map(&[("if-none-match", "W/\"a\""), ("if-modified-since", DATE), ("a", "1")]);
         assert_eq!(request, expected);
     }
 
     #[test]
     fn a_head_that_differs_speaks_of_another_response() {
-        let stored = headers(&[("etag", "\"a\"")]);
+        let stored = header_map(&[("etag", "\"a\"")]);
         for (head, same) in [
             (&[][..], true),
             (&[("etag", "\"a\""), ("content-length", "5")], true),
@@ -170,7 +165,7 @@ mod tests {
             (&[("last-modified", DATE)], false),
             (&[("content-length", "6")], false),
         ] {
-            assert_eq!(describes(&headers(head), &stored, 5), same, "{head:?}");
+            assert_eq!(describes(&header_map(head), &stored, 5), same, "{head:?}");
         }
     }
 }

@@ -143,9 +143,8 @@ fn stated_age(headers: &HeaderMap) -> Duration {
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use http::{HeaderName, HeaderValue};
-
     use super::*;
+    use crate::tests::header_map;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -161,16 +160,8 @@ mod tests {
         httpdate::fmt_http_date(date)
     }
 
-    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
-        }
-        headers
-    }
-
     fn lifetime(status: u16, lines: &[(&'static str, &str)]) -> Option<u64> {
-        let headers = headers(lines);
+        let headers = header_map(lines);
         let status = StatusCode::from_u16(status).unwrap();
         Freshness::of(status, &headers, &Applicable::of(&headers), now(), true).map(|f| f.lifetime.as_secs())
     }
@@ -230,7 +221,7 @@ mod tests {
             (&[("age", "7200"), ("age", "0")], 0, 7200),
             (&[("age", "99999999999999999999")], 0, 1 << 31),
         ] {
-            let age = initial_age(&headers(lines), now(), SECOND * delay);
+            let age = initial_age(&header_map(lines), now(), SECOND * delay);
             assert_eq!(age.as_secs(), expected, "{lines:?}");
         }
     }
@@ -238,7 +229,7 @@ mod tests {
     #[test]
     fn stale_responses_are_reused_only_where_nothing_prohibits_it() {
         let freshness = |control: &str| {
-            let headers = headers(&[("cache-control", control)]);
+            let headers = header_map(&[("cache-control", control)]);
             Freshness::of(StatusCode::OK, &headers, &Applicable::of(&headers), now(), true).unwrap()
         };
         let open = freshness("max-age=10, stale-while-revalidate=5, stale-if-error=20");

@@ -43,7 +43,8 @@ fn cached(body: &str) -> Got {
     Got::Cached(200, body.to_owned())
 }
 
-fn fields(lines: Fields<'_>) -> HeaderMap {
+/// The lines as headers. Modules' own tests use it, too.
+pub(crate) fn header_map(lines: Fields<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
@@ -93,7 +94,7 @@ impl Bench {
     }
 
     fn ask(&self, path: &str, request: Fields<'_>) -> Ask {
-        self.ask_as("GET", path, &fields(request), Turn::First)
+        self.ask_as("GET", path, &header_map(request), Turn::First)
     }
 
     /// The request that goes to the component.
@@ -102,7 +103,7 @@ impl Bench {
     }
 
     fn fetch_as(&self, method: &str, path: &str, request: Fields<'_>) -> Box<Fetch> {
-        match self.ask_as(method, path, &fields(request), Turn::First) {
+        match self.ask_as(method, path, &header_map(request), Turn::First) {
             Ask::Fetch(fetch) => fetch,
             _ => panic!("{method} {path} does not go to the component"),
         }
@@ -111,7 +112,7 @@ impl Bench {
     /// The component answers a request with this response.
     fn receive(&self, fetch: Box<Fetch>, status: u16, response: Fields<'_>, body: &str) -> Got {
         let status = StatusCode::from_u16(status).unwrap();
-        match fetch.received(status, &mut fields(response), self.now, self.wall) {
+        match fetch.received(status, &mut header_map(response), self.now, self.wall) {
             Received::Pass => Got::Forwarded,
             Received::Fill(filling) => {
                 filling.whole(body.as_bytes());
@@ -127,7 +128,7 @@ impl Bench {
         (method, path, request): (&str, &str, Fields<'_>),
         (status, response, body): (u16, Fields<'_>, &str),
     ) -> Got {
-        match self.ask_as(method, path, &fields(request), Turn::First) {
+        match self.ask_as(method, path, &header_map(request), Turn::First) {
             Ask::Answer(answer, _) => got(&answer),
             Ask::Refresh(answer, fetch) => {
                 self.receive(fetch, status, response, body);

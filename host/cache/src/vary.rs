@@ -127,48 +127,42 @@ fn normalised<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Option<Cow<'a, [
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        headers
-    }
+    use crate::tests::header_map;
 
     #[test]
     fn a_response_answers_requests_with_the_same_selecting_fields() {
-        let request = headers(&[("foo", "1"), ("bar", "abc"), ("other", "x")]);
-        let selection = Selection::new(&headers(&[("vary", "Foo, bar"), ("vary", "baz")]), &request).unwrap();
-        assert!(selection.matches(&headers(&[("bar", "abc"), ("foo", "1")])));
+        let request = header_map(&[("foo", "1"), ("bar", "abc"), ("other", "x")]);
+        let selection =
+            Selection::new(&header_map(&[("vary", "Foo, bar"), ("vary", "baz")]), &request).unwrap();
+        assert!(selection.matches(&header_map(&[("bar", "abc"), ("foo", "1")])));
         for other in [
             &[("foo", "2"), ("bar", "abc")][..],
             &[("foo", "1")],
             &[("foo", "1"), ("bar", "abc"), ("baz", "")],
             &[("foo", "1"), ("foo", "1"), ("bar", "abc")],
         ] {
-            assert!(!selection.matches(&headers(other)), "{other:?}");
+            assert!(!selection.matches(&header_map(other)), "{other:?}");
         }
     }
 
     #[test]
     fn a_coded_response_answers_only_who_accepts_the_same() {
-        let coded = headers(&[("content-encoding", "gzip")]);
-        let selection = Selection::new(&coded, &headers(&[("accept-encoding", "gzip")])).unwrap();
-        assert!(selection.matches(&headers(&[("accept-encoding", "gzip")])));
-        assert!(!selection.matches(&headers(&[])));
+        let coded = header_map(&[("content-encoding", "gzip")]);
+        let selection = Selection::new(&coded, &header_map(&[("accept-encoding", "gzip")])).unwrap();
+        assert!(selection.matches(&header_map(&[("accept-encoding", "gzip")])));
+        assert!(!selection.matches(&header_map(&[])));
     }
 
     #[test]
     fn a_response_that_varies_by_everything_answers_nobody_else() {
-        let request = headers(&[]);
+        let request = header_map(&[]);
         for vary in
             ["*", "*, *", ", *", "*, Foo", "Foo, *", "a b", "x-request-id", "Client-Cert", "forwarded"]
         {
-            assert_eq!(Selection::new(&headers(&[("vary", vary)]), &request), None, "{vary}");
+            assert_eq!(Selection::new(&header_map(&[("vary", vary)]), &request), None, "{vary}");
         }
-        assert_eq!(Selection::new(&headers(&[("vary", ""), ("vary", "*")]), &request), None);
-        assert!(Selection::new(&headers(&[("vary", "")]), &request).is_some());
+        assert_eq!(Selection::new(&header_map(&[("vary", ""), ("vary", "*")]), &request), None);
+        assert!(Selection::new(&header_map(&[("vary", "")]), &request).is_some());
         let names: Vec<_> = (0..=MAX_FIELDS).map(|at| format!("a{at}")).collect();
         let mut response = HeaderMap::new();
         response.insert(header::VARY, HeaderValue::try_from(names.join(",")).unwrap());
@@ -183,9 +177,9 @@ mod tests {
     fn values_that_mean_the_same_are_the_same() {
         let same = |name: &'static str, one: &[&'static str], other: &[&'static str]| {
             let lines = |values: &[&'static str]| {
-                headers(&values.iter().map(|value| (name, *value)).collect::<Vec<_>>())
+                header_map(&values.iter().map(|value| (name, *value)).collect::<Vec<_>>())
             };
-            let vary = headers(&[("vary", name)]);
+            let vary = header_map(&[("vary", name)]);
             Selection::new(&vary, &lines(one)).unwrap().matches(&lines(other))
         };
         assert!(same("foo", &["1, 2"], &["1", "2"]));

@@ -100,7 +100,7 @@ fn responses_on_their_way_into_the_store_count() {
     let bench = Bench::new();
     let begin = |path: &str| {
         let fetch = bench.fetch(path, &[]);
-        match fetch.received(StatusCode::OK, &mut fields(&[FRESH]), bench.now, bench.wall) {
+        match fetch.received(StatusCode::OK, &mut header_map(&[FRESH]), bench.now, bench.wall) {
             Received::Fill(filling) => Some(filling),
             _ => None,
         }

@@ -68,7 +68,7 @@ async fn a_leader_whose_client_is_slow_is_not_waited_for_again() {
     let bench = Bench::new();
     let leader = bench.fetch("/", &[]);
     let flight = waits(&bench, "/", &[]).unwrap();
-    let response = leader.received(StatusCode::OK, &mut fields(&[FRESH]), bench.now, bench.wall);
+    let response = leader.received(StatusCode::OK, &mut header_map(&[FRESH]), bench.now, bench.wall);
     assert!(matches!(response, Received::Fill(_)));
     assert_eq!(flight.settled().await, Turn::Alone);
     let successor = bench.fetch("/", &[]);

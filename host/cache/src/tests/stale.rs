@@ -15,9 +15,9 @@ fn a_304_makes_the_stored_response_fresh_with_its_fields() {
     bench.get("/", &stored, "body");
     bench.pass(3);
     let fetch = bench.fetch("/", &[("range", "bytes=0-1"), ("other", "1")]);
-    let mut headers = fields(&[("range", "bytes=0-1"), ("other", "1")]);
+    let mut headers = header_map(&[("range", "bytes=0-1"), ("other", "1")]);
     fetch.prepare(&mut headers);
-    assert_eq!(headers, fields(&[("other", "1"), ("if-none-match", "\"a\"")]));
+    assert_eq!(headers, header_map(&[("other", "1"), ("if-none-match", "\"a\"")]));
     let update = [
         ("cache-control", "max-age=9"),
         ("changed", "2"),
@@ -115,9 +115,9 @@ fn while_a_response_is_refreshed_the_stale_one_answers() {
     };
     assert_eq!(got(&answer), Got::Cached(206, "ol".to_owned()));
     assert_eq!(field(&answer.headers, "cache-status"), "wasi-http-host; hit; ttl=-1");
-    let mut headers = fields(&[("range", "bytes=0-1"), ("if-none-match", "\"b\"")]);
+    let mut headers = header_map(&[("range", "bytes=0-1"), ("if-none-match", "\"b\"")]);
     fetch.prepare(&mut headers);
-    assert_eq!(headers, fields(&[("if-none-match", "\"a\"")]), "the refresh gets the whole");
+    assert_eq!(headers, header_map(&[("if-none-match", "\"a\"")]), "the refresh gets the whole");
     assert_eq!(bench.has("/").as_deref(), Some("old"), "one refresh is enough");
     bench.receive(fetch, 200, &[("cache-control", "max-age=60")], "new");
     assert_eq!(bench.has("/").as_deref(), Some("new"));
@@ -130,7 +130,7 @@ fn a_refresh_that_fails_is_tried_again_after_a_pause() {
     bench.pass(2);
     for _ in 0..2 {
         let Ask::Refresh(_, fetch) = bench.ask("/", &[]) else { panic!() };
-        let mut headers = fields(&[("range", "bytes=0-1")]);
+        let mut headers = header_map(&[("range", "bytes=0-1")]);
         fetch.prepare(&mut headers);
         assert!(headers.is_empty(), "the refresh gets the whole");
         assert!(fetch.failed(bench.now).is_none());

@@ -180,7 +180,7 @@ fn an_incomplete_body_is_never_stored() {
         let fetch = bench.fetch("/", &[]);
         match fetch.received(
             StatusCode::OK,
-            &mut fields(&[("cache-control", "max-age=60")]),
+            &mut header_map(&[("cache-control", "max-age=60")]),
             bench.now,
             bench.wall,
         ) {
