@@ -221,7 +221,9 @@ fn after_an_invalidation_no_thread_gets_what_is_older() {
                 invalidate(&bench);
                 invalidated.store(next, SeqCst);
                 // Each version is stored and answers, unless a client has ended: with an error, or after the last version.
-                while hits.load(SeqCst) == before && !clients.iter().any(|client| client.is_finished()) {
+                while hits.load(SeqCst) == before
+                    && !clients.iter().any(thread::ScopedJoinHandle::is_finished)
+                {
                     thread::yield_now();
                 }
             }
