@@ -55,7 +55,7 @@ fn dispatch(args: &[OsString]) -> Result<()> {
     let (first, rest) = args.split_first().unzip();
     match (first.and_then(|first| first.to_str()), rest) {
         (Some(wasm::COMPILE), Some(rest)) => return wasm::compile(rest),
-        (Some(wasm::COMPILE_SANDBOX), Some(rest)) => return Err(wasm::run_sandboxed(rest)),
+        (Some(wasm::COMPILE_SANDBOX), Some(rest)) => wasm::run_sandboxed(rest),
         (Some(wasm::ARTIFACT_ACTION), Some(rest)) => return write_result(wasm::fetch_artifact(rest)),
         (Some(wasm::IMAGE_ACTION), Some(rest)) => return write_result(wasm::read_image(rest)),
         _ => {}

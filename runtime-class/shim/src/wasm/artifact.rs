@@ -8,6 +8,7 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     fs::{self, File, OpenOptions},
+    io,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process::{self, Command, Stdio},
@@ -124,7 +125,7 @@ async fn ask(
     command.stdout(answer.try_clone().context(|| "standard output of the command")?);
     let program = reaper.spawn(command).context(|| format!("start {ACTION}"))?;
     let ended = program.end_within(limit).await;
-    // Best effort, and usually not there: the command renames the file when it is complete.
+    // Best effort. When the file is complete, it has a second name, which stays.
     let _ = fs::remove_file(temporary);
     let mut text = vec![0; ANSWER_MAX];
     let length = answer.read_at(&mut text, 0).context(|| "the command's answer")?;
@@ -142,7 +143,7 @@ async fn ask(
 /// The command [`ACTION`]: returns the component's path, or an empty text if the image is no WebAssembly artifact.
 ///
 /// Arguments: containerd's address, namespace, container, bytes that the component may have, and a file that does not exist.
-/// The component is written to that file, which is then renamed within its directory.
+/// The component is written to that file, which then gets a second name in its directory. The caller removes the first.
 ///
 /// # Errors
 /// As [`fetch`]; the shim takes the error's text from the command's standard output.
@@ -400,13 +401,13 @@ impl Image {
             )));
         }
         let path = temporary.with_file_name(format!("{hex}.wasm"));
-        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == size) {
+        if has_size(&path, size) {
             return Ok(path);
         }
         let created = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(temporary);
         let mut file = created.context(|| temporary.display())?;
         self.read(digest, self.limit, &mut file).await?;
-        fs::rename(temporary, &path).context(|| path.display())?;
+        name_once(temporary, &path, size)?;
         Ok(path)
     }
 
@@ -414,7 +415,7 @@ impl Image {
     ///
     /// # Errors
     /// `NotFound` when there is no such content. When its digest does not match, or it has more than `limit` bytes.
-    async fn read(&self, digest: &str, limit: u64, to: &mut impl std::io::Write) -> Result<()> {
+    async fn read(&self, digest: &str, limit: u64, to: &mut impl io::Write) -> Result<()> {
         let failed = |reason: &dyn std::fmt::Display| {
             Error::Other(format!("image {}, content {digest}: {reason}", self.name))
         };
@@ -445,13 +446,46 @@ impl Image {
     }
 }
 
+/// Gives the complete file `temporary` the name `path` too. An existing file of this size is the same component, which another
+/// shim has saved meanwhile. It keeps its name: containers are created from it by that name.
+fn name_once(temporary: &Path, path: &Path, size: u64) -> Result<()> {
+    match fs::hard_link(temporary, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && has_size(path, size) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::rename(temporary, path),
+        linked => linked,
+    }
+    .context(|| path.display())
+}
+
+fn has_size(path: &Path, size: u64) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() == size)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use serde_json::json;
     use testkit::wait::eventually;
 
     use super::*;
     use crate::reaper::tests::is_alive;
+
+    /// Two pods of two images with the same component save it at the same time.
+    #[test]
+    fn a_component_that_another_shim_has_saved_meanwhile_keeps_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let [first, second, path] = ["1.new", "2.new", "c.wasm"].map(|name| directory.path().join(name));
+        fs::write(&first, "component").unwrap();
+        fs::write(&second, "component").unwrap();
+        name_once(&first, &path, 9).unwrap();
+        let saved = fs::metadata(&path).unwrap().ino();
+        name_once(&second, &path, 9).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().ino(), saved);
+        fs::write(&path, "broken").unwrap();
+        name_once(&second, &path, 9).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "component");
+    }
 
     fn kind(manifest: serde_json::Value) -> Result<ImageKind> {
         serde_json::from_value::<OciManifest>(manifest).unwrap().kind("example/app:1")

@@ -15,7 +15,7 @@ use std::{
         process::CommandExt as _,
     },
     path::Path,
-    process::{Command, Stdio, exit},
+    process::{Command, ExitStatus, Stdio, exit},
     time::Duration,
 };
 
@@ -41,6 +41,7 @@ use super::{
 use crate::{
     cgroup::{self, Limits},
     error::{Context as _, Error, Result},
+    flags::PROGRAM,
     node::Node,
     reaper::Ended,
 };
@@ -65,6 +66,9 @@ const OOM_SCORE: &str = "1000";
 const MESSAGE_MAX: usize = 16 << 10;
 /// Bytes of the reason that becomes part of the error message. The API server cuts the message of an event after 1,024.
 const REASON_MAX: usize = 800;
+/// Exit status of the shim's commands when no compiler ran, which is not the component's fault: `EX_OSERR` of `sysexits.h`.
+/// The host has no such status.
+const NOT_RUN: u8 = 71;
 /// What the line begins with in which the host says why it failed.
 const HOST_FAILURE: &str = "wasi-http-host: ";
 /// How the host names the component, by its file in the sandbox. Nobody outside knows it by this name.
@@ -74,7 +78,8 @@ const SANDBOX_NAME: &str = "component \"app\": ";
 ///
 /// # Errors
 /// `InvalidArgument` with the reason when the compiler fails or takes longer than 120 s (then it is killed). The reason names
-/// neither the image nor the file, because the node remembers it for all images with this component.
+/// neither the image nor the file, because the node remembers it for all images with this component. `Other` when the compiler
+/// could not be started.
 pub(super) async fn compile(node: &Node, component: &Component, directory: &Path, slot: &Slot) -> Result<()> {
     let log = directory.with_extension("log");
     let output = OpenOptions::new().write(true).create(true).truncate(true).open(&log);
@@ -93,7 +98,7 @@ pub(super) async fn compile(node: &Node, component: &Component, directory: &Path
     let _ = fs::remove_file(&log);
     match ended {
         Ok(Ended::Exited(exit)) if exit.status == 0 => Ok(()),
-        Ok(Ended::Exited(exit)) => Err(Error::InvalidArgument(reason(&messages, exit.status))),
+        Ok(Ended::Exited(exit)) => Err(failure(&messages, exit.status)),
         Ok(Ended::Killed) => Err(Error::InvalidArgument(format!(
             "the compiler was killed after {} s",
             COMPILE_TIMEOUT.as_secs()
@@ -110,6 +115,16 @@ fn read_end(path: &Path, length: usize) -> io::Result<Vec<u8>> {
     let read = file.read_at(&mut end, start)?;
     end.truncate(read);
     Ok(end)
+}
+
+/// The error of a compilation that ended with `status`.
+fn failure(messages: &[u8], status: u32) -> Error {
+    let reason = reason(messages, status);
+    if status == u32::from(NOT_RUN) {
+        Error::Other(format!("the compiler could not be started: {reason}"))
+    } else {
+        Error::InvalidArgument(reason)
+    }
 }
 
 /// Why the compiler failed, on one line: the line in which the host says it. Log lines come before that line. A compiler
@@ -139,23 +154,38 @@ fn printable(text: &str) -> String {
 /// 1. With that process, the kernel ends all processes of the namespace.
 ///
 /// # Errors
-/// When the cgroup cannot be made, the compiler cannot be started, or a signal ended it. Its own exit status becomes the
-/// status of this process.
+/// When a signal ended the compiler. Its own exit status becomes the status of this process, which is [`NOT_RUN`] when the
+/// cgroup cannot be made or the compiler cannot be started.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
-    set_pdeathsig(Signal::SIGKILL).context(|| "set the parent-death signal")?;
-    let slot = args.first().map(|slot| slot.to_string_lossy()).unwrap_or_default();
-    cgroup::enter(&format!("wasi-http-compile-{slot}"), LIMITS)?;
-    unshare(CloneFlags::CLONE_NEWPID).context(|| "create a PID namespace")?;
-    let status = Command::new("/proc/self/exe").arg(SANDBOX_ACTION).args(args).status();
-    let status = status.context(|| "start the compiler")?;
+    let status = run_in_cgroup(args).unwrap_or_else(|error| not_run(&error));
     match status.code() {
         Some(code) => exit(code),
         None => Err(Error::Other(format!("the compiler ended by {status}"))),
     }
 }
 
-/// The command [`SANDBOX_ACTION`]: enters the sandbox and executes the compiler. Returns only on failure.
-pub(crate) fn run_sandboxed(args: &[OsString]) -> Error {
+fn run_in_cgroup(args: &[OsString]) -> Result<ExitStatus> {
+    set_pdeathsig(Signal::SIGKILL).context(|| "set the parent-death signal")?;
+    let slot = args.first().map(|slot| slot.to_string_lossy()).unwrap_or_default();
+    cgroup::enter(&format!("wasi-http-compile-{slot}"), LIMITS)?;
+    unshare(CloneFlags::CLONE_NEWPID).context(|| "create a PID namespace")?;
+    let status = Command::new("/proc/self/exe").arg(SANDBOX_ACTION).args(args).status();
+    status.context(|| "start the compiler")
+}
+
+/// The command [`SANDBOX_ACTION`]: enters the sandbox and executes the compiler. Ends the process with [`NOT_RUN`] when it
+/// cannot.
+pub(crate) fn run_sandboxed(args: &[OsString]) -> ! {
+    not_run(&execute_sandboxed(args))
+}
+
+fn not_run(error: &Error) -> ! {
+    eprintln!("{PROGRAM}: {error}");
+    exit(NOT_RUN.into())
+}
+
+/// Returns only on failure.
+fn execute_sandboxed(args: &[OsString]) -> Error {
     let [_, user, host, directory, component] = args else {
         return Error::InvalidArgument(format!("{SANDBOX_ACTION}: expected 5 arguments, got {}", args.len()));
     };
@@ -244,6 +274,15 @@ mod tests {
         assert_eq!(reason(messages.as_bytes(), 1), "it is invalid");
         let long = format!("wasi-http-host: {}", "é".repeat(REASON_MAX));
         assert_eq!(reason(long.as_bytes(), 1), "é".repeat(REASON_MAX / 2));
+    }
+
+    #[test]
+    fn a_compiler_that_did_not_run_says_nothing_of_the_component() {
+        let messages = b"containerd-shim-wasi-http-v1: create namespaces: No space left on device";
+        assert!(matches!(failure(messages, NOT_RUN.into()), Error::Other(_)));
+        assert!(matches!(failure(b"wasi-http-host: it is invalid", 1), Error::InvalidArgument(_)));
+        let killed = b"containerd-shim-wasi-http-v1: the compiler ended by signal: 9 (SIGKILL)";
+        assert!(matches!(failure(killed, 1), Error::InvalidArgument(_)));
     }
 
     #[test]
