@@ -12,6 +12,7 @@ mod ingress;
 mod installer;
 mod mesh;
 mod policy;
+mod production;
 mod prometheus;
 mod pull;
 mod redis;
