@@ -80,7 +80,7 @@ def all_points(places: Places) -> list[Point]:
         Point("autoscalers have figures, and are not at their maximum", here("horizontalpodautoscalers"), autoscalers),
         Point("network policies refuse what no policy allows", here("networkpolicies"), default_deny),
         Point("the mesh refuses plain text", here("peerauthentications"), strict),
-        Point("the mesh refuses callers that no policy names", here("authorizationpolicies"), deny_all),
+        Point("the mesh refuses callers that no policy names", here("authorizationpolicies,pods"), known_callers),
         Point(f"the gateway's certificate is valid for {CERTIFICATE_DAYS} days", get("secret", secret, secret_namespace), certificate),
         Point("Prometheus scrapes the pods", query(places.prometheus, f'up{{namespace="{namespace}"}}'), scraped),
         Point("alerts reach an Alertmanager", query(places.prometheus, "prometheus_notifications_alertmanagers_discovered"), alerted),
@@ -92,10 +92,14 @@ def restricted(namespace: dict, _now: datetime) -> Wrong:
     return [] if found == "restricted" else [f"pod-security.kubernetes.io/enforce is {found or 'not set'}"]
 
 
+def ended(pod: dict) -> bool:
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
 def containers(pods: dict) -> Iterator[tuple[str, dict, dict]]:
     """Yields each container of each pod that has not ended, with a name for messages, and the pod's specification."""
     for pod in pods["items"]:
-        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+        if ended(pod):
             continue
         spec = pod["spec"]
         for container in spec["containers"]:
@@ -231,11 +235,15 @@ def mode(peer_authentication: dict) -> str:
     return peer_authentication.get("spec", {}).get("mtls", {}).get("mode", "UNSET")
 
 
-def deny_all(policies: dict, _now: datetime) -> Wrong:
-    # A policy without a specification selects all workloads, and allows nobody.
-    if any(not policy.get("spec") for policy in policies["items"]):
-        return []
-    return ["no AuthorizationPolicy for all workloads denies what no other allows"]
+def known_callers(found: dict, _now: datetime) -> Wrong:
+    # Istio refuses a caller of a pod that a policy selects and no rule of such a policy allows.
+    policies = [one.get("spec") or {} for one in found["items"] if one["kind"] == "AuthorizationPolicy"]
+    selectors = [spec.get("selector", {}).get("matchLabels", {}) for spec in policies if spec.get("action", "ALLOW") == "ALLOW"]
+    pods = {"items": [one for one in found["items"] if one["kind"] == "Pod"]}
+    labels = {one["metadata"]["name"]: one["metadata"].get("labels", {}).items() for one in pods["items"] if not ended(one)}
+    if not labels:
+        return ["no pod runs here"]
+    return [f"no AuthorizationPolicy selects pod {name}" for name, own in labels.items() if not any(of.items() <= own for of in selectors)]
 
 
 def certificate(secret: dict, now: datetime) -> Wrong:

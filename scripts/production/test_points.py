@@ -115,8 +115,16 @@ class Points(unittest.TestCase):
         self.assertEqual(self.told(points.strict, many(peers)), "")
         self.assertIn("mode PERMISSIVE", self.told(points.strict, many(peers | {"spec": {"mtls": {"mode": "PERMISSIVE"}}})))
         self.assertIn("there is no PeerAuthentication", self.told(points.strict, many()))
-        self.assertEqual(self.told(points.deny_all, many({"spec": {}}, {"spec": {"rules": []}})), "")
-        self.assertIn("no AuthorizationPolicy", self.told(points.deny_all, many({"spec": {"rules": []}})))
+
+    def test_callers(self) -> None:
+        pod = {"kind": "Pod", "metadata": {"name": "api-1", "labels": {"app": "api", "track": "stable"}}}
+        selects = {"kind": "AuthorizationPolicy", "spec": {"selector": {"matchLabels": {"app": "api"}}}}
+        for policy in (selects, {"kind": "AuthorizationPolicy"}, {"kind": "AuthorizationPolicy", "spec": {"rules": [{}]}}):
+            self.assertEqual(self.told(points.known_callers, many(pod, policy)), "", policy)
+        other = {"kind": "AuthorizationPolicy", "spec": {"selector": {"matchLabels": {"app": "other"}}}}
+        for policy in (other, {"kind": "AuthorizationPolicy", "spec": {"action": "DENY", "rules": [{}]}}):
+            self.assertIn("selects pod api-1", self.told(points.known_callers, many(pod, policy)), policy)
+        self.assertEqual(self.told(points.known_callers, many(selects)), "no pod runs here")
 
     def test_the_certificate(self) -> None:
         with tempfile.TemporaryDirectory() as directory:
