@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::{date, directives::Members};
+use crate::{date, directives::members};
 
 /// Whether a client that sends these preconditions already has the stored response (RFC 9111, 4.3.2). `stored` is when the
 /// response was generated.
@@ -14,7 +14,7 @@ pub fn has_current(request: &HeaderMap, response: &HeaderMap, generated: SystemT
     if tags.peek().is_some() {
         let own = response.get(header::ETAG).map(|tag| opaque(tag.as_bytes()));
         return tags
-            .flat_map(|line| Members(line.as_bytes()))
+            .flat_map(|line| members(line.as_bytes()))
             .any(|tag| tag == b"*" || own.is_some_and(|own| opaque(tag) == own));
     }
     let Some(since) = date::field(request, header::IF_MODIFIED_SINCE) else { return false };

@@ -1,7 +1,8 @@
 //! The directives of `Cache-Control` (RFC 9111, 5.2).
 //!
 //! The parser is tolerant where the standard asks for it: any case, quoted and unquoted arguments, unknown directives. An
-//! argument that is not valid makes the response stale rather than fresh (RFC 9111, 4.2.1).
+//! argument that is not valid makes the response stale rather than fresh (RFC 9111, 4.2.1). A line that is no list of directives
+//! may hide one that forbids, so that it counts as `no-store`.
 
 use http::{HeaderName, HeaderValue};
 
@@ -21,7 +22,7 @@ pub struct Directives {
     pub stale_while_revalidate: Option<u64>,
     /// `stale-if-error` (RFC 5861, 4).
     pub stale_if_error: Option<u64>,
-    /// `no-store`.
+    /// `no-store`, or a line that is no list of directives.
     pub no_store: bool,
     /// `no-cache` without field names.
     pub no_cache: bool,
@@ -39,7 +40,7 @@ pub struct Directives {
     pub unstored_fields: Vec<HeaderName>,
     /// `max-stale` of a request: [`MAX_SECONDS`] if it has no argument.
     pub max_stale: Option<u64>,
-    /// `min-fresh` of a request.
+    /// `min-fresh` of a request: [`MAX_SECONDS`] if the argument is not valid.
     pub min_fresh: Option<u64>,
     /// `only-if-cached` of a request.
     pub only_if_cached: bool,
@@ -61,10 +62,13 @@ impl Directives {
     pub fn parse<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
         let mut directives = Self::default();
         for line in lines {
-            for member in Members(line.as_bytes()) {
+            let mut is_readable = !is_open_ended(line.as_bytes());
+            for member in members(line.as_bytes()) {
                 let (name, argument) = split(member);
+                is_readable &= is_token(name);
                 directives.add(name, argument);
             }
+            directives.no_store |= !is_readable;
         }
         directives
     }
@@ -106,7 +110,7 @@ impl Directives {
             };
             least(&mut self.max_stale, seconds);
         } else if is("min-fresh") {
-            self.min_fresh = self.min_fresh.max(argument.seconds());
+            self.min_fresh = self.min_fresh.max(Some(argument.seconds().unwrap_or(MAX_SECONDS)));
         } else if is("only-if-cached") {
             self.only_if_cached = true;
         }
@@ -157,38 +161,50 @@ pub(crate) fn seconds(digits: &[u8]) -> Option<u64> {
 
 /// The members of a comma-separated list, without the white space around them. Commas in quoted strings do not separate.
 /// Empty members are left out.
-pub(crate) struct Members<'a>(pub(crate) &'a [u8]);
+pub(crate) fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    parts(line).filter(|member| !member.is_empty())
+}
 
-impl<'a> Iterator for Members<'a> {
-    type Item = &'a [u8];
+/// As [`members`], with the empty ones.
+pub(crate) fn parts(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quoting = Quoting::default();
+    let separates = move |byte: &u8| {
+        let separates = *byte == b',' && !quoting.is_open;
+        quoting.follow(*byte);
+        separates
+    };
+    line.split(separates).map(<[u8]>::trim_ascii)
+}
 
-    fn next(&mut self) -> Option<&'a [u8]> {
-        loop {
-            if self.0.is_empty() {
-                return None;
-            }
-            let (mut quoted, mut escaped) = (false, false);
-            let end = self.0.iter().position(|byte| {
-                match byte {
-                    _ if escaped => escaped = false,
-                    b'\\' if quoted => escaped = true,
-                    b'"' => quoted = !quoted,
-                    b',' if !quoted => return true,
-                    _ => {}
-                }
-                false
-            });
-            let (member, rest) = match end.and_then(|end| self.0.split_at_checked(end)) {
-                Some((member, rest)) => (member, rest.get(1..).unwrap_or_default()),
-                None => (self.0, &[][..]),
-            };
-            self.0 = rest;
-            let member = member.trim_ascii();
-            if !member.is_empty() {
-                return Some(member);
-            }
+/// Where a line is: inside a quoted string, or outside.
+#[derive(Default)]
+struct Quoting {
+    is_open: bool,
+    escapes: bool,
+}
+
+impl Quoting {
+    fn follow(&mut self, byte: u8) {
+        match byte {
+            _ if self.escapes => self.escapes = false,
+            b'\\' if self.is_open => self.escapes = true,
+            b'"' => self.is_open = !self.is_open,
+            _ => {}
         }
     }
+}
+
+/// Whether a quoted string of the line has no end.
+fn is_open_ended(line: &[u8]) -> bool {
+    let mut quoting = Quoting::default();
+    line.iter().for_each(|byte| quoting.follow(*byte));
+    quoting.is_open
+}
+
+/// Whether the text can be the name of a directive (RFC 9110, 5.6.2).
+fn is_token(text: &[u8]) -> bool {
+    let is_token_character = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(is_token_character)
 }
 
 /// Splits a directive into its name and its argument.
@@ -260,6 +276,24 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_no_list_of_directives_is_not_stored() {
+        for line in [
+            "max-age=60, x=\"a, no-store",
+            "max-age=60, x=\"a\\",
+            "max-age=60, x=a\"b, private",
+            "max-age=60, public no-store",
+            "max-age=60, =1",
+            "max-age=60, \"no-store\"",
+            "public; max-age=60",
+        ] {
+            assert!(parse(&[line]).no_store && parse(&["max-age=1", line]).no_store, "{line}");
+        }
+        for line in ["max-age=60, x=\"a, no-store\"", "max-age=60, x='a b'", ",, max-age=60,", ""] {
+            assert!(!parse(&[line]).no_store, "{line}");
+        }
+    }
+
+    #[test]
     fn field_names_are_left_out_of_the_store_or_the_directive_counts_whole() {
         let named = parse(&["no-cache=\"a, B\", private=set-cookie"]);
         assert_eq!(named.unstored_fields, ["a", "b", "set-cookie"]);
@@ -280,5 +314,6 @@ mod tests {
         assert_eq!((request.max_stale, request.min_fresh), (Some(MAX_SECONDS), Some(5)));
         assert!(request.only_if_cached && request.no_store);
         assert_eq!(parse(&["max-stale=7"]).max_stale, Some(7));
+        assert_eq!(parse(&["min-fresh=x, min-fresh=1"]).min_fresh, Some(MAX_SECONDS), "it is not ignored");
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::{
     date,
-    directives::{Directives, Members, seconds},
+    directives::{Directives, members, seconds},
     targeted::Applicable,
 };
 
@@ -135,7 +135,7 @@ pub fn initial_age(headers: &HeaderMap, received: SystemTime, delay: Duration) -
 
 /// The first value of `Age`, or 0 if that is not valid (RFC 9111, 5.1).
 fn stated_age(headers: &HeaderMap) -> Duration {
-    let first = headers.get(header::AGE).and_then(|line| Members(line.as_bytes()).next());
+    let first = headers.get(header::AGE).and_then(|line| members(line.as_bytes()).next());
     Duration::from_secs(first.and_then(seconds).unwrap_or(0))
 }
 

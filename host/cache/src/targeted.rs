@@ -59,11 +59,11 @@ fn targeted(headers: &HeaderMap) -> Option<Directives> {
                 BareItem::String(text) if names_fields(name.as_str()) => {
                     Argument::Text(text.as_str().as_bytes())
                 }
-                _ if names_fields(name.as_str()) => Argument::Invalid,
+                _ if restricts(name.as_str()) => Argument::Invalid,
                 // A value of another type than the directive's: the directive is ignored.
                 _ => continue,
             },
-            ListEntry::InnerList(_) if names_fields(name.as_str()) => Argument::Invalid,
+            ListEntry::InnerList(_) if restricts(name.as_str()) => Argument::Invalid,
             ListEntry::InnerList(_) => continue,
         };
         directives.add(name.as_str().as_bytes(), argument);
@@ -74,6 +74,12 @@ fn targeted(headers: &HeaderMap) -> Option<Directives> {
 /// Whether the directive's argument is a list of field names.
 fn names_fields(name: &str) -> bool {
     matches!(name, "no-cache" | "private")
+}
+
+/// Whether the directive counts in spite of a value of another type. Ignored, it would let the cache do more than with a value
+/// that is not valid.
+fn restricts(name: &str) -> bool {
+    names_fields(name) || matches!(name, "no-store" | "max-age" | "s-maxage")
 }
 
 #[cfg(test)]
@@ -110,9 +116,15 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_type_is_no_value() {
+    fn a_value_of_another_type_permits_nothing() {
         let wrong = applicable(&[("cdn-cache-control", "max-age=\"60\""), ("cache-control", "max-age=60")]);
-        assert!(wrong.is_targeted && wrong.directives.max_age.is_none());
+        assert!(wrong.is_targeted && wrong.directives.max_age == Some(0), "nothing is assumed instead");
+        let ignored = applicable(&[("cdn-cache-control", "max-age=60, stale-if-error=\"60\", public=1.5")]);
+        assert!(ignored.directives.stale_if_error.is_none() && !ignored.directives.public);
+        for value in ["no-store=1.5", "no-store=\"a\"", "no-store=(a)", "no-store=7", "no-store"] {
+            assert!(applicable(&[("cdn-cache-control", value)]).directives.no_store, "{value}");
+        }
+        assert!(!applicable(&[("cdn-cache-control", "no-store=?0")]).directives.no_store);
         for value in ["private=1.5", "private=(a)", "private"] {
             assert!(applicable(&[("cdn-cache-control", value)]).directives.private, "{value}");
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::directives::Members;
+use crate::directives::{members, parts};
 
 /// The most fields that `Vary` may name.
 const MAX_FIELDS: usize = 16;
@@ -42,7 +42,7 @@ impl Selection {
     pub fn new(response: &HeaderMap, request: &HeaderMap) -> Option<Self> {
         let mut names = Vec::new();
         for line in response.get_all(header::VARY) {
-            for member in Members(line.as_bytes()) {
+            for member in members(line.as_bytes()) {
                 let name = HeaderName::from_bytes(member).ok().filter(|name| *name != "*")?;
                 if SET_BY_HOST.contains(&name) || names.len() == MAX_FIELDS {
                     return None;
@@ -98,30 +98,34 @@ fn normalised<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Option<Cow<'a, [
     if second.is_none() && !first.contains(&b',') && *name != header::ACCEPT_LANGUAGE {
         return Some(Cow::Borrowed(first.trim_ascii()));
     }
-    // The crumbs of HTTP/2 are one `Cookie` field in HTTP/1 (RFC 9113, 8.2.3).
-    let separator = if *name == header::COOKIE { &b"; "[..] } else { b"," };
     let mut value = Vec::new();
-    for line in [Some(first), second].into_iter().flatten().chain(lines) {
+    for (at, line) in [Some(first), second].into_iter().flatten().chain(lines).enumerate() {
         if *name == header::COOKIE {
-            if !value.is_empty() {
-                value.extend_from_slice(separator);
-            }
+            // The crumbs of HTTP/2 are one `Cookie` field in HTTP/1 (RFC 9113, 8.2.3).
+            value.extend_from_slice(if at > 0 { b"; " } else { b"" });
             value.extend_from_slice(line.trim_ascii());
             continue;
         }
-        for member in Members(line) {
-            if !value.is_empty() {
-                value.extend_from_slice(separator);
+        // Only white space is left out. A component may take empty members for values.
+        for (part_at, part) in parts(line).enumerate() {
+            value.extend_from_slice(if at + part_at > 0 { b"," } else { b"" });
+            if *name == header::ACCEPT_LANGUAGE {
+                language_range(part, &mut value);
+            } else {
+                value.extend_from_slice(part);
             }
-            value.extend_from_slice(member);
         }
     }
-    // Languages have no case (RFC 5646, 2.1.1).
-    if *name == header::ACCEPT_LANGUAGE {
-        value.retain(|byte| !matches!(byte, b' ' | b'\t'));
-        value.make_ascii_lowercase();
-    }
     Some(Cow::Owned(value))
+}
+
+/// Adds a member of `Accept-Language`. Languages have no case (RFC 5646, 2.1.1), and there may be white space around the
+/// semicolon (RFC 9110, 12.5.4).
+fn language_range(member: &[u8], value: &mut Vec<u8>) {
+    for (at, part) in member.split(|byte| *byte == b';').enumerate() {
+        value.extend_from_slice(if at > 0 { b";" } else { b"" });
+        value.extend(part.trim_ascii().iter().map(u8::to_ascii_lowercase));
+    }
 }
 
 #[cfg(test)]
@@ -186,8 +190,16 @@ mod tests {
         assert!(same("foo", &["1,2"], &[" 1 , 2 "]));
         assert!(same("accept-language", &["en, de"], &["eN,  De"]));
         assert!(same("accept-language", &["de;q=0.5"], &["de; q=0.5"]));
+        assert!(same("accept-language", &["de", "en;q=0.5"], &["DE , en ;Q=0.5"]));
         assert!(same("cookie", &["a=1; b=2"], &["a=1", "b=2"]));
         assert!(!same("foo", &["a b"], &["ab"]));
+        // A component that reads these otherwise would let one client choose what others get.
+        assert!(!same("accept-language", &["e n"], &["en"]));
+        for other in [",a", "a,", "a,,"] {
+            assert!(!same("x-forwarded-host", &["a"], &[other]), "{other}");
+        }
+        assert!(!same("x-forwarded-host", &["a"], &["", "a"]));
+        assert!(!same("cookie", &["a=1"], &["", "a=1"]));
         assert!(!same("foo", &["A"], &["a"]));
         assert!(!same("foo", &["\"1, 2\""], &["\"1,2\""]), "a quoted string is kept");
         // The order may be a preference (RFC 9110, 12.5.4).
