@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
 use crate::{
     entry::Entry,
-    groups::{self, GroupTable},
+    groups::{self, GroupTable, TooMany},
     key::{self, Address},
     purge::Purge,
     state::State,
@@ -72,9 +72,20 @@ impl Space {
                 }
             }
         }
-        for group in groups::groups(headers, &groups::CACHE_GROUP_INVALIDATION).unwrap_or_default() {
-            self.invalidate_group(&group);
+        match groups::groups(headers, &groups::CACHE_GROUP_INVALIDATION) {
+            Ok(groups) => {
+                for group in &groups {
+                    self.invalidate_group(group);
+                }
+            }
+            // Any response may belong to a group that the field names. A cache may always invalidate more.
+            Err(TooMany) => self.invalidate_all(),
         }
+    }
+
+    /// The entries stay in the store until somebody asks for them, or they are evicted.
+    fn invalidate_all(&self) {
+        self.epoch.fetch_max(self.state.store.next_invalidation(), SeqCst);
     }
 
     fn invalidate_address(&self, address: &Address<'_>) -> usize {
@@ -102,9 +113,7 @@ impl Space {
             Some(group) => {
                 self.invalidate_group(group);
             }
-            None => {
-                self.epoch.fetch_max(store.next_invalidation(), SeqCst);
-            }
+            None => self.invalidate_all(),
         }
         let epoch = self.epoch.load(SeqCst);
         store

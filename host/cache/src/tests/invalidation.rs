@@ -89,6 +89,20 @@ fn groups_that_the_cache_cannot_follow_are_not_stored() {
     }
 }
 
+/// A response that stays although the component has invalidated it is worse than one that is fetched again.
+#[test]
+fn an_invalidation_of_groups_that_the_cache_cannot_follow_invalidates_all() {
+    let many = vec!["\"a\""; 65].join(", ");
+    for (field, remains) in [("\"two\"", true), ("two", true), ("\"one", false), (&many, false)] {
+        let bench = Bench::new();
+        bench.get("/", &[FRESH, ("cache-groups", "\"one\"")], "a");
+        bench.exchange(("POST", "/other", &[]), (200, &[("cache-group-invalidation", field)], ""));
+        assert_eq!(bench.has("/").is_some(), remains, "{field}");
+        bench.get("/", &[FRESH], "b");
+        assert!(bench.has("/").is_some(), "{field}: a later response is stored");
+    }
+}
+
 /// The request for the response began before, so the response may be older than what has invalidated it.
 #[test]
 fn a_response_in_progress_is_not_stored_after_an_invalidation() {
