@@ -114,12 +114,14 @@ impl Filling {
             return false;
         }
         let entry = Entry::new(head, entry::charged(body.into_boxed_slice(), body_charge), charge);
-        if fetch.space.is_over(&entry) {
-            store.counts.refused.inc();
-            return false;
-        }
         let hash = fetch.hash;
-        let stored = store.with(hash, |shard| shard.store(hash, &fetch.key.address(), entry));
+        let stored = store.with(hash, |shard| {
+            // Under the shard's lock: a purge that the response is too old for has not yet removed what the shard has.
+            if fetch.space.is_over(&entry) {
+                return Err(entry);
+            }
+            shard.store(hash, &fetch.key.address(), entry)
+        });
         let is_stored = stored.is_ok();
         // What was replaced, or refused, is dropped outside the lock.
         drop(stored);
