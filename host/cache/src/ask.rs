@@ -49,7 +49,7 @@ impl Space {
         let (sought, begun) = self.look((asked, kind, &request), (hash, &address), now, turn);
         let fetch = |stale: Option<Arc<Entry>>, reason, flight| {
             let fetch = Fetch::new(self.clone(), kind, asked, hash, address.to_key(), now);
-            Box::new(fetch.with(stale, reason, flight, request.no_store))
+            Box::new(fetch.with(stale, reason, flight, asked.may_store()))
         };
         match (sought, begun) {
             (Sought::Answers(entry), _) => {
@@ -92,7 +92,7 @@ impl Space {
         let mut removed = Vec::new();
         let looked = store.with(hash, |shard| {
             let found = shard.find(hash, address, asked.headers, self.epoch(), &mut removed);
-            let sought = Sought::new(found, kind, request, now);
+            let sought = Sought::new(found, kind, (asked, request), now);
             if !sought.asks_component() {
                 return (sought, Begun::Alone);
             }
@@ -114,7 +114,7 @@ impl Space {
     fn pass(self: &Arc<Self>, asked: &Asked<'_>, now: Instant, reason: Reason) -> Ask {
         let address = self.address(asked.https, asked.authority, asked.path);
         let fetch = Fetch::new(self.clone(), Kind::Other, asked, 0, address.to_key(), now);
-        Ask::Fetch(Box::new(fetch.with(None, reason, None, true)))
+        Ask::Fetch(Box::new(fetch.with(None, reason, None, false)))
     }
 
     fn end(&self, hash: u64, begun: &Begun) {
@@ -156,7 +156,7 @@ enum Sought {
 }
 
 impl Sought {
-    fn new(found: Found, kind: Kind, request: &Directives, now: Instant) -> Self {
+    fn new(found: Found, kind: Kind, (asked, request): (&Asked<'_>, &Directives), now: Instant) -> Self {
         let entry = match found {
             Found::Nothing => return Self::Absent(None, Reason::UriMiss),
             Found::Others(other) => return Self::Absent(Some(other), Reason::VaryMiss),
@@ -170,8 +170,8 @@ impl Sought {
             return Self::Unusable(entry, Reason::Request);
         }
         if !request.refuses_stale() && freshness.may_refresh_later(age) {
-            // A refresh gets the body too.
-            let refreshes = kind == Kind::Get && entry.is_refresh_due(now);
+            // A refresh gets the body too, and stores it.
+            let refreshes = kind == Kind::Get && entry.is_refresh_due(now) && asked.may_store();
             return Self::AnswersStale(entry, refreshes);
         }
         Self::Unusable(entry, Reason::Stale)
@@ -199,6 +199,10 @@ impl Sought {
             return true;
         }
         if kind != Kind::Get || asked.is_authenticated || *request != Directives::default() {
+            return false;
+        }
+        // Nobody else can use a response that is not stored.
+        if !asked.may_store() {
             return false;
         }
         let has = |name| asked.headers.contains_key(name);

@@ -1,6 +1,8 @@
 //! A request, as the cache sees it.
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, header};
+
+use crate::directives::Directives;
 
 /// A request, as the cache sees it.
 #[derive(Clone, Copy, Debug)]
@@ -19,4 +21,12 @@ pub struct Asked<'a> {
     pub is_authenticated: bool,
     /// Whether the request has a body.
     pub has_body: bool,
+}
+
+impl Asked<'_> {
+    /// Whether a response to the request may be stored. The client's wish that it is not costs nothing, so it always counts
+    /// (RFC 9111, 5.2.1.5).
+    pub(crate) fn may_store(&self) -> bool {
+        !Directives::parse(self.headers.get_all(header::CACHE_CONTROL)).no_store
+    }
 }

@@ -73,6 +73,13 @@ pub fn describes(head: &HeaderMap, stored: &HeaderMap, length: usize) -> bool {
         && head.get(header::CONTENT_LENGTH).is_none_or(length_is)
 }
 
+/// Whether a 304 can be about the stored response: it names no other entity tag (RFC 9111, 4.3.4).
+#[must_use]
+pub fn is_about(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
+    let tag = |headers: &HeaderMap| headers.get(header::ETAG).map(|tag| opaque(tag.as_bytes()).to_vec());
+    tag(not_modified).is_none_or(|tag_now| tag(stored) == Some(tag_now))
+}
+
 /// An entity tag without its mark of weakness, for the weak comparison (RFC 9110, 8.8.3.2).
 fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)

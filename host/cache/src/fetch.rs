@@ -7,7 +7,6 @@ use http::{HeaderMap, Method, header};
 use crate::{
     asked::Asked,
     conditional,
-    directives::Directives,
     entry::{Answer, Entry, How},
     flight::{Flight, Phase},
     key::Key,
@@ -40,6 +39,7 @@ pub struct Fetch {
     /// The stored response that the request validates, or that may replace an error.
     pub(crate) stale: Option<Arc<Entry>>,
     pub(crate) reason: Reason,
+    /// Whether anything of the response may be stored.
     pub(crate) may_store: bool,
     /// Whether no client waits for the response.
     is_in_background: bool,
@@ -85,11 +85,9 @@ impl Fetch {
         stale: Option<Arc<Entry>>,
         reason: Reason,
         flight: Option<Arc<Flight>>,
-        no_store: bool,
+        may_store: bool,
     ) -> Self {
-        // The client's wish not to have the response stored costs nothing, so it always counts (RFC 9111, 5.2.1.5).
-        let no_store = no_store || Directives::parse(self.request.get_all(header::CACHE_CONTROL)).no_store;
-        (self.stale, self.reason, self.flight, self.may_store) = (stale, reason, flight, !no_store);
+        (self.stale, self.reason, self.flight, self.may_store) = (stale, reason, flight, may_store);
         self
     }
 

@@ -36,6 +36,10 @@ impl Fetch {
         now: Instant,
         received: SystemTime,
     ) -> Received {
+        let is_error = matches!(status.as_u16(), 500 | 502 | 503 | 504);
+        if is_error && let Some(answer) = self.stale_answer(now) {
+            return Received::Answer(answer, Outcome::Stale);
+        }
         match self.kind {
             Kind::Other => {
                 if !self.method.is_safe() {
@@ -50,10 +54,6 @@ impl Fetch {
                     let entry = self.validates(&stale, headers, now, received).unwrap_or(stale);
                     let answer = entry.answer(&self.method, &self.request, now, How::Validated);
                     return Received::Answer(answer, Outcome::Validated);
-                }
-                let is_error = matches!(status.as_u16(), 500 | 502 | 503 | 504);
-                if is_error && let Some(answer) = self.stale_answer(now) {
-                    return Received::Answer(answer, Outcome::Stale);
                 }
                 let head = self.head(status, headers, now, received);
                 let length = headers.get(header::CONTENT_LENGTH).cloned();
@@ -74,23 +74,25 @@ impl Fetch {
     }
 
     /// The response is not stored. A stored response that it would have replaced is removed, because the component has
-    /// answered anew.
+    /// answered anew. What a client wants not to be stored removes nothing.
     fn not_stored(&mut self, status: StatusCode, now: Instant) {
         self.phase = Phase::NotStored;
         let (hash, stale, collapses) = (self.hash, self.stale.as_ref(), self.flight.is_some());
+        let may_store = self.may_store;
         let is_replaced =
             |status: StatusCode| !status.is_server_error() && status != StatusCode::PARTIAL_CONTENT;
         self.space.state.store.with(hash, |shard| {
             if collapses {
                 shard.do_not_collapse(hash, now);
             }
-            if let Some(stale) = stale.filter(|_| is_replaced(status)) {
+            if let Some(stale) = stale.filter(|_| may_store && is_replaced(status)) {
                 shard.retain_variants(hash, &self.key.address(), |entry| !Arc::ptr_eq(entry, stale));
             }
         });
     }
 
-    /// The component has said by a 304 that `stale` is current. Returns what is stored then (RFC 9111, 4.3.4).
+    /// The component has said by a 304 that `stale` is current. Returns what is stored then (RFC 9111, 4.3.4). `None`: the 304
+    /// must not be stored, or is about another response, and `stale` is removed.
     fn validates(
         &mut self,
         stale: &Arc<Entry>,
@@ -99,7 +101,11 @@ impl Fetch {
         received: SystemTime,
     ) -> Option<Arc<Entry>> {
         self.phase = Phase::NotStored;
-        let entry = self.updated(stale, update, now, received);
+        let is_same = conditional::is_about(update, &stale.head.headers);
+        let entry = if is_same { self.updated(stale, update, now, received) } else { None };
+        if !self.may_store {
+            return entry;
+        }
         let address = self.key.address();
         let is_stored = self.space.state.store.with(self.hash, |shard| match &entry {
             Some(entry) => shard.replace(self.hash, &address, stale, entry),
@@ -116,7 +122,8 @@ impl Fetch {
 
     /// The component has answered `HEAD` (RFC 9111, 4.3.5).
     fn described(&self, status: StatusCode, update: &HeaderMap, now: Instant, received: SystemTime) {
-        let Some(stale) = self.stale.as_ref().filter(|_| status == StatusCode::OK) else { return };
+        let is_followed = self.may_store && status == StatusCode::OK;
+        let Some(stale) = self.stale.as_ref().filter(|_| is_followed) else { return };
         let is_same = conditional::describes(update, &stale.head.headers, stale.body.len());
         let entry = if is_same { self.updated(stale, update, now, received) } else { None };
         let address = self.key.address();

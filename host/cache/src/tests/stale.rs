@@ -90,6 +90,33 @@ fn a_304_that_forbids_to_store_is_followed() {
     }
 }
 
+/// RFC 9111, 4.3.4: a 304 with another entity tag must not update the stored response.
+#[test]
+fn a_304_about_another_response_updates_nothing() {
+    for (stored, not_modified, updates) in [
+        ("\"a\"", "\"a\"", true),
+        ("W/\"a\"", "\"a\"", true),
+        ("\"a\"", "W/\"a\"", true),
+        ("\"a\"", "\"b\"", false),
+        ("W/\"a\"", "W/\"b\"", false),
+        ("", "\"b\"", false),
+    ] {
+        let mut bench = Bench::new();
+        let modified = bench.date(-3000);
+        let mut response = vec![("cache-control", "max-age=2"), ("last-modified", &*modified)];
+        if !stored.is_empty() {
+            response.push(("etag", stored));
+        }
+        bench.get("/", &response, "old");
+        bench.pass(3);
+        let update = [("cache-control", "max-age=60"), ("etag", not_modified)];
+        let got = bench.exchange(("GET", "/", &[]), (304, &update, ""));
+        assert_eq!(got, cached("old"), "{stored} {not_modified}");
+        assert_eq!(bench.has("/").is_some(), updates, "{stored} {not_modified}");
+        assert_eq!(bench.cache.statistics().entries, usize::from(updates), "{stored} {not_modified}");
+    }
+}
+
 #[test]
 fn no_cache_validates_each_time() {
     let bench = Bench::new();
@@ -171,6 +198,21 @@ fn in_the_place_of_an_error_a_stale_response_answers_where_allowed() {
         assert_eq!(bench.exchange(("GET", "/", &[]), (501, &[], "")), Got::Forwarded, "{control}");
         let answer = bench.fetch("/", &[]).failed(bench.now);
         assert_eq!(answer.is_some(), allowed, "{control}: the component has not answered");
+    }
+}
+
+#[test]
+fn a_head_that_fails_is_answered_as_a_get() {
+    for (control, got) in [
+        ("max-age=1, stale-if-error=10", cached("old")),
+        ("max-age=1", Got::Forwarded),
+        ("max-age=1, stale-if-error=10, must-revalidate", Got::Forwarded),
+    ] {
+        let mut bench = Bench::new();
+        bench.get("/", &[("cache-control", control)], "old");
+        bench.pass(2);
+        assert_eq!(bench.exchange(("HEAD", "/", &[]), (503, &[], "")), got, "{control}");
+        assert_eq!(bench.cache.statistics().entries, 1, "{control}: an error describes nothing");
     }
 }
 

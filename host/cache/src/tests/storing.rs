@@ -218,5 +218,27 @@ fn other_methods_are_neither_answered_nor_stored() {
 
 #[test]
 fn a_client_can_ask_that_its_response_is_not_stored() {
-    assert!(!is_stored(&[("cache-control", "no-store")], 200, &[("cache-control", "max-age=60")]));
+    let no_store = [("cache-control", "no-store")];
+    assert!(!is_stored(&no_store, 200, &[("cache-control", "max-age=60")]));
+    // What the client wants not to be stored updates, refreshes and removes nothing for others, either.
+    let stale = [("cache-control", "max-age=1, stale-if-error=60"), ("etag", "\"a\"")];
+    for (method, status, update, got) in [
+        ("GET", 304, "max-age=60", cached("old")),
+        ("GET", 200, "max-age=60", Got::Forwarded),
+        ("GET", 200, "no-store", Got::Forwarded),
+        ("HEAD", 200, "max-age=60", Got::Forwarded),
+    ] {
+        let mut bench = Bench::new();
+        bench.get("/", &stale, "old");
+        bench.pass(2);
+        let answer = [("cache-control", update), ("etag", "\"a\"")];
+        assert_eq!(bench.exchange((method, "/", &no_store), (status, &answer, "new")), got, "{method}");
+        assert_eq!(bench.has("/"), None, "{method} {status}: it is stale as before");
+        assert_eq!(bench.exchange(("GET", "/", &[]), (503, &[], "")), cached("old"), "{method} {status}");
+    }
+    let mut bench = Bench::new();
+    bench.get("/", &[("cache-control", "max-age=1, stale-while-revalidate=60")], "old");
+    bench.pass(2);
+    assert!(matches!(bench.ask("/", &no_store), Ask::Answer(_, Outcome::Stale)));
+    assert!(matches!(bench.ask("/", &[]), Ask::Refresh(..)), "the next request refreshes it");
 }
