@@ -234,6 +234,19 @@ impl Entry {
 }
 
 impl Answer {
+    /// Adds the fields of a 304 that has validated the response, and the age of the 304.
+    pub(crate) fn update(&mut self, not_modified: &HeaderMap, age: Duration) {
+        for name in not_modified.keys() {
+            if is_updated(name, not_modified, &Directives::default()) && *name != status::CACHE_STATUS {
+                self.headers.remove(name);
+                for value in not_modified.get_all(name) {
+                    self.headers.append(name.clone(), value.clone());
+                }
+            }
+        }
+        self.headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+    }
+
     /// Replaces the whole by the part that the field `Range` asks for.
     fn select(&mut self, range: &[u8]) {
         let length = self.body.len();
@@ -288,7 +301,7 @@ pub(crate) fn updated_fields(
 ) -> Option<HeaderMap> {
     let mut headers = stored.clone();
     for name in update.keys() {
-        if !is_stored(name, update, directives) || OF_THE_BODY.contains(name) {
+        if !is_updated(name, update, directives) {
             continue;
         }
         headers.remove(name);
@@ -297,6 +310,11 @@ pub(crate) fn updated_fields(
         }
     }
     (field_bytes(&headers) <= MAX_FIELD_BYTES).then_some(headers)
+}
+
+/// Whether the field of a 304 with the headers `update` replaces the stored one.
+fn is_updated(name: &HeaderName, update: &HeaderMap, directives: &Directives) -> bool {
+    is_stored(name, update, directives) && !OF_THE_BODY.contains(name)
 }
 
 fn is_stored(name: &HeaderName, response: &HeaderMap, directives: &Directives) -> bool {

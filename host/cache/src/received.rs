@@ -51,8 +51,14 @@ impl Fetch {
                 if status == StatusCode::NOT_MODIFIED
                     && let Some(stale) = self.validated().cloned()
                 {
-                    let entry = self.validates(&stale, headers, now, received).unwrap_or(stale);
-                    let answer = entry.answer(&self.method, &self.request, now, How::Validated);
+                    let is_same = conditional::is_about(headers, &stale.head.headers);
+                    let entry = self.validates(&stale, headers, now, received, is_same);
+                    let current = entry.as_ref().unwrap_or(&stale);
+                    let mut answer = current.answer(&self.method, &self.request, now, How::Validated);
+                    if is_same {
+                        // The store may lack some of these fields, or all. They are for this client.
+                        answer.update(headers, self.initial_age(headers, now, received));
+                    }
                     return Received::Answer(answer, Outcome::Validated);
                 }
                 let head = self.head(status, headers, now, received);
@@ -74,34 +80,34 @@ impl Fetch {
     }
 
     /// The response is not stored. A stored response that it would have replaced is removed, because the component has
-    /// answered anew. What a client wants not to be stored removes nothing.
+    /// answered anew. What a client wants not to be stored, and what is for one client, removes nothing.
     fn not_stored(&mut self, status: StatusCode, now: Instant) {
         self.phase = Phase::NotStored;
         let (hash, stale, collapses) = (self.hash, self.stale.as_ref(), self.flight.is_some());
-        let may_store = self.may_store;
+        let may_replace = self.may_store && !self.is_authenticated;
         let is_replaced =
             |status: StatusCode| !status.is_server_error() && status != StatusCode::PARTIAL_CONTENT;
         self.space.state.store.with(hash, |shard| {
             if collapses {
                 shard.do_not_collapse(hash, now);
             }
-            if let Some(stale) = stale.filter(|_| may_store && is_replaced(status)) {
+            if let Some(stale) = stale.filter(|_| may_replace && is_replaced(status)) {
                 shard.retain_variants(hash, &self.key.address(), |entry| !Arc::ptr_eq(entry, stale));
             }
         });
     }
 
     /// The component has said by a 304 that `stale` is current. Returns what is stored then (RFC 9111, 4.3.4). `None`: the 304
-    /// must not be stored, or is about another response, and `stale` is removed.
+    /// must not be stored, or is about another response (not `is_same`), and `stale` is removed.
     fn validates(
         &mut self,
         stale: &Arc<Entry>,
         update: &HeaderMap,
         now: Instant,
         received: SystemTime,
+        is_same: bool,
     ) -> Option<Arc<Entry>> {
         self.phase = Phase::NotStored;
-        let is_same = conditional::is_about(update, &stale.head.headers);
         let entry = if is_same { self.updated(stale, update, now, received) } else { None };
         if !self.may_store {
             return entry;

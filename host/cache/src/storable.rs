@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -87,13 +87,12 @@ impl Fetch {
     ) -> Option<Head> {
         let selection = Selection::new(&stored, &self.request)?;
         let groups = groups::groups(&stored, &groups::CACHE_GROUPS).ok()?;
-        let delay = now.saturating_duration_since(self.started);
         let head = Head {
             status,
             selection,
             freshness,
             groups: groups.iter().map(|group| self.space.groups.join(group)).collect(),
-            initial_age: freshness::initial_age(arrived, received, delay),
+            initial_age: self.initial_age(arrived, now, received),
             stored: now,
             generated: date::field(&stored, header::DATE).unwrap_or(received),
             begun: self.begun,
@@ -106,6 +105,11 @@ impl Fetch {
             || freshness.allows_stale
                 && (freshness.may_refresh_later(age) || freshness.may_replace_error(age));
         is_useful.then_some(head)
+    }
+
+    /// The age of a response with these fields when it arrives.
+    pub(crate) fn initial_age(&self, arrived: &HeaderMap, now: Instant, received: SystemTime) -> Duration {
+        freshness::initial_age(arrived, received, now.saturating_duration_since(self.started))
     }
 
     /// A stored response with the fields of `update`. `None`: it must no longer be stored.

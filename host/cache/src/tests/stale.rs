@@ -79,6 +79,18 @@ fn a_new_response_replaces_the_stale_one_or_removes_it() {
     }
 }
 
+/// An answer for one client says nothing about the response for all.
+#[test]
+fn an_authenticated_request_removes_nothing() {
+    let mut bench = Bench::new();
+    bench.get("/", &[("cache-control", "max-age=2, stale-if-error=60")], "old");
+    bench.pass(3);
+    let known = [("authorization", "Basic x")];
+    let got = bench.exchange(("GET", "/", &known), (200, &[("cache-control", "max-age=60")], "own"));
+    assert_eq!(got, Got::Forwarded);
+    assert_eq!(bench.exchange(("GET", "/", &[]), (503, &[], "")), cached("old"));
+}
+
 #[test]
 fn a_304_that_forbids_to_store_is_followed() {
     for control in ["no-store", "private"] {
@@ -87,6 +99,33 @@ fn a_304_that_forbids_to_store_is_followed() {
         bench.pass(3);
         let got = bench.exchange(("GET", "/", &[]), (304, &[("cache-control", control)], ""));
         assert_eq!((got, bench.cache.statistics().entries), (cached("body"), 0), "{control}");
+    }
+}
+
+/// Downstream caches must not take the response for one that may be stored, and a session must not end.
+#[test]
+fn the_client_gets_the_fields_of_a_304_that_are_not_stored() {
+    for (update, name, value, remains) in [
+        (&[("cache-control", "private, max-age=9")][..], "cache-control", "private, max-age=9", false),
+        (&[("cache-control", "max-age=9"), ("set-cookie", "id=1")], "set-cookie", "id=1", false),
+        (&[("cache-control", "max-age=9, private=\"a\""), ("a", "1")], "a", "1", true),
+        (&[("cache-control", "no-store"), ("cache-status", "x; hit"), ("connection", "a")], "a", "-", false),
+    ] {
+        let mut bench = Bench::new();
+        bench.get("/", &[("cache-control", "max-age=2"), ("etag", "\"a\"")], "body");
+        bench.pass(3);
+        let fetch = bench.fetch("/", &[]);
+        let mut headers = header_map(update);
+        let received = fetch.received(StatusCode::NOT_MODIFIED, &mut headers, bench.now, bench.wall);
+        let Received::Answer(answer, Outcome::Validated) = received else { panic!() };
+        assert_eq!((got(&answer), field(&answer.headers, name)), (cached("body"), value), "{update:?}");
+        assert_eq!(field(&answer.headers, "age"), "0", "{update:?}");
+        let status = answer.headers.get_all("cache-status").iter().next_back().unwrap();
+        assert_eq!(status, "wasi-http-host; fwd=stale; fwd-status=304", "{update:?}");
+        assert_eq!(bench.has("/").is_some(), remains, "{update:?}");
+        if remains {
+            assert_eq!(field(&bench.headers("/", &[]), name), "-", "others do not get the field");
+        }
     }
 }
 
