@@ -87,7 +87,7 @@ soak: faults-build ## minutes of everything at once (SOAK=60s); memory, files, i
 	@$(CARGO) run --quiet --release --locked --package faults -- soak --for $(SOAK)
 
 faults-build: build
-	@$(CARGO) build --locked --release --package guest-service --target wasm32-wasip2
+	@$(CARGO) build --locked --release --package guest-service --package guest-forwarder --target wasm32-wasip2
 	@$(CARGO) test --quiet --release --locked --package faults
 
 fuzz: ## feed anything to what reads text from outside, FUZZ_SECONDS (60) for each reader; wants a nightly Rust

@@ -23,13 +23,15 @@ const SEEN: Duration = Duration::from_millis(1500);
 /// A user that no load requests.
 const SOMEBODY: &str = "somebody";
 
-struct Clock {
-    file: PathBuf,
+/// The clock of a host.
+pub(super) struct Clock {
+    /// The file that libfaketime reads.
+    pub(super) file: PathBuf,
 }
 
 impl Clock {
     /// Sets the host's clock to the real time plus `offset` seconds. The file is renamed, so that the host never reads a part of it.
-    async fn set(&self, offset: i64) -> Result<(), String> {
+    pub(super) async fn set(&self, offset: i64) -> Result<(), String> {
         let new = self.file.with_extension("new");
         let text = format!("{offset:+}\n");
         fs::write(&new, text)
@@ -75,7 +77,7 @@ pub(super) async fn steps() -> Outcome {
 }
 
 /// The host's program. libfaketime does nothing to a statically linked one.
-fn dynamic_host() -> Result<PathBuf, Failure> {
+pub(super) fn dynamic_host() -> Result<PathBuf, Failure> {
     let program =
         std::env::var_os(PROGRAM).map_or_else(|| target().join("release/wasi-http-host"), PathBuf::from);
     if program.is_file() {
@@ -140,7 +142,8 @@ async fn the_rate_limit_is_reset(testbed: &mut Testbed, clock: &Clock) -> Result
     Ok(2)
 }
 
-fn faked(options: testkit::HostOptions, library: &Path, file: &Path) -> testkit::HostOptions {
+/// Options of a host whose clock is the one of this file.
+pub(super) fn faked(options: testkit::HostOptions, library: &Path, file: &Path) -> testkit::HostOptions {
     options
         .setting("ld_preload", &library.to_string_lossy())
         .setting("faketime_timestamp_file", &file.to_string_lossy())

@@ -2,18 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::{Host, RedisServer, http::Request, ports, until};
+use testkit::{Host, HostOptions, RedisServer, http::Request, ports, until};
 
-use crate::fault::{Observed, Outcome, ensure};
+use crate::fault::{Failure, Observed, Outcome, ensure};
 use crate::load::Load;
 use crate::plan::{Allows, HostFault};
-use crate::testbed::{Testbed, github, options, sharing, with_long_store_limits};
+use crate::testbed::{Testbed, github, options, sharing, with_long_store_limits, with_response_cache};
 use crate::traffic::{Mix, POPULAR};
 
 /// The number of requests that wait for the holder of the lease.
 const CROWD: usize = 30;
 /// The component's `upstream_timeout`. The lease is five seconds longer.
 const UPSTREAM_TIMEOUT: &str = "4";
+
+/// A change of the options of a host.
+type Change = fn(HostOptions) -> HostOptions;
+
+fn at_once(options: HostOptions) -> HostOptions {
+    options.flag("--shutdown-grace", "0s")
+}
 
 pub(super) async fn lease_holder() -> Outcome {
     let redis = RedisServer::start();
@@ -62,14 +69,14 @@ pub(super) async fn lease_holder() -> Outcome {
 
 pub(super) async fn killed() -> Outcome {
     let redis = RedisServer::start();
-    let (mut testbed, address) = pair_with_fixed(&redis, "0s").await?;
+    let (mut testbed, address) = pair_with_fixed(&redis, at_once).await?;
     let (load, _) = testbed.load(Mix::ALL, Allows::loss_of_first_host(HostFault::Killed)).await?;
     let mut doomed = testbed.hosts.remove(0);
     let since = Instant::now();
     doomed.kill().await;
     load.until("its clients change to the other host", |tally| tally.retried > 0).await?;
     load.more(400).await?;
-    let back = start(&testbed, &redis, address, "0s").await;
+    let back = start(&testbed, &redis, address, at_once).await;
     let recovered_after = restarted(&load, since, back).await?;
     let tally = load.finish().await;
     Ok(Observed {
@@ -80,8 +87,23 @@ pub(super) async fn killed() -> Outcome {
 }
 
 pub(super) async fn terminated() -> Outcome {
+    Ok(terminated_with(|options| options.flag("--shutdown-grace", "300ms")).await?.1)
+}
+
+/// The same with a response cache in each host.
+pub(super) async fn terminated_with_cache() -> Outcome {
+    let change = |options| with_response_cache(options).flag("--shutdown-grace", "300ms");
+    let (testbed, observed) = terminated_with(change).await?;
+    let cached = testbed.answered_by_caches().await?;
+    Ok(Observed {
+        done: format!("{}; {cached} answers by the other's response cache", observed.done),
+        ..observed
+    })
+}
+
+async fn terminated_with(change: Change) -> Result<(Testbed, Observed), Failure> {
     let redis = RedisServer::start();
-    let (mut testbed, address) = pair_with_fixed(&redis, "300ms").await?;
+    let (mut testbed, address) = pair_with_fixed(&redis, change).await?;
     let (load, _) = testbed.load(Mix::ALL, Allows::loss_of_first_host(HostFault::Terminated)).await?;
     let mut leaving = testbed.hosts.remove(0);
     let since = Instant::now();
@@ -92,14 +114,11 @@ pub(super) async fn terminated() -> Outcome {
     let answered = load.tally().answers.first().copied().unwrap_or_default();
     answered_all(&leaving, answered + POPULAR).await?;
     load.more(200).await?;
-    let back = start(&testbed, &redis, address, "300ms").await;
+    let back = start(&testbed, &redis, address, change).await;
     let recovered_after = restarted(&load, since, back).await?;
     let tally = load.finish().await;
-    Ok(Observed {
-        done: format!("SIGTERM under load, exit 0, restarted; {} asked the other host", tally.retried),
-        tally,
-        recovered_after,
-    })
+    let done = format!("SIGTERM under load, exit 0, restarted; {} asked the other host", tally.retried);
+    Ok((testbed, Observed { done, tally, recovered_after }))
 }
 
 /// Checks that the ended host answered each request that it accepted: an accepted request has a line in the log.
@@ -119,24 +138,21 @@ async fn answered_all(ended: &Host, answers: u64) -> Result<(), String> {
 /// Two hosts. The first has an address that another host can take over.
 async fn pair_with_fixed(
     redis: &RedisServer,
-    grace: &str,
+    change: Change,
 ) -> Result<(Testbed, std::net::SocketAddr), String> {
     let mut testbed = Testbed { hosts: Vec::new(), github: github().await? };
     let address = ports::reserve();
-    let first = start(&testbed, redis, address, grace).await;
+    let first = start(&testbed, redis, address, change).await;
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let second = start(&testbed, redis, any, grace).await;
+    let second = start(&testbed, redis, any, change).await;
     testbed.hosts.extend([first, second]);
     Ok((testbed.warm().await?, address))
 }
 
-async fn start(testbed: &Testbed, redis: &RedisServer, at: std::net::SocketAddr, grace: &str) -> Host {
-    let options = options()
-        .await
-        .setting("github_api_url", &testbed.github.url())
-        .flag("--listen", &at.to_string())
-        .flag("--shutdown-grace", grace);
-    with_long_store_limits(sharing(options, redis)).start().await
+async fn start(testbed: &Testbed, redis: &RedisServer, at: std::net::SocketAddr, change: Change) -> Host {
+    let options =
+        options().await.setting("github_api_url", &testbed.github.url()).flag("--listen", &at.to_string());
+    change(with_long_store_limits(sharing(options, redis))).start().await
 }
 
 /// Checks that the restarted host serves. Returns the time from the fault until the last client had changed to another host.

@@ -9,6 +9,7 @@ mod hosts;
 mod log;
 mod names;
 mod redis;
+mod response_cache;
 mod upstream;
 
 use crate::fault::Fault;
@@ -50,4 +51,11 @@ faults! {
     "log-unread": "nobody reads the log's pipe" => log::unread,
     "slow-clients": "a thousand clients send a byte a second" => clients::slow,
     "herd": "hundreds of clients while the host starts" => clients::herd,
+    "cached-upstream-gone": "GitHub is down, and comes back, behind the response cache" => upstream::gone_behind_cache,
+    "cached-host-terminated": "SIGTERM of one of two hosts with response caches" => hosts::terminated_with_cache,
+    "cached-origin-gone": "the origin of a stale response is down, beyond the response's time" => response_cache::origin_gone,
+    "cached-origin-silent": "the same, and the origin does not answer" => response_cache::origin_silent,
+    "cached-clock-steps": "the clock jumps ahead and back while responses are stored" => response_cache::steps,
+    "cached-purges": "purges and invalidations in a flood of addresses" => response_cache::purges,
+    "cached-reloads": "the component is replaced again and again under load" => response_cache::reloads,
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use e2e::fake::{Delivery, EVERYONE, FakeGitHub, ScriptedResponse};
+use testkit::HostOptions;
 
-use crate::fault::{Observed, Outcome, ensure};
+use crate::fault::{Failure, Observed, Outcome, ensure};
 use crate::load::Load;
 use crate::plan::Allows;
-use crate::testbed::Testbed;
+use crate::testbed::{Testbed, with_response_cache};
 use crate::traffic::{Mix, people};
 
 /// The number of requests to GitHub that see each kind of the fault.
@@ -60,7 +61,18 @@ pub(super) async fn lying() -> Outcome {
 }
 
 pub(super) async fn gone() -> Outcome {
-    let mut testbed = Testbed::alone(|options| options).await?;
+    Ok(gone_behind(|options| options).await?.1)
+}
+
+/// The same with a response cache: it answers as before, and each request is counted by the cache or by the component.
+pub(super) async fn gone_behind_cache() -> Outcome {
+    let (testbed, observed) = gone_behind(with_response_cache).await?;
+    let cached = testbed.answered_by_caches().await?;
+    Ok(Observed { done: format!("{}; {cached} answers by the response cache", observed.done), ..observed })
+}
+
+async fn gone_behind(change: fn(HostOptions) -> HostOptions) -> Result<(Testbed, Observed), Failure> {
+    let mut testbed = Testbed::alone(change).await?;
     let (load, counted) = testbed.load(Mix::ALL, Allows::errors(&[502])).await?;
     let address = testbed.github.address();
     // Another fake takes its place, so that the listener of the first one closes.
@@ -71,7 +83,8 @@ pub(super) async fn gone() -> Outcome {
     testbed.github = returned.map_err(|error| format!("the fake GitHub does not come back: {error}"))?;
     let (tally, recovered_after) = testbed.end(load, &counted, 0).await?;
     ensure!(tally.uncached == 0, "a cached user was not served from the cache: {tally:?}");
-    Ok(Observed { done: "GitHub's port closed, and open again".to_owned(), tally, recovered_after })
+    let done = "GitHub's port closed, and open again".to_owned();
+    Ok((testbed, Observed { done, tally, recovered_after }))
 }
 
 /// Lets some requests get this response.

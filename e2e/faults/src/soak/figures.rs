@@ -35,7 +35,7 @@ macro_rules! metric {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people, far below 2^53")]
-const FIGURES: [Figure; 13] = [
+const FIGURES: [Figure; 15] = [
     Figure {
         name: "resident memory, MiB",
         read: |held, _| held.resident as f64,
@@ -65,6 +65,19 @@ const FIGURES: [Figure; 13] = [
         slack: 0.0,
     },
     Figure { name: "commands to Redis", read: metric!("keyvalue_remote_in_flight"), unit: 1.0, slack: 0.0 },
+    // The response cache is bounded and keeps what it has.
+    Figure {
+        name: "cached responses, MiB",
+        read: |_, samples| samples.sum("wasi_http_host_response_cache_bytes", &[("of", "stored")]),
+        unit: MIB,
+        slack: f64::INFINITY,
+    },
+    Figure {
+        name: "cache bytes in transit, MiB",
+        read: |_, samples| samples.sum("wasi_http_host_response_cache_bytes", &[("of", "other")]),
+        unit: MIB,
+        slack: 0.0,
+    },
 ];
 
 type Values = [f64; FIGURES.len()];

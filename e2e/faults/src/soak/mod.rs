@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::fake::{Delivery, EVERYONE, FakeGitHub, ScriptedResponse};
-use testkit::{Host, RedisServer};
+use testkit::{Host, HostOptions, RedisServer};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::load::Load;
 use crate::plan::{Allows, Plan};
 use crate::tally::Tally;
-use crate::testbed::{github, options, sharing, with_long_store_limits};
+use crate::testbed::{github, options, sharing, with_long_store_limits, with_response_cache};
 use crate::traffic::{Gists, Mix};
 use figures::{Findings, History};
 use side_load::SideLoad;
@@ -53,6 +53,9 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(number.saturating_mul(seconds).max(10)))
 }
 
+/// The name of a host, the requests that an instance serves, and further options.
+type Variant = (&'static str, &'static str, fn(HostOptions) -> HostOptions);
+
 /// A host with the history of its resources.
 struct WatchedHost {
     name: &'static str,
@@ -75,7 +78,13 @@ pub(crate) async fn run(arguments: &Arguments) -> ExitCode {
 async fn soak(arguments: &Arguments) -> Result<bool, String> {
     let (github, redis) = (Arc::new(github().await?), RedisServer::start());
     let mut watched = Vec::new();
-    for (name, requests) in [("instances reused", "10000"), ("a fresh instance a request", "1")] {
+    let unchanged = |options| options;
+    let hosts: [Variant; 3] = [
+        ("instances reused", "10000", unchanged),
+        ("a fresh instance a request", "1", unchanged),
+        ("the response cache", "10000", with_response_cache),
+    ];
+    for (name, requests, change) in hosts {
         // Scrapes must not keep instances alive.
         let options = options()
             .await
@@ -87,7 +96,7 @@ async fn soak(arguments: &Arguments) -> Result<bool, String> {
             .flag("--instance-max-requests", requests)
             .flag("--instance-idle-timeout", "2s")
             .flag("--keep-alive-timeout", "5s");
-        let host = with_long_store_limits(sharing(options, &redis)).start().await;
+        let host = change(with_long_store_limits(sharing(options, &redis))).start().await;
         watched.push(WatchedHost { name, host, history: History::new(github.address().port()), load: None });
     }
     // A short load, so that everything that is created once exists; then the idle level.
@@ -101,7 +110,7 @@ async fn soak(arguments: &Arguments) -> Result<bool, String> {
     }
 
     if !arguments.json {
-        println!("load for {:?}, on two hosts that share a Redis", arguments.lasting);
+        println!("load for {:?}, on three hosts that share a Redis", arguments.lasting);
     }
     let side_load = Arc::new(SideLoad::default());
     let tallies = busy(&mut watched, &github, &side_load, arguments.lasting).await;
