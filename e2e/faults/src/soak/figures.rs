@@ -73,7 +73,7 @@ const FIGURES: [Figure; 15] = [
         slack: f64::INFINITY,
     },
     Figure {
-        name: "cache bytes in transit, MiB",
+        name: "cached in transit, MiB",
         read: |_, samples| samples.sum("wasi_http_host_response_cache_bytes", &[("of", "other")]),
         unit: MIB,
         slack: 0.0,
