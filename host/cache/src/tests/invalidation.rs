@@ -1,7 +1,10 @@
 //! Invalidation: by unsafe requests, by groups, and by the operator.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    sync::{
+        Barrier,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     thread,
 };
 
@@ -246,5 +249,34 @@ fn after_an_invalidation_no_thread_gets_what_is_older() {
             }
         });
         assert!(hits.load(SeqCst) >= 299);
+    }
+}
+
+/// A response ends while a purge runs that it is too old for. Whoever is first, nothing of it remains.
+#[test]
+fn what_a_purge_has_outrun_takes_no_bytes() {
+    let bench = Bench::new();
+    let body = "x".repeat(1000);
+    for round in 0..500 {
+        let filling = |path: &str| {
+            let fetch = bench.fetch(path, &[]);
+            match fetch.received(StatusCode::OK, &mut header_map(&[FRESH]), bench.now, bench.wall) {
+                Received::Fill(filling) => filling,
+                _ => panic!(),
+            }
+        };
+        let fillings: Vec<_> = (0..8).map(|at| filling(&format!("/{round}/{at}"))).collect();
+        let start = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                bench.cache.purge(&Purge::default());
+            });
+            start.wait();
+            for filling in fillings {
+                filling.whole(body.as_bytes());
+            }
+        });
+        assert_eq!(bench.cache.statistics().used, 0, "round {round}");
     }
 }
