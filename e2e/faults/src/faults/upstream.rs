@@ -68,7 +68,7 @@ pub(super) async fn gone() -> Outcome {
 pub(super) async fn gone_behind_cache() -> Outcome {
     let (testbed, observed) = gone_behind(with_response_cache).await?;
     let cached = testbed.answered_by_caches().await?;
-    Ok(Observed { done: format!("{}; {cached} answers by the response cache", observed.done), ..observed })
+    Ok(Observed { done: format!("{}; {cached} cached answers", observed.done), ..observed })
 }
 
 async fn gone_behind(change: fn(HostOptions) -> HostOptions) -> Result<(Testbed, Observed), Failure> {

@@ -143,7 +143,7 @@ impl Storm {
         let grown = holdings(self.host.pid(), 0).resident.saturating_sub(self.resident);
         ensure!(grown <= GROWTH, "the process has grown by {} MiB", grown >> 20);
         let hits = self.received.all()[0];
-        let done = format!("{done}; {hits} hits, {evicted} evictions; all bytes came back");
+        let done = format!("{done}; {hits} hits, {evicted} evicted; all bytes came back");
         Ok(Observed { done, tally, recovered_after })
     }
 }
@@ -165,7 +165,7 @@ pub(in crate::faults) async fn purges() -> Outcome {
         storm.floor.fetch_max(version, SeqCst);
         storm.check_bytes().await?;
     }
-    storm.end(format!("{PURGES} purges and invalidations in a flood of addresses")).await
+    storm.end(format!("{PURGES} purges in a flood")).await
 }
 
 /// The component is replaced again and again. Each one begins with an empty cache.
