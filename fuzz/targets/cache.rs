@@ -1,100 +1,146 @@
-//! Input: the fields of a response and a request, as a component and a client wrote them: lines `name: value` before an empty line are the
-//! response's. Whatever they are, the readers of the response cache keep their promises.
+//! Input: the fields of a response and of the request for it, with an empty line between them, and a body. Whatever they are,
+//! the cache answers another client only with what is for all, as a reader finds it who knows nothing of the cache.
 #![no_main]
 
-use std::time::{Duration, UNIX_EPOCH};
-
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use libfuzzer_sys::fuzz_target;
-use wasi_http_host_cache::{
-    conditional, date,
-    directives::{Directives, MAX_SECONDS},
-    freshness::{Freshness, initial_age},
-    groups::{self, MAX_GROUPS, MAX_NAME_BYTES},
-    range::{Requested, requested},
-    targeted::Applicable,
-    vary::Selection,
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
-/// The fields, and the rest after an empty line.
-fn fields(text: &[u8]) -> (HeaderMap, &[u8]) {
-    let (mut headers, mut rest) = (HeaderMap::new(), text);
-    while !rest.is_empty() {
-        let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-        let line = &rest[..end];
-        rest = rest.get(end + 1..).unwrap_or_default();
-        if line.is_empty() {
-            break;
-        }
-        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
-        let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(&line[..colon]), HeaderValue::from_bytes(value))
-        {
-            headers.append(name, value);
-        }
+use fuzz::fields::{fields, naive_members};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use libfuzzer_sys::fuzz_target;
+use wasi_http_host_cache::{
+    Answer, Ask, Asked, Cache, Purge, Received, Settings, Space, Turn, conditional, date,
+    freshness::{Freshness, initial_age},
+    targeted::{Applicable, CDN_CACHE_CONTROL},
+};
+
+const CAPACITY: usize = 1 << 20;
+
+/// The members of all lines of a field.
+fn members(headers: &HeaderMap, name: HeaderName) -> Vec<Vec<u8>> {
+    headers.get_all(name).iter().flat_map(|line| naive_members(line.as_bytes())).collect()
+}
+
+/// Whether the response is plainly not for other clients. A field with quoted strings is left to its own target.
+fn is_for_one(response: &HeaderMap, request: &HeaderMap) -> bool {
+    let has_quotes = |name| response.get_all(name).iter().any(|line| line.as_bytes().contains(&b'"'));
+    if has_quotes(header::CACHE_CONTROL) || response.contains_key(CDN_CACHE_CONTROL) {
+        return false;
     }
-    (headers, rest)
+    let directives = members(response, header::CACHE_CONTROL);
+    let has = |name: &[u8]| directives.iter().any(|member| member == name);
+    let begins = |name: &[u8]| directives.iter().any(|member| member.starts_with(name));
+    let is_shared = has(b"public") || begins(b"public=") || begins(b"s-maxage");
+    has(b"private")
+        || has(b"no-store") && !begins(b"must-understand")
+        || members(response, header::VARY).iter().any(|name| name == b"*")
+        || members(request, header::CACHE_CONTROL).iter().any(|member| member == b"no-store")
+        || request.contains_key(header::AUTHORIZATION) && !is_shared && !begins(b"must-revalidate")
+        || response.contains_key(header::SET_COOKIE)
+            && !is_shared
+            && !begins(b"no-cache=")
+            && !begins(b"private=")
+}
+
+fn ask(space: &Arc<Space>, headers: &HeaderMap, now: Instant) -> Ask {
+    let asked = Asked {
+        method: &Method::GET,
+        https: false,
+        authority: "x",
+        path: "/",
+        headers,
+        is_authenticated: false,
+        has_body: false,
+    };
+    space.ask(&asked, now, Turn::First)
+}
+
+/// A response of the cache is well formed, and says no more than the stored one.
+fn check_answer(answer: &Answer, response: &HeaderMap, body: &[u8]) {
+    let Answer { status, headers, body: sent } = answer;
+    match status.as_u16() {
+        200 => assert_eq!(sent, body),
+        206 => assert!(!sent.is_empty() && sent.len() <= body.len()),
+        304 | 416 => assert!(sent.is_empty()),
+        _ => panic!("{status}"),
+    }
+    for name in ["connection", "transfer-encoding", "upgrade", "keep-alive", "content-length"] {
+        assert!(!headers.contains_key(name), "{name}: {headers:?}");
+    }
+    for name in headers.keys().filter(|name| {
+        !["age", "date", "cache-status", "content-range", "x-request-id"].contains(&name.as_str())
+    }) {
+        assert!(headers.get_all(name).iter().eq(response.get_all(name).iter()), "{name}: {headers:?}");
+    }
+    assert!(headers.contains_key(header::AGE) && headers.contains_key(header::DATE));
+}
+
+/// What is always validated, or forbids it, is never reused while it is stale.
+fn check_freshness(response: &HeaderMap) {
+    let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let applicable = Applicable::of(response);
+    let Some(freshness) = Freshness::of(StatusCode::OK, response, &applicable, now, true) else { return };
+    let age = initial_age(response, now, Duration::ZERO);
+    if !freshness.allows_stale {
+        assert!(!freshness.may_refresh_later(age) && !freshness.may_replace_error(age));
+    }
+    assert!(!(freshness.always_validates && freshness.is_fresh(age)));
 }
 
 fuzz_target!(|input: &[u8]| {
     let (response, rest) = fields(input);
     let (request, body) = fields(rest);
-    let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-
-    // A directive that forbids is found wherever it stands as a member of its own, and times are bounded.
-    let control = |value: &HeaderValue| Directives::parse([value]);
-    for value in response.values() {
-        let directives = control(value);
-        for seconds in
-            [directives.max_age, directives.s_maxage, directives.stale_if_error].into_iter().flatten()
-        {
-            assert!(seconds <= MAX_SECONDS);
-        }
-        if let Ok(with) = HeaderValue::from_bytes(&[b"no-store, ", value.as_bytes()].concat()) {
-            assert!(control(&with).no_store);
-        }
-        // The order of lines makes no difference.
-        let other = HeaderValue::from_static("max-age=7, private");
-        assert_eq!(Directives::parse([value, &other]).max_age, Directives::parse([&other, value]).max_age);
-        assert!(Directives::parse([value, &other]).private);
-    }
-
-    // What is always validated, or forbids it, is never reused while it is stale.
-    let applicable = Applicable::of(&response);
-    if let Some(freshness) = Freshness::of(StatusCode::OK, &response, &applicable, now, true) {
-        let age = initial_age(&response, now, Duration::ZERO);
-        if !freshness.allows_stale {
-            assert!(!freshness.may_refresh_later(age) && !freshness.may_replace_error(age));
-        }
-        assert!(!(freshness.always_validates && freshness.is_fresh(age)));
-    }
-
-    // A response answers the request that it was made for, and one with another value of a selecting field does not match.
-    if let Some(selection) = Selection::new(&response, &request) {
-        assert!(selection.matches(&request));
-        for name in
-            response.get_all("vary").iter().filter_map(|value| HeaderName::from_bytes(value.as_bytes()).ok())
-        {
-            let mut other = request.clone();
-            other.append(name, HeaderValue::from_static("another"));
-            assert!(!selection.matches(&other));
-        }
-    }
-
+    let wall = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    check_freshness(&response);
     for value in request.values() {
-        if let Requested::Part(part) = requested(value.as_bytes(), body.len()) {
-            assert!(part.start < part.end && part.end <= body.len());
-        }
         if let Some(read) = date::parse(value.as_bytes()) {
             // In the format of the standard, a date reads as itself.
             assert_eq!(date::parse(httpdate::fmt_http_date(read).as_bytes()), Some(read));
         }
     }
-    for name in [groups::CACHE_GROUPS, groups::CACHE_GROUP_INVALIDATION] {
-        let groups = groups::groups(&response, &name).unwrap_or_default();
-        assert!(groups.len() <= MAX_GROUPS && groups.iter().all(|group| group.len() <= MAX_NAME_BYTES));
+    if conditional::is_for_origin(&request) {
+        return;
     }
-    let _ = conditional::has_current(&request, &response, now);
-    let _ = conditional::may_have_part(&request, &response);
+
+    let cache = Cache::new(Settings { capacity: CAPACITY, request_directives: false, set_cookie: false });
+    let (space, now) = (cache.space("component"), Instant::now());
+    let Ask::Fetch(fetch) = ask(&space, &request, now) else { panic!("nothing is stored") };
+    match fetch.received(StatusCode::OK, &mut response.clone(), now, wall) {
+        Received::Fill(filling) => {
+            filling.whole(body);
+        }
+        Received::Pass => {}
+        Received::Answer(..) => panic!("nothing is stored"),
+    }
+    let statistics = cache.statistics();
+    assert!(statistics.used <= CAPACITY && statistics.used >= statistics.bytes);
+
+    // Another client, with the same selecting fields and without those that tell who it is.
+    let mut other = request.clone();
+    for name in [header::AUTHORIZATION, header::CACHE_CONTROL] {
+        other.remove(name);
+    }
+    if is_for_one(&response, &request) {
+        assert_eq!(statistics.entries, 0, "{response:?} to {request:?} is stored");
+    }
+    let mut later = now;
+    for _ in 0..3 {
+        match ask(&space, &other, later) {
+            Ask::Answer(answer, _) | Ask::Refresh(answer, _) => check_answer(&answer, &response, body),
+            _ => {}
+        }
+        later += Duration::from_secs(30);
+    }
+    // A component that fails brings back only what may replace an error.
+    if let Ask::Fetch(fetch) = ask(&space, &other, later)
+        && let Some(answer) = fetch.failed(later)
+    {
+        let applicable = Applicable::of(&response).directives;
+        assert!(applicable.stale_if_error.is_some() && !applicable.must_revalidate && !applicable.no_cache);
+        check_answer(&answer, &response, body);
+    }
+    cache.purge(&Purge::default());
+    assert_eq!(cache.statistics().used, 0, "everything that was charged is given back");
 });
