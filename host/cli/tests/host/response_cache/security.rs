@@ -1,5 +1,8 @@
 //! No answer of one client's reaches another, and no client chooses what others get.
 
+use testkit::http::http2;
+use tokio::net::TcpStream;
+
 use super::{FRESH, get, get_with, number, start, status};
 
 #[tokio::test]
@@ -102,4 +105,75 @@ async fn a_body_and_a_coding_are_not_hidden_from_the_checks() {
         "GET /answer/ HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: gzip\r\nConnection: close\r\n\r\n";
     let answer = testkit::http::raw(host.address(), coded.as_bytes()).await;
     assert!(!answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn the_pseudo_headers_of_http_2_are_the_address() {
+    let host = start(&[]).await;
+    let mut client = http2::connect(TcpStream::connect(host.address()).await.unwrap()).await;
+    let mut ask = async |url: &str, fields: &[(&str, &str)]| {
+        let mut request = http2::get(url);
+        for (name, value) in [("x-answer", FRESH)].iter().chain(fields) {
+            request.headers_mut().append(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        http2::send(&mut client, request).await.unwrap()
+    };
+    // `:authority` names one server, and the field another one.
+    assert_eq!(ask("http://a.test/answer/", &[("host", "b.test")]).await.status, 400);
+    assert_eq!(ask("http://u@a.test/answer/", &[]).await.status, 400);
+    for (url, fields, served) in [
+        ("http://a.test/answer/", &[][..], 1),
+        ("http://b.test/answer/", &[], 2),
+        ("http://a.test/answer/", &[("host", "a.test")], 1),
+        ("http://a.test:80/answer/", &[], 3),
+        ("http://a.test/answer/", &[("x-forwarded-host", "b.test"), ("x-original-url", "/answer/b")], 1),
+    ] {
+        assert_eq!(number(&ask(url, fields).await), served, "{url} {fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_is_not_in_the_address_selects_by_vary_alone() {
+    let host = start(&[]).await;
+    let mut served = 0;
+    for name in [
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-forwarded-prefix",
+        "x-original-url",
+        "x-http-method-override",
+        "origin",
+        "user-agent",
+    ] {
+        let (path, varied) = (format!("/answer/{name}"), format!("{FRESH}|vary: {name}"));
+        for value in ["a", "b", ",a", "a,"] {
+            served += 1;
+            let first = get_with(&host, &path, &varied, &[(name, value)]).await;
+            let again = get_with(&host, &path, &varied, &[(name, value)]).await;
+            assert_eq!((number(&first), number(&again)), (served, served), "{name}: {value}");
+        }
+        // A component that does not say so has the same response for all.
+        let path = format!("/answer/all/{name}");
+        served += 1;
+        for value in ["a", "b"] {
+            assert_eq!(number(&get_with(&host, &path, FRESH, &[(name, value)]).await), served, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn encodings_of_an_address_or_of_a_response_are_not_the_same() {
+    let host = start(&[]).await;
+    let mut served = 0;
+    for path in ["a", "%61", "%2561", "A", "./a", "/a", "a/", "a?", "a?b", "a%3Fb", "a;b", "b/../a"] {
+        served += 1;
+        assert_eq!(number(&get(&host, &format!("/answer/{path}"), FRESH).await), served, "{path}");
+    }
+    // The component has forgotten `Vary: Accept-Encoding`.
+    let coded = format!("{FRESH}|content-encoding: x");
+    let accepting = async |coding: &str| {
+        number(&get_with(&host, "/answer/coded", &coded, &[("accept-encoding", coding)]).await)
+    };
+    assert_eq!([accepting("x").await, accepting("identity").await, accepting("x").await], [13, 14, 13]);
+    assert_eq!(number(&get(&host, "/answer/coded", &coded).await), 15, "who accepts nothing");
 }
