@@ -80,6 +80,8 @@ ENV WASI_HTTP_HOST_LISTEN=[::]:8080 \
     WASI_HTTP_HOST_CACHE_DIR=/cache
 USER 1000:1000
 EXPOSE 8080 9090
+# For Docker and Podman. Kubernetes ignores it, and asks the admin port itself.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["/wasi-http-host", "probe"]
 ENTRYPOINT ["/wasi-http-host", "serve", "/spin.toml"]
 
 FROM scratch AS gists

@@ -66,8 +66,24 @@ def _config(image: Image, labels: dict[str, str]) -> dict:
         "Env": [f"{key}={value}" for key, value in image.environment.items()],
         "ExposedPorts": {f"{port}/tcp": {} for port in image.ports},
         "Labels": labels,
+        "Healthcheck": _health_check(image),
     }
     return {key: value for key, value in values.items() if value}
+
+
+def _health_check(image: Image) -> dict:
+    """Returns Docker's extension of the configuration, which Podman reads too, and Kubernetes does not."""
+    check = image.health_check
+    if check is None:
+        return {}
+    second = 1_000_000_000
+    return {
+        "Test": ["CMD", *check.command],
+        "Interval": check.interval * second,
+        "Timeout": check.timeout * second,
+        "StartPeriod": check.start_period * second,
+        "Retries": check.retries,
+    }
 
 
 def _artifact(layout: Layout, image: Image, inputs: Inputs) -> dict:

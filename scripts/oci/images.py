@@ -16,6 +16,17 @@ PROGRAMS = "run 'make programs'"
 
 
 @dataclass(frozen=True)
+class HealthCheck:
+    """How Docker and Podman ask whether a container is healthy. Times are in seconds."""
+
+    command: list[str]
+    interval: int = 10
+    timeout: int = 5
+    start_period: int = 30
+    retries: int = 3
+
+
+@dataclass(frozen=True)
 class Image:
     """An image. `fill` puts its files into the tree of its only layer."""
 
@@ -34,6 +45,7 @@ class Image:
     artifact: bool = False
     # Whether it holds programs of scripts/programs, whose profile its labels then name.
     native: bool = False
+    health_check: HealthCheck | None = None
 
 
 def component(tree: Tree, inputs: Inputs) -> None:
@@ -122,6 +134,7 @@ IMAGES = [
         },
         ports=[8080, 9090],
         native=True,
+        health_check=HealthCheck(["/wasi-http-host", "probe"]),
     ),
     Image(
         name="wasi-http-installer",

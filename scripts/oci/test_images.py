@@ -22,7 +22,7 @@ from pathlib import Path
 
 from oci.assemble import ANNOTATION, BUILD_PROFILE, PROFILE_GUIDED, annotations, assemble
 from oci.component import InvalidComponentError, world
-from oci.images import IMAGES
+from oci.images import IMAGES, Image
 from oci.inputs import ROOT, InputError, Inputs, add_executable, gather, libraries, provenance, spin_manifest
 from oci.layout import CONFIG, INDEX, LAYER, MANIFEST, WASM_CONFIG, WASM_LAYER, Layout
 from oci.tree import Tree
@@ -111,6 +111,26 @@ class Labels(unittest.TestCase):
                     holds_programs = image.name in ("github-gists-api-plain", "wasi-http-installer")
                     expected = {BUILD_PROFILE: profile, PROFILE_GUIDED: guided} if holds_programs else {}
                     self.assertEqual({key: labels[key] for key in (BUILD_PROFILE, PROFILE_GUIDED) if key in labels}, expected)
+
+    def test_the_plain_image_is_asked_by_its_own_host(self) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            # What stands for the host: `ldd` calls it static, and it "compiles" as the image wants it.
+            host = Path(scratch, "wasi-http-host")
+            host.write_text('#!/bin/sh\nmkdir "$3" && echo code > "$3/x.cwasm"\n')
+            host.chmod(0o755)
+            layout = layout_of("github-gists-api-plain", dataclasses.replace(INPUTS, host=host))
+        config = json_blob(layout, json_blob(layout, layout.root)["config"])["config"]
+        check = config["Healthcheck"]
+        self.assertEqual(check["Test"], ["CMD", config["Entrypoint"][0], "probe"])
+        # Docker's API has times in nanoseconds, and refuses less than a millisecond.
+        self.assertEqual([check[key] for key in ("Interval", "Timeout", "StartPeriod")], [10_000_000_000, 5_000_000_000, 30_000_000_000])
+        self.assertEqual(check["Retries"], 3)
+
+    def test_an_image_without_a_shell_or_a_host_has_no_health_check(self) -> None:
+        layout = layout_of("github-gists-api")
+        [manifest, _] = json_blob(layout, layout.root)["manifests"]
+        config = json_blob(layout, json_blob(layout, manifest)["config"])["config"]
+        self.assertNotIn("Healthcheck", config)
 
     def test_the_installer_holds_the_probes_component_beside_the_programs(self) -> None:
         with tempfile.TemporaryDirectory() as scratch:
@@ -262,6 +282,14 @@ class Dockerfile(unittest.TestCase):
         assert found, f"no stage {name}"
         return found[1].replace("\\\n", " ")
 
+    @staticmethod
+    def health_check(image: Image) -> str | None:
+        check = image.health_check
+        if check is None:
+            return None
+        options = f"--interval={check.interval}s --timeout={check.timeout}s --start-period={check.start_period}s --retries={check.retries}"
+        return f"{options} CMD {json.dumps(check.command)}"
+
     def test_its_images_start_as_ours_do(self) -> None:
         names = {"gists": "github-gists-api", "plain": "github-gists-api-plain", "installer": "wasi-http-installer"}
         for stage, name in names.items():
@@ -270,6 +298,7 @@ class Dockerfile(unittest.TestCase):
                 words = dict(line.split(maxsplit=1) for line in text.splitlines() if line[:1].isupper() and not line.startswith("COPY"))
                 self.assertEqual(json.loads(words["ENTRYPOINT"]), image.entrypoint)
                 self.assertEqual(words["USER"], image.user)
+                self.assertEqual(words.get("HEALTHCHECK"), self.health_check(image))
                 self.assertEqual([int(port) for port in words.get("EXPOSE", "").split()], image.ports)
                 self.assertEqual(dict(pair.split("=") for pair in words.get("ENV", "").split()), image.environment)
                 labels = dict(pair.split("=", 1) for pair in shlex.split(words["LABEL"]))

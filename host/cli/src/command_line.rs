@@ -31,8 +31,11 @@ impl CommandLine {
         &self.words
     }
 
-    /// `--termination-log`, for a command line that does not parse.
-    pub(crate) fn termination_log(&self) -> PathBuf {
+    /// `--termination-log`, for a command line that does not parse. `None`: the command is `probe`, which has no such file.
+    pub(crate) fn termination_log(&self) -> Option<PathBuf> {
+        if self.words.get(1).is_some_and(|command| command == "probe") {
+            return None;
+        }
         let mut words = self.flags().filter_map(OsStr::to_str);
         let flag = match words.find_map(|word| value_of("--termination-log", word)) {
             Some(None) => words.next(),
@@ -40,7 +43,8 @@ impl CommandLine {
             None => None,
         };
         let given = flag.map(OsString::from).or_else(|| (self.variable)("WASI_HTTP_HOST_TERMINATION_LOG"));
-        given.filter(|path| !path.is_empty()).unwrap_or_else(|| termination_log::DEFAULT.into()).into()
+        let given = given.filter(|path| !path.is_empty());
+        Some(given.unwrap_or_else(|| termination_log::DEFAULT.into()).into())
     }
 
     /// `message`, with the variable before each flag whose value the variable has given.
@@ -173,8 +177,10 @@ mod tests {
             (&["x", "serve", "--", "--termination-log=/flag"], "/variable"),
             (&["x", "--termination-log"], "/variable"),
         ] {
-            assert_eq!(given(words, &variable).termination_log().to_str(), Some(path), "{words:?}");
+            assert_eq!(given(words, &variable).termination_log(), Some(path.into()), "{words:?}");
         }
-        assert_eq!(given(&["x"], &[]).termination_log().to_str(), Some(termination_log::DEFAULT));
+        assert_eq!(given(&["x"], &[]).termination_log(), Some(termination_log::DEFAULT.into()));
+        // A probe runs in the container of a host, whose file this is.
+        assert_eq!(given(&["x", "probe", "--nonsense"], &variable).termination_log(), None);
     }
 }

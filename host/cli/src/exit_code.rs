@@ -37,11 +37,12 @@ impl ExitStatus {
         match self {
             Self::Done => {
                 "`serve` received SIGTERM or SIGINT and completed its requests, or received the signal before it served. \
-                 `compile` compiled the component. `inspect` found that this host can serve the component"
+                 `compile` compiled the component. `inspect` found that this host can serve the component. `probe` found \
+                 that the host is ready"
             }
             Self::Failed => {
                 "the host cannot start: the log's last line names the file, component, address or store. `inspect` found \
-                 that this host cannot serve the component"
+                 that this host cannot serve the component. `probe` found no host, or one that is not ready"
             }
             Self::Usage => {
                 "a flag, a variable or a setting of the manifest is not valid, or a flag or a variable names a file that cannot \

@@ -13,6 +13,7 @@ use crate::{
     StartError,
     command_line::{CommandLine, kind_of_value},
     exit_code::ExitStatus,
+    probe::ProbeError,
     termination_log,
 };
 
@@ -23,7 +24,8 @@ const REASON_MAX: usize = 4096;
 pub struct Failure {
     reason: String,
     status: ExitStatus,
-    termination_log: PathBuf,
+    /// `None`: the command is not the container's first process, whose file this is.
+    termination_log: Option<PathBuf>,
 }
 
 impl Failure {
@@ -40,18 +42,30 @@ impl Failure {
 
     /// A command failed. `termination_log` is the path in the configuration.
     #[must_use]
-    pub fn of_command(error: &StartError, given: &CommandLine, termination_log: PathBuf) -> Self {
+    pub fn of_command(error: &StartError, given: &CommandLine, termination_log: Option<PathBuf>) -> Self {
         let status = if error.is_setting() { ExitStatus::Usage } else { ExitStatus::Failed };
         let reason = given.with_variables(&error.to_string());
         Self { reason: one_line(&reason), status, termination_log }
     }
 
-    /// Writes the reason to standard error and to the termination log, and returns the exit code.
+    /// A probe failed.
+    #[must_use]
+    pub fn of_probe(error: &ProbeError, given: &CommandLine) -> Self {
+        let (reason, status) = match error {
+            ProbeError::Setting(error) => (given.with_variables(&error.to_string()), ExitStatus::Usage),
+            error => (error.to_string(), ExitStatus::Failed),
+        };
+        Self { reason: one_line(&reason), status, termination_log: None }
+    }
+
+    /// Writes the reason to standard error and, unless the command is a probe, to the termination log. Returns the exit
+    /// code.
     #[must_use]
     pub fn report(self) -> ExitCode {
         let Self { reason, status, termination_log } = self;
         print(&reason);
-        if let Err(error) = termination_log::write(&termination_log, &reason)
+        if let Some(termination_log) = termination_log
+            && let Err(error) = termination_log::write(&termination_log, &reason)
             && termination_log != Path::new(termination_log::DEFAULT)
         {
             print(&format!("cannot write to --termination-log {}: {error}", termination_log.display()));
@@ -69,7 +83,7 @@ fn print(message: &str) {
 fn usage(error: &clap::Error, given: &CommandLine) -> String {
     match error.kind() {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            return "no command: want serve, compile or inspect".to_owned();
+            return "no command: want serve, compile, inspect or probe".to_owned();
         }
         ErrorKind::InvalidUtf8 => {
             if let Some(flag) = given.variable_that_is_not_text() {

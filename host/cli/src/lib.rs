@@ -19,6 +19,7 @@ mod failure;
 mod host;
 mod memory;
 mod metrics;
+mod probe;
 #[cfg(test)]
 mod reference;
 mod reload;
@@ -32,6 +33,7 @@ pub use descriptors::raise_open_files;
 pub use exit_code::ExitStatus;
 pub use failure::Failure;
 pub use host::{Builder, Host, StartError};
+pub use probe::{ProbeConfig, ProbeError, ProbeUrl, probe};
 pub use shutdown::{Shutdown, Trigger};
 pub use wasi_http_host_application::{
     AppError, ApplicationConfig, CompileReport, Inspected, LoadError, MAX_WASM_BYTES, compile, inspect,

@@ -4,7 +4,8 @@ mod allocator;
 
 use std::{
     collections::BTreeMap,
-    io,
+    io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -15,8 +16,8 @@ use signal_hook::{
     flag,
 };
 use wasi_http_host::{
-    CommandLine, Config, ExitStatus, Failure, Host, Inspection, Shutdown, StartError, compile, inspect,
-    raise_open_files,
+    CommandLine, Config, ExitStatus, Failure, Host, Inspection, ProbeConfig, Shutdown, StartError, compile,
+    inspect, probe, raise_open_files,
 };
 use wasi_http_host_telemetry::with_colours;
 
@@ -46,12 +47,18 @@ enum Cli {
         #[arg(long)]
         json: bool,
     },
+    /// Ask a running host whether it is ready: exit code 0 or 1, for the health check of a container
+    Probe(ProbeConfig),
 }
 
 impl Cli {
-    fn config(&self) -> &Config {
+    /// The file for the reason of a failure. A probe has none: the file belongs to the container's first process.
+    fn termination_log(&self) -> Option<PathBuf> {
         match self {
-            Self::Serve(config) | Self::Compile(config) | Self::Inspect { config, .. } => config,
+            Self::Serve(config) | Self::Compile(config) | Self::Inspect { config, .. } => {
+                Some(config.termination_log.clone())
+            }
+            Self::Probe(_) => None,
         }
     }
 }
@@ -64,7 +71,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return without_command(&error, &given),
     };
-    let termination_log = cli.config().termination_log.clone();
+    let termination_log = cli.termination_log();
     if !matches!(cli, Cli::Serve(_)) {
         end_by_signals();
         // Log lines go to stderr, because the result goes to stdout.
@@ -76,6 +83,7 @@ fn main() -> ExitCode {
         Cli::Serve(config) => serve(*config),
         Cli::Compile(config) => report_compile(&config),
         Cli::Inspect { config, json } => report_inspect(&config, json),
+        Cli::Probe(config) => return report_probe(&config, &given),
     };
     match done {
         Ok(code) => code,
@@ -164,6 +172,17 @@ fn report_inspect(config: &Config, json: bool) -> Result<ExitCode, StartError> {
     }
     let runs = all.iter().all(|one| one.inspection.runs());
     Ok(if runs { ExitStatus::Done.into() } else { ExitStatus::Failed.into() })
+}
+
+fn report_probe(config: &ProbeConfig, given: &CommandLine) -> ExitCode {
+    match probe(config) {
+        Ok(answer) => {
+            // The exit code is the result, with and without a working output.
+            let _ = writeln!(io::stdout(), "{answer}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => Failure::of_probe(&error, given).report(),
+    }
 }
 
 fn print_inspection(inspection: &Inspection) {

@@ -12,7 +12,7 @@ use wasi_http_host_manifest::keys::{self, Support};
 use wasi_http_host_telemetry::trace::{self, Tracer};
 
 use crate::{
-    Config, admin,
+    Config, ProbeConfig, admin,
     exit_code::ExitStatus,
     metrics::{HostMetrics, InterfaceMetrics},
 };
@@ -49,6 +49,21 @@ fn flag(arg: &Arg) -> String {
     }
 }
 
+/// The row of a flag or an argument in a table with the columns of [`COLUMNS`].
+fn row(arg: &Arg) -> String {
+    let default = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>();
+    let default = if default.is_empty() || !arg.get_action().takes_values() {
+        String::new()
+    } else {
+        format!("`{}`", default.join(","))
+    };
+    let variable = arg.get_env().map(|env| format!("`{}`", env.to_string_lossy())).unwrap_or_default();
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    format!("| `{}` | {variable} | {} | {} |\n", cell(&flag(arg)), cell(&default), cell(&help))
+}
+
+const COLUMNS: &str = "| flag | variable | default | meaning |\n| --- | --- | --- | --- |\n";
+
 #[test]
 fn flags() {
     let command = Config::augment_args(Command::new("serve"));
@@ -60,23 +75,7 @@ fn flags() {
         if !headings.contains(&heading) {
             headings.push(heading);
         }
-        let default =
-            arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>();
-        let default = if default.is_empty() || !arg.get_action().takes_values() {
-            String::new()
-        } else {
-            format!("`{}`", default.join(","))
-        };
-        let variable = arg.get_env().map(|env| format!("`{}`", env.to_string_lossy())).unwrap_or_default();
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        writeln!(
-            rows.entry(heading).or_default(),
-            "| `{}` | {variable} | {} | {} |",
-            cell(&flag(arg)),
-            cell(&default),
-            cell(&help)
-        )
-        .unwrap();
+        *rows.entry(heading).or_default() += &row(arg);
     }
     let mut text = format!(
         "# Flags and variables of the host\n\n{GENERATED}\
@@ -85,16 +84,20 @@ fn flags() {
          `1h`), sizes may have one (`65536`, `64KiB`, `16MiB`).\n"
     );
     for heading in headings {
-        write!(
-            text,
-            "\n## {heading}\n\n| flag | variable | default | meaning |\n| --- | --- | --- | --- |\n"
-        )
-        .unwrap();
+        write!(text, "\n## {heading}\n\n{COLUMNS}").unwrap();
         text.push_str(rows.get(heading).unwrap());
     }
     text.push_str(
         "\nTraces are configured by the variables of OpenTelemetry: see [the host](../host.md#traces).\n",
     );
+    text.push_str(
+        "\n## The health check\n\n`wasi-http-host probe` asks a running host once. It prints one line, and exits with 0 if the \
+         status is 2xx and with 1 otherwise.\n\n",
+    );
+    text.push_str(COLUMNS);
+    for arg in ProbeConfig::augment_args(Command::new("probe")).get_arguments() {
+        text += &row(arg);
+    }
     check("flags.md", &text);
 }
 

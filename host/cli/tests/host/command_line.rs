@@ -232,7 +232,7 @@ fn the_reason_of_a_failure_is_in_the_termination_log() {
             &[],
             "unexpected argument '--no-such-flag' found",
         ),
-        (64, &[], &[variable], "no command: want serve, compile or inspect"),
+        (64, &[], &[variable], "no command: want serve, compile, inspect or probe"),
         (1, &["serve", broken, "--termination-log", log_path], &[], component),
         (1, &["compile", broken], &[variable], component),
     ] {

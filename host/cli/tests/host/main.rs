@@ -31,6 +31,7 @@ mod outbound;
 mod outbound_certificates;
 mod output;
 mod overload;
+mod probe;
 mod proxy;
 mod redis;
 mod redis_cache;
