@@ -19,7 +19,7 @@ use crate::{
     node::Node,
     os, plan, proof,
     runtime::{BIN_DIR, HOST, SHIM, STATE},
-    shims,
+    selinux, shims,
 };
 
 /// Mode of the programs.
@@ -66,7 +66,7 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Takes the lease if there is something to change, takes the label off, copies the programs, adds the runtime to containerd's
+    /// Takes the lease if there is something to change, takes the label off, copies the programs with their SELinux labels, adds the runtime to containerd's
     /// configuration, restarts containerd if the configuration changed, proves the node, labels it, and releases the lease.
     ///
     /// # Errors
@@ -91,6 +91,7 @@ impl Installation {
             // `write` renames, so that running pods keep the file that they were started from.
             self.node.write(&path, &self.program(program)?, EXECUTABLE)?;
         }
+        selinux::label(&self.node, &self.bin_dir, self.say)?;
         self.apply_and_restart(&distribution, &changes)?;
         let Some(cluster) = &self.cluster else { return Ok(()) };
         if let Err(error) = proof::prove(cluster, self.say) {

@@ -26,6 +26,7 @@ pub mod plan;
 mod process;
 mod proof;
 pub mod runtime;
+mod selinux;
 pub mod shims;
 mod template;
 mod time;

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -108,6 +108,14 @@ impl Node {
         let nearest = directory.ancestors().map(|path| self.path(path)).find(|path| path.exists());
         let nearest = nearest.filter(|path| path.is_dir()).ok_or_else(|| failed("not a directory"))?;
         rustix::fs::access(&nearest, Access::WRITE_OK).map_err(|error| failed(&error.to_string()))
+    }
+
+    /// Makes a directory with this mode, and its parents. A directory that exists is no error, and keeps its mode.
+    ///
+    /// # Errors
+    /// When the directory cannot be made, or a file is in its place.
+    pub fn make_directory(&self, path: &Path, mode: u32) -> Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(mode).create(self.path(path)).map_err(Error::file(path))
     }
 
     /// Removes a directory and what it holds. A missing directory is no error. A symbolic link is removed, not followed.

@@ -10,6 +10,7 @@ mod lifecycle;
 mod manifests;
 mod nodes;
 mod refusals;
+mod selinux;
 mod server;
 mod services;
 mod watch;
