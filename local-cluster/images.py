@@ -109,6 +109,11 @@ def kubernetes(cache: Path) -> list[Image]:
         Image("pause:1", programs / "pause", "/pause"),
         Image(f"coredns:{version('github.com/coredns/coredns')}", programs / "coredns", "/coredns"),
         Image(f"metrics-server:{version('sigs.k8s.io/metrics-server')}", programs / "metrics-server", "/metrics-server", tree=with_tmp()),
+        Image(
+            f"kube-network-policies:{version('sigs.k8s.io/kube-network-policies')}",
+            programs / "kube-network-policies",
+            "/kube-network-policies",
+        ),
     ]
 
 

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # common.sh and up set the variables
-# What runs in the cluster: CoreDNS and metrics-server, and Istio on request.
+# What runs in the cluster: CoreDNS, metrics-server and kube-network-policies, and Istio on request.
 
 # manifest FILE NAME=VALUE...: prints a manifest with each @NAME@ replaced.
 manifest() {
@@ -13,18 +13,25 @@ manifest() {
 rolled_out() { kubectl --namespace "$1" rollout status "deployment/$2" --timeout=120s >/dev/null && say "$2 is ready"; }
 
 install_addons() {
-  local coredns metrics_server
+  local coredns metrics_server policies
   coredns=$(cd "$here/go" && module_version github.com/coredns/coredns)
   metrics_server=$(cd "$here/go" && module_version sigs.k8s.io/metrics-server)
+  policies=$(cd "$here/go" && module_version sigs.k8s.io/kube-network-policies)
   manifest coredns.yaml VERSION="$coredns" DNS_IP="$dns_ip" | kubectl apply --filename - >/dev/null
   manifest metrics-server.yaml VERSION="$metrics_server" | kubectl apply --filename - >/dev/null
+  manifest kube-network-policies.yaml VERSION="$policies" QUEUE="$policy_queue" | kubectl apply --filename - >/dev/null
   wait_until 60 "node is registered" kubectl get node "$node"
   kubectl wait --for=condition=Ready "node/$node" --timeout=90s >/dev/null
   say "node is Ready"
+  wait_until 60 "kube-network-policies listens" listens_to_queue
+  enforce_policies
   rolled_out kube-system coredns
   rolled_out kube-system metrics-server
   wait_until 90 "metrics are available" kubectl top nodes
 }
+
+# Whether kube-network-policies is at its queue: the first column is the queue's number.
+listens_to_queue() { awk -v queue="$policy_queue" '$1 == queue { found = 1 } END { exit !found }' /proc/net/netfilter/nfnetlink_queue; }
 
 # helm_install RELEASE CHART [ARGUMENT]...: unless the release is installed.
 helm_install() {

@@ -16,6 +16,7 @@ pod_cidr=10.244.0.0/24
 service_cidr=10.96.0.0/16
 api_ip=10.96.0.1
 dns_ip=10.96.0.10
+policy_queue=98 # the netfilter queue of kube-network-policies
 etcd_url=http://127.0.0.1:12379
 api_url=https://$node_ip:6443
 containerd_socket=$state/containerd/containerd.sock

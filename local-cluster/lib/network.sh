@@ -6,8 +6,9 @@
 sysctls=(net.ipv4.ip_forward net.ipv4.conf.all.route_localnet net.bridge.bridge-nf-call-iptables
   vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops fs.inotify.max_user_instances)
 
-# The chain's name begins as those of kube-proxy do, so that iptables_chains.py removes the chain with them.
+# The chains' names begin as those of kube-proxy do, so that iptables_chains.py removes the chains with them.
 forward_chain=KUBE-LOCAL-CLUSTER
+policy_chain=KUBE-LOCAL-POLICIES
 
 save_sysctls() { [ -f "$state/sysctls" ] || sysctl "${sysctls[@]}" 2>/dev/null >"$state/sysctls" || true; }
 
@@ -29,6 +30,23 @@ create_network() {
   iptables --wait --append "$forward_chain" --source "$pod_cidr" --jump ACCEPT
   iptables --wait --append "$forward_chain" --destination "$pod_cidr" --jump ACCEPT
   iptables --wait --insert FORWARD --jump "$forward_chain"
+}
+
+# Sends the first packet of each connection from and to a pod to kube-network-policies, which accepts or drops the packet. Packets are
+# dropped while nothing listens to the queue.
+#
+# kube-network-policies makes such rules itself, with nftables, if the kernel has the statement `queue` (CONFIG_NFT_QUEUE). Where the kernel
+# lacks the statement, the program logs an error and goes on. With both sets of rules, both ask, and the verdicts are the same.
+enforce_policies() {
+  local mangle=(iptables --wait --table mangle)
+  "${mangle[@]}" --new-chain "$policy_chain" 2>/dev/null || return 0
+  "${mangle[@]}" --append "$policy_chain" --match conntrack --ctstate ESTABLISHED,RELATED --jump RETURN
+  "${mangle[@]}" --append "$policy_chain" --source "$pod_cidr" --jump NFQUEUE --queue-num "$policy_queue"
+  "${mangle[@]}" --append "$policy_chain" --destination "$pod_cidr" --jump NFQUEUE --queue-num "$policy_queue"
+  # After the translation of service addresses. Not for processes of the node: the kubelet's probes, the API server's proxy, node ports.
+  "${mangle[@]}" --append POSTROUTING --match owner ! --uid-owner 0 --jump "$policy_chain"
+  # What a pod sends to the node itself, such as requests to the API server. The program's own rules do not have this one.
+  "${mangle[@]}" --append INPUT --source "$pod_cidr" --jump "$policy_chain"
 }
 
 remove_network() {

@@ -143,6 +143,12 @@ impl Container {
         self.status.pointer(state).is_some_and(|state| state["reason"] == reason)
     }
 
+    /// Whether the container is in this state: `running`, `waiting` or `terminated`.
+    #[must_use]
+    pub fn has_state(&self, state: &str) -> bool {
+        self.status.pointer(&format!("/state/{state}")).is_some()
+    }
+
     /// The exit code of the ended container, or of its last run.
     #[must_use]
     pub fn exit_code(&self) -> Option<i64> {

@@ -11,6 +11,7 @@ mod helm;
 mod ingress;
 mod installer;
 mod mesh;
+mod network_policy;
 mod policy;
 mod production;
 mod prometheus;

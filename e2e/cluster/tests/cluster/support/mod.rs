@@ -10,7 +10,7 @@ pub(crate) use envoy::{hosts, proxy};
 pub(crate) use fault::FaultPod;
 pub(crate) use jwt::Issuer;
 pub(crate) use registry::Registry;
-pub(crate) use site::{Site, tls_secret};
+pub(crate) use site::{Site, tls_secret, to_the_fake};
 
 /// The label of a namespace whose pods have sidecars. Istio's init container needs rights that `restricted` forbids. With Istio's CNI
 /// plug-in, it would not.

@@ -74,8 +74,8 @@ impl Site {
         site
     }
 
-    /// Deploys an overlay to a namespace of the test, whose pods may have sidecars. The way out is open: the test cluster has no egress
-    /// gateway for GitHub, and the pods ask the fake.
+    /// Deploys an overlay to a namespace of the test, whose pods may have sidecars. The way out is open to the fake: the test cluster has
+    /// no egress gateway for GitHub.
     pub(crate) fn overlay(
         name: &str,
         overlay: &str,
@@ -86,7 +86,8 @@ impl Site {
             .without("Sidecar", "github-gists-api")
             .without("ServiceEntry", "api-github-com")
             .without("Gateway", "github-gists-api-egress")
-            .without("VirtualService", "github-gists-api-egress");
+            .without("VirtualService", "github-gists-api-egress")
+            .patch("NetworkPolicy", "github-gists-api-egress", &to_the_fake());
         let site = Self::apply(Namespace::with_labels(name, &[super::MESHED]), |site| {
             let rendered = change(site.at_gateway(adapt(all, replicas)), &site.host);
             let moved = format!("namespace: {}\n", site.namespace.name());
@@ -212,6 +213,13 @@ impl Drop for Site {
 /// Adds these components.
 fn with(base: Kustomization, components: &[&str]) -> Kustomization {
     components.iter().fold(base, |all, component| all.component(&format!("k8s/components/{component}")))
+}
+
+/// A patch of a NetworkPolicy that allows the way to the fake GitHub, which has a private address.
+pub(crate) fn to_the_fake() -> serde_json::Value {
+    json!([{ "op": "add", "path": "/spec/egress/-", "value": {
+        "to": [{ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": Fake::get().namespace() } } }],
+        "ports": [{ "protocol": "TCP", "port": 8099 }] } }])
 }
 
 /// The variant of the suite, with this number of pods, local images, and the fake GitHub.
