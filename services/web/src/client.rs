@@ -90,6 +90,15 @@ impl Outgoing {
     }
 }
 
+/// The URL of `path`, which begins with a slash, below `base`; `None` if that is no URL.
+#[must_use]
+pub fn join(base: &Uri, path: &str) -> Option<Uri> {
+    let mut parts = base.clone().into_parts();
+    let prefix = base.path().trim_end_matches('/');
+    parts.path_and_query = Some(format!("{prefix}{path}").parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
 /// Why there is no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchError {
@@ -127,3 +136,21 @@ impl fmt::Display for FetchError {
 }
 
 impl std::error::Error for FetchError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_put_below_the_base() {
+        for (base, path, expected) in [
+            ("http://a", "/b?c=d", Some("http://a/b?c=d")),
+            ("https://a:1/p/", "/b", Some("https://a:1/p/b")),
+            ("http://a/p?q", "/b", Some("http://a/p/b")),
+            ("http://a", "/b c", None),
+        ] {
+            let joined = join(&base.parse().unwrap(), path).map(|url| url.to_string());
+            assert_eq!(joined.as_deref(), expected, "{base} {path}");
+        }
+    }
+}

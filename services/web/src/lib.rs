@@ -50,7 +50,7 @@ pub mod wasi;
 pub use axum;
 pub use base_path::BasePath;
 pub use body::{Json, MAX_BODY, read_body};
-pub use client::{FetchError, Fetched, Outgoing};
+pub use client::{FetchError, Fetched, Outgoing, join};
 pub use log::Level;
 pub use platform::Platform;
 pub use problem::Problem;
