@@ -11,6 +11,8 @@ SOAK ?= 5m
 CHURN ?= 600
 # What images and nodes get: the working build, or `dist` after `make release`.
 PROFILE ?= release
+# The packages of services/, from the manifests of the systems.
+SERVICES = $(shell sed -n 's/^command = .* --package \([a-z-]*\) .*/\1/p' services/*/spin.toml)
 
 help: ## list the targets
 	@awk -F':.*## ' '/^## /{printf "\n%s\n", substr($$0, 4)} /^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +39,16 @@ demo: build ## the same on top of an invented GitHub, wholly offline
 	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@PORT=$(PORT) scripts/demo
 
+services: setup ## the components of services/ (services/README.md)
+	@echo "==> building the services"
+	@$(CARGO) build --profile dist --locked --target wasm32-wasip2 $(addprefix --package ,$(SERVICES))
+
+run-services: build services ## serve all systems of services/ offline, each on a port of its own (SYSTEMS='greeting my-app')
+	@scripts/run-services $(SYSTEMS)
+
+run-server: build services ## serve the greeting and the time zones alone (reads services/greeting/.env)
+	@scripts/run-services greeting
+
 examples: setup ## components of other tool chains (examples/README.md); wants npm, Python 3 and Go
 	@examples/build
 
@@ -45,7 +57,7 @@ clean: ## remove what was built
 
 ## Test
 
-test: test-component test-host test-e2e test-bench ## unit, property, host and end-to-end tests; wants redis-server, curl, openssl
+test: test-component test-host test-e2e test-services test-bench ## unit, property, host and end-to-end tests; wants redis-server, curl, openssl
 
 test-component: setup ## the component's logic, natively
 	@echo "==> component: unit and property tests"
@@ -58,6 +70,11 @@ test-host: setup ## the host, with small guests of its own; and the links betwee
 test-e2e: build ## the real component in the real host against a fake GitHub
 	@echo "==> end to end"
 	@$(CARGO) test --release --locked --package testkit --package e2e
+
+test-services: build services ## the services' logic, natively, and the systems in the real host; wants openssl
+	@echo "==> services"
+	@$(CARGO) test --release --locked --package web $(addprefix --package ,$(SERVICES))
+	@$(CARGO) test --release --locked --package services-tests
 
 test-bench: setup ## the benchmark's own load generator, and what it reads of callgrind
 	@echo "==> benchmark"

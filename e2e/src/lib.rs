@@ -1,6 +1,7 @@
-//! What the tests of the gists API share: a fake GitHub that can be told how to misbehave, and the real component in the real host.
+//! What the tests of components share: the real component in the real host, and a fake GitHub that can be told how to misbehave.
 
 pub mod fake;
+pub mod imports;
 mod service;
 
-pub use service::{Instances, Service, TIMEOUT, component, fake, manifest, options};
+pub use service::{Instances, Service, TIMEOUT, component, fake, manifest, options, serving, system};

@@ -1,7 +1,8 @@
 //! The real component in the real host against a fake GitHub. A test that cannot go on panics and shows the host's log.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use testkit::{Host, HostOptions, Samples, paths};
@@ -60,16 +61,30 @@ impl Service {
     }
 }
 
-/// Options of a host that serves the repository's manifest. The first call of a process compiles the component into the shared code
-/// cache, so that no host that is measured or limited has to.
+/// Options of a host that serves the repository's manifest.
 pub async fn options(instances: Instances) -> HostOptions {
-    static COMPILED: OnceCell<()> = OnceCell::const_new();
-    let options = HostOptions::serving(manifest());
+    serving(manifest(), instances).await
+}
+
+/// Options of a host that serves a system of `services/`. `make services` builds the components.
+pub async fn system(name: &str, instances: Instances) -> HostOptions {
+    let manifest = paths::workspace().join("services").join(name).join("spin.toml");
+    assert!(manifest.is_file(), "{} does not exist", manifest.display());
+    serving(manifest, instances).await
+}
+
+/// Options of a host that serves a manifest or a component. The first call of a process compiles the components into the shared code
+/// cache, so that no host that is measured or limited has to.
+pub async fn serving(app: PathBuf, instances: Instances) -> HostOptions {
+    static COMPILED: Mutex<BTreeMap<PathBuf, Arc<OnceCell<()>>>> = Mutex::new(BTreeMap::new());
+    let options = HostOptions::serving(app.clone());
     let compile = async {
         let output = options.compile();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{}: {}", app.display(), String::from_utf8_lossy(&output.stderr));
     };
-    COMPILED.get_or_init(|| compile).await;
+    let compiled =
+        COMPILED.lock().unwrap_or_else(PoisonError::into_inner).entry(app.clone()).or_default().clone();
+    compiled.get_or_init(|| compile).await;
     match instances {
         Instances::Fresh => options.flag("--instance-max-requests", "1"),
         Instances::Reused => options,
