@@ -81,7 +81,7 @@ test-bench: setup ## the benchmark's own load generator, and what it reads of ca
 	@$(CARGO) test --quiet --release --locked --package bench-load
 	@python3 -B -m unittest discover --start-directory bench
 
-test-pages: build ## the page /docs in a real browser, with pictures in target/pages; wants Node.js and Chromium
+test-pages: build services ## the pages in a real browser, with pictures in target/pages; wants Node.js and Chromium
 	@echo "==> pages"
 	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@e2e/pages/run
@@ -114,7 +114,7 @@ lint: setup lint-reference lint-layers lint-names lint-python lint-shell ## form
 	@$(CARGO) fmt --all --check
 	@rustfmt --edition 2024 --check fuzz/src/*.rs fuzz/targets/*.rs
 	@$(CARGO) clippy --release --workspace --all-targets --locked -- --deny warnings
-	@$(CARGO) clippy --profile dist --package gists --target wasm32-wasip2 --locked -- --deny warnings
+	@$(CARGO) clippy --profile dist --package gists --package web $(addprefix --package ,$(SERVICES)) --target wasm32-wasip2 --locked -- --deny warnings
 	@scripts/wit-deps --check
 
 lint-layers: setup ## which crates may use each other, and no cycle between the modules of a crate (tools/layers)
