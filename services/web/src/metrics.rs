@@ -1,11 +1,11 @@
 //! Metrics of requests, in Prometheus' text format.
 //!
 //! A service has several instances, and an instance may answer one request only. So the counters are in a key-value store,
-//! which all instances of a process share: the one that the setting `metrics_store` names (`default`). Each series is a
-//! counter of its own. The key that ends in `index` lists the series, because listing the keys of a store is expensive.
-//! Where the store does not answer, requests are answered all the same, and `/metrics` says so.
+//! which all instances of a process share: the one that the setting `metrics_store` names (`default`). Each counter is a key
+//! of its own. The key that ends in `index` lists the combinations of method, status and route, because listing the keys of a
+//! store is expensive. Where the store does not answer, requests are answered all the same, and `/metrics` says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,10 @@ const BUCKETS: [(u64, &str); 8] = [
     (1_000, "1"),
     (5_000, "5"),
 ];
+/// The name of the bucket of all other requests.
+const INFINITY: &str = "+Inf";
+/// The name of the key that lists the series.
+const INDEX: &str = "index";
 /// The most series of a service: routes, methods and statuses are few, so more than this is a mistake.
 const MAX_SERIES: usize = 1_000;
 /// How often the index is tried again while other instances change it.
@@ -93,27 +97,24 @@ impl Metrics {
     fn count(&self, observation: &Observation) -> Result<(), Failure> {
         let Observation { method, route, status, duration } = observation;
         let store = self.store()?;
+        let series = format!("{method} {status} {route}");
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         let bucket = BUCKETS.iter().find(|(bound, _)| duration.as_millis() < u128::from(*bound));
-        let bucket = bucket.map_or("+Inf", |(_, name)| name);
-        self.add(&*store, &format!("requests {method} {status} {route}"), 1)?;
-        self.add(&*store, &format!("bucket {bucket} {route}"), 1)?;
-        self.add(&*store, &format!("micros {route}"), micros.max(1))
+        let bucket = bucket.map_or(INFINITY, |(_, name)| name);
+        let count = store.increment(&self.key(&format!("requests {series}")), 1)?;
+        store.increment(&self.key(&format!("bucket {bucket} {route}")), 1)?;
+        store.increment(&self.key(&format!("micros {route}")), micros)?;
+        if is_listed_at(count) { self.list(&*store, &series) } else { Ok(()) }
     }
 
-    /// Adds to a series. A series that was just made gets into the index.
-    fn add(&self, store: &dyn Store, series: &str, delta: i64) -> Result<(), Failure> {
-        let sum = store.increment(&self.key(series), delta)?;
-        if sum != delta {
-            return Ok(());
-        }
-        let index = self.key("index");
-        replace_with(store, &index, ATTEMPTS, |current| {
-            let mut series_list = lines(current);
-            if series_list.len() < MAX_SERIES {
-                series_list.insert(series.to_owned());
+    /// Puts a series into the index.
+    fn list(&self, store: &dyn Store, series: &str) -> Result<(), Failure> {
+        replace_with(store, &self.key(INDEX), ATTEMPTS, |current| {
+            let mut all = lines(current);
+            if all.len() < MAX_SERIES {
+                all.insert(series.to_owned());
             }
-            Ok::<_, Failure>(Vec::from_iter(series_list).join("\n").into_bytes())
+            Ok(Vec::from_iter(all).join("\n").into_bytes())
         })
     }
 
@@ -124,8 +125,8 @@ impl Metrics {
             "# HELP service_info The service and its version.\n# TYPE service_info gauge\n\
              service_info{{service=\"{service}\",version=\"{version}\"}} 1\n"
         );
-        match self.series() {
-            Ok(series) => render(service, &series, &mut text),
+        match self.counters() {
+            Ok(counters) => counters.render(service, &mut text),
             Err(error) => {
                 // A comment must not contain a line break.
                 let error = error.to_string().replace(['\n', '\r'], " ");
@@ -135,16 +136,28 @@ impl Metrics {
         text
     }
 
-    /// All series with their values, in the order of their names.
-    fn series(&self) -> Result<Vec<(String, u64)>, Failure> {
+    fn counters(&self) -> Result<Counters, Failure> {
         let store = self.store()?;
-        let index = store.get(&self.key("index"))?;
-        let mut series = Vec::new();
-        for name in lines(index.as_deref()) {
-            let value = store.increment(&self.key(&name), 0)?;
-            series.push((name, u64::try_from(value).unwrap_or_default()));
+        let value = |name: &str| {
+            let value = store.increment(&self.key(name), 0)?;
+            Ok::<_, Failure>(u64::try_from(value).unwrap_or_default())
+        };
+        let mut counters = Counters::default();
+        for series in lines(store.get(&self.key(INDEX))?.as_deref()) {
+            let requests = value(&format!("requests {series}"))?;
+            let mut words = series.splitn(3, ' ').map(str::to_owned);
+            let [method, status, route] = [(); 3].map(|()| words.next().unwrap_or_default());
+            if !counters.routes.contains_key(&route) {
+                let mut buckets = Vec::new();
+                for bound in bounds() {
+                    buckets.push(value(&format!("bucket {bound} {route}"))?);
+                }
+                let micros = value(&format!("micros {route}"))?;
+                counters.routes.insert(route.clone(), Durations { buckets, micros });
+            }
+            counters.requests.push((method, status, route, requests));
         }
-        Ok(series)
+        Ok(counters)
     }
 
     fn store(&self) -> Result<Arc<dyn Store>, Failure> {
@@ -164,43 +177,61 @@ fn lines(index: Option<&[u8]>) -> BTreeSet<String> {
     index.lines().map(str::to_owned).collect()
 }
 
-/// Writes `series` as counters and a histogram.
-fn render(service: &str, series: &[(String, u64)], text: &mut String) {
-    let of = |kind: &'static str| {
-        series
-            .iter()
-            .filter_map(move |(name, value)| Some((name.strip_prefix(kind)?.strip_prefix(' ')?, *value)))
-    };
-    text.push_str(
-        "# HELP http_requests_total Requests that were answered.\n# TYPE http_requests_total counter\n",
-    );
-    for (name, value) in of("requests") {
-        let mut words = name.splitn(3, ' ');
-        let (method, status) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let route = words.next().unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "http_requests_total{{service=\"{service}\",method=\"{method}\",route=\"{route}\",status=\"{status}\"}} {value}"
+/// Whether a series gets into the index when it has this count. More than once, so that it gets there although an instance
+/// ended in between, or a store forgot the index.
+fn is_listed_at(count: i64) -> bool {
+    const EVERY: u64 = 256;
+    let count = count.unsigned_abs();
+    count.is_power_of_two() || count.is_multiple_of(EVERY)
+}
+
+/// The names of the histogram's buckets.
+fn bounds() -> impl Iterator<Item = &'static str> {
+    BUCKETS.iter().map(|(_, name)| *name).chain([INFINITY])
+}
+
+/// The values of all counters.
+#[derive(Default)]
+struct Counters {
+    /// Method, status, route and count.
+    requests: Vec<(String, String, String, u64)>,
+    /// By route.
+    routes: BTreeMap<String, Durations>,
+}
+
+/// The histogram of a route.
+struct Durations {
+    /// The requests in each bucket alone, in the order of [`bounds`].
+    buckets: Vec<u64>,
+    micros: u64,
+}
+
+impl Counters {
+    fn render(&self, service: &str, text: &mut String) {
+        text.push_str(
+            "# HELP http_requests_total Requests that were answered.\n# TYPE http_requests_total counter\n",
         );
-    }
-    text.push_str(
-        "# HELP http_request_duration_seconds Time from the request's head to the response's head.\n\
-         # TYPE http_request_duration_seconds histogram\n",
-    );
-    for (route, micros) in of("micros") {
-        let labels = format!("service=\"{service}\",route=\"{route}\"");
-        let counted = |bound: &str| {
-            let name = format!("{bound} {route}");
-            of("bucket").find(|(bucket, _)| *bucket == name).map_or(0, |(_, value)| value)
-        };
-        let mut sum = 0;
-        for bound in BUCKETS.iter().map(|(_, name)| *name).chain(["+Inf"]) {
-            sum += counted(bound);
-            let _ = writeln!(text, "http_request_duration_seconds_bucket{{{labels},le=\"{bound}\"}} {sum}");
+        for (method, status, route, count) in &self.requests {
+            let labels =
+                format!("service=\"{service}\",method=\"{method}\",route=\"{route}\",status=\"{status}\"");
+            let _ = writeln!(text, "http_requests_total{{{labels}}} {count}");
         }
-        let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
-        let _ = writeln!(text, "http_request_duration_seconds_sum{{{labels}}} {seconds}.{rest:06}");
-        let _ = writeln!(text, "http_request_duration_seconds_count{{{labels}}} {sum}");
+        text.push_str(
+            "# HELP http_request_duration_seconds Time from the request's head to the response's head.\n\
+             # TYPE http_request_duration_seconds histogram\n",
+        );
+        for (route, Durations { buckets, micros }) in &self.routes {
+            let labels = format!("service=\"{service}\",route=\"{route}\"");
+            let mut sum = 0;
+            for (bound, count) in bounds().zip(buckets) {
+                sum += count;
+                let _ =
+                    writeln!(text, "http_request_duration_seconds_bucket{{{labels},le=\"{bound}\"}} {sum}");
+            }
+            let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
+            let _ = writeln!(text, "http_request_duration_seconds_sum{{{labels}}} {seconds}.{rest:06}");
+            let _ = writeln!(text, "http_request_duration_seconds_count{{{labels}}} {sum}");
+        }
     }
 }
 
@@ -240,6 +271,21 @@ mod tests {
         ] {
             assert!(text.lines().any(|actual| actual == line), "{line}\n{text}");
         }
+    }
+
+    #[test]
+    fn a_series_that_the_index_lost_comes_back() {
+        let fake = Fake::new();
+        let metrics = Metrics::new("shop", "1.2.3", fake.platform());
+        metrics.observe(observation("/a", 200, 3));
+        fake.store("default").delete("metrics/shop/index").unwrap();
+        assert!(!metrics.text().contains("/a"));
+        metrics.observe(observation("/a", 200, 3));
+        assert!(metrics.text().contains("route=\"/a\",status=\"200\"} 2"));
+        assert!(
+            (1..=10_000).filter(|count| is_listed_at(*count)).count() < 60,
+            "most requests leave the index alone"
+        );
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Offset {
         } else if let Some((hours, fraction)) = digits.split_once('.') {
             let thousandths = number(fraction, 1, 3)? * 10_u32.pow(3 - u32::try_from(fraction.len()).ok()?);
             let minutes = thousandths * 60;
-            number(hours, 1, 2)? * 60 + (minutes % 1_000 == 0).then_some(minutes / 1_000)?
+            number(hours, 1, 2)? * 60 + minutes.is_multiple_of(1_000).then_some(minutes / 1_000)?
         } else {
             number(digits, 1, 2)? * 60
         };
