@@ -1,5 +1,8 @@
 """Builds an image's layout from its description and the input files."""
 
+from collections.abc import Sequence
+
+from .architecture import ARCHITECTURES, own_architecture
 from .component import world
 from .images import Image
 from .inputs import Inputs, read
@@ -12,7 +15,7 @@ BUILD_PROFILE, PROFILE_GUIDED = "build.wasi-http/profile", "build.wasi-http/prof
 
 
 def annotations(image: Image, inputs: Inputs) -> dict[str, str]:
-    """Returns the metadata that an image has as labels and as annotations."""
+    """Returns the metadata that an image for the architecture of `inputs` has as labels and as annotations."""
     values = {
         "title": image.title,
         "description": image.description,
@@ -23,38 +26,50 @@ def annotations(image: Image, inputs: Inputs) -> dict[str, str]:
     }
     labels = {ANNOTATION + key: value for key, value in values.items()}
     if image.native:
-        labels |= {BUILD_PROFILE: inputs.profile, PROFILE_GUIDED: str(inputs.profile == "dist").lower()}
+        labels |= {BUILD_PROFILE: inputs.profile, PROFILE_GUIDED: str(inputs.guided).lower()}
     return labels
 
 
-def assemble(image: Image, inputs: Inputs, name: str) -> Layout:
-    """Builds the image's layout under a name with a tag."""
+def assemble(image: Image, builds: Sequence[Inputs], name: str) -> Layout:
+    """Builds the image's layout under a name with a tag.
+
+    `builds` has the inputs for each architecture, the first of which also serve images without programs of scripts/programs.
+    """
     layout = Layout(name)
-    layout.name_root(_artifact(layout, image, inputs) if image.artifact else _image(layout, image, inputs))
+    layout.name_root(_artifact(layout, image, builds[0]) if image.artifact else _images(layout, image, builds))
     return layout
 
 
-def _image(layout: Layout, image: Image, inputs: Inputs) -> dict:
-    tree = Tree()
-    image.fill(tree, inputs)
-    tar, compressed = tree.layer()
-    layer = layout.blob(LAYER, compressed)
-    notes = annotations(image, inputs)
+def _images(layout: Layout, image: Image, builds: Sequence[Inputs]) -> dict:
+    """Adds an image for each architecture. Returns the descriptor of their index, or of the only one."""
     manifests = []
-    for platform in image.platforms:
-        system, architecture = platform.split("/")
-        document = {
-            "created": inputs.created,
-            "os": system,
-            "architecture": architecture,
-            "config": _config(image, notes),
-            "rootfs": {"type": "layers", "diff_ids": [digest_of(tar)]},
-            "history": [{"created": inputs.created, "created_by": "scripts/image", "comment": image.title}],
-        }
-        config = layout.blob(CONFIG, canonical(document))
-        manifest = layout.manifest(config, [layer], notes)
-        manifests.append(manifest | {"platform": {"os": system, "architecture": architecture}})
-    return manifests[0] if len(manifests) == 1 else layout.index(manifests, notes)
+    for inputs in builds if image.native else builds[:1]:
+        tree = Tree()
+        image.fill(tree, inputs)
+        tar, compressed = tree.layer()
+        layer = layout.blob(LAYER, compressed)
+        one = inputs.architecture if image.native else own_architecture()
+        for architecture in ARCHITECTURES if image.portable else (one,):
+            manifests.append(_manifest(layout, image, inputs, architecture, layer, digest_of(tar)))
+    if len(manifests) == 1:
+        return manifests[0]
+    # What is true of each of the images.
+    shared = set.intersection(*(set(annotations(image, inputs).items()) for inputs in builds))
+    return layout.index(manifests, dict(shared))
+
+
+def _manifest(layout: Layout, image: Image, inputs: Inputs, architecture: str, layer: dict, diff_id: str) -> dict:
+    notes = annotations(image, inputs)
+    platform = {"os": "linux", "architecture": architecture}
+    document = {
+        "created": inputs.created,
+        **platform,
+        "config": _config(image, notes),
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+        "history": [{"created": inputs.created, "created_by": "scripts/image", "comment": image.title}],
+    }
+    config = layout.blob(CONFIG, canonical(document))
+    return layout.manifest(config, [layer], notes) | {"platform": platform}
 
 
 def _config(image: Image, labels: dict[str, str]) -> dict:

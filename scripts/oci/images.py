@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .inputs import InputError, Inputs, add_compiled, add_executable, read, spin_manifest
+from .inputs import InputError, Inputs, add_compiled, add_executable, add_static, read, spin_manifest
 from .tree import EXECUTABLE, SHARED_DIRECTORY, Tree
 
 # As numbers, because an image without /etc/passwd has no user names. The Kubernetes manifests use the same user.
@@ -28,7 +28,7 @@ class HealthCheck:
 
 @dataclass(frozen=True)
 class Image:
-    """An image. `fill` puts its files into the tree of its only layer."""
+    """An image for each architecture. `fill` puts the files into the tree of its only layer."""
 
     name: str
     group: str
@@ -41,10 +41,11 @@ class Image:
     ports: list[int] = field(default_factory=list)
     user: str = USER
     directory: str = "/"
-    platforms: list[str] = field(default_factory=lambda: ["linux/amd64"])
     artifact: bool = False
-    # Whether it holds programs of scripts/programs, whose profile its labels then name.
+    # Whether it holds programs of scripts/programs. Then there is one for each architecture that is asked for, and labels name the profile.
     native: bool = False
+    # Whether its one layer is for every architecture.
+    portable: bool = False
     health_check: HealthCheck | None = None
 
 
@@ -57,16 +58,16 @@ def component(tree: Tree, inputs: Inputs) -> None:
 def plain(tree: Tree, inputs: Inputs) -> None:
     """Adds the component, its manifest, the host, and the compiled code, so that the first start compiles nothing."""
     component(tree, inputs)
-    add_executable(tree, "/wasi-http-host", inputs.host, PROGRAMS, static=True)
+    add_static(tree, "/wasi-http-host", inputs.host, inputs.architecture, PROGRAMS)
     add_compiled(tree, "/cache", inputs)
 
 
 def installer(tree: Tree, inputs: Inputs) -> None:
     """Adds the installer, and the programs that it installs on a node for `runtimeClassName: wasi-http`."""
-    add_executable(tree, "/wasi-http-installer", inputs.programs / "wasi-http-installer", PROGRAMS, static=True)
+    add_static(tree, "/wasi-http-installer", inputs.programs / "wasi-http-installer", inputs.architecture, PROGRAMS)
     shim = "containerd-shim-wasi-http-v1"
-    add_executable(tree, f"/node/{shim}", inputs.programs / shim, PROGRAMS, static=True)
-    add_executable(tree, "/node/wasi-http-host", inputs.host, PROGRAMS, static=True)
+    add_static(tree, f"/node/{shim}", inputs.programs / shim, inputs.architecture, PROGRAMS)
+    add_static(tree, "/node/wasi-http-host", inputs.host, inputs.architecture, PROGRAMS)
     # A component that answers every request, for the pod that proves a node.
     tree.file("/probe.wasm", read(inputs.programs / "probe.wasm", PROGRAMS))
 
@@ -110,7 +111,7 @@ IMAGES = [
         entrypoint=["/spin.toml"],
         ports=[8080, 9090],
         # The component runs on any processor; an image has to name them all the same.
-        platforms=["linux/amd64", "linux/arm64"],
+        portable=True,
     ),
     Image(
         name="github-gists-api-artifact",

@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+import struct
 import subprocess
 import tarfile
 import tempfile
@@ -20,10 +21,11 @@ import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
+from oci.architecture import ARCHITECTURES, Program, own_architecture, read_header
 from oci.assemble import ANNOTATION, BUILD_PROFILE, PROFILE_GUIDED, annotations, assemble
 from oci.component import InvalidComponentError, world
 from oci.images import IMAGES, Image
-from oci.inputs import ROOT, InputError, Inputs, add_executable, gather, libraries, provenance, spin_manifest
+from oci.inputs import ROOT, InputError, Inputs, add_executable, add_static, gather, libraries, provenance, spin_manifest
 from oci.layout import CONFIG, INDEX, LAYER, MANIFEST, WASM_CONFIG, WASM_LAYER, Layout
 from oci.tree import Tree
 
@@ -33,8 +35,19 @@ BY_NAME = {image.name: image for image in IMAGES}
 INPUTS = dataclasses.replace(gather(TARGET, "release", None, COMPONENT), revision="0" * 40, created="2026-01-02T03:04:05Z")
 
 
-def layout_of(name: str, inputs: Inputs = INPUTS) -> Layout:
-    return assemble(BY_NAME[name], inputs, f"localhost/{name}:test")
+def layout_of(name: str, *builds: Inputs) -> Layout:
+    return assemble(BY_NAME[name], builds or [INPUTS], f"localhost/{name}:test")
+
+
+def program(machine: int, *segments: int) -> bytes:
+    """An ELF file that is nothing but its header and program headers of these types."""
+    identity = b"\x7fELF\2\1\1".ljust(16, b"\0")
+    header = struct.pack("<HHIQQQIHHHHHH", 3, machine, 1, 0, 64, 0, 0, 64, 56, len(segments), 0, 0, 0)
+    return identity + header + b"".join(struct.pack("<I", kind).ljust(56, b"\0") for kind in segments)
+
+
+AMD64, ARM64 = 62, 183
+PT_LOAD, PT_INTERP = 1, 3
 
 
 def json_blob(layout: Layout, descriptor: dict) -> dict:
@@ -104,21 +117,19 @@ class Labels(unittest.TestCase):
     """Labels say how the native programs of an image were built."""
 
     def test_native_images_name_the_profile(self) -> None:
+        own = own_architecture()
         for image in IMAGES:
-            for profile, guided in (("release", "false"), ("dist", "true")):
-                with self.subTest(image.name, profile=profile):
-                    labels = annotations(image, dataclasses.replace(INPUTS, profile=profile))
+            for profile, architecture, guided in (("release", own, "false"), ("dist", own, "true"), ("dist", "another", "false")):
+                with self.subTest(image.name, profile=profile, architecture=architecture):
+                    labels = annotations(image, dataclasses.replace(INPUTS, profile=profile, architecture=architecture))
                     holds_programs = image.name in ("github-gists-api-plain", "wasi-http-installer")
                     expected = {BUILD_PROFILE: profile, PROFILE_GUIDED: guided} if holds_programs else {}
                     self.assertEqual({key: labels[key] for key in (BUILD_PROFILE, PROFILE_GUIDED) if key in labels}, expected)
 
     def test_the_plain_image_is_asked_by_its_own_host(self) -> None:
-        with tempfile.TemporaryDirectory() as scratch:
-            # What stands for the host: `ldd` calls it static, and it "compiles" as the image wants it.
-            host = Path(scratch, "wasi-http-host")
-            host.write_text('#!/bin/sh\nmkdir "$3" && echo code > "$3/x.cwasm"\n')
-            host.chmod(0o755)
-            layout = layout_of("github-gists-api-plain", dataclasses.replace(INPUTS, host=host))
+        # Without its files, for which the host would have to be built.
+        image = dataclasses.replace(BY_NAME["github-gists-api-plain"], fill=lambda _tree, _inputs: None)
+        layout = assemble(image, [INPUTS], f"localhost/{image.name}:test")
         config = json_blob(layout, json_blob(layout, layout.root)["config"])["config"]
         check = config["Healthcheck"]
         self.assertEqual(check["Test"], ["CMD", config["Entrypoint"][0], "probe"])
@@ -132,22 +143,65 @@ class Labels(unittest.TestCase):
         config = json_blob(layout, json_blob(layout, manifest)["config"])["config"]
         self.assertNotIn("Healthcheck", config)
 
-    def test_the_installer_holds_the_probes_component_beside_the_programs(self) -> None:
-        with tempfile.TemporaryDirectory() as scratch:
-            programs = Path(scratch)
-            for name in ("wasi-http-installer", "containerd-shim-wasi-http-v1", "wasi-http-host", "probe.wasm"):
-                # What stands for a program: `ldd` calls it static, as it is no dynamic executable.
-                (programs / name).write_text(name)
-            layout = layout_of("wasi-http-installer", dataclasses.replace(INPUTS, programs=programs, host=programs / "wasi-http-host"))
-        [layer] = json_blob(layout, layout.root)["layers"]
-        found = members(gzip.decompress(layout.blobs[layer["digest"]]))
-        files = sorted(name for name, member in found.items() if member.isfile())
-        self.assertEqual(files, ["node/containerd-shim-wasi-http-v1", "node/wasi-http-host", "probe.wasm", "wasi-http-installer"])
 
+class Installer(unittest.TestCase):
+    """The installer's image for both architectures, with headers that stand for the programs."""
+
+    PROGRAMS = ("wasi-http-installer", "containerd-shim-wasi-http-v1", "wasi-http-host")
+
+    def setUp(self) -> None:
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.builds = []
+        for architecture, machine in (("amd64", AMD64), ("arm64", ARM64)):
+            programs = Path(scratch.name, architecture)
+            programs.mkdir()
+            for name in self.PROGRAMS:
+                (programs / name).write_bytes(program(machine, PT_LOAD) + name.encode())
+            (programs / "probe.wasm").write_text("probe")
+            build = dataclasses.replace(INPUTS, architecture=architecture, programs=programs, profile="dist")
+            self.builds.append(dataclasses.replace(build, host=programs / "wasi-http-host"))
+
+    def test_each_architecture_has_its_own_programs(self) -> None:
+        layout = layout_of("wasi-http-installer", *self.builds)
+        index = json_blob(layout, layout.root)
+        platforms = [manifest["platform"] for manifest in index["manifests"]]
+        self.assertEqual(platforms, [{"os": "linux", "architecture": name} for name in ARCHITECTURES])
+        for descriptor, build in zip(index["manifests"], self.builds, strict=True):
+            manifest = json_blob(layout, descriptor)
+            [layer] = manifest["layers"]
+            tar = gzip.decompress(layout.blobs[layer["digest"]])
+            files = sorted(name for name, member in members(tar).items() if member.isfile())
+            self.assertEqual(files, ["node/containerd-shim-wasi-http-v1", "node/wasi-http-host", "probe.wasm", "wasi-http-installer"])
+            with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+                for name in files:
+                    if name != "probe.wasm":
+                        self.assertEqual(read_header(content(archive, name)), Program(build.architecture, interpreted=False))
+            config = json_blob(layout, manifest["config"])
+            self.assertEqual(config["architecture"], build.architecture)
+            self.assertEqual(config["config"]["Labels"][PROFILE_GUIDED], str(build.architecture == own_architecture()).lower())
+        self.assertNotIn(PROFILE_GUIDED, index["annotations"], "true of one of the images only")
+        self.assertEqual(index["annotations"][BUILD_PROFILE], "dist")
+
+    def test_one_architecture_is_an_image_and_no_index(self) -> None:
+        for build in self.builds:
+            layout = layout_of("wasi-http-installer", build)
+            self.assertEqual(layout.root["mediaType"], MANIFEST)
+            self.assertEqual(layout.root["platform"], {"os": "linux", "architecture": build.architecture})
+
+    def test_a_program_of_another_architecture_is_refused(self) -> None:
+        amd64, arm64 = self.builds
+        with self.assertRaisesRegex(InputError, "wasi-http-installer is built for amd64, but the image is for arm64: run 'make programs'"):
+            layout_of("wasi-http-installer", dataclasses.replace(arm64, programs=amd64.programs))
+
+
+class Gathered(unittest.TestCase):
     def test_programs_come_from_the_profiles_directory(self) -> None:
         for profile in ("release", "dist"):
             inputs = gather(Path("/t"), profile, None, None)
             self.assertEqual((inputs.programs, inputs.host), (Path("/t/node", profile), Path("/t/node", profile, "wasi-http-host")))
+            other = gather(Path("/t"), profile, None, None, "another")
+            self.assertEqual((other.programs, other.host), (Path("/t/node", profile, "another"), other.programs / "wasi-http-host"))
 
 
 class Artifact(unittest.TestCase):
@@ -244,7 +298,29 @@ class Files(unittest.TestCase):
 
     def test_a_program_that_must_be_static_and_is_not_is_refused(self) -> None:
         with self.assertRaisesRegex(InputError, "must be static: do this"):
-            add_executable(Tree(), "/sh", Path("/bin/sh"), "do this", static=True)
+            add_static(Tree(), "/sh", Path("/bin/sh"), own_architecture(), "do this")
+        # ldd of this machine cannot tell for another architecture.
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(program(ARM64, PT_LOAD, PT_INTERP))
+            file.flush()
+            with self.assertRaisesRegex(InputError, "must be static: do this"):
+                add_static(Tree(), "/sh", Path(file.name), "arm64", "do this")
+
+    def test_what_is_no_program_is_refused(self) -> None:
+        whole = program(AMD64, PT_LOAD)
+        other_order = whole[:5] + b"\2" + whole[6:]
+        for data in (b"", b"#!/bin/sh\n" * 9, whole[:63], whole[:-1], other_order):
+            with self.subTest(data[:8], length=len(data)), tempfile.NamedTemporaryFile() as file:
+                file.write(data)
+                file.flush()
+                with self.assertRaisesRegex(InputError, "is no 64-bit ELF program: do this"):
+                    add_static(Tree(), "/program", Path(file.name), "amd64", "do this")
+
+    def test_the_headers_tell_static_programs_from_others(self) -> None:
+        own = own_architecture()
+        self.assertEqual(read_header(Path("/bin/sh").read_bytes()), Program(own, interpreted=True))
+        self.assertEqual(read_header(program(ARM64, PT_LOAD)), Program("arm64", interpreted=False))
+        self.assertEqual(read_header(program(40)), Program("ELF machine 40", interpreted=False))
 
     def test_a_missing_input_says_how_to_get_it(self) -> None:
         with self.assertRaisesRegex(InputError, "/nowhere is missing: run 'make build'"):
@@ -329,6 +405,16 @@ class CommandLine(unittest.TestCase):
         done = self.run_it("nonsense")
         self.assertEqual(done.returncode, 2)
         self.assertIn("no such image or group: nonsense", done.stderr)
+
+    def test_an_architecture_that_nothing_builds_is_refused(self) -> None:
+        done = self.run_it("installer", "--architecture", "riscv64")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("invalid choice: 'riscv64' (choose from 'amd64', 'arm64')", done.stderr)
+
+    def test_the_host_of_one_architecture_is_not_for_two(self) -> None:
+        done = self.run_it("installer", "--architecture", "amd64", "--architecture", "arm64", "--host", "/nowhere")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--host is the program of one architecture", done.stderr)
 
     def test_the_commits_time_can_be_overridden(self) -> None:
         os.environ["SOURCE_DATE_EPOCH"] = "86400"
