@@ -41,7 +41,24 @@ fn nodes_of_a_control_plane_take_part_only_by_an_overlay() {
             assert!(text.contains(&part), "{overlay}: {text}");
         }
     }
-    assert!(manifest("components/control-plane/kustomization.yaml").contains("/spec/template/spec/affinity"));
+    let component = manifest("components/control-plane/kustomization.yaml");
+    assert!(component.contains("/spec/template/spec/affinity/"), "{component}");
+}
+
+#[test]
+fn nodes_of_both_architectures_take_part_and_no_others() {
+    let component = "components/control-plane/kustomization.yaml";
+    for file in ["deploy/daemonset.yaml", "deploy/watcher.yaml", component] {
+        let text = manifest(file);
+        let key = text.find("key: kubernetes.io/arch\n").unwrap_or_else(|| panic!("{file}: {text}"));
+        let expression: Vec<&str> = text[key..].lines().take(3).map(str::trim).collect();
+        assert_eq!(
+            expression,
+            ["key: kubernetes.io/arch", "operator: In", "values: [amd64, arm64]"],
+            "{file}"
+        );
+        assert!(!text.contains("kubernetes.io/arch: "), "{file} selects one architecture: {text}");
+    }
 }
 
 #[test]
