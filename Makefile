@@ -13,6 +13,10 @@ CHURN ?= 600
 PROFILE ?= release
 # The packages of services/, from the manifests of the systems.
 SERVICES = $(shell sed -n 's/^command = .* --package \([a-z-]*\) .*/\1/p' services/*/spin.toml)
+# The architectures of programs and images, of amd64 and arm64: this machine's own by default, and both of a release.
+ARCHITECTURES ?=
+release: ARCHITECTURES := $(or $(ARCHITECTURES),amd64 arm64)
+architectures = $(addprefix --architecture ,$(ARCHITECTURES))
 
 help: ## list the targets
 	@awk -F':.*## ' '/^## /{printf "\n%s\n", substr($$0, 4)} /^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -27,10 +31,10 @@ build: setup ## build the component and the host, optimised
 	@$(CARGO) build --profile dist --locked --package gists --target wasm32-wasip2
 	@$(CARGO) build --release --locked --package wasi-http-host --bin wasi-http-host
 
-release: build ## what ships: the host, guided by a profile of its load, and the images of it; wants wrk and protoc
+release: build ## what ships: the host, guided by a profile of its load, and images of both ARCHITECTURES; wants wrk, protoc, qemu-user
 	@CARGO="$(CARGO)" scripts/release
-	@CARGO="$(CARGO)" scripts/programs dist
-	@scripts/image --profile dist service installer
+	@CARGO="$(CARGO)" scripts/programs dist $(architectures)
+	@scripts/image --profile dist $(architectures) service installer
 
 run: build ## serve the API on http://localhost:8080 (PORT; reads .env)
 	@PORT=$(PORT) scripts/run
@@ -172,18 +176,18 @@ bench-hostile: build ## a component's latencies, and the process's memory, while
 ## Images, nodes, clusters
 
 image: build ## container images of the service under target/image, without Docker; PROFILE=dist after `make release`
-	@CARGO="$(CARGO)" scripts/programs $(PROFILE) host
-	@scripts/image --profile $(PROFILE) service
+	@CARGO="$(CARGO)" scripts/programs $(PROFILE) $(architectures) host
+	@scripts/image --profile $(PROFILE) $(architectures) service
 
 image-cluster: ## images that only cluster tests need: a fake GitHub, Debian's redis, prometheus and busybox
 	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@scripts/image test
 
 programs: build ## the static programs for nodes, in target/node/PROFILE: shim, host, installer; wants protoc
-	@CARGO="$(CARGO)" scripts/programs $(PROFILE)
+	@CARGO="$(CARGO)" scripts/programs $(PROFILE) $(architectures)
 
 image-installer: programs ## the image whose DaemonSet installs them on nodes
-	@scripts/image --profile $(PROFILE) installer
+	@scripts/image --profile $(PROFILE) $(architectures) installer
 
 lint-k8s: ## everything that is applied to a cluster: schemas, analysers, the chart; wants Python 3 and Go
 	@scripts/lint-k8s
@@ -196,6 +200,10 @@ test-monitoring: build ## rules, dashboards and runbooks, against the series tha
 test-image: build ## the images' form: digests, layers, the same bytes twice
 	@echo "==> images"
 	@python3 -B -m unittest discover --start-directory scripts/oci --top-level-directory scripts
+
+test-arm64: build ## the programs for arm64, under emulation; wants gcc-aarch64-linux-gnu, qemu-user and protoc
+	@echo "==> arm64"
+	@CARGO="$(CARGO)" scripts/test-arm64
 
 test-installer: setup ## the installer on captured nodes; containerd 1.6 and 2, where there are any, read what it writes
 	@echo "==> installer"

@@ -149,7 +149,9 @@ def add_compiled(tree: Tree, directory: str, inputs: Inputs) -> None:
         component.write_bytes(read(inputs.component, "run 'make build'"))
         compilers = _compilers(inputs)
         for compiler in compilers:
-            command = [*compiler, str(inputs.host), "compile", "--cache-dir", str(cache), str(component)]
+            # A small pool, because QEMU keeps a record of each reserved page. The code does not depend on the number of instances.
+            flags = ["--max-instances=1", "--threads=1", f"--cache-dir={cache}"]
+            command = [*compiler, str(inputs.host), "compile", *flags, str(component)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 raise InputError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
