@@ -6,7 +6,7 @@
 # the cluster's needs, and what test images are made of. An entry without a program is a package that must be installed itself.
 needs=(curl:curl faketime:faketime g++:g++ :python3-venv valgrind:valgrind wrk:wrk nginx:nginx varnishd:varnish redis-server:redis-server
   prometheus:prometheus :busybox-static runc:runc protoc:protobuf-compiler conntrack:conntrack /usr/lib/cni/bridge:containernetworking-plugins ip:iproute2 ipset:ipset
-  iptables:iptables openssl:openssl ps:procps)
+  iptables:iptables openssl:openssl ps:procps qemu-aarch64:qemu-user aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu :libc6-dev-arm64-cross)
 # A browser for the pages' tests: Chrome where there is one, as on GitHub's runner, because Ubuntu has Chromium as a snap only.
 command -v google-chrome >/dev/null || needs+=(chromium:chromium)
 packages=("${needs[@]#*:}")
@@ -60,6 +60,8 @@ stage tutorials --except "$unread k8s" -- make test-tutorials
 stage pages --except "$unread $documents k8s" -- make test-pages
 stage images --except "$unread $documents k8s" -- make test-image
 stage monitoring --except "$unread" -- make test-monitoring
+# Compiles the host a second time. So it does not depend on what other tests read.
+stage arm64 --except "$unread $documents k8s examples bench/results e2e/cluster e2e/faults e2e/golden e2e/pages e2e/tests/gists" -- make test-arm64
 [ -z "$background" ] || stage cluster-programs --always -- await_cluster_build
 stage lint-k8s -- make lint-k8s
 # The installer's tests give the configurations that it writes to the cluster's containerd, too.

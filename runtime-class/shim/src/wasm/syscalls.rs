@@ -89,7 +89,7 @@ const ALLOWED: &[c_long] = &[
 
 /// The older forms that the C library still uses on this processor.
 #[cfg(target_arch = "x86_64")]
-const OLDER: &[c_long] = &[
+const OF_THIS_PROCESSOR: &[c_long] = &[
     libc::SYS_access,
     libc::SYS_arch_prctl,
     libc::SYS_lstat,
@@ -101,8 +101,12 @@ const OLDER: &[c_long] = &[
     libc::SYS_stat,
     libc::SYS_unlink,
 ];
-#[cfg(not(target_arch = "x86_64"))]
-const OLDER: &[c_long] = &[];
+/// wasmtime makes all processors discard the instructions that they have fetched from where it wrote code. If this call fails,
+/// the compilation fails.
+#[cfg(target_arch = "aarch64")]
+const OF_THIS_PROCESSOR: &[c_long] = &[libc::SYS_membarrier];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const OF_THIS_PROCESSOR: &[c_long] = &[];
 
 /// Restricts this thread, and the program and the threads that it starts, to these calls. No right undoes this.
 ///
@@ -115,7 +119,7 @@ pub(super) fn restrict() -> error::Result<()> {
 
 fn program() -> Result<BpfProgram, seccompiler::Error> {
     let mut rules: BTreeMap<c_long, Vec<SeccompRule>> =
-        ALLOWED.iter().chain(OLDER).map(|call| (*call, Vec::new())).collect();
+        ALLOWED.iter().chain(OF_THIS_PROCESSOR).map(|call| (*call, Vec::new())).collect();
     let thread = libc::CLONE_THREAD as u64;
     let is_thread =
         SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(thread), thread)?;
