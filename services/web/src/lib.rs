@@ -28,6 +28,7 @@
 //! - a log line for each response with a status of 500 or more.
 
 mod base_path;
+mod bearer;
 mod body;
 mod client;
 mod log;
@@ -49,6 +50,7 @@ pub mod wasi;
 
 pub use axum;
 pub use base_path::BasePath;
+pub use bearer::authorize;
 pub use body::{Json, MAX_BODY, read_body};
 pub use client::{FetchError, Fetched, Outgoing, join};
 pub use log::Level;
