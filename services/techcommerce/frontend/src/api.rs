@@ -1,8 +1,8 @@
 //! The product API and the order API, as the shop uses them.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use shop_model::{CustomerId, NewOrder, Order, OrderId, OrderPage, Product, ProductId, ProductPage};
 use web::{Fetched, InvalidSetting, Outgoing, Platform};
 
@@ -32,10 +32,20 @@ pub(crate) enum Ordered {
     /// The items cannot be had: the product that is missing, and how many there are.
     Refused {
         product: Option<ProductId>,
-        available: u64,
+        available: u32,
     },
     /// The key was used for another order.
     KeyUsed,
+}
+
+/// The members of the order API's problems that the shop shows.
+#[derive(Debug, Deserialize)]
+struct Refusal {
+    /// Only a problem that is the answer to the order has it.
+    order: Option<OrderId>,
+    product: Option<ProductId>,
+    #[serde(default)]
+    available: u32,
 }
 
 /// Both APIs, asked on behalf of one request.
@@ -85,13 +95,11 @@ impl Api<'_> {
         match response.status() {
             StatusCode::CREATED => parse(&response).map(Ordered::Confirmed),
             status => {
-                let problem: Value = parse(&response)?;
-                let product = problem.get("product").and_then(Value::as_str).map(str::parse);
-                match (status, problem.get("order").is_some()) {
-                    (StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY, true) => Ok(Ordered::Refused {
-                        product: product.and_then(Result::ok),
-                        available: problem.get("available").and_then(Value::as_u64).unwrap_or(0),
-                    }),
+                let Refusal { order, product, available } = parse(&response)?;
+                match (status, order.is_some()) {
+                    (StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY, true) => {
+                        Ok(Ordered::Refused { product, available })
+                    }
                     (StatusCode::UNPROCESSABLE_ENTITY, false) => Ok(Ordered::KeyUsed),
                     _ => Err(unexpected(&response)),
                 }

@@ -1,8 +1,8 @@
-//! Forms as browsers send them.
+//! Forms as browsers send them, in a body or in a query.
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use web::{Problem, read_body};
 
 /// The most bytes of a form.
@@ -22,11 +22,20 @@ impl<S: Sync> FromRequest<S> for Form {
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
         let body = read_body(request.into_body(), MAX_BYTES).await?;
-        Ok(Self(form_urlencoded::parse(&body).into_owned().collect()))
+        Ok(Self::parse(&body))
     }
 }
 
 impl Form {
+    /// The fields of a request's query.
+    pub(crate) fn of_query(uri: &Uri) -> Self {
+        Self::parse(uri.query().unwrap_or_default().as_bytes())
+    }
+
+    fn parse(text: &[u8]) -> Self {
+        Self(form_urlencoded::parse(text).into_owned().collect())
+    }
+
     /// The first field with this name; empty if there is none.
     pub(crate) fn field(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).unwrap_or_default()

@@ -2,15 +2,14 @@
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use maud::Markup;
-use serde::Deserialize;
-use serde_json::json;
+use serde::Serialize;
 use shop_model::{Lines, NewOrder, OrderId, OrderPage, ProductId};
-use web::{Json, Level, Platform, Query, Service};
+use web::{Json, Level, Platform, Service};
 
 use crate::api::{self, Api, Failure, Ordered};
 use crate::assets;
@@ -115,21 +114,16 @@ fn not_found(page: &Page<'_>) -> Response {
     page.show(StatusCode::NOT_FOUND, "Not found", &content)
 }
 
-#[derive(Debug, Deserialize)]
-struct Search {
-    #[serde(default)]
-    q: String,
-    #[serde(default)]
-    category: String,
-    page: Option<u32>,
-}
-
-async fn catalogue(State(platform): State<Platform>, visit: Visit, Query(search): Query<Search>) -> Response {
+async fn catalogue(State(platform): State<Platform>, visit: Visit, uri: Uri) -> Response {
     let page = Page::of(&platform, &visit);
-    let query: String = search.q.chars().take(100).collect();
-    match page.api().products(&query, &search.category, search.page.unwrap_or(1).max(1)).await {
+    let form = Form::of_query(&uri);
+    let query: String = form.field("q").chars().take(100).collect();
+    let category = form.field("category");
+    // A page that does not parse is the first.
+    let number = form.field("page").parse().unwrap_or(1_u32).max(1);
+    match page.api().products(&query, category, number).await {
         Ok(found) => {
-            let search = pages::Search { query: &query, category: &search.category };
+            let search = pages::Search { query: &query, category };
             page.show(StatusCode::OK, "Products", &pages::catalogue(&search, &found))
         }
         Err(failure) => page.failed(failure),
@@ -156,6 +150,13 @@ async fn show_basket(page: &Page<'_>, status: StatusCode) -> Response {
     }
 }
 
+/// What the shop's script shows after a change.
+#[derive(Debug, Serialize)]
+struct Changed<'a> {
+    count: u32,
+    notice: &'a str,
+}
+
 async fn change_basket(State(platform): State<Platform>, visit: Visit, form: Form) -> Response {
     let page = Page::of(&platform, &visit);
     let fields = (form.field("product").parse::<ProductId>(), form.field("quantity").parse::<u32>());
@@ -180,7 +181,7 @@ async fn change_basket(State(platform): State<Platform>, visit: Visit, form: For
     };
     let wants_json = visit.headers.get(header::ACCEPT).is_some_and(|accept| accept == "application/json");
     let response = if wants_json {
-        Json(json!({"count": basket.count(), "notice": notice})).into_response()
+        Json(Changed { count: basket.count(), notice: &notice }).into_response()
     } else if changed.is_ok() {
         Redirect::to("/basket").into_response()
     } else {
@@ -258,7 +259,7 @@ async fn place(State(platform): State<Platform>, visit: Visit, form: Form) -> Re
     }
 }
 
-async fn refusal(page: &Page<'_>, product: Option<&ProductId>, available: u64) -> String {
+async fn refusal(page: &Page<'_>, product: Option<&ProductId>, available: u32) -> String {
     let Some(product) = product else { return "These products cannot be ordered together.".to_owned() };
     match page.api().product(product).await {
         Ok(product) if available == 0 => format!("{} is sold out. Please remove it.", product.name),
@@ -276,19 +277,11 @@ async fn order(State(platform): State<Platform>, visit: Visit, Path(id): Path<St
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct OrdersQuery {
-    page: Option<u32>,
-}
-
-async fn orders(
-    State(platform): State<Platform>,
-    visit: Visit,
-    Query(query): Query<OrdersQuery>,
-) -> Response {
+async fn orders(State(platform): State<Platform>, visit: Visit, uri: Uri) -> Response {
     let page = Page::of(&platform, &visit);
+    let number = Form::of_query(&uri).field("page").parse().ok();
     let found = match visit.customer() {
-        Some(customer) => page.api().orders(customer, query.page).await,
+        Some(customer) => page.api().orders(customer, number).await,
         None => Ok(OrderPage { data: Vec::new(), next: None }),
     };
     match found {
