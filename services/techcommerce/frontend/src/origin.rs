@@ -3,6 +3,7 @@
 //! A browser says where a form comes from: in `Sec-Fetch-Site`, and in `Origin`. The cookies are `SameSite=Lax` besides.
 
 use axum::extract::Request;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -24,7 +25,7 @@ fn is_own(headers: &HeaderMap, uri: &Uri) -> bool {
         return site == "same-origin";
     }
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = text(header::HOST).or_else(|| uri.authority().map(|authority| authority.as_str()));
+    let host = text(header::HOST).or_else(|| uri.authority().map(Authority::as_str));
     let origin = text(header::ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
     host.is_some() && origin == host
 }

@@ -1,5 +1,5 @@
 //! The shop's pages as a browser without a script uses them, on the real APIs.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::io::Read as _;
 use std::time::Duration;

@@ -18,7 +18,7 @@ mod products;
 mod record;
 mod repository;
 mod routes;
-mod settling;
+mod stale;
 
 pub use routes::router;
 

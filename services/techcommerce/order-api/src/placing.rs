@@ -10,7 +10,7 @@ use crate::key;
 use crate::products::ProductApi;
 use crate::record::{Begin, Record, State};
 use crate::repository::Repository;
-use crate::settling;
+use crate::stale;
 
 /// An order with its answer.
 pub(crate) struct Placed {
@@ -89,7 +89,7 @@ impl Attempt<'_> {
         let Reservation::Contended { stale, .. } = &reservation else { return Ok(reservation) };
         let mut ended = false;
         for hold in stale {
-            ended |= settling::end(&self.orders, &self.api, hold).await?;
+            ended |= stale::end(&self.orders, &self.api, hold).await?;
         }
         if ended { self.api.reserve(&wanted).await } else { Ok(reservation) }
     }

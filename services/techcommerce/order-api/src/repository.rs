@@ -100,7 +100,7 @@ impl Repository {
         {
             return Ok(());
         }
-        loop {
+        for _ in 0..ATTEMPTS {
             let known = index.clone();
             if let Some((page, orders)) = index.full_page() {
                 // All who see this page full see the same, so it does not matter who writes it.
@@ -120,6 +120,7 @@ impl Repository {
                 None => return Ok(()),
             }
         }
+        Err(StoreError::Contended)
     }
 
     /// One page of a customer's orders, the newest first, and the number of the page before. `None`: the newest page.

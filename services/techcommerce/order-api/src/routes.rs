@@ -14,7 +14,7 @@ use crate::placing::{self, Placed};
 use crate::products::{ProductApi, URL};
 use crate::record::State as OrderState;
 use crate::repository::{LEASE, Repository};
-use crate::settling;
+use crate::stale;
 
 /// Marks an answer that an earlier request with the same key got first.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -86,7 +86,7 @@ async fn settle(State(platform): State<Platform>, headers: HeaderMap) -> Result<
     let holds = api.stale(orders.lease).await?;
     let mut settled = 0;
     for hold in &holds.data {
-        settled += u32::from(settling::end(&orders, &api, hold).await?);
+        settled += u32::from(stale::end(&orders, &api, hold).await?);
     }
     Ok(Json(json!({"settled": settled, "open": holds.data.len(), "more": holds.more})))
 }

@@ -1,5 +1,5 @@
 //! No sequence of crashes, retries and attempts at once makes or loses items, or places an order twice.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod shop;
 

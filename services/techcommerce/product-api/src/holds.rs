@@ -35,7 +35,7 @@ pub(crate) enum Reserved {
 }
 
 /// Why items cannot be reserved.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotReserved {
     /// Too few items, also if all holds were released.
     OutOfStock,
