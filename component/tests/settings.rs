@@ -78,7 +78,7 @@ fn the_chart_refuses_secrets_among_its_settings() {
         "{{ \"$comment\": \"{BEGIN} from component/src/settings/table.rs by scripts/generate\", \"anyOf\": [{}] }},",
         secrets.join(", ")
     );
-    let path = "k8s/chart/values.schema.json";
+    let path = "charts/gists/values.schema.json";
     let text = read(path);
     let replaced: String = text
         .split_inclusive('\n')

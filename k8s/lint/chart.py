@@ -1,7 +1,7 @@
-"""Checks of the Helm chart.
+"""Checks of the Helm charts.
 
-The chart must render the same objects as the base, and as the base with tracing. It must accept each set of valid values and refuse each
-set of invalid values.
+The gists chart must render the same objects as the base, and as the base with tracing. Each chart must accept each set of valid values and
+refuse each set of invalid values.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import documents
 from policies import HASHED
 from render import Rendered
 
-CHART = Path("k8s/chart")
+CHARTS = Path("charts")
+CHART = CHARTS / "gists"
+UMBRELLA = CHARTS / "my-app"
 # Labels and annotations that only helm's output has.
 HELMS = ("app.kubernetes.io/managed-by", "helm.sh/chart", "helm.sh/hook", "helm.sh/hook-delete-policy")
 
@@ -28,7 +30,7 @@ SIDECAR = {
     "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
 }
 
-# Values that the chart must accept. The objects that it renders from them must be valid.
+# Values that the gists chart must accept. The objects that it renders from them must be valid.
 ALLOWED: dict[str, dict] = {
     "canary": {"version": "canary", "image": {"tag": "0.2.0-rc.1"}, "autoscaling": {"minReplicas": 1}},
     "canaries": {"version": "canary", "replicas": 4},
@@ -57,7 +59,7 @@ ALLOWED: dict[str, dict] = {
         "settings": {"OTEL_SERVICE_NAME": "mine"},
     },
 }
-# Values that the chart must refuse, and a part of the message.
+# Values that the gists chart must refuse, and a part of the message.
 REFUSED: list[tuple[dict, str]] = [
     ({"image": {"tag": "latest"}}, "/image/tag"),
     ({"image": {"repository": "api:1"}}, "/image/repository"),
@@ -78,8 +80,25 @@ REFUSED: list[tuple[dict, str]] = [
 ]
 
 
-def template(values: dict) -> subprocess.CompletedProcess[str]:
-    command = ["helm", "template", "gists", str(CHART), "--namespace", "default", "--values", "-"]
+# The same for the umbrella chart.
+UMBRELLA_ALLOWED: dict[str, dict] = {
+    "default": {},
+    "meshed": {"service-a": {"mesh": {"enabled": True}}, "service-b": {"mesh": {"enabled": True}}},
+    "scaled": {"service-b": {"autoscaling": {"enabled": True}, "service": {"port": 80}}},
+    "apart": {"service-a": {"enabled": False}, "service-b": {"settings": {"SERVICE_A_URL": "https://a.example.com"}}},
+}
+UMBRELLA_REFUSED: list[tuple[dict, str]] = [
+    ({"service-a": {"replica": 3}}, "replica"),
+    ({"service-a": {"image": {"tag": "latest"}}}, "/image/tag"),
+    ({"service-b": {"service": {"port": 0}}}, "/service/port"),
+    ({"service-a": {"mesh": {"callers": ["service-b"]}}}, "/mesh/callers/0"),
+    ({"service-b": {"replicas": 1}}, "podDisruptionBudget.minAvailable"),
+    ({"service-b": {"name": "b" * 54}}, "/name"),
+]
+
+
+def template(values: dict, chart: Path = CHART) -> subprocess.CompletedProcess[str]:
+    command = ["helm", "template", chart.name, str(chart), "--namespace", "default", "--values", "-"]
     return subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, check=False)
 
 
@@ -121,7 +140,7 @@ def equals(wanted: Rendered, values: dict) -> Iterator[str]:
                 ours.get(name, "").splitlines(),
                 charts.get(name, "").splitlines(),
                 f"{wanted.name}: {name}",
-                f"k8s/chart: {name}",
+                f"{CHART}: {name}",
                 lineterm="",
             )
             yield f"the chart does not render {wanted.name}:\n" + "\n".join(lines)
@@ -138,20 +157,26 @@ def canary_is_not_scaled(rendered: list[Rendered]) -> Iterator[str]:
 
 
 def renderings(into: Path) -> tuple[list[Rendered], list[str]]:
-    """Renders the chart with all allowed values. Also returns the allowed values that it refuses and the refused values that it accepts."""
+    """Renders the charts with all allowed values. Also returns the allowed values that they refuse and the refused values that they accept."""
     rendered, wrong = [], []
-    for name, values in ALLOWED.items():
-        told = template(values)
-        if told.returncode:
-            wrong.append(f"{CHART} with values {name}: {told.stderr.strip()}")
-            continue
-        file = into / f"chart_{name}.yaml"
-        file.write_text(told.stdout)
-        rendered.append(Rendered(f"{CHART} ({name})", file, list(documents.documents(told.stdout)), is_overlay=False))
-    for values, said in REFUSED:
-        told = template(values)
-        if not told.returncode:
-            wrong.append(f"{CHART} accepts {values}")
-        elif said not in told.stderr:
-            wrong.append(f"{CHART} with {values} does not name {said!r}: {told.stderr.strip()}")
+    for chart, allowed, refused in ((CHART, ALLOWED, REFUSED), (UMBRELLA, UMBRELLA_ALLOWED, UMBRELLA_REFUSED)):
+        for name, values in allowed.items():
+            told = template(values, chart)
+            if told.returncode:
+                wrong.append(f"{chart} with values {name}: {told.stderr.strip()}")
+                continue
+            file = into / f"chart_{chart.name}_{name}.yaml"
+            file.write_text(told.stdout)
+            rendered.append(Rendered(f"{chart} ({name})", file, list(documents.documents(told.stdout)), is_overlay=False))
+        for values, said in refused:
+            told = template(values, chart)
+            if not told.returncode:
+                wrong.append(f"{chart} accepts {values}")
+            elif said not in told.stderr:
+                wrong.append(f"{chart} with {values} does not name {said!r}: {told.stderr.strip()}")
     return rendered, wrong
+
+
+def installable() -> list[Path]:
+    """Returns the directories of the charts that people install. Subcharts use templates of their parent's library."""
+    return [file.parent for file in sorted(CHARTS.glob("*/Chart.yaml"))]

@@ -14,7 +14,7 @@ from typing import Any
 import documents
 
 # The directories with manifests.
-ROOTS = ("k8s", "runtime-class", "e2e/cluster")
+ROOTS = ("k8s", "charts", "runtime-class", "e2e/cluster")
 # Files with these API groups are not applied to a cluster.
 NOT_OBJECTS = ("kustomize.config.k8s.io", "kind.x-k8s.io")
 COMPONENTS = Path("k8s/components")

@@ -45,10 +45,12 @@ def canary_follows() -> Iterator[str]:
 def one_version() -> Iterator[str]:
     """Workspace, base, components and chart have the same version."""
     version = tomllib.loads(Path("Cargo.toml").read_text())["workspace"]["package"]["version"]
-    chart = documents.read(Path("k8s/chart/Chart.yaml"))[0]
-    for key in ("version", "appVersion"):
-        if chart[key] != version:
-            yield f"k8s/chart/Chart.yaml: {key} {chart[key]} is not the workspace's version {version}"
+    for file in sorted(Path("charts").rglob("Chart.yaml")):
+        (chart,) = documents.read(file)
+        told = [chart["version"], *([] if chart["type"] == "library" else [chart["appVersion"]])]
+        for found in [*told, *(dependency["version"] for dependency in chart.get("dependencies", []))]:
+            if found != version:
+                yield f"{file}: version {found} is not the workspace's version {version}"
     if f"ARG VERSION={version}\n" not in Path("Dockerfile").read_text():
         yield f"Dockerfile: the default of VERSION is not the workspace's version {version}"
     for file in sorted([*Path("k8s/base").rglob("*.yaml"), *Path("k8s/components").rglob("*.yaml")]):

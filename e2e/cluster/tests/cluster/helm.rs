@@ -39,7 +39,7 @@ impl Release<'_> {
     /// Installs or upgrades with this lifetime of the cache, and waits until the pods have it.
     #[track_caller]
     fn upgrade(&self, ttl: u32) {
-        let chart = testkit::paths::workspace().join("k8s/chart");
+        let chart = testkit::paths::workspace().join("charts/gists");
         let mut values = self.values.clone();
         values["settings"] = json!({ "CACHE_TTL": ttl.to_string() });
         self.helm(&["upgrade", "--install", "gists", &chart.to_string_lossy(), "--values", "-"], &values);

@@ -1,24 +1,26 @@
+{{- define "wasi-service.deployment" -}}
+{{- with .chart }}
 {{- if le (int .Values.terminationGracePeriodSeconds) (int .Values.preStopSeconds) }}
 {{- fail "terminationGracePeriodSeconds must be greater than preStopSeconds" }}
 {{- end }}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
-  name: {{ include "gists.deployment" . }}
+  name: {{ include "wasi-service.deployment-name" . }}
   namespace: {{ .Release.Namespace }}
   labels:
-    {{- include "gists.labels" . | nindent 4 }}
+    {{- include "wasi-service.labels" . | nindent 4 }}
     version: {{ .Values.version }}
 spec:
-  {{- if not (include "gists.scaled" .) }}
-  replicas: {{ include "gists.replicas" . }}
+  {{- if not (include "wasi-service.scaled" .) }}
+  replicas: {{ include "wasi-service.replicas" . }}
   {{- end }}
   revisionHistoryLimit: 5
   progressDeadlineSeconds: 300
   minReadySeconds: 5
   selector:
     matchLabels:
-      {{- include "gists.selector" . | nindent 6 }}
+      {{- include "wasi-service.selector" . | nindent 6 }}
   strategy:
     type: RollingUpdate
     rollingUpdate:
@@ -27,8 +29,11 @@ spec:
   template:
     metadata:
       labels:
-        {{- include "gists.selector" . | nindent 8 }}
-        app.kubernetes.io/version: {{ include "gists.version" . | quote }}
+        {{- include "wasi-service.selector" . | nindent 8 }}
+        app.kubernetes.io/version: {{ include "wasi-service.version" . | quote }}
+        {{- if (.Values.mesh).enabled }}
+        sidecar.istio.io/inject: "true"
+        {{- end }}
         {{- with .Values.podLabels }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -36,7 +41,7 @@ spec:
         prometheus.io/scrape: "true"
         prometheus.io/port: "9090"
         prometheus.io/path: /metrics
-        kubectl.kubernetes.io/default-container: {{ .Values.name }}
+        kubectl.kubernetes.io/default-container: {{ include "wasi-service.name" . }}
         {{- with .Values.podAnnotations }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -51,7 +56,7 @@ spec:
       {{- with .Values.priorityClassName }}
       priorityClassName: {{ . }}
       {{- end }}
-      serviceAccountName: {{ .Values.name }}
+      serviceAccountName: {{ include "wasi-service.name" . }}
       automountServiceAccountToken: false
       enableServiceLinks: false
       terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
@@ -69,7 +74,7 @@ spec:
                 topologyKey: kubernetes.io/hostname
                 labelSelector:
                   matchLabels:
-                    app: {{ .Values.name }}
+                    app: {{ include "wasi-service.name" . }}
                 matchLabelKeys:
                   - pod-template-hash
       topologySpreadConstraints:
@@ -79,7 +84,7 @@ spec:
           whenUnsatisfiable: ScheduleAnyway
           labelSelector:
             matchLabels:
-              app: {{ $.Values.name }}
+              app: {{ include "wasi-service.name" $.chart }}
           matchLabelKeys:
             - pod-template-hash
         {{- end }}
@@ -92,8 +97,8 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       containers:
-        - name: {{ .Values.name }}
-          image: {{ include "gists.image" . }}
+        - name: {{ include "wasi-service.name" . }}
+          image: {{ include "wasi-service.image" . }}
           imagePullPolicy: {{ .Values.image.pullPolicy }}
           ports:
             - name: http
@@ -113,31 +118,6 @@ spec:
               valueFrom:
                 fieldRef:
                   fieldPath: metadata.name
-            - name: GITHUB_TOKEN
-              valueFrom:
-                secretKeyRef:
-                  name: {{ .Values.tokenSecret }}
-                  key: GITHUB_TOKEN
-                  optional: true
-            # In place of the token: a GitHub App. Either Secret may be missing, and only one of them may be there.
-            - name: GITHUB_APP_ID
-              valueFrom:
-                secretKeyRef:
-                  name: {{ .Values.appSecret }}
-                  key: GITHUB_APP_ID
-                  optional: true
-            - name: GITHUB_APP_INSTALLATION_ID
-              valueFrom:
-                secretKeyRef:
-                  name: {{ .Values.appSecret }}
-                  key: GITHUB_APP_INSTALLATION_ID
-                  optional: true
-            - name: GITHUB_APP_PRIVATE_KEY
-              valueFrom:
-                secretKeyRef:
-                  name: {{ .Values.appSecret }}
-                  key: GITHUB_APP_PRIVATE_KEY
-                  optional: true
             {{- if not .Values.runtimeClassName }}
             # With the runtime class, the shim sets these variables.
             - name: WASI_HTTP_HOST_LISTEN
@@ -145,16 +125,15 @@ spec:
             - name: WASI_HTTP_HOST_ADMIN_LISTEN
               value: "[::]:9090"
             {{- end }}
-            {{- if .Values.tracing.enabled }}
-            - name: OTEL_RESOURCE_ATTRIBUTES
-              value: service.version=$(APP_VERSION),k8s.pod.name=$(POD_NAME)
+            {{- with $.environment }}
+            {{- . | trim | nindent 12 }}
             {{- end }}
             {{- with .Values.env }}
             {{- toYaml . | nindent 12 }}
             {{- end }}
           envFrom:
             - configMapRef:
-                name: {{ include "gists.settings" . }}
+                name: {{ include "wasi-service.settings-name" $ }}
           resources:
             {{- toYaml .Values.resources | nindent 12 }}
           securityContext:
@@ -194,3 +173,5 @@ spec:
       volumes:
         {{- toYaml . | nindent 8 }}
       {{- end }}
+{{- end }}
+{{- end }}

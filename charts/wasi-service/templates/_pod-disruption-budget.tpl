@@ -1,5 +1,7 @@
+{{- define "wasi-service.pod-disruption-budget" -}}
+{{- with .chart }}
 {{- if eq .Values.version "stable" }}
-{{- $pods := include "gists.least" . | int }}
+{{- $pods := include "wasi-service.least" . | int }}
 {{- $wanted := .Values.podDisruptionBudget.minAvailable }}
 {{- $kept := $wanted | toString | trimSuffix "%" | int }}
 {{- if kindIs "string" $wanted }}{{ $kept = divf (mulf $kept $pods) 100 | ceil | int }}{{ end }}
@@ -9,14 +11,16 @@
 apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata:
-  name: {{ .Values.name }}
+  name: {{ include "wasi-service.name" . }}
   namespace: {{ .Release.Namespace }}
   labels:
-    {{- include "gists.labels" . | nindent 4 }}
+    {{- include "wasi-service.labels" . | nindent 4 }}
 spec:
   minAvailable: {{ .Values.podDisruptionBudget.minAvailable }}
   selector:
     matchLabels:
-      app: {{ .Values.name }}
+      app: {{ include "wasi-service.name" . }}
   unhealthyPodEvictionPolicy: AlwaysAllow
+{{- end }}
+{{- end }}
 {{- end }}

@@ -1,26 +1,28 @@
-{{- if include "gists.scaled" . }}
+{{- define "wasi-service.horizontal-pod-autoscaler" -}}
+{{- with .chart }}
+{{- if include "wasi-service.scaled" . }}
 {{- if gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas) }}
 {{- fail "autoscaling.minReplicas is greater than autoscaling.maxReplicas" }}
 {{- end }}
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata:
-  name: {{ include "gists.deployment" . }}
+  name: {{ include "wasi-service.deployment-name" . }}
   namespace: {{ .Release.Namespace }}
   labels:
-    {{- include "gists.labels" . | nindent 4 }}
+    {{- include "wasi-service.labels" . | nindent 4 }}
 spec:
   scaleTargetRef:
     apiVersion: apps/v1
     kind: Deployment
-    name: {{ include "gists.deployment" . }}
+    name: {{ include "wasi-service.deployment-name" . }}
   minReplicas: {{ .Values.autoscaling.minReplicas }}
   maxReplicas: {{ .Values.autoscaling.maxReplicas }}
   metrics:
     - type: ContainerResource
       containerResource:
         name: cpu
-        container: {{ .Values.name }}
+        container: {{ include "wasi-service.name" . }}
         target:
           type: Utilization
           averageUtilization: {{ .Values.autoscaling.targetCPUUtilization }}
@@ -41,4 +43,6 @@ spec:
         - type: Percent
           value: 50
           periodSeconds: 60
+{{- end }}
+{{- end }}
 {{- end }}
