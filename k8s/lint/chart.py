@@ -157,7 +157,7 @@ def canary_is_not_scaled(rendered: list[Rendered]) -> Iterator[str]:
 
 
 def renderings(into: Path) -> tuple[list[Rendered], list[str]]:
-    """Renders the charts with all allowed values. Also returns the allowed values that they refuse and the refused values that they accept."""
+    """Renders the charts with all allowed values. Also returns the allowed values that they refuse, and the refused that they accept."""
     rendered, wrong = [], []
     for chart, allowed, refused in ((CHART, ALLOWED, REFUSED), (UMBRELLA, UMBRELLA_ALLOWED, UMBRELLA_REFUSED)):
         for name, values in allowed.items():
@@ -177,6 +177,6 @@ def renderings(into: Path) -> tuple[list[Rendered], list[str]]:
     return rendered, wrong
 
 
-def installable() -> list[Path]:
-    """Returns the directories of the charts that people install. Subcharts use templates of their parent's library."""
+def whole() -> list[Path]:
+    """Returns the directories of all charts but subcharts, which use templates of their parent's library."""
     return [file.parent for file in sorted(CHARTS.glob("*/Chart.yaml"))]

@@ -72,7 +72,7 @@ def main(work: Path, schemas: Path) -> int:
     report.check("chart: a canary", chart.canary_is_not_scaled(charts))
     report.check("chart: equal to the base", chart.equals(base, {}))
     report.check("chart: equal to the base with tracing", chart.equals(traced, {"tracing": {"enabled": True}}))
-    report.check("helm lint", linters.plain("helm", "lint", "--strict", "--quiet", *chart.installable()))
+    report.check("helm lint", linters.plain("helm", "lint", "--strict", "--quiet", *chart.whole()))
     report.check("one version", repository.one_version())
     report.check("canary equal to the base", repository.canary_follows())
     report.check("settings of the artifact", repository.artifact_knows_settings())

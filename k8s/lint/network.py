@@ -43,7 +43,8 @@ def one_way_out(rendered: Rendered) -> Iterator[str]:
 
 def names_everywhere() -> Iterator[str]:
     """Each policy that allows DNS allows the same servers: clusters differ in where their DNS is."""
-    (wanted,) = (dns(o) for o in documents.read(COMPONENTS / "network-policy/default-deny.yaml") if o["metadata"]["name"] == "allow-dns")
+    common = documents.read(COMPONENTS / "network-policy/default-deny/default-deny.yaml")
+    (wanted,) = (dns(o) for o in common if o["metadata"]["name"] == "allow-dns")
     told = json.dumps(wanted)
     for what, peer in DNS_SERVERS.items():
         if peer not in told:

@@ -31,6 +31,11 @@ def containers(pod: dict) -> Iterator[dict]:
     yield from pod.get("containers", [])
 
 
+def is_service(obj: dict) -> bool:
+    """Tells whether the object is the Deployment of a service, which a release changes."""
+    return obj.get("kind") == "Deployment" and obj["metadata"].get("labels", {}).get("app.kubernetes.io/component") == "service"
+
+
 def restricted(rendered: Rendered) -> Iterator[str]:
     """Pods meet the restricted Pod Security Standard, so that no namespace needs a weaker level."""
     for obj in rendered.objects:
@@ -56,7 +61,8 @@ def restricted(rendered: Rendered) -> Iterator[str]:
 
 def settled(rendered: Rendered) -> Iterator[str]:
     """A ConfigMap with a hash in its name is immutable, and a ConfigMap that a pod requires exists."""
-    maps = {o["metadata"]["name"] for o in rendered.objects if o.get("kind") == "ConfigMap"}
+    # Kubernetes puts the certificate of its authority into each namespace.
+    maps = {"kube-root-ca.crt", *(o["metadata"]["name"] for o in rendered.objects if o.get("kind") == "ConfigMap")}
     for obj in rendered.objects:
         if obj.get("kind") == "ConfigMap" and HASHED.search(obj["metadata"]["name"]) and obj.get("immutable") is not True:
             yield f"ConfigMap {obj['metadata']['name']}: not immutable (a generator that merges must set `immutable` again)"
@@ -66,11 +72,16 @@ def settled(rendered: Rendered) -> Iterator[str]:
                     wanted = source.get("configMapRef", {})
                     if wanted and not wanted.get("optional") and wanted["name"] not in maps:
                         yield f"{obj['kind']} {obj['metadata']['name']}: ConfigMap {wanted['name']} does not exist"
+            for volume in pod.get("volumes", []):
+                for source in (volume, *volume.get("projected", {}).get("sources", [])):
+                    wanted = source.get("configMap", {})
+                    if wanted and not wanted.get("optional") and wanted["name"] not in maps:
+                        yield f"{obj['kind']} {obj['metadata']['name']}: ConfigMap {wanted['name']}, a volume, does not exist"
 
 
 def apart_from_its_namespace(rendered: Rendered) -> Iterator[str]:
     """What is applied with the service holds no Namespace: `kubectl delete -k` would delete everything in it."""
-    if any(o.get("kind") == "Deployment" and o["metadata"]["name"] == "github-gists-api" for o in rendered.objects):
+    if any(is_service(o) for o in rendered.objects):
         for obj in rendered.objects:
             if obj.get("kind") == "Namespace":
                 yield f"Namespace {obj['metadata']['name']}: `kubectl delete -k` would delete everything in it: see k8s/namespaces"
@@ -86,7 +97,7 @@ def identified(rendered: Rendered) -> Iterator[str]:
         if labels.get("environment") != Path(rendered.name).name:
             yield f"{obj['kind']} {obj['metadata']['name']}: label environment is {labels.get('environment')!r}"
         # The canary's version differs from the environment's.
-        if obj.get("kind") != "Deployment" or (labels.get("app"), labels.get("version")) != ("github-gists-api", "stable"):
+        if not is_service(obj) or labels.get("version") != "stable":
             continue
         template = obj["spec"]["template"]
         version = template["metadata"]["labels"].get("app.kubernetes.io/version")

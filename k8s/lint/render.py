@@ -132,17 +132,38 @@ def example(work: Path, into: Path) -> Rendered:
     return build(directory, "k8s/README.md", into, is_overlay=False)
 
 
+def of_services(work: Path, into: Path) -> list[Rendered]:
+    """Builds each component of a system of k8s/services on the system's base."""
+    found = []
+    for component in sorted(Path("k8s/services").glob("*/components/*/kustomization.yaml")):
+        directory = component.parent
+        base = directory.parent.parent / "base"
+        beside = work.resolve() / "combinations" / str(directory).replace("/", "_")
+        beside.mkdir(parents=True)
+        kustomization = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [os.path.relpath(base.resolve(), beside)],
+            "components": [os.path.relpath(directory.resolve(), beside)],
+            "transformers": [NAMESPACE],
+        }
+        (beside / "kustomization.yaml").write_text(json.dumps(kustomization))
+        found.append(build(beside, f"{base} + {directory.name}", into, is_overlay=False))
+    return found
+
+
 def everything(work: Path) -> list[Rendered]:
     """Renders everything that the lint checks into `work`."""
     into = work / "rendered"
     into.mkdir(parents=True, exist_ok=True)
     built = kustomizations()
-    found = [build(d, str(d), into, is_overlay=d.parent == Path("k8s/overlays")) for d in built]
+    found = [build(d, str(d), into, is_overlay=d.parent.name == "overlays") for d in built]
     found += [combine("base", [c.name], work, into) for c in sorted(COMPONENTS.iterdir()) if (c / "kustomization.yaml").exists()]
     for line in Path("k8s/lint/combinations").read_text().splitlines():
         if line and not line.startswith("#"):
             base, *components = line.split()
             found.append(combine(base, components, work, into))
+    found += of_services(work, into)
     found.append(example(work, into))
     found += [Rendered(str(f), f, documents.read(f), is_overlay=False) for f in loose()]
     return found

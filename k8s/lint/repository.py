@@ -53,9 +53,11 @@ def one_version() -> Iterator[str]:
                 yield f"{file}: version {found} is not the workspace's version {version}"
     if f"ARG VERSION={version}\n" not in Path("Dockerfile").read_text():
         yield f"Dockerfile: the default of VERSION is not the workspace's version {version}"
-    for file in sorted([*Path("k8s/base").rglob("*.yaml"), *Path("k8s/components").rglob("*.yaml")]):
+    roots = (Path("k8s/base"), Path("k8s/components"), Path("k8s/services"))
+    for file in sorted(file for root in roots for file in root.rglob("*.yaml") if "dev" not in file.parts):
         text = file.read_text()
-        told = re.findall(r"\bgithub-gists-api(?:-canary)?(?:-plain|-artifact)?:([0-9][\w.-]*)", text)
+        told = re.findall(r"\b(?:github-gists-api(?:-canary)?(?:-plain|-artifact)?|image: service):([0-9][\w.-]*)", text)
+        told += re.findall(r"newTag: ([\w.-]+)", text)
         told += re.findall(r"app\.kubernetes\.io/version: (\S+)", text)
         for found in told:
             if found != version:

@@ -91,6 +91,13 @@ class Policies(unittest.TestCase):
         self.assertEqual(len(list(policies.settled(rendered(wants)))), 1)
         self.assertEqual(list(policies.settled(rendered(wants, {"kind": "ConfigMap", "metadata": {"name": "settings"}}))), [])
 
+    def test_a_volume_of_a_config_map_that_is_nowhere(self) -> None:
+        settings = {"kind": "ConfigMap", "metadata": {"name": "settings"}}
+        for source in ({"configMap": {"name": "settings"}}, {"projected": {"sources": [{"configMap": {"name": "settings"}}]}}):
+            wants = deployment(pod={"volumes": [{"name": "v", **source}]})
+            self.assertEqual(len(list(policies.settled(rendered(wants)))), 1)
+            self.assertEqual(list(policies.settled(rendered(wants, settings))), [])
+
     def test_a_policy_for_all_workloads_of_the_namespace(self) -> None:
         def policy(kind: str, spec: dict | None) -> list[str]:
             return list(traffic.bounded(rendered({"kind": kind, "metadata": {"name": "deny-all"}, "spec": spec})))
@@ -104,7 +111,8 @@ class Policies(unittest.TestCase):
 
     def test_a_namespace_that_goes_with_the_service(self) -> None:
         namespace = {"kind": "Namespace", "metadata": {"name": "production"}}
-        api = deployment(name="github-gists-api")
+        api = deployment()
+        api["metadata"]["labels"] = {"app.kubernetes.io/component": "service"}
         self.assertEqual(len(list(policies.apart_from_its_namespace(rendered(api, namespace)))), 1)
         self.assertEqual(list(policies.apart_from_its_namespace(rendered(namespace))), [])
 
@@ -222,7 +230,7 @@ class Policies(unittest.TestCase):
         self.assertEqual(found("30s", 0), 1)
 
     def test_an_image_of_another_version_than_is_said(self) -> None:
-        labels = {"environment": "dev", "app": "github-gists-api", "version": "stable"}
+        labels = {"environment": "dev", "app.kubernetes.io/component": "service", "version": "stable"}
         api = deployment()
         api["metadata"]["labels"] = labels
         for version, wrong in (("1", 0), ("2", 1)):
