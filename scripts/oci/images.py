@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .inputs import InputError, Inputs, add_compiled, add_executable, add_static, read, spin_manifest
+from .services import Service, services, toml
 from .tree import EXECUTABLE, SHARED_DIRECTORY, Tree
 
 # As numbers, because an image without /etc/passwd has no user names. The Kubernetes manifests use the same user.
@@ -53,6 +54,12 @@ def component(tree: Tree, inputs: Inputs) -> None:
     """Adds the component and its manifest, for a WebAssembly host."""
     tree.file("/gists.wasm", read(inputs.component, BUILD))
     tree.file("/spin.toml", spin_manifest())
+
+
+def service(one: Service, tree: Tree, inputs: Inputs) -> None:
+    """Adds a component of `services/`, and the part of its system's manifest that is about it."""
+    tree.file("/service.wasm", read(inputs.component.with_name(one.wasm), "run 'make services'"))
+    tree.file("/spin.toml", toml(one.manifest))
 
 
 def plain(tree: Tree, inputs: Inputs) -> None:
@@ -190,5 +197,18 @@ IMAGES = [
         fill=busybox,
         entrypoint=["/bin/sh"],
         environment=PATH,
+    ),
+    *(
+        Image(
+            name=one.name,
+            group="services",
+            title=f"{one.name} of {one.system} (WebAssembly)",
+            description=one.description + "; for the RuntimeClass wasi-http",
+            fill=functools.partial(service, one),
+            entrypoint=["/spin.toml"],
+            ports=[8080, 9090],
+            portable=True,
+        )
+        for one in services()
     ),
 ]

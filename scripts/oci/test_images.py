@@ -27,6 +27,7 @@ from oci.component import InvalidComponentError, world
 from oci.images import IMAGES, Image
 from oci.inputs import ROOT, InputError, Inputs, add_executable, add_static, gather, libraries, provenance, spin_manifest
 from oci.layout import CONFIG, INDEX, LAYER, MANIFEST, WASM_CONFIG, WASM_LAYER, Layout
+from oci.services import Service, services, toml
 from oci.tree import Tree
 
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -111,6 +112,75 @@ class Gists(unittest.TestCase):
             {key.removeprefix(prefix) for key in config["Labels"]},
             {"title", "description", "version", "revision", "created", "licenses"},
         )
+
+
+class Services(unittest.TestCase):
+    """Images of the components under services/."""
+
+    WHOLE = """
+        spin_manifest_version = 2
+        [application]
+        name = "shop"
+        version = "1"
+        description = "A shop"
+        [variables]
+        a_url = { default = "http://a.spin.internal" }
+        a_text = { default = "„ü“ \\"quoted\\" \\u007f" }
+        [[trigger.http]]
+        route = "/a/..."
+        component = "a"
+        [[trigger.http]]
+        route = { private = true }
+        component = "b"
+        [component.a]
+        source = "../../target/wasm32-wasip2/dist/shop_a.wasm"
+        description = "Answers"
+        variables = { text = "{{ a_text }}" }
+        [component.a.tool.wasi-http-host]
+        max-instances = 8
+        [component.b]
+        source = "../../target/wasm32-wasip2/dist/shop_b.wasm"
+        allowed_outbound_hosts = ["{{a_url}}"]
+        [component.b.build]
+        command = "make"
+    """
+
+    def services(self, text: str) -> list[Service]:
+        with tempfile.TemporaryDirectory() as scratch:
+            Path(scratch, "shop").mkdir()
+            Path(scratch, "shop/spin.toml").write_text(text)
+            return list(services(Path(scratch)))
+
+    def test_each_component_is_an_image_that_serves_all_paths(self) -> None:
+        a, b = self.services(self.WHOLE)
+        self.assertEqual((a.name, a.system, a.wasm, a.description), ("shop-a", "shop", "shop_a.wasm", "Answers"))
+        self.assertEqual((b.name, b.description), ("shop-b", "A shop: b"))
+        self.assertEqual(a.manifest["trigger"]["http"], [{"route": "/...", "component": "a"}])
+        self.assertEqual(b.manifest["trigger"]["http"], [{"route": "/...", "component": "b"}])
+        self.assertEqual((list(a.manifest["variables"]), list(b.manifest["variables"])), (["a_text"], ["a_url"]))
+        self.assertEqual(a.manifest["component"]["a"]["tool"], {"wasi-http-host": {"max-instances": 8}})
+        self.assertEqual(set(b.manifest["component"]["b"]), {"source", "allowed_outbound_hosts"})
+
+    def test_the_manifest_is_written_as_it_was_read(self) -> None:
+        for one in self.services(self.WHOLE):
+            self.assertEqual(tomllib.loads(toml(one.manifest).decode()), one.manifest)
+
+    def test_a_component_from_elsewhere_is_refused_by_name(self) -> None:
+        with self.assertRaisesRegex(InputError, "component a: the source ../a.wasm"):
+            self.services(self.WHOLE.replace("../../target/wasm32-wasip2/dist/shop_a.wasm", "../a.wasm"))
+
+    def test_images_hold_one_component_and_are_smaller_than_a_megabyte(self) -> None:
+        built = [one for one in services() if COMPONENT.with_name(one.wasm).exists()]
+        if missing := {one.name for one in services()} - {one.name for one in built}:
+            print(f"NOT RUN: the size of images whose components are not built (make services): {', '.join(sorted(missing))}")
+        for one in built:
+            with self.subTest(one.name):
+                layout = layout_of(one.name)
+                manifest = json_blob(layout, json_blob(layout, layout.root)["manifests"][0])
+                [layer] = manifest["layers"]
+                tar = gzip.decompress(layout.blobs[layer["digest"]])
+                self.assertEqual(sorted(members(tar)), ["service.wasm", "spin.toml"])
+                self.assertLess(layout.size, 1_000_000)
 
 
 class Labels(unittest.TestCase):
