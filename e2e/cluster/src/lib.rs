@@ -17,6 +17,7 @@ mod namespace;
 mod node;
 mod overlay;
 mod pods;
+mod profile;
 mod watch;
 mod workload;
 
@@ -40,6 +41,7 @@ pub use metrics::scrape;
 pub use namespace::Namespace;
 pub use node::{Node, NodeState};
 pub use pods::{Container, Pod, pods};
+pub use profile::Profile;
 pub use watch::{Milestones, PodWatch};
 pub use workload::Deployment;
 

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::fail;
-use testkit::http::blocking::Client;
+use testkit::http::blocking::{Client, Connection};
 use testkit::http::{Request, Response};
 
 /// The maximum duration of a load, if a test does not stop it.
@@ -45,9 +45,7 @@ impl Load {
     #[track_caller]
     #[must_use]
     pub fn start(client: &Client, connections: usize, per_second: f64, requests: &[Request]) -> Self {
-        if !client.address().ip().is_loopback() {
-            fail(format!("load only on loopback, not on {}", client.address()));
-        }
+        loopback(client);
         let stop = Arc::new(AtomicBool::new(false));
         let every = Duration::from_secs_f64(connections as f64 / per_second);
         let workers = (0..connections)
@@ -88,25 +86,17 @@ fn work(
         if stop.load(Ordering::Relaxed) || started.elapsed() > MAX_TIME {
             break;
         }
-        tally.sent += 1;
-        let asked = Instant::now();
-        let mut open = match connection.take().map_or_else(|| client.connect(), Ok) {
-            Ok(open) => open,
-            Err(error) => {
-                tally.broke(&format!("{}: connect: {error}", request.target()));
-                continue;
-            }
-        };
-        match open.send(request) {
-            Ok(response) => {
-                tally.latencies.push(asked.elapsed());
-                tally.answered(request.target(), &response);
-                connection = Some(open).filter(|open| !open.over());
-            }
-            Err(error) => tally.broke(&format!("{}: {error}", request.target())),
-        }
+        connection = tally.send(client, connection.take(), request);
     }
     tally
+}
+
+/// Fails the test if the client's address is not on loopback.
+#[track_caller]
+pub(crate) fn loopback(client: &Client) {
+    if !client.address().ip().is_loopback() {
+        fail(format!("load only on loopback, not on {}", client.address()));
+    }
 }
 
 impl Tally {
@@ -140,6 +130,35 @@ impl Tally {
         crate::percentile(&self.latencies, share).unwrap_or_default()
     }
 
+    /// Sends a request, and counts what comes of it. Returns the connection if another request may follow on it.
+    pub(crate) fn send(
+        &mut self,
+        client: &Client,
+        open: Option<Connection>,
+        request: &Request,
+    ) -> Option<Connection> {
+        self.sent += 1;
+        let asked = Instant::now();
+        let mut open = match open.map_or_else(|| client.connect(), Ok) {
+            Ok(open) => open,
+            Err(error) => {
+                self.broke(&format!("{}: connect: {error}", request.target()));
+                return None;
+            }
+        };
+        match open.send(request) {
+            Ok(response) => {
+                self.latencies.push(asked.elapsed());
+                self.answered(request.target(), &response);
+                Some(open).filter(|open| !open.over())
+            }
+            Err(error) => {
+                self.broke(&format!("{}: {error}", request.target()));
+                None
+            }
+        }
+    }
+
     fn answered(&mut self, target: &str, response: &Response) {
         *self.statuses.entry(response.status).or_default() += 1;
         if response.status >= 500 {
@@ -158,7 +177,7 @@ impl Tally {
         }
     }
 
-    fn with(mut self, other: Self) -> Self {
+    pub(crate) fn with(mut self, other: Self) -> Self {
         self.sent += other.sent;
         self.broken += other.broken;
         for (status, count) in other.statuses {
@@ -178,9 +197,7 @@ impl Tally {
 #[track_caller]
 #[must_use]
 pub fn burst(client: &Client, count: usize, request: &Request) -> Vec<Response> {
-    if !client.address().ip().is_loopback() {
-        fail(format!("load only on loopback, not on {}", client.address()));
-    }
+    loopback(client);
     let start = Arc::new(Barrier::new(count));
     let asking: Vec<_> = (0..count)
         .map(|_| {
