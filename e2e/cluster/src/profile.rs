@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn a_threshold_that_is_exceeded_is_named_with_what_was_measured() {
         let thresholds = |results: &[BTreeMap<String, Tally>]| {
-            let all = results.iter().flat_map(|one| one.clone()).collect();
+            let all = results.iter().flat_map(BTreeMap::clone).collect();
             shop().exceeded(&all)
         };
         let good = tally("api", &[(200, 995), (500, 5)], 199);

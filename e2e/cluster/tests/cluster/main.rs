@@ -20,6 +20,7 @@ mod redis;
 mod rollout;
 mod runtime;
 mod scaling;
+mod services;
 mod start_errors;
 mod support;
 mod upgrade;

@@ -1,42 +1,13 @@
 //! Istio's sidecar in the pods: strict mutual TLS, callers by identity, all metrics at one port, and a Linux sidecar beside it.
 
 use cluster_e2e::{
-    Deployment, Fake, Load, Namespace, Pod, ScriptedResponse, eventually, figure, image, kubectl, pods,
+    Deployment, Fake, Load, Namespace, Pod, ScriptedResponse, eventually, figure, image, kubectl,
 };
 use serde_json::json;
 use testkit::Samples;
 use testkit::http::Request;
 
-use crate::support::{MESHED, Site};
-
-/// A pod that sleeps and from which the test sends requests, in the mesh or outside.
-fn client(namespace: &Namespace, name: &str, meshed: bool) -> Pod {
-    let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
-        { "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name } },
-        { "apiVersion": "v1", "kind": "Pod",
-          "metadata": { "name": name, "labels": { "app": name, "sidecar.istio.io/inject": meshed.to_string() } },
-          "spec": {
-            "serviceAccountName": name, "terminationGracePeriodSeconds": 1,
-            "containers": [{
-                "name": "client", "image": image("busybox"), "imagePullPolicy": "IfNotPresent",
-                "command": ["sleep", "3600"],
-            }] } },
-    ] });
-    namespace.apply(&objects.to_string());
-    eventually(&format!("client {name} is ready"), || {
-        let found = pods(namespace.name(), &format!("app={name}"))?;
-        found.into_iter().find(Pod::ready).ok_or_else(|| "not yet".to_owned())
-    })
-}
-
-/// The output of busybox's wget for this URL within a pod: head and body, or the error.
-fn ask(client: &Pod, url: &str) -> Result<String, String> {
-    // By `timeout`: Debian's static busybox crashes at wget's own time limit.
-    let script = format!("timeout 10 wget -S -O - '{url}' 2>&1; echo \"ended: $?\"");
-    let asked = ["-n", &client.namespace, "exec", &client.name, "-c", "client", "--", "sh", "-c"];
-    let told = kubectl(asked.into_iter().chain([script.as_str()])).run()?;
-    if told.trim_end().ends_with("ended: 0") { Ok(told) } else { Err(told) }
-}
+use crate::support::{MESHED, Site, ask, client};
 
 /// The metrics at a port of the pod, requested from outside of the mesh.
 fn stats(pod: &Pod) -> Result<Samples, String> {

@@ -1,15 +1,21 @@
-//! What the tests of ingress and mesh share, and an image registry.
+//! What the tests of ingress, mesh and services share, and an image registry.
 
+mod client;
 mod envoy;
 mod fault;
 mod jwt;
 mod registry;
+mod release;
+mod services;
 mod site;
 
+pub(crate) use client::{ask, client, client_as};
 pub(crate) use envoy::{hosts, proxy};
 pub(crate) use fault::FaultPod;
 pub(crate) use jwt::Issuer;
 pub(crate) use registry::Registry;
+pub(crate) use release::Release;
+pub(crate) use services::{answered, expose, local};
 pub(crate) use site::{Site, tls_secret, to_the_fake};
 
 /// The label of a namespace whose pods have sidecars. Istio's init container needs rights that `restricted` forbids. With Istio's CNI
