@@ -47,18 +47,18 @@ documents="docs book.toml CHANGELOG.md CONTRIBUTING.md README.md SECURITY.md"
 stage tools --always -- install_tools
 stage setup --always -- make setup
 [ -z "$root" ] || start_cluster_build
-stage ci --except "docs k8s component host e2e examples runtime-class bench fuzz" -- .ci/test
-stage build --except "$unread $documents k8s" -- make build
+stage ci --except "docs k8s charts component host e2e examples runtime-class bench fuzz" -- .ci/test
+stage build --except "$unread $documents k8s charts" -- make build
 stage test -- make test
 stage lint -- make lint
 stage docs -- make docs-build
-stage examples --except "$unread $documents k8s" -- make test-examples
+stage examples --except "$unread $documents k8s charts" -- make test-examples
 # A fault that only root can cause is reported as not run where nobody is root.
-stage faults --except "$unread k8s" -- make faults FAULTS="${root:+--strict}"
-stage soak --except "$unread $documents k8s" -- make soak SOAK=30s
-stage tutorials --except "$unread k8s" -- make test-tutorials
-stage pages --except "$unread $documents k8s" -- make test-pages
-stage images --except "$unread $documents k8s" -- make test-image
+stage faults --except "$unread k8s charts" -- make faults FAULTS="${root:+--strict}"
+stage soak --except "$unread $documents k8s charts" -- make soak SOAK=30s
+stage tutorials --except "$unread k8s charts" -- make test-tutorials
+stage pages --except "$unread $documents k8s charts" -- make test-pages
+stage images --except "$unread $documents k8s charts" -- make test-image
 stage monitoring --except "$unread" -- make test-monitoring
 # Compiles the host a second time. So it does not depend on what other tests read.
 stage arm64 --except "$unread $documents k8s examples bench/results e2e/cluster e2e/faults e2e/golden e2e/pages e2e/tests/gists" -- make test-arm64
@@ -77,7 +77,7 @@ else
     note cluster "      NOT RUN: it needs root, or a cluster that KUBECONFIG names"
   fi
 fi
-stage instructions --except "$unread $documents k8s" -- make instructions INSTRUCTIONS=--check
-stage bench --except "$unread $documents k8s" --files target/dist/wasi-http-host.guided -- make bench BENCH=--quick
+stage instructions --except "$unread $documents k8s charts" -- make instructions INSTRUCTIONS=--check
+stage bench --except "$unread $documents k8s charts" --files target/dist/wasi-http-host.guided -- make bench BENCH=--quick
 # Last, because it compiles everything anew with a nightly Rust and a sanitizer.
-stage fuzz --except "$documents k8s local-cluster .github" -- env FUZZ_RUNS=20000 make fuzz
+stage fuzz --except "$documents k8s charts local-cluster .github" -- env FUZZ_RUNS=20000 make fuzz
