@@ -179,6 +179,9 @@ image: build ## container images of the service under target/image, without Dock
 	@CARGO="$(CARGO)" scripts/programs $(PROFILE) $(architectures) host
 	@scripts/image --profile $(PROFILE) $(architectures) service
 
+image-services: services ## images of the services (k8s/README.md, "Services")
+	@scripts/image services
+
 image-cluster: ## images that only cluster tests need: a fake GitHub, Debian's redis, prometheus and busybox
 	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@scripts/image test

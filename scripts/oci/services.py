@@ -12,8 +12,6 @@ from .inputs import ROOT, InputError
 
 # The host's own table of a component stays; the rest of `tool`, and `build`, are for building.
 NOT_SERVED = ("build", "tool")
-# The setting with the path below which a service is served where several share an address.
-BASE_PATH = "base_path"
 # A use of a variable: `{{ name }}`.
 VARIABLE = re.compile(r"\{\{\s*([a-z0-9_]+)\s*\}\}")
 
@@ -52,8 +50,6 @@ def alone(whole: dict[str, Any], identifier: str) -> dict[str, Any]:
     if (host := whole["component"][identifier].get("tool", {}).get("wasi-http-host")) is not None:
         component["tool"] = {"wasi-http-host": host}
     component["source"] = "service.wasm"
-    if "variables" in component:
-        component["variables"] = {name: value for name, value in component["variables"].items() if name != BASE_PATH}
     used = set(VARIABLE.findall(json.dumps(component)))
     return {
         "spin_manifest_version": whole["spin_manifest_version"],

@@ -135,7 +135,7 @@ class Services(unittest.TestCase):
         [component.a]
         source = "../../target/wasm32-wasip2/dist/shop_a.wasm"
         description = "Answers"
-        variables = { text = "{{ a_text }}", base_path = "/a" }
+        variables = { text = "{{ a_text }}" }
         [component.a.tool.wasi-http-host]
         max-instances = 8
         [component.b]
@@ -158,7 +158,6 @@ class Services(unittest.TestCase):
         self.assertEqual(a.manifest["trigger"]["http"], [{"route": "/...", "component": "a"}])
         self.assertEqual(b.manifest["trigger"]["http"], [{"route": "/...", "component": "b"}])
         self.assertEqual((list(a.manifest["variables"]), list(b.manifest["variables"])), (["a_text"], ["a_url"]))
-        self.assertEqual(a.manifest["component"]["a"]["variables"], {"text": "{{ a_text }}"})
         self.assertEqual(a.manifest["component"]["a"]["tool"], {"wasi-http-host": {"max-instances": 8}})
         self.assertEqual(set(b.manifest["component"]["b"]), {"source", "allowed_outbound_hosts"})
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use cluster_e2e::{
     Deployment, Gateway, LONG, Namespace, Pod, Profile, eventually, eventually_within, figure, image,
@@ -20,14 +20,17 @@ const SHARE_OF_TIME: f64 = 1.0 / 32.0;
 
 #[test]
 fn the_greeting_takes_up_settings_and_secrets_without_a_restart() {
-    let namespace = Namespace::new("greeting");
-    local("k8s/services/greeting/overlays/dev", &["greeting", "timezones"]).apply(&namespace);
+    let namespace = Namespace::with_labels("greeting", &[MESHED]);
+    local("k8s/services/greeting/overlays/dev", &["greeting", "timezones"])
+        .component("k8s/services/greeting/components/mesh")
+        .apply(&namespace);
     let [greeting, timezones] = expose(&namespace, [("greeting", 80), ("timezones", 80)]);
     let pod = Deployment::new(&namespace, "greeting").ready().remove(0);
     let _ = Deployment::new(&namespace, "timezones").ready();
     let told = answered(&greeting, &Request::get("/"), 200).json();
     assert_eq!(told["message"], "Hello from dev", "{told}");
-    let _ = answered(&timezones, &Request::get("/timezones/Asia/Kolkata"), 200);
+    // In the mesh, the greeting asks the time zones, and the gateway does not.
+    let _ = answered(&timezones, &Request::get("/timezones/Asia/Kolkata"), 403);
     // Without a key, the secret is closed to everybody.
     let with_key = Request::get("/secret").header("x-api-key", "the test's key");
     assert!(greeting.send(&with_key).unwrap().status >= 400);
@@ -131,6 +134,12 @@ fn the_umbrella_chart_installs_services_that_know_each_other_and_nobody_else() {
 fn the_platform_wants_identities_and_tokens() {
     let namespace = Namespace::with_labels("platform", &[MESHED]);
     let issuer = Issuer::new();
+    // The backend verifies tokens itself, too. Without the issuer's keys, its protected routes are closed.
+    let keys = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "platform-backend" },
+        "stringData": { "JWT_JWKS": issuer.keys().to_string() },
+    });
+    namespace.apply(&keys.to_string());
     let host = "platform.gists.test";
     let replace = |path: &str, value: Value| json!([{ "op": "replace", "path": path, "value": value }]);
     let server = json!([{ "port": { "number": 80, "name": "http", "protocol": "HTTP" }, "hosts": [format!("./{host}")] }]);
@@ -146,8 +155,6 @@ fn the_platform_wants_identities_and_tokens() {
             ]),
         )
         .apply(&namespace);
-    let (stranger, outsider) = (client(&namespace, "stranger", true), client(&namespace, "outsider", false));
-    let frontend = client_as(&namespace, "as-frontend", "platform-frontend", true);
     ready(
         &namespace,
         &[
@@ -182,8 +189,14 @@ fn the_platform_wants_identities_and_tokens() {
 
     a_token_opens_the_protected_routes(&gateway, &issuer);
 
-    // In the mesh: the frontend asks the backend and the demo, and nobody else does.
-    for url in ["http://platform-backend/api/data", "http://demo-api/health"] {
+    only_the_frontend_asks(&namespace, &["http://platform-backend/api/data", "http://demo-api/health"]);
+}
+
+/// In the mesh, the frontend's account is let in, and nobody else's.
+fn only_the_frontend_asks(namespace: &Namespace, urls: &[&str]) {
+    let (stranger, outsider) = (client(namespace, "stranger", true), client(namespace, "outsider", false));
+    let frontend = client_as(namespace, "as-frontend", "platform-frontend", true);
+    for url in urls {
         let told = eventually("the frontend's account is let in", || ask(&frontend, url));
         assert!(told.contains("200 OK"), "{told}");
         let refused = ask(&stranger, url).unwrap_err();
@@ -324,7 +337,9 @@ fn ready(namespace: &Namespace, names: &[&str]) {
 
 /// `kubectl port-forward`, which ends with this value.
 struct PortForward {
-    kubectl: std::process::Child,
+    kubectl: Child,
+    /// Open as long as kubectl runs: kubectl writes a line for each connection, and ends if it cannot.
+    _output: BufReader<ChildStdout>,
     client: Client,
 }
 
@@ -338,12 +353,13 @@ impl PortForward {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(kubectl.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut output = BufReader::new(kubectl.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
         // "Forwarding from 127.0.0.1:40123 -> 8080"
         let address = line.split_whitespace().nth(2).and_then(|address| address.parse().ok());
         let address =
             address.unwrap_or_else(|| cluster_e2e::fail(format!("kubectl port-forward {target}: {line}")));
-        Self { kubectl, client: Client::http(address, "localhost") }
+        Self { kubectl, _output: output, client: Client::http(address, "localhost") }
     }
 }
 

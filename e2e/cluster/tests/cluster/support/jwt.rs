@@ -1,35 +1,37 @@
 //! An issuer of tokens with a key of its own.
 
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use ring::rsa::PublicKeyComponents;
+use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::{Value, json};
 
-/// An issuer that signs with ES256 (RFC 7518, section 3.4).
+/// An issuer that signs with RS256 (RFC 7518, section 3.3).
 pub(crate) struct Issuer {
-    key: EcdsaKeyPair,
+    key: RsaKeyPair,
     random: SystemRandom,
 }
 
 impl Issuer {
-    /// An issuer with a new key.
+    /// An issuer with a new key, which `openssl` makes.
     pub(crate) fn new() -> Self {
-        let random = SystemRandom::new();
-        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
-        let key = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random).unwrap();
-        Self { key, random }
+        let made = Command::new("openssl")
+            .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-outform", "DER"])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
+        Self { key: RsaKeyPair::from_pkcs8(&made.stdout).unwrap(), random: SystemRandom::new() }
     }
 
     /// The public key as a JWK set (RFC 7517).
     pub(crate) fn keys(&self) -> Value {
-        // An uncompressed point: 4, x, y.
-        let point = self.key.public_key().as_ref();
+        let public: PublicKeyComponents<Vec<u8>> = self.key.public().into();
         json!({ "keys": [{
-            "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "test",
-            "x": Base64UrlUnpadded::encode_string(&point[1..33]), "y": Base64UrlUnpadded::encode_string(&point[33..65]),
+            "kty": "RSA", "alg": "RS256", "use": "sig", "kid": "test",
+            "n": Base64UrlUnpadded::encode_string(&public.n), "e": Base64UrlUnpadded::encode_string(&public.e),
         }] })
     }
 
@@ -38,13 +40,14 @@ impl Issuer {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut claims = claims.clone();
         claims["exp"] = json!(i64::try_from(now).unwrap() + seconds);
-        let header = json!({ "alg": "ES256", "typ": "JWT", "kid": "test" });
+        let header = json!({ "alg": "RS256", "typ": "JWT", "kid": "test" });
         let signed = format!(
             "{}.{}",
             Base64UrlUnpadded::encode_string(header.to_string().as_bytes()),
             Base64UrlUnpadded::encode_string(claims.to_string().as_bytes())
         );
-        let signature = self.key.sign(&self.random, signed.as_bytes()).unwrap();
-        format!("{signed}.{}", Base64UrlUnpadded::encode_string(signature.as_ref()))
+        let mut signature = vec![0; self.key.public().modulus_len()];
+        self.key.sign(&RSA_PKCS1_SHA256, &self.random, signed.as_bytes(), &mut signature).unwrap();
+        format!("{signed}.{}", Base64UrlUnpadded::encode_string(&signature))
     }
 }
