@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use base64ct::{Base64UrlUnpadded, Encoding as _};
+use base64ct::{Base64, Base64UrlUnpadded, Encoding as _};
 use ring::rand::SystemRandom;
 use ring::rsa::PublicKeyComponents;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
@@ -19,11 +19,15 @@ impl Issuer {
     /// An issuer with a new key, which `openssl` makes.
     pub(crate) fn new() -> Self {
         let made = Command::new("openssl")
-            .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-outform", "DER"])
+            .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"])
             .output()
             .unwrap();
         assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
-        Self { key: RsaKeyPair::from_pkcs8(&made.stdout).unwrap(), random: SystemRandom::new() }
+        // PEM, because some versions write the older PKCS#1 as DER.
+        let pem = String::from_utf8(made.stdout).unwrap();
+        let text: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+        let key = RsaKeyPair::from_pkcs8(&Base64::decode_vec(&text).unwrap()).unwrap();
+        Self { key, random: SystemRandom::new() }
     }
 
     /// The public key as a JWK set (RFC 7517).
