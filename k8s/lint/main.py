@@ -75,6 +75,7 @@ def main(work: Path, schemas: Path) -> int:
     report.check("helm lint", linters.plain("helm", "lint", "--strict", "--quiet", *chart.whole()))
     report.check("one version", repository.one_version())
     report.check("canary equal to the base", repository.canary_follows())
+    report.check("services", repository.services_are_deployed(everything))
     report.check("settings of the artifact", repository.artifact_knows_settings())
     report.check("addresses of monitoring", network.monitoring_addresses(manifests))
     report.check("DNS servers in policies", network.names_everywhere())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import documents
+import policies
 import versions
 import yaml
+from render import Rendered
 
 # For each variable of k8s/cluster/versions.env, the module whose custom resource definitions it installs.
 INSTALLED = {
@@ -62,6 +65,30 @@ def one_version() -> Iterator[str]:
         for found in told:
             if found != version:
                 yield f"{file}: version {found} is not the workspace's version {version}"
+
+
+def services_are_deployed(everything: Iterable[Rendered]) -> Iterator[str]:
+    """Each component of `services/*/spin.toml` has a Deployment, and its ConfigMap has no setting that the component does not know."""
+    deployed: dict[str, list[tuple[str, set[str]]]] = {}
+    for rendered in everything:
+        maps = {o["metadata"]["name"]: o.get("data") or {} for o in rendered.objects if o.get("kind") == "ConfigMap"}
+        for obj in filter(policies.is_service, rendered.objects):
+            pod = obj["spec"]["template"]["spec"]
+            image = pod["containers"][0]["image"].rpartition("/")[2].partition(":")[0]
+            sources = [source.get("configMapRef", {}) for source in pod["containers"][0].get("envFrom", [])]
+            for volume in pod.get("volumes", []):
+                sources += [source.get("configMap", {}) for source in volume.get("projected", {}).get("sources", [])]
+            names = {name for source in sources for name in maps.get(source.get("name"), {})}
+            deployed.setdefault(image, []).append((rendered.name, {n for n in names if not n.startswith("WASI_HTTP_HOST_")}))
+    for file in sorted(Path("services").glob("*/spin.toml")):
+        for component in tomllib.loads(file.read_text())["component"].values():
+            name = Path(component["source"]).stem.replace("_", "-")
+            known = {variable.upper() for variable in re.findall(r"\{\{\s*(\w+)\s*\}\}", json.dumps(component))}
+            if name not in deployed:
+                yield f"{file}: no Deployment in k8s/services or charts has the image {name}"
+            for where, settings in deployed.get(name, []):
+                for unknown in sorted(settings - known):
+                    yield f"{where}: {unknown} is no setting of {name} in {file}"
 
 
 def artifact_knows_settings() -> Iterator[str]:
