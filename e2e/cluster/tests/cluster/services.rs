@@ -13,7 +13,9 @@ use testkit::http::Request;
 use testkit::http::blocking::Client;
 use testkit::paths::workspace;
 
-use crate::support::{Issuer, MESHED, Release, answered, ask, client, client_as, expose, local};
+use crate::support::{
+    Issuer, MESHED, Release, answered, ask, client, client_as, expose, let_gateway_in, local,
+};
 
 /// How long the load profile of the shop takes here, as a share of its 16 minutes: half a minute.
 const SHARE_OF_TIME: f64 = 1.0 / 32.0;
@@ -263,6 +265,7 @@ fn the_shop_holds_its_limits_under_load_and_its_autoscaler_adds_pods() {
         .apply(&namespace);
     let services = [("shop-frontend", 3000), ("product-api", 5000), ("order-api", 7000)];
     let [shop, products, orders] = expose(&namespace, services);
+    let_gateway_in(&namespace);
     ready(&namespace, &["shop-frontend", "product-api", "order-api"]);
     let _ = answered(&shop, &Request::get("/"), 200);
 

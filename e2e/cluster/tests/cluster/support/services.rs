@@ -29,13 +29,6 @@ pub(crate) fn expose<const N: usize>(namespace: &Namespace, services: [(&str, u1
         "spec": { "selector": { "istio": "ingressgateway" }, "servers": [
             { "port": { "number": 80, "name": "http", "protocol": "HTTP" }, "hosts": hosts }] }
     })];
-    // Where a namespace denies by default, the gateway reaches the test's services all the same.
-    items.push(json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": { "name": "test" },
-        "spec": { "podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{
-            "from": [{ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "istio-system" } } }],
-            "ports": [{ "protocol": "TCP", "port": 8080 }] }] }
-    }));
     for (name, port) in services {
         items.push(json!({
             "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": { "name": format!("test-{name}") },
@@ -45,6 +38,17 @@ pub(crate) fn expose<const N: usize>(namespace: &Namespace, services: [(&str, u1
     }
     namespace.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string());
     services.map(|(name, _)| Gateway::get().http(&host(name)))
+}
+
+/// Lets the gateway reach the services of a namespace that denies by default.
+pub(crate) fn let_gateway_in(namespace: &Namespace) {
+    let policy = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": { "name": "test" },
+        "spec": { "podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{
+            "from": [{ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "istio-system" } } }],
+            "ports": [{ "protocol": "TCP", "port": 8080 }] }] }
+    });
+    namespace.apply(&policy.to_string());
 }
 
 /// Waits until a request has this status; returns the response.
