@@ -31,10 +31,10 @@ build: setup ## build the component and the host, optimised
 	@$(CARGO) build --profile dist --locked --package gists --target wasm32-wasip2
 	@$(CARGO) build --release --locked --package wasi-http-host --bin wasi-http-host
 
-release: build ## what ships: the host, guided by a profile of its load, and images of both ARCHITECTURES; wants wrk, protoc, qemu-user
+release: build services ## what ships: the host, guided by a profile of its load, and images of both ARCHITECTURES; wants wrk, protoc, qemu-user
 	@CARGO="$(CARGO)" scripts/release
 	@CARGO="$(CARGO)" scripts/programs dist $(architectures)
-	@scripts/image --profile dist $(architectures) service installer
+	@scripts/image --profile dist $(architectures) service services installer
 
 run: build ## serve the API on http://localhost:8080 (PORT; reads .env)
 	@PORT=$(PORT) scripts/run
@@ -200,7 +200,7 @@ test-monitoring: build ## rules, dashboards and runbooks, against the series tha
 	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@scripts/monitoring check
 
-test-image: build ## the images' form: digests, layers, the same bytes twice
+test-image: build services ## the images' form: digests, layers, the same bytes twice
 	@echo "==> images"
 	@python3 -B -m unittest discover --start-directory scripts/oci --top-level-directory scripts
 
