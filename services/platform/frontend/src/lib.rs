@@ -17,11 +17,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use serde::Deserialize;
 use web::{FetchError, InvalidSetting, Outgoing, Platform, Problem, Service};
 
 use crate::asset::Asset;
-use crate::page::Page;
+use crate::page::{Data, Page};
 
 #[cfg(target_family = "wasm")]
 web::export!(router);
@@ -41,15 +40,6 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 const STYLE: Asset = Asset::new("style.css", "text/css; charset=utf-8", include_str!("../assets/style.css"));
 const SCRIPT: Asset =
     Asset::new("script.js", "text/javascript; charset=utf-8", include_str!("../assets/script.js"));
-
-/// The backend's data.
-#[derive(Debug, Default, Deserialize)]
-struct Data {
-    message: String,
-    timestamp: String,
-    version: String,
-    cluster: String,
-}
 
 /// Where the backend is, and how long it has.
 struct Backend {

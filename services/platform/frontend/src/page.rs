@@ -1,9 +1,18 @@
 //! The page.
 
-use crate::Data;
+use serde::Deserialize;
 
 /// The page with placeholders in braces.
 const PAGE: &str = include_str!("../assets/page.html");
+
+/// The backend's data.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Data {
+    pub(crate) message: String,
+    pub(crate) timestamp: String,
+    pub(crate) version: String,
+    pub(crate) cluster: String,
+}
 
 /// What the page shows.
 pub(crate) struct Page<'a> {
