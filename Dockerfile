@@ -36,8 +36,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked --mount=t
     && scripts/host-flags > /tmp/flags \
     && xargs --arg-file=/tmp/flags cargo rustc --profile "${PROFILE}" --locked --package wasi-http-host --bin wasi-http-host -- \
     && xargs --arg-file=/tmp/flags cargo rustc --profile "${PROFILE}" --locked --package containerd-shim-wasi-http --bin containerd-shim-wasi-http-v1 -- \
+    && xargs --arg-file=/tmp/flags cargo rustc --profile "${PROFILE}" --locked --package wasi-http-image-verifier --bin wasi-http-image-verifier -- \
     && xargs --arg-file=/tmp/flags cargo rustc --profile "${PROFILE}" --locked --package wasi-http-installer --bin wasi-http-installer -- \
-    && cp "target/${PROFILE}/wasi-http-host" "target/${PROFILE}/containerd-shim-wasi-http-v1" "target/${PROFILE}/wasi-http-installer" /out/
+    && cp "target/${PROFILE}/wasi-http-host" "target/${PROFILE}/containerd-shim-wasi-http-v1" "target/${PROFILE}/wasi-http-image-verifier" "target/${PROFILE}/wasi-http-installer" /out/
 
 # The compiled code that the host would otherwise make at its first start; for the builder's processor.
 FROM native AS compiled
@@ -52,7 +53,7 @@ FROM scratch AS installer
 ARG PROFILE
 ARG VERSION REVISION CREATED
 COPY --from=native /out/wasi-http-installer /wasi-http-installer
-COPY --from=native /out/containerd-shim-wasi-http-v1 /out/wasi-http-host /node/
+COPY --from=native /out/containerd-shim-wasi-http-v1 /out/wasi-http-image-verifier /out/wasi-http-host /node/
 COPY --from=component /probe/probe.wasm /probe.wasm
 LABEL org.opencontainers.image.title="wasi-http installer" \
     org.opencontainers.image.description="Puts the containerd shim wasi-http on a node, and takes it off again" \

@@ -72,8 +72,8 @@ def plain(tree: Tree, inputs: Inputs) -> None:
 def installer(tree: Tree, inputs: Inputs) -> None:
     """Adds the installer, and the programs that it installs on a node for `runtimeClassName: wasi-http`."""
     add_static(tree, "/wasi-http-installer", inputs.programs / "wasi-http-installer", inputs.architecture, PROGRAMS)
-    shim = "containerd-shim-wasi-http-v1"
-    add_static(tree, f"/node/{shim}", inputs.programs / shim, inputs.architecture, PROGRAMS)
+    for name in ("containerd-shim-wasi-http-v1", "wasi-http-image-verifier"):
+        add_static(tree, f"/node/{name}", inputs.programs / name, inputs.architecture, PROGRAMS)
     add_static(tree, "/node/wasi-http-host", inputs.host, inputs.architecture, PROGRAMS)
     # A component that answers every request, for the pod that proves a node.
     tree.file("/probe.wasm", read(inputs.programs / "probe.wasm", PROGRAMS))

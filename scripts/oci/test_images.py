@@ -217,7 +217,7 @@ class Labels(unittest.TestCase):
 class Installer(unittest.TestCase):
     """The installer's image for both architectures, with headers that stand for the programs."""
 
-    PROGRAMS = ("wasi-http-installer", "containerd-shim-wasi-http-v1", "wasi-http-host")
+    PROGRAMS = ("wasi-http-installer", "containerd-shim-wasi-http-v1", "wasi-http-image-verifier", "wasi-http-host")
 
     def setUp(self) -> None:
         scratch = tempfile.TemporaryDirectory()
@@ -242,7 +242,8 @@ class Installer(unittest.TestCase):
             [layer] = manifest["layers"]
             tar = gzip.decompress(layout.blobs[layer["digest"]])
             files = sorted(name for name, member in members(tar).items() if member.isfile())
-            self.assertEqual(files, ["node/containerd-shim-wasi-http-v1", "node/wasi-http-host", "probe.wasm", "wasi-http-installer"])
+            expected = [f"node/{name}" for name in ("containerd-shim-wasi-http-v1", "wasi-http-host", "wasi-http-image-verifier")]
+            self.assertEqual(files, [*expected, "probe.wasm", "wasi-http-installer"])
             with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
                 for name in files:
                     if name != "probe.wasm":

@@ -34,6 +34,12 @@ impl Schema {
     }
 }
 
+/// The plugin that runs image verifiers, and its directory of verifiers by default.
+const VERIFIERS: (&str, &str) =
+    ("io.containerd.image-verifier.v1.bindir", "/opt/containerd/image-verifier/bin");
+/// The plugin by which Kubernetes pulls images.
+const IMAGES: &str = "io.containerd.cri.v1.images";
+
 /// A parsed configuration. Comments and spaces are preserved.
 #[derive(Debug)]
 pub struct Configuration {
@@ -134,6 +140,34 @@ impl Configuration {
             .collect()
     }
 
+    /// The directory whose programs containerd runs before each pull.
+    ///
+    /// # Errors
+    /// With the reason, when containerd would pull images without running them. containerd runs verifiers in its transfer service only,
+    /// and does without this service when the configuration has certain keys (`CheckLocalImagePullConfigs` in containerd).
+    pub fn verifiers(&self) -> Result<String, String> {
+        if self.schema == Schema::Two {
+            return Err("version 2 of the configuration, which is that of containerd 1: image verifiers need containerd 2.1 or later and \
+                        version 3 or 4 (`containerd config migrate`)"
+                .to_owned());
+        }
+        let (plugin, default) = VERIFIERS;
+        let disabled = self.document.get("disabled_plugins").and_then(Item::as_array);
+        if disabled.into_iter().flatten().any(|name| name.as_str() == Some(plugin)) {
+            return Err(format!(
+                "disabled_plugins contains {plugin:?}: containerd would run no image verifier"
+            ));
+        }
+        let plugins = self.document.get("plugins");
+        if let Some(key) = plugins.and_then(|plugins| plugins.get(IMAGES)).and_then(pulls_by_itself) {
+            return Err(format!(
+                "its key {key} lets containerd pull images without its transfer service, and so without image verifiers: remove the key"
+            ));
+        }
+        let directory = plugins.and_then(|plugins| plugins.get(plugin)?.get("bin_dir")?.as_str());
+        Ok(directory.filter(|path| !path.is_empty()).unwrap_or(default).to_owned())
+    }
+
     /// The configuration's text with the runtime `wasi-http`. Everything else is unchanged, with comments and spaces.
     ///
     /// # Errors
@@ -184,6 +218,26 @@ impl Configuration {
     fn runtime(&self, name: &str) -> Option<&dyn TableLike> {
         self.containerd()?.get("runtimes")?.get(name)?.as_table_like()
     }
+}
+
+/// The key of the images' plugin that keeps containerd from using its transfer service; `None` if there is none.
+fn pulls_by_itself(images: &Item) -> Option<&'static str> {
+    let flags = [
+        ("use_local_image_pull", true),
+        ("disable_snapshot_annotations", false),
+        ("discard_unpacked_layers", true),
+        ("image_pull_with_sync_fs", true),
+    ];
+    let flag = flags.iter().find(|(key, value)| images.get(key).and_then(Item::as_bool) == Some(*value));
+    let registry = ["mirrors", "configs", "auths"].into_iter().find(|key| {
+        let table =
+            images.get("registry").and_then(|registry| registry.get(key)).and_then(Item::as_table_like);
+        table.is_some_and(|table| !table.is_empty())
+    });
+    // The default of both ways to pull.
+    let downloads =
+        images.get("max_concurrent_downloads").and_then(Item::as_integer).is_some_and(|number| number != 3);
+    flag.map(|(key, _)| *key).or(registry).or(downloads.then_some("max_concurrent_downloads"))
 }
 
 fn runtimes(document: &Table, schema: Schema) -> Option<&dyn TableLike> {

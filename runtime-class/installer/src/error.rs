@@ -21,6 +21,9 @@ pub enum Error {
         /// What was found, and what to do about it.
         reason: String,
     },
+    /// The node's images cannot be verified.
+    #[error("image policy: {0}")]
+    ImagePolicy(String),
     /// The node has no known containerd. Holds the paths that were looked for.
     #[error("no containerd was found: none of {0} exists; pass the path of its configuration by --config")]
     NoContainerd(String),

@@ -18,8 +18,9 @@ use crate::{
     lease,
     node::Node,
     os, plan, proof,
-    runtime::{BIN_DIR, HOST, SHIM, STATE},
+    runtime::{BIN_DIR, HOST, SHIM, STATE, VERIFIER},
     selinux, shims,
+    verification::{self, Verification},
 };
 
 /// Mode of the programs.
@@ -57,6 +58,8 @@ pub struct Installation {
     pub restart: Restart,
     /// Runs commands on the node.
     pub run: Box<Runner>,
+    /// Directory with the policy of images (`wasi_http_image_verifier::policy`); `None` to leave the verification of images as it is.
+    pub image_policy: Option<PathBuf>,
     /// The cluster; `None` to change the node alone, without a lease, a proof and a label.
     pub cluster: Option<Cluster>,
     /// The directory `/proc`.
@@ -67,7 +70,8 @@ pub struct Installation {
 
 impl Installation {
     /// Takes the lease if there is something to change, takes the label off, copies the programs with their SELinux labels, adds the runtime to containerd's
-    /// configuration, restarts containerd if the configuration changed, proves the node, labels it, and releases the lease.
+    /// configuration, restarts containerd if the configuration changed, lets containerd verify images if there is a policy, proves the node,
+    /// labels it, and releases the lease.
     ///
     /// # Errors
     /// The error of the step that failed. If containerd does not restart, its configuration is restored first. The lease is kept.
@@ -77,7 +81,8 @@ impl Installation {
         let path = self.bin_dir.join(SHIM);
         let path = (self.bin_dir != Path::new(BIN_DIR)).then(|| path.to_string_lossy().into_owned());
         let changes = plan::install(&self.node, &distribution, path.as_deref())?;
-        self.node.check_writable(&self.bin_dir)?;
+        let verification = self.verification(&distribution)?;
+        self.node.check_writable(&self.bin_dir, "pass a directory that can be written to by --bin-dir")?;
         let programs = self.outdated_programs()?;
         if !changes.is_empty()
             || !programs.is_empty()
@@ -93,6 +98,11 @@ impl Installation {
         }
         selinux::label(&self.node, &self.bin_dir, self.say)?;
         self.apply_and_restart(&distribution, &changes)?;
+        let verifier = self.bin_dir.join(VERIFIER);
+        if let Some(verification) = verification.filter(|one| one.is_outdated(&self.node, &verifier)) {
+            (self.say)("writes the image policy: from now on, containerd pulls what it allows");
+            verification.apply(&self.node, &verifier)?;
+        }
         let Some(cluster) = &self.cluster else { return Ok(()) };
         if let Err(error) = proof::prove(cluster, self.say) {
             self.withdraw(cluster)?;
@@ -122,7 +132,8 @@ impl Installation {
             lease::acquire(cluster, self.say)?;
         }
         self.apply_and_restart(&distribution, &changes)?;
-        for program in [SHIM, HOST] {
+        verification::remove(&self.node, &distribution)?;
+        for program in [SHIM, HOST, VERIFIER] {
             let path = self.bin_dir.join(program);
             if self.node.exists(&path) {
                 (self.say)(&format!("removes {}", path.display()));
@@ -194,11 +205,26 @@ impl Installation {
         Ok(found)
     }
 
+    /// What lets containerd verify images; `None` without a policy. A node that verifies already goes on: a policy that is no longer passed
+    /// by mistake must not open the node.
+    fn verification(&self, distribution: &Distribution) -> Result<Option<Verification>> {
+        let Some(source) = &self.image_policy else {
+            if verification::is_on(&self.node, distribution)? {
+                (self.say)(
+                    "no image policy was passed: the node goes on with the one it has, which `remove` removes",
+                );
+            }
+            return Ok(None);
+        };
+        Verification::plan(&self.node, distribution, source, self.cluster.as_ref()).map(Some)
+    }
+
     /// The programs that the node lacks, or has in another version.
     fn outdated_programs(&self) -> Result<Vec<&'static str>> {
         let mut outdated = Vec::new();
         // The host first: the shim needs it.
-        for program in [HOST, SHIM] {
+        let verifier = self.image_policy.as_ref().map(|_| VERIFIER);
+        for program in [HOST, SHIM].into_iter().chain(verifier) {
             let present = fs::read(self.node.path(&self.bin_dir.join(program))).ok();
             if present != Some(self.program(program)?) {
                 outdated.push(program);

@@ -55,6 +55,11 @@ impl NodeObject {
         Some(names.any(|name| name == HANDLER))
     }
 
+    /// The runtime and its version, such as `containerd://2.1.4`; empty if the kubelet has not told it.
+    pub(crate) fn runtime_version(&self) -> &str {
+        text(&self.0, "/status/nodeInfo/containerRuntimeVersion")
+    }
+
     /// Whether the kubelet reports the node as ready.
     pub(crate) fn is_ready(&self) -> bool {
         json::is_ready(&self.0)

@@ -30,4 +30,5 @@ mod selinux;
 pub mod shims;
 mod template;
 mod time;
+mod verification;
 pub mod watch;

@@ -92,6 +92,10 @@ struct Target {
     /// Command that restarts containerd, or `never`; by default, the systemd service that runs this containerd is restarted
     #[arg(long, value_name = "COMMAND", env = "INSTALLER_RESTART")]
     restart: Option<String>,
+    /// Directory with an image policy, policy.toml and the files it names: containerd then pulls only what the policy allows. Without it,
+    /// a policy that the node has stays
+    #[arg(long, value_name = "DIR", env = "INSTALLER_IMAGE_POLICY")]
+    image_policy: Option<PathBuf>,
     /// Name of the node to prove and to label; without it, the cluster is not asked
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     node_name: Option<String>,
@@ -149,6 +153,7 @@ impl Target {
             config: self.config,
             restart,
             run: Box::new(command::run),
+            image_policy: self.image_policy.filter(|path| !path.as_os_str().is_empty()),
             cluster,
             proc: PathBuf::from("/proc"),
             say,

@@ -96,13 +96,49 @@ impl Node {
         fs::rename(fresh, here)
     }
 
-    /// Checks that files can be made in a directory, or that the directory can be made, without making anything.
+    /// Makes `path` a symbolic link to `target`, by renaming. The link is made in the directory above that of `path`, because programs may
+    /// act on every entry of that directory.
+    ///
+    /// # Errors
+    /// When the link cannot be made. Then `path` is as before.
+    pub fn link(&self, path: &Path, target: &Path) -> Result<()> {
+        let here = self.path(path);
+        if fs::read_link(&here).is_ok_and(|found| found == target) {
+            return Ok(());
+        }
+        let directory = here.parent().unwrap_or(&self.root);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let fresh = directory.parent().unwrap_or(&self.root).join(format!(".{name}.wasi-http"));
+        let linked = fs::create_dir_all(directory).and_then(|()| {
+            // An earlier run may have been killed.
+            let _not_there = fs::remove_file(&fresh);
+            std::os::unix::fs::symlink(target, &fresh)?;
+            fs::rename(&fresh, &here)
+        });
+        linked.map_err(Error::file(path))
+    }
+
+    /// Names of the files in a directory; none if there is no such directory.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn names(&self, directory: &Path) -> Result<Vec<String>> {
+        let entries = match fs::read_dir(self.path(directory)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(Error::file(directory))?,
+        };
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        names.collect::<io::Result<_>>().map_err(Error::file(directory))
+    }
+
+    /// Checks that files can be made in a directory, or that the directory can be made, without making anything. The error ends with the
+    /// `remedy`.
     ///
     /// # Errors
     /// When the directory is on a read-only file system, or a file is in its place.
-    pub fn check_writable(&self, directory: &Path) -> Result<()> {
+    pub fn check_writable(&self, directory: &Path, remedy: &str) -> Result<()> {
         let failed = |reason: &str| {
-            let hint = format!("{reason}: pass a directory that can be written to by --bin-dir");
+            let hint = format!("{reason}: {remedy}");
             Error::file(directory)(io::Error::other(hint))
         };
         let nearest = directory.ancestors().map(|path| self.path(path)).find(|path| path.exists());

@@ -8,6 +8,8 @@ pub const RUNTIME_TYPE: &str = "io.containerd.wasi-http.v1";
 pub const SHIM: &str = "containerd-shim-wasi-http-v1";
 /// File name of the host. The shim expects the host in its own directory.
 pub const HOST: &str = "wasi-http-host";
+/// File name of the program that verifies images, and of the link by which containerd finds it.
+pub const VERIFIER: &str = "wasi-http-image-verifier";
 /// Label that is `true` on nodes with the shim. The RuntimeClass selects nodes by it.
 pub const LABEL: &str = "runtime.wasi-http/ready";
 /// Default directory of the programs. containerd finds a shim there by its name, whatever PATH it was started with.

@@ -13,4 +13,5 @@ mod refusals;
 mod selinux;
 mod server;
 mod services;
+mod verification;
 mod watch;

@@ -69,6 +69,20 @@ fn the_admission_policies_are_not_moved_into_a_namespace() {
 }
 
 #[test]
+fn the_component_for_image_policies_passes_the_mounted_directory() {
+    let component = manifest("components/image-policy/kustomization.yaml");
+    for part in [
+        "name: INSTALLER_IMAGE_POLICY\n          value: /image-policy",
+        "mountPath: /image-policy",
+        "secretName: wasi-http-image-policy",
+    ] {
+        assert!(component.contains(part), "{part}: {component}");
+    }
+    // The patches add to the first init container, which has to be the installer.
+    assert!(manifest("deploy/daemonset.yaml").contains("initContainers:\n        - name: install\n"));
+}
+
+#[test]
 fn the_manifests_have_the_names_of_the_program() {
     let admission = manifest("deploy/admission.yaml");
     for name in [LABEL, STARTUP_TAINT, PROBE_CLASS] {

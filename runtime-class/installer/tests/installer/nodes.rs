@@ -62,6 +62,7 @@ pub(crate) struct TestNode {
     pub(crate) dies: Rc<Cell<bool>>,
     pub(crate) bin_dir: PathBuf,
     pub(crate) config: Option<PathBuf>,
+    pub(crate) image_policy: Option<PathBuf>,
 }
 
 impl TestNode {
@@ -88,11 +89,12 @@ impl TestNode {
             dies: Rc::default(),
             bin_dir: PathBuf::from(BIN_DIR),
             config: None,
+            image_policy: None,
         };
         for (path, content) in files {
             node.write(path, content);
         }
-        for program in ["containerd-shim-wasi-http-v1", "wasi-http-host"] {
+        for program in ["containerd-shim-wasi-http-v1", "wasi-http-host", "wasi-http-image-verifier"] {
             let path = node.programs().join(program);
             fs::create_dir_all(node.programs()).and_then(|()| fs::write(path, program)).expect("a program");
         }
@@ -126,17 +128,19 @@ impl TestNode {
         fs::read_to_string(self.here(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// All files of the node.
+    /// All files of the node. The content of a symbolic link is its target.
     pub(crate) fn files(&self) -> Files {
         let mut found = Files::new();
         let mut directories = vec![self.root()];
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
                 let path = entry.path();
-                if path.is_dir() {
+                let name = path.strip_prefix(self.root()).expect("below the root").display().to_string();
+                if let Ok(target) = fs::read_link(&path) {
+                    found.insert(format!("/{name}"), format!("-> {}", target.display()));
+                } else if path.is_dir() {
                     directories.push(path);
                 } else {
-                    let name = path.strip_prefix(self.root()).expect("below the root").display().to_string();
                     found.insert(format!("/{name}"), fs::read_to_string(path).expect("text"));
                 }
             }
@@ -192,6 +196,7 @@ impl TestNode {
             config: self.config.clone(),
             restart: Restart::Service,
             run: Box::new(self.systemctl()),
+            image_policy: self.image_policy.clone(),
             cluster,
             proc: self.proc(),
             say: |_| {},
