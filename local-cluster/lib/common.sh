@@ -21,6 +21,7 @@ etcd_url=http://127.0.0.1:12379
 api_url=https://$node_ip:6443
 containerd_socket=$state/containerd/containerd.sock
 registries=$state/containerd/certs.d # which authorities containerd trusts for which registry (its `config_path`)
+verifiers=$state/containerd/verifiers/bin # programs that containerd 2 runs before it pulls an image; none without a test of them
 admin_kubeconfig=$state/kubeconfig
 
 # Without this, every `ctr` prints that cgroup v1 is deprecated.

@@ -36,6 +36,8 @@ containerd_config() {
   disable = true
 [plugins."io.containerd.cri.v1.images"]
   use_local_image_pull = '$([ "$2" = local ] && echo true || echo false)'
+[plugins."io.containerd.image-verifier.v1.bindir"]
+  bin_dir = "'$verifiers'"
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = "localhost/pause:1"
 ['$cri']'
