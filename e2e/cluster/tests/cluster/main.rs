@@ -21,6 +21,7 @@ mod rollout;
 mod runtime;
 mod scaling;
 mod services;
+mod signatures;
 mod start_errors;
 mod support;
 mod upgrade;

@@ -2,80 +2,21 @@
 //! say when the pull fails. All other tests use images that were imported.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use cluster_e2e::{Cluster, LONG, Namespace, Pod, eventually_within, fail, kubectl, pods};
-use ring::digest::{SHA256, digest};
+use cluster_e2e::{Cluster, LONG, Namespace, Pod, eventually_within, kubectl, pods};
 use serde_json::{Value, json};
-use testkit::paths;
 
-use crate::support::Registry;
+use crate::support::{
+    Registry,
+    layouts::{ARTIFACT, IMAGE, TAG, blob, layer, layouts, manifest, sha256},
+};
 
-const TAG: &str = "pulled";
-const IMAGE: &str = "github-gists-api";
-const ARTIFACT: &str = "github-gists-api-artifact";
 /// The repository with the form that `wkg oci push` gives a component.
 const WKG: &str = "wkg";
 const SECRET: &str = "registry";
 /// The label of the tests' pods.
 const APP: &str = "pulled";
-
-fn sha256(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    digest(&SHA256, bytes).as_ref().iter().fold("sha256:".to_owned(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// The component with a custom section that no earlier run has written. Otherwise the node could have the layers already.
-fn component(directory: &Path) -> PathBuf {
-    const NAME: &[u8] = b"test-run";
-    let built = paths::built("GISTS_WASM", "wasm32-wasip2/dist/gists.wasm", "make build");
-    let mut wasm = fs::read(built).unwrap();
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let content = [&[u8::try_from(NAME.len()).unwrap()], NAME, &since.as_nanos().to_le_bytes()].concat();
-    // Section 0 is a custom section (component model, Binary.md).
-    wasm.extend([0, u8::try_from(content.len()).unwrap()]);
-    wasm.extend(content);
-    let path = directory.join("gists.wasm");
-    fs::write(&path, wasm).unwrap();
-    path
-}
-
-/// Makes OCI layouts of the image and of the artifact. Returns their directory.
-fn layouts() -> PathBuf {
-    let directory = paths::scratch("pull");
-    let made = Command::new(paths::workspace().join("scripts/image"))
-        .args([IMAGE, ARTIFACT, "--tag", TAG, "--component"])
-        .arg(component(&directory))
-        .arg("--output")
-        .arg(&directory)
-        .output()
-        .unwrap_or_else(|error| fail(format!("scripts/image: {error}")));
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    directory
-}
-
-/// A blob of a layout.
-fn blob(layout: &Path, descriptor: &Value) -> Vec<u8> {
-    let digest = descriptor["digest"].as_str().unwrap();
-    fs::read(layout.join("blobs").join(digest.replace(':', "/"))).unwrap()
-}
-
-/// The manifest in a layout; of an index, the first one.
-fn manifest(layout: &Path) -> Value {
-    let mut document: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
-    while let Some(first) = document.get("manifests").and_then(|all| all.get(0)) {
-        document = serde_json::from_slice(&blob(layout, first)).unwrap();
-    }
-    document
-}
-
-fn layer(layout: &Path) -> String {
-    manifest(layout)["layers"][0]["digest"].as_str().unwrap().to_owned()
-}
 
 /// Pushes the artifact's component in the form of `wkg oci push` (wkg 0.16 with oci-wasm 0.6), with the same fields in configuration and
 /// manifest: the layer has a title, the manifest has no annotations. Returns the manifest's digest.
@@ -115,7 +56,7 @@ fn push_as_wkg(registry: &Registry, layouts: &Path) -> String {
 }
 
 /// A pod of the runtime class that runs this image.
-fn pod(name: &str, image: &str, secret: Option<&str>) -> Value {
+pub(crate) fn pod(name: &str, image: &str, secret: Option<&str>) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "labels": { "app": APP } },
         "spec": {
@@ -141,13 +82,13 @@ fn pod(name: &str, image: &str, secret: Option<&str>) -> Value {
     })
 }
 
-fn apply(namespace: &Namespace, pods: &[Value]) {
+pub(crate) fn apply(namespace: &Namespace, pods: &[Value]) {
     namespace.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": pods }).to_string());
 }
 
 /// Waits for an event that says that the pod's image cannot be pulled, with each of these texts. The first event may have another
 /// reason: a kubelet that does not know a new Secret yet pulls without it.
-fn await_failure(namespace: &Namespace, pod: &str, texts: &[&str]) {
+pub(crate) fn await_failure(namespace: &Namespace, pod: &str, texts: &[&str]) {
     let about = format!("involvedObject.name={pod},reason=Failed");
     eventually_within(LONG, &format!("an event of pod {pod} says {texts:?}"), || {
         let events = namespace.kubectl(["get", "events", "--field-selector", &about]).json()?;
@@ -161,14 +102,14 @@ fn await_failure(namespace: &Namespace, pod: &str, texts: &[&str]) {
 }
 
 /// Whether the node's containerd is of version 1, which knows images only.
-fn images_only() -> bool {
+pub(crate) fn images_only() -> bool {
     let nodes = kubectl(["get", "nodes"]).json().unwrap();
     let runtime = nodes.pointer("/items/0/status/nodeInfo/containerRuntimeVersion").and_then(Value::as_str);
     runtime.unwrap().starts_with("containerd://1.")
 }
 
 /// The registry of one test, or `None` where the test cannot run.
-fn registry(name: &str) -> Option<Registry> {
+pub(crate) fn registry(name: &str) -> Option<Registry> {
     if Cluster::get().plain() {
         println!("NOT RUN: these images need the runtime class");
         return None;
@@ -182,7 +123,7 @@ fn a_pulled_image_and_each_form_of_artifact_run_by_tag_and_by_digest() {
     registry.trust();
     let namespace = Namespace::new("pull");
     registry.right_secret(&namespace, SECRET);
-    let layouts = layouts();
+    let layouts = layouts("pull");
     let mut forms = vec![
         (IMAGE, registry.push(&layouts.join(IMAGE), IMAGE), layer(&layouts.join(IMAGE))),
         (ARTIFACT, registry.push(&layouts.join(ARTIFACT), ARTIFACT), layer(&layouts.join(ARTIFACT))),

@@ -4,6 +4,7 @@ mod client;
 mod envoy;
 mod fault;
 mod jwt;
+pub(crate) mod layouts;
 mod registry;
 mod release;
 mod services;

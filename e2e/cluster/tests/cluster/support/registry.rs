@@ -142,13 +142,48 @@ impl Registry {
 
     /// Pushes a file as a manifest. `name` is the repository with a tag.
     pub(crate) fn push_manifest(&self, file: &Path, name: &str) {
-        let kind = "application/vnd.oci.image.manifest.v1+json";
+        self.push_document(file, name, "application/vnd.oci.image.manifest.v1+json");
+    }
+
+    /// Pushes a file as a manifest or an index, by its media type.
+    pub(crate) fn push_document(&self, file: &Path, name: &str, kind: &str) {
         let file = file.to_string_lossy();
         self.oras(["manifest", "push", "--media-type", kind, &self.image(name), &file], "");
     }
 
+    /// A command that reaches the registry with its user: `DOCKER_CONFIG`, and the variables of `scripts/publish`.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("DOCKER_CONFIG", &self.directory)
+            .env("HELM_REGISTRY_CONFIG", self.directory.join("config.json"))
+            .env("REGISTRY_USERNAME", USER)
+            .env("REGISTRY_PASSWORD", PASSWORD);
+        command
+    }
+
+    /// The host and port.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The certificate of the registry's authority.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.directory.join("ca.pem")
+    }
+
+    /// The login, in the form of Docker's `config.json`.
+    pub(crate) fn login(&self) -> PathBuf {
+        self.directory.join("config.json")
+    }
+
+    /// The manifest with this name: a repository with a tag or a digest.
+    pub(crate) fn manifest(&self, name: &str) -> String {
+        self.oras(["manifest", "fetch", &self.image(name)], "")
+    }
+
     /// Runs oras with the registry's user. `side` is the prefix of the flags for the registry of a command with two registries.
-    fn oras<'a>(&self, arguments: impl IntoIterator<Item = &'a str>, side: &str) {
+    fn oras<'a>(&self, arguments: impl IntoIterator<Item = &'a str>, side: &str) -> String {
         let mut command = Command::new("oras");
         command.args(arguments);
         for (flag, file) in [("ca-file", "ca.pem"), ("registry-config", "config.json")] {
@@ -158,6 +193,7 @@ impl Registry {
         let output =
             output.unwrap_or_else(|error| fail(format!("oras, which local-cluster/build makes: {error}")));
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     }
 }
 
