@@ -4,6 +4,7 @@
 mod canary;
 mod churn;
 mod density;
+mod deploy;
 mod egress;
 mod gateway_api;
 mod harness;
