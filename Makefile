@@ -131,6 +131,15 @@ lint-python: ## ruff and mypy on all Python
 lint-shell: ## shellcheck on all shell scripts
 	@scripts/lint-shell
 
+lint-workflows: ## the workflows of GitHub: syntax, security, and that each step is a script listed in docs/release.md; wants Go
+	@scripts/lint-workflows
+
+lint-security: ## secrets in the history, insecure Python, licences and sources of dependencies; wants Go
+	@scripts/lint-security
+
+coverage: setup ## which lines the tests run, with a floor (target/coverage); wants cargo-llvm-cov
+	@scripts/coverage
+
 lint-names: ## names that this repository no longer uses (scripts/retired-names)
 	@scripts/lint-names
 
@@ -173,6 +182,14 @@ bench-scale: build ## how cost grows: body size, cached users, open connections;
 bench-hostile: build ## a component's latencies, and the process's memory, while another component of the process attacks
 	@bench/hostile
 
+## Release
+
+sbom: ## CycloneDX SBOMs of the images, in target/sbom
+	@scripts/sbom $${CARGO_TARGET_DIR:-target}/sbom
+
+test-delivery: ## what is published, attested and reported, without a registry
+	@$$(scripts/python-environment scripts/security-requirements.txt)/bin/python -B -m unittest discover --start-directory scripts/delivery --top-level-directory scripts
+
 ## Images, nodes, clusters
 
 image: build ## container images of the service under target/image, without Docker; PROFILE=dist after `make release`
@@ -186,7 +203,7 @@ image-cluster: ## images that only cluster tests need: a fake GitHub, Debian's r
 	@$(CARGO) build --release --locked --package e2e --bin fake-github
 	@scripts/image test
 
-programs: build ## the static programs for nodes, in target/node/PROFILE: shim, host, installer; wants protoc
+programs: build ## the static programs for nodes, in target/node/PROFILE: shim, host, verifier, installer; wants protoc
 	@CARGO="$(CARGO)" scripts/programs $(PROFILE) $(architectures)
 
 image-installer: programs ## the image whose DaemonSet installs them on nodes

@@ -51,6 +51,8 @@ stage ci --except "docs k8s charts component host e2e examples runtime-class ben
 stage build --except "$unread $documents k8s charts" -- make build
 stage test -- make test
 stage lint -- make lint
+# What the workflows of GitHub call, as far as it needs neither GitHub nor the internet.
+stage delivery -- make lint-workflows lint-security test-delivery sbom
 stage docs -- make docs-build
 stage examples --except "$unread $documents k8s charts" -- make test-examples
 # A fault that only root can cause is reported as not run where nobody is root.
@@ -68,7 +70,7 @@ stage lint-k8s -- make lint-k8s
 stage installer --except "fuzz .github $documents" --files "$clusters/containerd/containerd" -- make test-installer
 if [ -n "$root" ]; then
   stage shim --except "fuzz .github $documents" --files "$clusters/containerd/.containerd" -- make test-shim
-  stage cluster --except "fuzz .github $documents" --files "$clusters/bin/.kubernetes $clusters/bin/.tools $clusters/bin/.istio $clusters/bin/.envoy docs/tutorials/kubernetes.md" -- scripts/cluster test
+  stage cluster --except "fuzz .github $documents" --files "$clusters/bin/.kubernetes $clusters/bin/.tools $clusters/bin/.istio $clusters/bin/.envoy $clusters/bin/.cosign docs/tutorials/kubernetes.md" -- scripts/cluster test
 else
   note shim "      NOT RUN: it needs root"
   if [ -n "${KUBECONFIG:-}" ]; then
