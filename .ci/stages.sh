@@ -63,7 +63,7 @@ stage pages --except "$unread $documents k8s charts" -- make test-pages
 stage images --except "$unread $documents k8s charts" -- make test-image
 stage monitoring --except "$unread" -- make test-monitoring
 # Compiles the host a second time. So it does not depend on what other tests read.
-stage arm64 --except "$unread $documents k8s examples bench/results e2e/cluster e2e/faults e2e/golden e2e/pages e2e/tests/gists" -- make test-arm64
+stage arm64 --except "$unread $documents k8s examples bench/results e2e/cluster e2e/faults e2e/golden e2e/pages e2e/tests/gists services" -- make test-arm64
 [ -z "$background" ] || stage cluster-programs --always -- await_cluster_build
 stage lint-k8s -- make lint-k8s
 # The installer's tests give the configurations that it writes to the cluster's containerd, too.
