@@ -31,10 +31,10 @@ build: setup ## build the component and the host, optimised
 	@$(CARGO) build --profile dist --locked --package gists --target wasm32-wasip2
 	@$(CARGO) build --release --locked --package wasi-http-host --bin wasi-http-host
 
-release: build services ## what ships: the host, guided by a profile of its load, and images of both ARCHITECTURES; wants wrk, protoc, qemu-user
+release: build ## what ships: the host, guided by a profile of its load, and images of both ARCHITECTURES; wants wrk, protoc, qemu-user
 	@CARGO="$(CARGO)" scripts/release
 	@CARGO="$(CARGO)" scripts/programs dist $(architectures)
-	@scripts/image --profile dist $(architectures) service services installer
+	@scripts/image --profile dist $(architectures) service installer
 
 run: build ## serve the API on http://localhost:8080 (PORT; reads .env)
 	@PORT=$(PORT) scripts/run

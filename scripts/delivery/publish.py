@@ -28,7 +28,7 @@ PARTS = {
         ("wasi-http-host", NATIVE),
     ],
 }
-CHART = ROOT / "k8s/chart"
+CHART = ROOT / "charts/gists"
 # Repository of charts, below the registry's path.
 CHARTS = "charts"
 VERSION = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?")
