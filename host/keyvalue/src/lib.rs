@@ -26,7 +26,7 @@ pub use span::KeyValueSpan;
 pub use stats::{LATENCY_SAMPLE, Operation, OperationSnapshot, Running, Stats};
 pub use store::{Answer, AnswerFuture, KeyPage, PAGE_KEYS, Snapshot, Store, Swap};
 pub use stores::{
-    InvalidAddress, KeyValueConfig, MemoryStore, OpenError, RedisAddress, RedisConfig, RedisStore,
+    FileSync, InvalidAddress, KeyValueConfig, MemoryStore, OpenError, RedisAddress, RedisConfig, RedisStore,
     StoreSetting, Usage,
 };
 

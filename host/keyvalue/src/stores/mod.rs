@@ -12,6 +12,7 @@ use wasi_http_host_egress::Resolve;
 
 use self::file::FileStore;
 pub use self::{
+    file::FileSync,
     memory::{MemoryStore, Usage},
     redis::{InvalidAddress, RedisAddress, RedisConfig, RedisStore},
 };
@@ -47,7 +48,7 @@ static KINDS: [Kind; 4] = [
         check: |url| FileStore::path(url).map(drop),
         open: |opening| {
             let path = FileStore::path(opening.url).map_err(|reason| opening.failed(reason))?;
-            let store = FileStore::open(path, opening.config.max_bytes.get());
+            let store = FileStore::open(path, opening.config.max_bytes.get(), opening.config.file_sync);
             Ok(Arc::new(store.map_err(|reason| opening.failed(reason))?))
         },
     },
@@ -112,6 +113,10 @@ pub struct KeyValueConfig {
     /// Maximum size of each in-memory store, including those with a file
     #[arg(long = "keyvalue-max-bytes", value_name = "BYTES", env = "WASI_HTTP_HOST_KEYVALUE_MAX_BYTES", default_value_t = KeyValueConfig::default().max_bytes)]
     pub max_bytes: ByteSize,
+    /// When a store in a file answers an operation: at once, and the file has the change 100 ms later (interval), or when the
+    /// file has the change (always), so that a crash loses nothing that was answered
+    #[arg(long = "keyvalue-file-sync", value_name = "interval|always", env = "WASI_HTTP_HOST_KEYVALUE_FILE_SYNC", default_value_t = KeyValueConfig::default().file_sync)]
+    pub file_sync: FileSync,
     /// Who shares the keys of the store "default": the components of the application that are granted it, as in Spin, or
     /// nobody (component: each has keys of its own). Other stores are always shared
     #[arg(long = "keyvalue-default-scope", value_name = "application|component", env = "WASI_HTTP_HOST_KEYVALUE_DEFAULT_SCOPE", default_value_t = KeyValueConfig::default().default_scope)]
@@ -126,6 +131,7 @@ impl Default for KeyValueConfig {
         Self {
             stores: Vec::new(),
             max_bytes: ByteSize::mib(64),
+            file_sync: FileSync::default(),
             default_scope: DefaultScope::default(),
             redis: RedisConfig::default(),
         }

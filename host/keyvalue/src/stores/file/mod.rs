@@ -7,7 +7,8 @@
 //!               writer thread ─▶ one durable transaction at most every FLUSH_EVERY ─▶ Database (redb)
 //! ```
 //!
-//! - A change is durable [`writer::FLUSH_EVERY`] and the time of two transactions after it was acknowledged, at the latest.
+//! - A change is durable [`writer::FLUSH_EVERY`] and the time of two transactions after it was acknowledged, at the latest. With
+//!   [`FileSync::Always`], a change is durable before it is acknowledged.
 //! - A transaction is complete or absent after a crash, and holds all that was acknowledged before it began.
 //! - When the file cannot be written, for example on a full disk, the store goes on in memory and tries again every
 //!   [`writer::RETRY_EVERY`].
@@ -24,3 +25,4 @@ mod writer;
 mod tests;
 
 pub(super) use store::FileStore;
+pub use store::FileSync;

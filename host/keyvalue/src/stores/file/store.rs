@@ -1,32 +1,71 @@
 //! The store: a [`MemoryStore`] and the thread that writes what changes in it.
 
 use std::{
+    fmt,
     fs::DirBuilder,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, absolute},
+    str::FromStr,
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use tokio::time::timeout;
 use wasi_http_host_core::lock;
 
 use super::{
     database::{Database, FileError, set_aside},
     lock_file::LockFile,
     stats::{FileStats, now_ms},
-    writer::Writer,
+    writer::{FLUSH_EVERY, Writer},
 };
 use crate::{
-    Answer, KeyPage, Samples, Snapshot, Store, Swap,
+    Answer, Error, KeyPage, Samples, Snapshot, Store, Swap,
     stores::memory::{Changes, MemoryStore},
 };
+
+/// How long an operation waits for the file with [`FileSync::Always`].
+const SYNC_LIMIT: Duration = Duration::from_secs(5);
+
+/// When a store in a file answers an operation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FileSync {
+    /// At once. The file has the change within [`FLUSH_EVERY`] and the time of two transactions.
+    #[default]
+    Interval,
+    /// When the file has what the operation has changed or read. Operations at the same time share a transaction.
+    Always,
+}
+
+impl fmt::Display for FileSync {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interval => "interval",
+            Self::Always => "always",
+        })
+    }
+}
+
+impl FromStr for FileSync {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "interval" => Ok(Self::Interval),
+            "always" => Ok(Self::Always),
+            _ => Err(format!("{text:?} is not known: write `interval` or `always`")),
+        }
+    }
+}
 
 /// A store in memory that a file keeps.
 pub(in crate::stores) struct FileStore {
     memory: Arc<MemoryStore>,
     changes: Arc<Changes>,
     stats: Arc<FileStats>,
+    sync: FileSync,
     writer: Mutex<Option<JoinHandle<()>>>,
     _lock: LockFile,
 }
@@ -50,9 +89,9 @@ impl FileStore {
     ///
     /// # Errors
     /// When another process has the file open, or the file cannot be read or made. Names the file.
-    pub(in crate::stores) fn open(path: &Path, max_bytes: u64) -> Result<Self, String> {
+    pub(in crate::stores) fn open(path: &Path, max_bytes: u64, sync: FileSync) -> Result<Self, String> {
         let path = absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let failed = |error: &dyn std::fmt::Display| format!("the file {}: {error}", path.display());
+        let failed = |error: &dyn fmt::Display| format!("the file {}: {error}", path.display());
         if let Some(directory) = path.parent() {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
             made.map_err(|error| format!("the directory {}: {error}", directory.display()))?;
@@ -72,12 +111,28 @@ impl FileStore {
             changes: changes.clone(),
             stats: stats.clone(),
             max_bytes,
+            pause: if sync == FileSync::Always { Duration::ZERO } else { FLUSH_EVERY },
             database,
             reported: None,
         };
         let thread = thread::Builder::new().name("store-writer".to_owned()).spawn(|| writer.run());
         let writer = Mutex::new(Some(thread.map_err(|error| failed(&error))?));
-        Ok(Self { memory, changes, stats, writer, _lock: lock })
+        Ok(Self { memory, changes, stats, sync, writer, _lock: lock })
+    }
+
+    /// The answer, given when the file has what the operation has changed or read. A read waits, too: what it tells must not be lost by
+    /// a crash afterwards.
+    fn kept<R: Send + 'static>(&self, result: Result<R, Error>) -> Answer<R> {
+        if self.sync == FileSync::Interval || result.is_err() {
+            return result.into();
+        }
+        let Some(durable) = self.changes.durable() else { return result.into() };
+        Answer::pending(async move {
+            timeout(SYNC_LIMIT, durable).await.map_err(|_| {
+                Error::other(format_args!("the store's file was not written within {SYNC_LIMIT:?}"))
+            })?;
+            result
+        })
     }
 }
 
@@ -105,36 +160,40 @@ fn load(
 }
 
 impl Store for FileStore {
+    fn is_local(&self) -> bool {
+        self.sync == FileSync::Interval
+    }
+
     fn get(&self, key: &str) -> Answer<Option<Bytes>> {
-        self.memory.get(key).into()
+        self.kept(self.memory.get(key))
     }
 
     fn set(&self, key: &str, value: Bytes) -> Answer<()> {
-        self.memory.set(key, value).into()
+        self.kept(self.memory.set(key, value))
     }
 
     fn delete(&self, key: &str) -> Answer<()> {
-        self.memory.delete(key).into()
+        self.kept(self.memory.delete(key))
     }
 
     fn list_keys(&self, cursor: Option<&str>) -> Answer<KeyPage> {
-        self.memory.list_keys_of("", cursor).into()
+        self.kept(self.memory.list_keys_of("", cursor))
     }
 
     fn list_keys_of(&self, prefix: &str, cursor: Option<&str>) -> Answer<KeyPage> {
-        self.memory.list_keys_of(prefix, cursor).into()
+        self.kept(self.memory.list_keys_of(prefix, cursor))
     }
 
     fn increment(&self, key: &str, delta: i64) -> Answer<i64> {
-        self.memory.increment(key, delta).into()
+        self.kept(self.memory.increment(key, delta))
     }
 
     fn snapshot(&self, key: &str) -> Answer<Snapshot> {
-        self.memory.snapshot(key).into()
+        self.kept(self.memory.snapshot(key))
     }
 
     fn swap(&self, key: &str, seen: &Snapshot, value: Bytes) -> Answer<Swap> {
-        self.memory.swap(key, seen, value).into()
+        self.kept(self.memory.swap(key, seen, value))
     }
 
     fn measure(&self, name: &str, samples: &mut Samples) {

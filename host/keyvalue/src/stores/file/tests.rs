@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use wasi_http_host_core::Exposition;
 
-use super::{FileStore, database::Database, writer::FLUSH_EVERY};
+use super::{FileStore, FileSync, database::Database, writer::FLUSH_EVERY};
 use crate::{Answer, Samples, Store, Swap, stores::memory::Stored};
 
 const MIB: u64 = 1 << 20;
@@ -29,7 +29,7 @@ impl Fixture {
     }
 
     fn open(&self) -> FileStore {
-        FileStore::open(&self.path(), 16 * MIB).unwrap()
+        FileStore::open(&self.path(), 16 * MIB, FileSync::Interval).unwrap()
     }
 
     /// Names in the store's directory, without the store and its lock.
@@ -102,8 +102,34 @@ fn changes_reach_the_file_without_the_end_of_the_process() {
     // A copy is what a crash leaves: the process has not closed the file.
     let copy = fixture.dir.path().join("copy");
     fs::copy(fixture.path(), &copy).unwrap();
-    let after_a_crash = FileStore::open(&copy, 16 * MIB).unwrap();
+    let after_a_crash = FileStore::open(&copy, 16 * MIB, FileSync::Interval).unwrap();
     assert_eq!(now(after_a_crash.get("k")), Some("v".into()));
+}
+
+#[tokio::test]
+async fn with_each_change_waited_for_a_crash_loses_nothing_that_was_answered() {
+    let fixture = Fixture::new();
+    let store = FileStore::open(&fixture.path(), 16 * MIB, FileSync::Always).unwrap();
+    assert!(!store.is_local());
+    // A copy is what a crash leaves: the process has not closed the file.
+    let after_a_crash = |n: usize| {
+        let copy = fixture.dir.path().join(format!("copy-{n}"));
+        fs::copy(fixture.path(), &copy).unwrap();
+        FileStore::open(&copy, 16 * MIB, FileSync::Interval).unwrap()
+    };
+    for n in 0..10 {
+        let seen = store.snapshot("swapped").await.unwrap();
+        let value = Bytes::from(n.to_string());
+        assert_eq!(store.swap("swapped", &seen, value.clone()).await.unwrap(), Swap::Done);
+        assert_eq!(store.increment("counter", 1).await.unwrap(), i64::try_from(n).unwrap() + 1);
+        let again = after_a_crash(n);
+        assert_eq!(now(again.get("swapped")), Some(value));
+        assert_eq!(now(again.increment("counter", 0)), i64::try_from(n).unwrap() + 1);
+    }
+    // A read tells nothing that a crash could take back: nobody has waited for this change.
+    drop(store.set("read", "v".into()));
+    assert_eq!(store.get("read").await.unwrap(), Some("v".into()));
+    assert_eq!(now(after_a_crash(99).get("read")), Some("v".into()));
 }
 
 #[test]
@@ -121,7 +147,7 @@ fn files_and_directories_are_for_their_owner_only() {
 fn a_second_one_is_told_that_the_file_is_open() {
     let fixture = Fixture::new();
     let first = fixture.open();
-    let error = FileStore::open(&fixture.path(), MIB).err().unwrap();
+    let error = FileStore::open(&fixture.path(), MIB, FileSync::Interval).err().unwrap();
     assert!(error.contains("another process uses it"), "{error}");
     assert!(error.contains(fixture.path().to_str().unwrap()), "{error}");
     drop(first);
@@ -167,23 +193,23 @@ fn a_corrupt_or_foreign_file_is_set_aside_and_kept() {
 fn what_cannot_be_opened_is_named_and_left_alone() {
     let fixture = Fixture::new();
     fs::create_dir_all(fixture.path()).unwrap();
-    let error = FileStore::open(&fixture.path(), MIB).err().unwrap();
+    let error = FileStore::open(&fixture.path(), MIB, FileSync::Interval).err().unwrap();
     assert!(error.contains(fixture.path().to_str().unwrap()), "{error}");
     assert!(fixture.path().is_dir());
     let file = fixture.dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = FileStore::open(&file.join("below"), MIB).err().unwrap();
+    let error = FileStore::open(&file.join("below"), MIB, FileSync::Interval).err().unwrap();
     assert!(error.contains("the directory"), "{error}");
     let link = fixture.dir.path().join("dangling");
     symlink("/nowhere/at/all", &link).unwrap();
-    assert!(FileStore::open(&link, MIB).is_err());
+    assert!(FileStore::open(&link, MIB, FileSync::Interval).is_err());
 }
 
 #[test]
 fn the_file_is_bounded_as_memory_is() {
     let fixture = Fixture::new();
     let max_bytes = 4 * MIB;
-    let store = FileStore::open(&fixture.path(), max_bytes).unwrap();
+    let store = FileStore::open(&fixture.path(), max_bytes, FileSync::Interval).unwrap();
     now(store.increment("counter", 7));
     for n in 0..3000_u32 {
         now(store.set(&format!("flood{n}"), vec![n.to_le_bytes()[0]; 20_000].into()));
@@ -194,7 +220,7 @@ fn the_file_is_bounded_as_memory_is() {
     drop(store);
     let bytes = fs::metadata(fixture.path()).unwrap().len();
     assert!(bytes <= 5 * max_bytes, "{bytes}");
-    let store = FileStore::open(&fixture.path(), max_bytes).unwrap();
+    let store = FileStore::open(&fixture.path(), max_bytes, FileSync::Interval).unwrap();
     assert_eq!(now(store.increment("counter", 0)), 7);
     let kept = (0..3000).filter(|n| now(store.exists(&format!("flood{n}")))).count();
     assert!((50..250).contains(&kept), "{kept}");
@@ -208,7 +234,7 @@ fn a_smaller_bound_keeps_what_fits() {
     now(store.set("large", vec![0; 1_000_000].into()));
     now(store.set("small", "v".into()));
     drop(store);
-    let store = FileStore::open(&fixture.path(), MIB).unwrap();
+    let store = FileStore::open(&fixture.path(), MIB, FileSync::Interval).unwrap();
     assert_eq!((now(store.get("large")), now(store.get("small"))), (None, Some("v".into())));
     drop(store);
     assert_eq!(now(fixture.open().get("large")), None, "it is gone from the file, too");

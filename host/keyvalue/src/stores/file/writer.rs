@@ -12,7 +12,7 @@ use super::{
 };
 use crate::stores::memory::{Changes, MemoryStore};
 
-/// The pause between two transactions.
+/// The pause between two transactions, unless each change is waited for.
 pub(super) const FLUSH_EVERY: Duration = Duration::from_millis(100);
 /// The pause after a transaction that failed.
 pub(super) const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -30,6 +30,8 @@ pub(super) struct Writer {
     pub(super) changes: Arc<Changes>,
     pub(super) stats: Arc<FileStats>,
     pub(super) max_bytes: u64,
+    /// The pause between two transactions.
+    pub(super) pause: Duration,
     /// `None` after a failure, until the file can be opened again.
     pub(super) database: Option<Database>,
     /// When the log last told of a failure; `None` where the last transaction succeeded.
@@ -41,7 +43,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         loop {
             let is_last = self.changes.wait();
-            let pause = if self.flush() { FLUSH_EVERY } else { RETRY_EVERY };
+            let pause = if self.flush() { self.pause } else { RETRY_EVERY };
             if is_last {
                 return;
             }
@@ -80,7 +82,7 @@ impl Writer {
         if written.is_err() {
             self.changes.put_back(&changeset);
         }
-        self.changes.written();
+        self.changes.written(written.is_ok());
         written?;
         self.bound_the_file();
         self.stats.flushed(since_ms, self.database.as_ref().map_or(0, Database::file_bytes));

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use wasi_http_host_core::lock;
 
 use super::entry::ENTRY_OVERHEAD;
@@ -17,6 +18,8 @@ pub(in crate::stores) struct Changes {
     state: Mutex<State>,
     /// Notified when the first key changes, and at the end.
     begun: Condvar,
+    /// The number of the last change that is written, with all before it.
+    durable: watch::Sender<u64>,
     max_bytes: u64,
 }
 
@@ -29,6 +32,10 @@ struct State {
     all: bool,
     /// What was taken is being written.
     taken: bool,
+    /// How many changes there have been.
+    count: u64,
+    /// How many of them had been when keys were last taken.
+    taken_count: u64,
     closed: bool,
 }
 
@@ -59,12 +66,13 @@ impl State {
 impl Changes {
     /// An empty list that takes at most `max_bytes`. When there is more, it says that any key may have changed.
     pub(in crate::stores) fn new(max_bytes: u64) -> Self {
-        Self { state: Mutex::default(), begun: Condvar::new(), max_bytes }
+        Self { state: Mutex::default(), begun: Condvar::new(), durable: watch::Sender::new(0), max_bytes }
     }
 
     /// `key` has changed.
     pub(in crate::stores) fn mark(&self, key: &str) {
         let mut state = lock(&self.state);
+        state.count += 1;
         if state.all || state.keys.contains(key) {
             return;
         }
@@ -99,12 +107,30 @@ impl Changes {
         let mut state = lock(&self.state);
         let taken = std::mem::take(&mut *state);
         (state.closed, state.taken) = (taken.closed, true);
+        (state.count, state.taken_count) = (taken.count, taken.count);
         (!taken.all).then_some(taken.keys)
     }
 
-    /// What was taken is written, or has been marked again.
-    pub(in crate::stores) fn written(&self) {
-        lock(&self.state).taken = false;
+    /// What was taken is written, or has been marked again where that failed.
+    pub(in crate::stores) fn written(&self, is_durable: bool) {
+        let mut state = lock(&self.state);
+        state.taken = false;
+        if is_durable {
+            self.durable.send_replace(state.taken_count);
+        }
+    }
+
+    /// Ends when all changes up to now are written; `None` if they are already.
+    pub(in crate::stores) fn durable(&self) -> Option<impl Future<Output = ()> + use<>> {
+        let state = lock(&self.state);
+        if state.is_empty() && !state.taken {
+            return None;
+        }
+        let (count, mut durable) = (state.count, self.durable.subscribe());
+        Some(async move {
+            // An error says that the store is gone: then nobody waits.
+            let _ = durable.wait_for(|durable| *durable >= count).await;
+        })
     }
 
     /// Whether nothing has changed that is not written.
@@ -157,7 +183,7 @@ mod tests {
         }
         assert_eq!(changes.take().unwrap().len(), 2);
         assert!(!changes.is_clean(), "they are being written");
-        changes.written();
+        changes.written(true);
         assert!(changes.is_clean());
         for key in ["a", "b", "c", "d", "e"] {
             changes.mark(key);
