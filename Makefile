@@ -75,10 +75,10 @@ test-e2e: build ## the real component in the real host against a fake GitHub
 	@echo "==> end to end"
 	@$(CARGO) test --release --locked --package testkit --package e2e
 
-test-services: build services ## the services' logic, natively, and the systems in the real host; wants openssl
+test-services: build services ## the services' logic, natively, and the systems in the real host; wants openssl, redis-server
 	@echo "==> services"
-	@$(CARGO) test --release --locked --package web $(addprefix --package ,$(SERVICES))
-	@$(CARGO) test --release --locked --package services-tests
+	@$(CARGO) test --release --locked --package web --package shop-model $(addprefix --package ,$(SERVICES))
+	@$(CARGO) test --release --locked --package services-tests --package techcommerce-e2e
 
 test-bench: setup ## the benchmark's own load generator, and what it reads of callgrind
 	@echo "==> benchmark"
