@@ -24,7 +24,7 @@ class Demo(unittest.TestCase):
 
     def demo(self, **variables: str) -> str:
         with tempfile.TemporaryDirectory() as scratch:
-            for script in ("demo", "run"):
+            for script in ("demo", "run", "dotenv"):
                 copy = Path(scratch, "scripts", script)
                 copy.parent.mkdir(exist_ok=True)
                 shutil.copy(SCRIPTS / script, copy)
