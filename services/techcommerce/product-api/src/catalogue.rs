@@ -32,7 +32,7 @@ pub(crate) struct Change {
 }
 
 /// All products, in the order of their names.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Catalogue {
     pub(crate) products: Vec<Entry>,
     /// Counts changes, so that no two states are equal in a compare-and-swap.

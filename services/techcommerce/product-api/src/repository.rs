@@ -1,5 +1,6 @@
 //! The catalogue and the stock in the key-value store.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -19,6 +20,11 @@ const CATALOGUE: &str = "catalogue";
 const ATTEMPTS: u32 = 200;
 /// The most stale holds of one answer.
 const MAX_HOLD_PAGE: usize = 100;
+
+thread_local! {
+    /// The catalogue that was read last, and what was read. Parsing it takes longer than all else of most requests.
+    static LAST_READ: RefCell<Option<(Vec<u8>, Arc<Catalogue>)>> = const { RefCell::new(None) };
+}
 
 pub(crate) struct Repository {
     store: Arc<dyn Store>,
@@ -49,8 +55,8 @@ impl Repository {
     }
 
     /// The catalogue. A store without one gets the products of a new shop.
-    pub(crate) fn catalogue(&self) -> Result<Catalogue, StoreError> {
-        if let Some(catalogue) = self.read(CATALOGUE)? {
+    pub(crate) fn catalogue(&self) -> Result<Arc<Catalogue>, StoreError> {
+        if let Some(catalogue) = self.read_catalogue()? {
             return Ok(catalogue);
         }
         let products: Vec<_> = seed::products().into_iter().map(seed::NewProduct::split).collect();
@@ -61,7 +67,21 @@ impl Repository {
         let catalogue = Catalogue::of(products.into_iter().map(|(entry, _)| entry).collect());
         self.store.compare_and_swap(CATALOGUE, None, &bytes(&catalogue)?)?;
         // Another request may have been first, and its catalogue may have changed since.
-        Ok(self.read(CATALOGUE)?.unwrap_or(catalogue))
+        Ok(self.read_catalogue()?.unwrap_or_else(|| Arc::new(catalogue)))
+    }
+
+    fn read_catalogue(&self) -> Result<Option<Arc<Catalogue>>, StoreError> {
+        let Some(value) = self.store.get(CATALOGUE)? else { return Ok(None) };
+        let unchanged = LAST_READ.with_borrow(|last| match last {
+            Some((read, catalogue)) if *read == value => Some(Arc::clone(catalogue)),
+            _ => None,
+        });
+        if unchanged.is_some() {
+            return Ok(unchanged);
+        }
+        let catalogue = parse(CATALOGUE, Some(&value))?.map(Arc::new);
+        LAST_READ.set(catalogue.clone().map(|catalogue| (value, catalogue)));
+        Ok(catalogue)
     }
 
     pub(crate) fn stock(&self, product: &ProductId) -> Result<Stock, StoreError> {
@@ -77,7 +97,7 @@ impl Repository {
 
     /// Adds a product. Its stock is set first: a crash in between leaves a stock that nobody sees.
     pub(crate) fn add(&self, entry: &Entry, free: u32) -> Result<(), Failure> {
-        let mut checked = self.catalogue()?;
+        let mut checked = Catalogue::clone(&*self.catalogue()?);
         checked.add(entry.clone()).map_err(Failure::Invalid)?;
         self.set_stock(&entry.id, free)?;
         self.change_catalogue(|catalogue| catalogue.add(entry.clone()))
