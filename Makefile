@@ -179,6 +179,9 @@ instructions: build ## instructions a request, beside native axum (INSTRUCTIONS=
 bench-scale: build ## how cost grows: body size, cached users, open connections; native beside this host
 	@bench/scale
 
+bench-services: build services ## the shop beside its first versions in Flask, Express and Node; wants wrk and Node.js
+	@bench/services/run
+
 bench-hostile: build ## a component's latencies, and the process's memory, while another component of the process attacks
 	@bench/hostile
 

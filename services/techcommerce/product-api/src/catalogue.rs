@@ -69,6 +69,9 @@ impl Entry {
     }
 
     fn matches(&self, words: &[String]) -> bool {
+        if words.is_empty() {
+            return true;
+        }
         let text = format!("{} {} {}", self.name, self.description, self.category).to_lowercase();
         words.iter().all(|word| text.contains(word))
     }
