@@ -79,16 +79,22 @@ END
 
 # start_containerd CHOICE PULL: starts it, and restarts it when its configuration has changed. Containers keep running meanwhile.
 start_containerd() {
-  local config=$state/containerd/config.toml shims
+  local config=$state/containerd/config.toml
   configure_cni
   remember_runtimes
-  shims=$(paste -sd: "$state/etc/paths")
-  containerd_config "$1" "$2" "$shims" >"$config.new"
+  containerd_config "$1" "$2" "$(paste -sd: "$state/etc/paths")" >"$config.new"
   if ! cmp -s "$config.new" "$config"; then
     stop containerd
     mv "$config.new" "$config"
   fi
-  start containerd env PATH="${shims:+$shims:}$PATH" containerd --config "$config"
+  run_containerd
+}
+
+# run_containerd: starts it with the configuration that it had last, unless it runs.
+run_containerd() {
+  local shims
+  shims=$(paste -sd: "$state/etc/paths")
+  start containerd env PATH="${shims:+$shims:}$PATH" containerd --config "$state/containerd/config.toml"
   wait_until 30 "containerd is ready" cluster_ctr version
 }
 

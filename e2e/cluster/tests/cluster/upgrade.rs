@@ -1,13 +1,17 @@
-//! An upgrade of the shim under running pods: the installer replaces both programs by renaming, and restarts nothing.
+//! An upgrade of the shim under running pods: the installer replaces both programs by renaming. And a restart of the node's containerd.
+
+use std::process::Command;
 
 use cluster_e2e::{
     Cluster, Deployment, Fake, Gateway, LONG, Load, Namespace, Node, Pod, Tally, eventually,
     eventually_within,
 };
 use testkit::http::Request;
+use testkit::http::blocking::Client;
 
 const NAME: &str = "github-gists-api";
 const HOST: &str = "upgrade.gists.test";
+const RESTART_HOST: &str = "containerd.gists.test";
 /// Replaces the programs of the running shims by copies, each through the shim's own root, and prints the shim's path.
 const REPLACE: &str = r#"
 set -eu
@@ -45,6 +49,56 @@ fn none_failed(what: &str, tally: &Tally) {
     assert_eq!(tally.status(200), tally.sent, "{what}: {}\n{}", tally.summary(), tally.reasons.join("\n"));
 }
 
+fn answers(client: &Client, path: &str) {
+    eventually("the gateway knows the route", || match client.send(&Request::get(path)) {
+        Ok(response) if response.status == 200 => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}
+
+/// Runs `change`, and requires that no request fails meanwhile and for two seconds after it.
+fn under_load(client: &Client, path: &str, what: &str, change: &dyn Fn()) {
+    let load = Load::start(client, 4, 20.0, &[Request::get(path), Request::get("/health")]);
+    change();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    none_failed(what, &load.stop());
+}
+
+#[test]
+fn a_restart_of_containerd_fails_no_request_and_its_pods_can_be_replaced() {
+    // The cluster of `scripts/cluster`, whose node is this machine.
+    if std::env::var_os("CLUSTER_TEST_REGISTRIES").is_none() {
+        println!(
+            "NOT RUN: CLUSTER_TEST_REGISTRIES does not name the directory of a containerd on this machine"
+        );
+        return;
+    }
+    let fake = Fake::get();
+    let namespace = Namespace::new("containerd");
+    Cluster::get().dev().at_host(RESTART_HOST).upstream(&fake.url()).replicas(2).apply(&namespace);
+    let api = Deployment::api(&namespace);
+    let before = api.ready();
+    let client = Gateway::get().http(RESTART_HOST);
+    let hit = format!("/{}", fake.user(3));
+    answers(&client, &hit);
+    under_load(&client, &hit, "containerd restarts", &|| {
+        let restart = testkit::paths::workspace().join("local-cluster/restart-containerd");
+        let output = Command::new(restart).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    });
+    eventually("the pods are ready, and none was started again", || {
+        let found: Vec<_> =
+            api.ready_pods().iter().map(|pod| (pod.uid().to_owned(), pod.restarts())).collect();
+        let same = before.iter().all(|pod| found.contains(&(pod.uid().to_owned(), 0)));
+        if same { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    under_load(&client, &hit, "pods are replaced by the new containerd", &|| {
+        api.restart();
+        let pods = api.ready();
+        assert!(pods.iter().all(|pod| before.iter().all(|old| old.uid() != pod.uid())), "an old pod is left");
+    });
+}
+
 #[test]
 fn an_upgrade_of_the_shim_fails_no_request_and_old_pods_restart_their_containers() {
     if Cluster::get().plain() {
@@ -58,16 +112,8 @@ fn an_upgrade_of_the_shim_fails_no_request_and_old_pods_restart_their_containers
     let old = api.ready().remove(0);
     let client = Gateway::get().http(HOST);
     let hit = format!("/{}", fake.user(3));
-    eventually("the gateway knows the route", || match client.send(&Request::get(&hit)) {
-        Ok(response) if response.status == 200 => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
-    let under_load = |what: &str, change: &dyn Fn()| {
-        let load = Load::start(&client, 4, 20.0, &[Request::get(&hit), Request::get("/health")]);
-        change();
-        std::thread::sleep(std::time::Duration::from_secs(2));
-        none_failed(what, &load.stop());
-    };
+    answers(&client, &hit);
+    let under_load = |what: &str, change: &dyn Fn()| under_load(&client, &hit, what, change);
     under_load("the programs are replaced", &|| {
         let path = Node::get().script(REPLACE).unwrap();
         assert!(path.trim().ends_with("/containerd-shim-wasi-http-v1"), "no shim runs: {path:?}");
