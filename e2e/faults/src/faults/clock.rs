@@ -1,11 +1,12 @@
 //! Steps of the clock: CLOCK_REALTIME alone, as an operator or NTP sets it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use e2e::fake::{Delivery, ScriptedResponse};
-use testkit::{Host, http::Request, paths::target, until};
+use tempfile::TempDir;
+use testkit::{Host, HostOptions, http::Request, paths::target, until};
 use tokio::time::sleep;
 
 use crate::fault::{Failure, Observed, Outcome, ensure};
@@ -23,39 +24,56 @@ const SEEN: Duration = Duration::from_millis(1500);
 /// A user that no load requests.
 const SOMEBODY: &str = "somebody";
 
-/// The clock of a host.
+/// The clock of a host, which libfaketime reads from a file.
 pub(super) struct Clock {
-    /// The file that libfaketime reads.
-    pub(super) file: PathBuf,
+    library: PathBuf,
+    program: PathBuf,
+    directory: TempDir,
 }
 
 impl Clock {
+    /// A clock that shows the real time.
+    pub(super) async fn real() -> Result<Self, Failure> {
+        let Some(library) = libfaketime() else {
+            return Err(Failure::NotRunnable("no libfaketime: apt-get install faketime".to_owned()));
+        };
+        let program = dynamic_host()?;
+        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let clock = Self { library, program, directory };
+        clock.set(0).await?;
+        Ok(clock)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("offset")
+    }
+
+    /// Makes a host read this clock.
+    pub(super) fn read_by(&self, options: HostOptions) -> HostOptions {
+        options
+            .program(self.program.clone())
+            .setting("ld_preload", &self.library.to_string_lossy())
+            .setting("faketime_timestamp_file", &self.file().to_string_lossy())
+            .setting("faketime_no_cache", "1")
+            .setting("faketime_dont_fake_monotonic", "1")
+            .setting("faketime_dont_reset", "1")
+    }
+
     /// Sets the host's clock to the real time plus `offset` seconds. The file is renamed, so that the host never reads a part of it.
     pub(super) async fn set(&self, offset: i64) -> Result<(), String> {
-        let new = self.file.with_extension("new");
+        let file = self.file();
+        let new = file.with_extension("new");
         let text = format!("{offset:+}\n");
-        fs::write(&new, text)
-            .and_then(|()| fs::rename(&new, &self.file))
-            .map_err(|error| error.to_string())?;
+        fs::write(&new, text).and_then(|()| fs::rename(&new, &file)).map_err(|error| error.to_string())?;
         sleep(SEEN).await;
         Ok(())
     }
 }
 
 pub(super) async fn steps() -> Outcome {
-    let Some(library) = libfaketime() else {
-        return Err(Failure::NotRunnable("no libfaketime: apt-get install faketime".to_owned()));
-    };
-    let program = dynamic_host()?;
-    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let clock = Clock { file: dir.path().join("offset") };
-    clock.set(0).await?;
+    let clock = Clock::real().await?;
     let mut testbed = Testbed::alone(|options| {
-        faked(
-            options.program(program).setting("upstream_timeout", "5").setting("cache_ttl", "300"),
-            &library,
-            &clock.file,
-        )
+        clock.read_by(options.setting("upstream_timeout", "5").setting("cache_ttl", "300"))
     })
     .await?;
     // 429 is allowed while GitHub's rate limit is reached.
@@ -77,7 +95,7 @@ pub(super) async fn steps() -> Outcome {
 }
 
 /// The host's program. libfaketime does nothing to a statically linked one.
-pub(super) fn dynamic_host() -> Result<PathBuf, Failure> {
+fn dynamic_host() -> Result<PathBuf, Failure> {
     let program =
         std::env::var_os(PROGRAM).map_or_else(|| target().join("release/wasi-http-host"), PathBuf::from);
     if program.is_file() {
@@ -140,14 +158,4 @@ async fn the_rate_limit_is_reset(testbed: &mut Testbed, clock: &Clock) -> Result
     let open = testbed.host()?.get(&format!("/{SOMEBODY}?per_page=79")).await;
     ensure!(open.status == 200, "the gate is closed after its reset: {}", open.status);
     Ok(2)
-}
-
-/// Options of a host whose clock is the one of this file.
-pub(super) fn faked(options: testkit::HostOptions, library: &Path, file: &Path) -> testkit::HostOptions {
-    options
-        .setting("ld_preload", &library.to_string_lossy())
-        .setting("faketime_timestamp_file", &file.to_string_lossy())
-        .setting("faketime_no_cache", "1")
-        .setting("faketime_dont_fake_monotonic", "1")
-        .setting("faketime_dont_reset", "1")
 }

@@ -7,9 +7,8 @@ use testkit::http::Response;
 use tokio::time::sleep;
 
 use super::{Origin, Received, Source, agrees, forwarding, timed_get};
-use crate::fault::{Failure, Observed, Outcome, ensure};
-use crate::faults::clock::{Clock, dynamic_host, faked};
-use crate::system::libfaketime;
+use crate::fault::{Observed, Outcome, ensure};
+use crate::faults::clock::Clock;
 use crate::tally::Tally;
 use crate::traffic::shown;
 
@@ -36,16 +35,9 @@ struct Requested {
 }
 
 pub(in crate::faults) async fn steps() -> Outcome {
-    let Some(library) = libfaketime() else {
-        return Err(Failure::NotRunnable("no libfaketime: apt-get install faketime".to_owned()));
-    };
-    let program = dynamic_host()?;
-    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let clock = Clock { file: dir.path().join("offset") };
-    clock.set(0).await?;
+    let clock = Clock::real().await?;
     let origin = Origin::start("", 0).await?;
-    let options = forwarding(&origin).await.program(program);
-    let host = faked(options, &library, &clock.file).start().await;
+    let host = clock.read_by(forwarding(&origin).await).start().await;
     let mut bench = Bench { host, origin, received: Received::default(), tally: Tally::default() };
 
     bench.origin.respond_with(&format!("cache-control: max-age={LIFETIME}\r\n"));
