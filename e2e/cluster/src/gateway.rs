@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::{fail, kubectl};
+use crate::{eventually, fail, kubectl};
+use testkit::http::Request;
 use testkit::http::blocking::Client;
 use testkit::tls::Trust;
 
@@ -49,6 +50,16 @@ impl Gateway {
             kubectl(["-n", "istio-system", "get", "secret", "gists-tls-secret", "-o", authority]).must();
         Client::https(self.https, host, Trust::pem(&trust))
     }
+}
+
+/// Waits until the gateway answers `request` with 200: it gets the route of new objects some time after they are applied.
+#[track_caller]
+pub fn await_route(client: &Client, request: &Request) {
+    eventually("the gateway knows the route", || match client.send(request) {
+        Ok(response) if response.status == 200 => Ok(()),
+        Ok(response) => Err(format!("{}: {}", response.status, response.text())),
+        Err(error) => Err(error.to_string()),
+    });
 }
 
 fn address((variable, default): (&str, &str)) -> SocketAddr {

@@ -31,7 +31,7 @@ pub use e2e::fake::{Call, Delivery, ScriptedResponse};
 pub use eventually::{LONG, SHORT, eventually, eventually_within};
 pub use fake::Fake;
 pub use figures::{figure, milliseconds, percentile};
-pub use gateway::Gateway;
+pub use gateway::{Gateway, await_route};
 pub use images::image;
 pub(crate) use images::tag;
 pub use kubectl::{Kubectl, kubectl};

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use cluster_e2e::{
-    Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Load, Namespace, Tally, eventually,
+    Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Load, Namespace, Tally, await_route,
     eventually_within, output,
 };
 use testkit::http::Request;
@@ -46,11 +46,7 @@ fn a_version_that_is_not_healthy_is_undone_and_no_request_fails() {
     let api = Deployment::api(&namespace);
     let client = Gateway::get().http(HOST);
     let hit = Request::get(&format!("/{}", fake.user(30)));
-    eventually("the gateway knows the route", || match client.send(&hit) {
-        Ok(response) if response.status == 200 => Ok(()),
-        Ok(response) => Err(format!("{}: {}", response.status, response.text())),
-        Err(error) => Err(error.to_string()),
-    });
+    await_route(&client, &hit);
 
     let under_load = |what: &str, version: &Kustomization, options: &[&str]| {
         let load = Load::start(&client, 8, PER_SECOND, &[hit.clone(), Request::get("/health")]);

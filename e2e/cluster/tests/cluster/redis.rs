@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cluster_e2e::{
-    Cluster, Deployment, Fake, Gateway, Kustomization, Namespace, ScriptedResponse, burst, eventually,
-    figure, scrape,
+    Cluster, Deployment, Fake, Gateway, Kustomization, Namespace, ScriptedResponse, await_route, burst,
+    eventually, figure, scrape,
 };
 use serde_json::json;
 use testkit::http::Request;
@@ -27,10 +27,7 @@ fn asked(namespace: &Namespace, host: &str, fake: &Fake) -> usize {
     let pods = api.ready();
     assert_eq!(pods.len(), 3);
     let client = Gateway::get().http(host);
-    eventually("the gateway knows the route", || match client.send(&Request::get("/health")) {
-        Ok(response) if response.status == 200 => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
+    await_route(&client, &Request::get("/health"));
     let served = |pod| scrape(pod, 8080).map(|samples| samples.sum("http_requests_total", &[]));
     let login = fake.user(5);
     // The delay is long enough for all requests to arrive before the first response.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cluster_e2e::{
-    Cluster, Deployment, Fake, Gateway, LONG, Load, Namespace, Tally, eventually, eventually_within, figure,
+    Cluster, Deployment, Fake, Gateway, LONG, Load, Namespace, Tally, await_route, eventually_within, figure,
 };
 use testkit::http::Request;
 
@@ -20,11 +20,7 @@ fn an_update_a_scaling_and_a_deletion_fail_no_request() {
     let client = Gateway::get().http(HOST);
     let login = fake.user(30);
     let hit = format!("/{login}");
-    eventually("the gateway knows the route", || match client.send(&Request::get(&hit)) {
-        Ok(response) if response.status == 200 => Ok(()),
-        Ok(response) => Err(format!("{}: {}", response.status, response.text())),
-        Err(error) => Err(error.to_string()),
-    });
+    await_route(&client, &Request::get(&hit));
     let requests =
         [Request::get(&hit), Request::get("/health"), Request::get(&format!("{hit}?use_cache=false"))];
     let under_load = |what: &str, change: &dyn Fn()| {

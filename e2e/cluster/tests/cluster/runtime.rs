@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cluster_e2e::{
     Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Namespace, Node, Pod, ScriptedResponse,
-    eventually, eventually_within, figure, kubectl, milliseconds, pods, scrape,
+    await_route, eventually, eventually_within, figure, kubectl, milliseconds, pods, scrape,
 };
 use serde_json::{Value, json};
 use testkit::http::Request;
@@ -209,10 +209,7 @@ fn a_pod_that_is_deleted_answers_what_it_has_begun_and_ends_with_0() {
         .apply(&namespace);
     let pod = Deployment::api(&namespace).ready().remove(0);
     let client = Gateway::get().http(host);
-    eventually("the gateway knows the route", || match client.send(&Request::get("/health")) {
-        Ok(response) if response.status == 200 => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
+    await_route(&client, &Request::get("/health"));
     let login = fake.user(1);
     fake.always(&login, &ScriptedResponse::genuine().after(Duration::from_secs(8)));
     let asking = {

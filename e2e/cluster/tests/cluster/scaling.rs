@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use cluster_e2e::{
-    Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Load, Namespace, Node, Pod, eventually,
+    Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Load, Namespace, Node, Pod, await_route,
     eventually_within, figure, kubectl,
 };
 use serde_json::{Value, json};
 use testkit::http::Request;
-use testkit::http::blocking::Client;
 
 const NAME: &str = "github-gists-api";
 
@@ -28,14 +27,6 @@ fn sensitive(host: &str, fake: &Fake) -> Kustomization {
     Cluster::get().dev().at_host(host).upstream(&fake.url()).eager().patch("Deployment", NAME, &resources)
 }
 
-fn answers(client: &Client, request: &Request) {
-    eventually("the gateway knows the route", || match client.send(request) {
-        Ok(response) if response.status == 200 => Ok(()),
-        Ok(response) => Err(format!("{}: {}", response.status, response.text())),
-        Err(error) => Err(error.to_string()),
-    });
-}
-
 #[test]
 fn the_autoscaler_follows_the_load_up_and_down() {
     let fake = Fake::get();
@@ -53,7 +44,7 @@ fn the_autoscaler_follows_the_load_up_and_down() {
         replicas(&namespace, |count| count == 3)
     });
     let _ = Deployment::api(&namespace).ready();
-    answers(&client, &request);
+    await_route(&client, &request);
 
     let (load, started) = (Load::start(&client, 8, 80.0, &[request]), Instant::now());
     let up = eventually_within(LONG, "the autoscaler adds pods", || replicas(&namespace, |count| count > 3));
@@ -141,7 +132,7 @@ fn what_kubectl_top_says_is_what_the_cgroup_knows() {
     let client = Gateway::get().http(host);
     let pod = Deployment::api(&namespace).ready().remove(0);
     let request = costly(fake);
-    answers(&client, &request);
+    await_route(&client, &request);
 
     let load = Load::start(&client, 4, 30.0, &[request]);
     // Long enough for several windows of metrics-server, at a resolution of up to 15 s.

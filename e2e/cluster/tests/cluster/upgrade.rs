@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use cluster_e2e::{
-    Cluster, Deployment, Fake, Gateway, LONG, Load, Namespace, Node, Pod, Tally, eventually,
+    Cluster, Deployment, Fake, Gateway, LONG, Load, Namespace, Node, Pod, Tally, await_route, eventually,
     eventually_within,
 };
 use testkit::http::Request;
@@ -49,13 +49,6 @@ fn none_failed(what: &str, tally: &Tally) {
     assert_eq!(tally.status(200), tally.sent, "{what}: {}\n{}", tally.summary(), tally.reasons.join("\n"));
 }
 
-fn answers(client: &Client, path: &str) {
-    eventually("the gateway knows the route", || match client.send(&Request::get(path)) {
-        Ok(response) if response.status == 200 => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
-}
-
 /// Runs `change`, and requires that no request fails meanwhile and for two seconds after it.
 fn under_load(client: &Client, path: &str, what: &str, change: &dyn Fn()) {
     let load = Load::start(client, 4, 20.0, &[Request::get(path), Request::get("/health")]);
@@ -80,7 +73,7 @@ fn a_restart_of_containerd_fails_no_request_and_its_pods_can_be_replaced() {
     let before = api.ready();
     let client = Gateway::get().http(RESTART_HOST);
     let hit = format!("/{}", fake.user(3));
-    answers(&client, &hit);
+    await_route(&client, &Request::get(&hit));
     under_load(&client, &hit, "containerd restarts", &|| {
         let restart = testkit::paths::workspace().join("local-cluster/restart-containerd");
         let output = Command::new(restart).output().unwrap();
@@ -112,7 +105,7 @@ fn an_upgrade_of_the_shim_fails_no_request_and_old_pods_restart_their_containers
     let old = api.ready().remove(0);
     let client = Gateway::get().http(HOST);
     let hit = format!("/{}", fake.user(3));
-    answers(&client, &hit);
+    await_route(&client, &Request::get(&hit));
     let under_load = |what: &str, change: &dyn Fn()| under_load(&client, &hit, what, change);
     under_load("the programs are replaced", &|| {
         let path = Node::get().script(REPLACE).unwrap();
