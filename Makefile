@@ -65,7 +65,7 @@ test: test-component test-host test-e2e test-services test-bench ## unit, proper
 
 test-component: setup ## the component's logic, natively
 	@echo "==> component: unit and property tests"
-	@$(CARGO) test --release --locked --package gists
+	@$(CARGO) test --release --locked --package gists --package component-allocator
 
 test-host: setup ## the host, with small guests of its own; and the links between documents
 	@echo "==> host: unit tests, and each limit against a guest that breaks it"

@@ -11,12 +11,11 @@
 //! | answers | [`response`] |
 //! | GitHub, cache, counters | [`github`], [`cache`], [`metrics`] |
 //! | input | [`settings`], [`request`] |
-//! | foundation | [`ports`], [`log`], [`text`], [`time`], [`crypto`], [`allocator`] |
+//! | foundation | [`ports`], [`log`], [`text`], [`time`], [`crypto`] |
 //!
 //! Only `wasi` depends on WASI. Everything else runs natively, and the tests run it there with fakes of the
 //! interfaces in [`ports`].
 
-pub mod allocator;
 pub mod app;
 pub mod cache;
 pub mod crypto;

@@ -17,9 +17,8 @@ mod transfer;
 
 use std::alloc::System;
 
+use component_allocator::BlockLists;
 use spin_sdk::wasip3;
-
-use crate::allocator::BlockLists;
 
 #[global_allocator]
 static ALLOCATOR: BlockLists<System> = BlockLists::new(System);

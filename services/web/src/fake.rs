@@ -198,6 +198,11 @@ impl Store for Memory {
         Ok(locked(&self.0).get(key).cloned())
     }
 
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let entries = locked(&self.0);
+        Ok(keys.iter().map(|key| entries.get(key).cloned()).collect())
+    }
+
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         locked(&self.0).insert(key.to_owned(), value.to_vec());
         Ok(())

@@ -11,6 +11,11 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The store does not answer.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// The values of `keys`, in their order, read at once.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
     /// Sets `key` to `value`.
     ///
     /// # Errors

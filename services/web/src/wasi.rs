@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use component_allocator::BlockLists;
 use tower::ServiceExt as _;
 pub use wasip3;
 use wasip3::http::types::{ErrorCode, Request, Response};
@@ -19,6 +20,9 @@ use crate::platform::Platform;
 use crate::store::{Store, StoreError};
 use crate::system::{BoxFuture, System};
 
+#[global_allocator]
+static ALLOCATOR: BlockLists<std::alloc::System> = BlockLists::new(std::alloc::System);
+
 /// The generated bindings of the interfaces that `wasip3` does not have.
 mod bindings {
     wasip3::wit_bindgen::generate!({
@@ -28,6 +32,7 @@ mod bindings {
                 import wasi:config/store@0.2.0-draft-2024-09-27;
                 import wasi:keyvalue/store@0.2.0-draft2;
                 import wasi:keyvalue/atomics@0.2.0-draft2;
+                import wasi:keyvalue/batch@0.2.0-draft2;
             }
         ",
         path: ["../../wit/deps/config", "../../wit/deps/keyvalue"],

@@ -96,8 +96,8 @@ impl Catalogue {
     }
 
     pub(crate) fn categories(&self) -> Vec<String> {
-        let categories: BTreeSet<_> = self.products.iter().map(|entry| entry.category.clone()).collect();
-        categories.into_iter().collect()
+        let categories: BTreeSet<_> = self.products.iter().map(|entry| &*entry.category).collect();
+        categories.into_iter().map(str::to_owned).collect()
     }
 
     pub(crate) fn add(&mut self, entry: Entry) -> Result<(), InvalidEntry> {

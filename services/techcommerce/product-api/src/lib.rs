@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod holds;
+mod pages;
 mod repository;
 mod routes;
 mod seed;

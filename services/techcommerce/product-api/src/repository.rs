@@ -73,7 +73,7 @@ impl Repository {
     fn read_catalogue(&self) -> Result<Option<Arc<Catalogue>>, StoreError> {
         let Some(value) = self.store.get(CATALOGUE)? else { return Ok(None) };
         let unchanged = LAST_READ.with_borrow(|last| match last {
-            Some((read, catalogue)) if *read == value => Some(Arc::clone(catalogue)),
+            Some((read, catalogue)) if is_same(read, &value) => Some(Arc::clone(catalogue)),
             _ => None,
         });
         if unchanged.is_some() {
@@ -90,9 +90,12 @@ impl Repository {
 
     /// A product as clients see it.
     pub(crate) fn product(&self, entry: &Entry) -> Result<Product, StoreError> {
-        let stock = self.stock(&entry.id)?.free;
-        let Entry { id, name, description, category, price } = entry.clone();
-        Ok(Product { id, name, description, category, price, stock })
+        Ok(product(entry, &self.stock(&entry.id)?))
+    }
+
+    /// The values of `keys`, by one read of the store.
+    pub(crate) fn stocks(&self, keys: &[String]) -> Result<StockValues, StoreError> {
+        Ok(StockValues(self.store.get_many(keys)?))
     }
 
     /// Adds a product. Its stock is set first: a crash in between leaves a stock that nobody sees.
@@ -202,8 +205,11 @@ impl Repository {
     pub(crate) fn stale(&self, stale_after: u64) -> Result<HoldPage, StoreError> {
         let mut data: Vec<Hold> = Vec::new();
         let before = self.now.saturating_sub(stale_after);
-        for entry in &self.catalogue()?.products {
-            data.extend(self.stock(&entry.id)?.stale(&entry.id, before));
+        let catalogue = self.catalogue()?;
+        let keys: Vec<_> = catalogue.products.iter().map(|entry| stock_key(&entry.id)).collect();
+        let stocks = self.stocks(&keys)?.parse(&keys)?;
+        for (entry, stock) in catalogue.products.iter().zip(&stocks) {
+            data.extend(stock.stale(&entry.id, before));
             if data.len() >= MAX_HOLD_PAGE {
                 data.truncate(MAX_HOLD_PAGE);
                 return Ok(HoldPage { data, more: true });
@@ -242,7 +248,45 @@ impl Repository {
     }
 }
 
-fn stock_key(product: &ProductId) -> String {
+/// The stocks of some products as the store has them.
+pub(crate) struct StockValues(Vec<Option<Vec<u8>>>);
+
+impl StockValues {
+    /// The stocks, if these are the values of `keys`.
+    pub(crate) fn parse(&self, keys: &[String]) -> Result<Vec<Stock>, StoreError> {
+        let stocks = keys.iter().zip(&self.0).map(|(key, value)| parse(key, value.as_deref()));
+        stocks.map(|stock| Ok(stock?.unwrap_or_default())).collect()
+    }
+
+    /// Whether both have the same values.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let is_same_value = |pair| match pair {
+            (Some(a), Some(b)) => is_same(a, b),
+            (a, b) => a == b,
+        };
+        let mut pairs = self.0.iter().map(Option::as_deref).zip(other.0.iter().map(Option::as_deref));
+        self.0.len() == other.0.len() && pairs.all(is_same_value)
+    }
+}
+
+/// A product as clients see it.
+pub(crate) fn product(entry: &Entry, stock: &Stock) -> Product {
+    let Entry { id, name, description, category, price } = entry.clone();
+    Product { id, name, description, category, price, stock: stock.free }
+}
+
+/// Whether both have the same bytes. `==` calls `memcmp`, which compares single bytes in WebAssembly's C library.
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let ((a_blocks, a_rest), (b_blocks, b_rest)) = (a.as_chunks::<32>(), b.as_chunks::<32>());
+    let differ = |a: &[u8; 32], b: &[u8; 32]| {
+        let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
+        words.fold(0, |bits, (a, b)| bits | (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b)))
+    };
+    a.len() == b.len() && a_blocks.iter().zip(b_blocks).all(|(a, b)| differ(a, b) == 0) && a_rest == b_rest
+}
+
+/// The key of a product's stock.
+pub(crate) fn stock_key(product: &ProductId) -> String {
     format!("stock/{product}")
 }
 

@@ -7,10 +7,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shop_model::{HoldPage, Product, ProductId, ProductPage, Reservation, Reserve, Settlement};
+use shop_model::{HoldPage, Product, ProductId, Reservation, Reserve, Settlement};
 use web::{Json, Platform, Problem, Query, Secret, Service, authorize};
 
 use crate::catalogue::{Change, InvalidEntry, MAX_PRODUCTS};
+use crate::pages::{self, Selection};
 use crate::repository::{Failure, Repository};
 use crate::seed::NewProduct;
 
@@ -50,10 +51,7 @@ struct Search {
     per_page: Option<u32>,
 }
 
-async fn list(
-    State(platform): State<Platform>,
-    Query(search): Query<Search>,
-) -> Result<Json<ProductPage>, Problem> {
+async fn list(State(platform): State<Platform>, Query(search): Query<Search>) -> Result<Response, Problem> {
     let (page, per_page) = (search.page.unwrap_or(1), search.per_page.unwrap_or(PER_PAGE));
     if page == 0 {
         return Err(Problem::bad_request("page must be 1 or more"));
@@ -64,15 +62,10 @@ async fn list(
     if search.q.chars().count() > MAX_QUERY {
         return Err(Problem::bad_request(format!("q has at most {MAX_QUERY} characters")));
     }
-    let repository = Repository::open(&platform)?;
-    let catalogue = repository.catalogue()?;
-    let category = search.category.as_deref().filter(|category| !category.is_empty());
-    let found = catalogue.search(&search.q, category);
-    let total = u32::try_from(found.len()).unwrap_or(u32::MAX);
-    let skipped = usize::try_from((u64::from(page) - 1) * u64::from(per_page)).unwrap_or(usize::MAX);
-    let entries = found.into_iter().skip(skipped).take(per_page as usize);
-    let data = entries.map(|entry| repository.product(entry)).collect::<Result<_, _>>()?;
-    Ok(Json(ProductPage { data, page, per_page, total, categories: catalogue.categories() }))
+    let category = search.category.filter(|category| !category.is_empty());
+    let selection = Selection { query: search.q, category, page, per_page };
+    let body = pages::body(selection, &Repository::open(&platform)?)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 async fn one(State(platform): State<Platform>, Path(id): Path<ProductId>) -> Result<Json<Product>, Problem> {

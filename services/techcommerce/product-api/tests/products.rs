@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use web::Store as _;
 use web::fake::{Answer, Fake, get, send};
 
 const ADMIN: (&str, &str) = ("authorization", "Bearer admin");
@@ -51,6 +52,27 @@ impl Shop {
         let order = format!("{order:032x}");
         let body = json!({"order": order, "attempt": attempt, "lines": lines, "outcome": outcome});
         assert_eq!(self.send("POST", "/reservations/settlements", SERVICE, &body).status, 204);
+    }
+}
+
+#[test]
+fn a_page_that_was_answered_before_has_what_has_changed_since() {
+    let shop = Shop::new();
+    // More selections than an instance keeps, each of them twice.
+    let selections: Vec<_> = (1..=12).map(|count| format!("/products?per_page={count}")).collect();
+    let stock = |page: &Value| page["data"][0]["stock"].clone();
+    let id = shop.get(&selections[0])["data"][0]["id"].as_str().unwrap().to_owned();
+    for (round, target) in selections.iter().chain(&selections).enumerate() {
+        let before = shop.get(target);
+        assert_eq!(shop.get(target), before, "{target}");
+        let new = json!({"stock": 100 + round});
+        assert_eq!(shop.send("PUT", &format!("/products/{id}/stock"), ADMIN, &new).status, 200);
+        assert_eq!(stock(&shop.get(target)), 100 + round, "{target}");
+        let name = json!({"name": format!("A {round}")});
+        assert_eq!(shop.send("PATCH", &format!("/products/{id}"), ADMIN, &name).status, 200);
+        assert_eq!(shop.get(target)["data"][0]["name"], format!("A {round}"), "{target}");
+        shop.fake.store("default").delete(&format!("stock/{id}")).unwrap();
+        assert_eq!(stock(&shop.get(target)), 0, "{target}");
     }
 }
 

@@ -1,6 +1,8 @@
 //! [`Store`] on `wasi:keyvalue`.
 
-use super::bindings::wasi::keyvalue::{atomics, store};
+use std::collections::BTreeMap;
+
+use super::bindings::wasi::keyvalue::{atomics, batch, store};
 use crate::store::{Store, StoreError};
 
 /// An open bucket of the host's.
@@ -14,6 +16,12 @@ pub(super) fn open(name: &str) -> Result<Bucket, StoreError> {
 impl Store for Bucket {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.0.get(key)?)
+    }
+
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        // The interface promises no order, and hosts may leave out absent keys.
+        let mut found: BTreeMap<_, _> = batch::get_many(&self.0, keys)?.into_iter().collect();
+        Ok(keys.iter().map(|key| found.remove(key).flatten()).collect())
     }
 
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {

@@ -1,4 +1,4 @@
-//! The allocator of the component: lists of free blocks by size, in front of another allocator.
+//! The allocator of components: lists of free blocks by size, in front of another allocator.
 //!
 //! A request allocates some dozens of blocks, of the same sizes as the request before. Taking a block from a list costs a tenth of
 //! the instructions of `dlmalloc`, which searches its bins and merges neighbours.
@@ -47,6 +47,7 @@ impl<A> BlockLists<A> {
 }
 
 /// The list for `layout`; `None` if its blocks come from the inner allocator.
+#[inline(always)]
 fn class(layout: Layout) -> Option<usize> {
     let size = layout.size();
     if layout.align() > ALIGNMENT || size > LARGEST {
