@@ -337,6 +337,15 @@ impl Drop for Daemon {
         }
         self.stop();
         let _ = fs::remove_dir_all(Path::new("/run/containerd/runc").join(&self.namespace));
+        // A shim that containerd has just deleted may still write to its directory, and `TempDir` tries once.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while let Err(error) = fs::remove_dir_all(self.directory.path()) {
+            if Instant::now() > deadline {
+                assert!(thread::panicking(), "{} stays: {error}", self.directory.path().display());
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 
