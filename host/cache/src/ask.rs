@@ -1,4 +1,4 @@
-//! What is to be done with a request: the look into the store.
+//! What is to be done with a request: the lookup in the store.
 
 use std::{sync::Arc, time::Instant};
 
@@ -24,7 +24,7 @@ pub enum Ask {
     Answer(Answer, Outcome),
     /// The cache answers, and the host is to ask the component in the background.
     Refresh(Answer, Box<Fetch>),
-    /// Another request is in progress whose response may answer this one. Wait, and ask again.
+    /// The response to another request, which is in flight, may answer this one. Wait, and ask again.
     Wait(Arc<Flight>),
     /// The host is to ask the component.
     Fetch(Box<Fetch>),
@@ -33,7 +33,7 @@ pub enum Ask {
 }
 
 impl Space {
-    /// Looks for a response to a request. `turn` is what the last wait has returned.
+    /// Looks up a response to a request. `turn` is what the last wait has returned.
     pub fn ask(self: &Arc<Self>, asked: &Asked<'_>, now: Instant, turn: Turn) -> Ask {
         let kind = match *asked.method {
             Method::GET if !asked.has_body => Kind::Get,
@@ -80,7 +80,7 @@ impl Space {
         }
     }
 
-    /// Looks for a response, and registers the request to the component if there is none.
+    /// Looks up a response, and registers the request to the component if there is none.
     fn look(
         &self,
         (asked, kind, request): (&Asked<'_>, Kind, &Directives),
@@ -97,7 +97,7 @@ impl Space {
                 return (sought, Begun::Alone);
             }
             if turn == Turn::Again {
-                // What is stored answers nobody else, so that others would wait in vain.
+                // The stored response cannot answer other requests, so they would wait in vain.
                 shard.do_not_collapse(hash, now);
             }
             let collapses = turn == Turn::First && sought.collapses(kind, asked, request);
@@ -110,7 +110,7 @@ impl Space {
         looked
     }
 
-    /// A request that the cache takes no part in, except that its response may invalidate stored ones.
+    /// A request that bypasses the cache. Its response may invalidate stored responses.
     fn pass(self: &Arc<Self>, asked: &Asked<'_>, now: Instant, reason: Reason) -> Ask {
         let address = self.address(asked.https, asked.authority, asked.path);
         let fetch = Fetch::new(self.clone(), Kind::Other, asked, 0, address.to_key(), now);
@@ -143,7 +143,7 @@ impl Space {
     }
 }
 
-/// What a look into the store has found for a request.
+/// What a lookup in the store has found for a request.
 enum Sought {
     /// A response that answers the request.
     Answers(Arc<Entry>),

@@ -24,7 +24,7 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Whether a response to the request may be stored. The client's wish that it is not costs nothing, so it always counts
+    /// Whether a response to the request may be stored. A client's `no-store` costs nothing, so it always counts
     /// (RFC 9111, 5.2.1.5).
     pub(crate) fn may_store(&self) -> bool {
         !Directives::parse(self.headers.get_all(header::CACHE_CONTROL)).no_store

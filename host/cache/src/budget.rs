@@ -1,4 +1,4 @@
-//! The bytes that the cache takes: everything that an entry or a response in progress holds is charged, until the last
+//! The bytes that the cache takes. Everything that an entry or an arriving response holds is charged, until the last
 //! reader of the bytes is gone.
 
 use std::sync::{

@@ -28,7 +28,7 @@ pub struct Statistics {
     pub entries: usize,
     /// The bytes of the stored responses.
     pub bytes: usize,
-    /// The bytes that count against the capacity: beside `bytes`, responses on their way into the store, and evicted responses
+    /// The bytes that count against the capacity: `bytes`, responses that are just being stored, and evicted responses
     /// that clients still read.
     pub used: usize,
     /// The capacity in bytes.
@@ -56,8 +56,8 @@ impl Cache {
         space
     }
 
-    /// Removes stored responses. After the return, no response whose request to a component had begun before answers a client
-    /// out of the cache. Returns `None` if there is no such component.
+    /// Removes stored responses. When this has returned, the cache uses no response whose request to the component began before.
+    /// Returns `None` if there is no such component.
     pub fn purge(&self, purge: &Purge<'_>) -> Option<usize> {
         let spaces: Vec<_> = (lock(&self.spaces).iter())
             .filter(|(name, _)| purge.component.is_none_or(|component| **name == *component))

@@ -42,8 +42,8 @@ pub fn has_validator(response: &HeaderMap) -> bool {
     response.contains_key(header::ETAG) || response.contains_key(header::LAST_MODIFIED)
 }
 
-/// Replaces a request's preconditions by those that validate the stored response with these headers, by the validators that it
-/// has. The request asks for the whole, because a part could not be stored.
+/// Replaces a request's preconditions by those that validate the stored response with these headers. Removes `Range`, because a
+/// part could not be stored.
 pub fn validate(request: &mut HeaderMap, response: &HeaderMap) {
     for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE] {
         request.remove(name);
@@ -62,7 +62,7 @@ pub fn is_for_origin(request: &HeaderMap) -> bool {
     request.contains_key(header::IF_MATCH) || request.contains_key(header::IF_UNMODIFIED_SINCE)
 }
 
-/// Whether a response to `HEAD` speaks of the stored response (RFC 9111, 4.3.5). `length` is the stored body's.
+/// Whether a response to `HEAD` describes the stored response (RFC 9111, 4.3.5). `length` is the stored body's.
 #[must_use]
 pub fn describes(head: &HeaderMap, stored: &HeaderMap, length: usize) -> bool {
     let same = |name| head.get(&name).is_none_or(|value: &HeaderValue| stored.get(&name) == Some(value));

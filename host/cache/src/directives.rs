@@ -1,8 +1,8 @@
 //! The directives of `Cache-Control` (RFC 9111, 5.2).
 //!
 //! The parser is tolerant where the standard asks for it: any case, quoted and unquoted arguments, unknown directives. An
-//! argument that is not valid makes the response stale rather than fresh (RFC 9111, 4.2.1). A line that is no list of directives
-//! may hide one that forbids, so that it counts as `no-store`.
+//! argument that is not valid makes the response stale rather than fresh (RFC 9111, 4.2.1). A line that is no list of
+//! directives may hide one that forbids to store, so it counts as `no-store`.
 
 use http::{HeaderName, HeaderValue};
 

@@ -76,13 +76,13 @@ pub struct Answer {
 /// How an [`Answer`] came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
-    /// Out of the store.
+    /// From the store.
     Hit,
-    /// Out of the store, in the place of an error.
+    /// From the store, in place of an error.
     Replacement,
-    /// Out of the store, where another request has just put it.
+    /// From the store, after another request has put it there.
     Collapsed,
-    /// Out of the store, after the component has said that it is current.
+    /// From the store, after the component has validated it (304).
     Validated,
 }
 
@@ -270,7 +270,7 @@ impl Answer {
     }
 }
 
-/// The fields of a response that are stored, copied out of the buffers in which they arrived. `None`: they take too much.
+/// The fields of a response that are stored, copied from the buffers in which they arrived. `None`: they take too many bytes.
 pub(crate) fn stored_fields(
     response: &HeaderMap,
     directives: &Directives,
@@ -327,7 +327,7 @@ fn is_stored(name: &HeaderName, response: &HeaderMap, directives: &Directives) -
     !NOT_STORED.contains(name) && !directives.unstored_fields.contains(name) && !is_named()
 }
 
-/// A value in memory of its own. A value out of a buffer would keep the whole buffer.
+/// A copy of a value. A value that refers to a buffer would keep the whole buffer in memory.
 fn copied(value: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_bytes(value.as_bytes()).ok()
 }

@@ -1,4 +1,4 @@
-//! Which resource leaves a full shard: S3-FIFO (Yang et al., SOSP 2023).
+//! Which resource a full shard evicts: S3-FIFO (Yang et al., SOSP 2023).
 //!
 //! New resources enter a small queue. Those that are visited again before they leave it move to the main queue, and others
 //! are evicted. Thus a flood of addresses that are visited once evicts only itself. A resource that returns soon after its

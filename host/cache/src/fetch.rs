@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     Get,
     /// A description of one.
     Head,
-    /// Nothing: the response may invalidate others.
+    /// Nothing is stored. The response may invalidate others.
     Other,
 }
 
@@ -47,7 +47,7 @@ pub struct Fetch {
     pub(crate) begun: u64,
     pub(crate) started: Instant,
     pub(crate) flight: Option<Arc<Flight>>,
-    /// What followers learn when this ends.
+    /// The state that followers see when this ends.
     pub(crate) phase: Phase,
 }
 
@@ -145,7 +145,7 @@ impl Drop for Fetch {
         }
         let flight = self.flight.as_ref();
         self.space.state.store.with(self.hash, |shard| shard.end(self.hash, flight));
-        // After the end: who learns of it looks into the shard.
+        // After the end, because whoever learns of the end looks up the shard.
         if let Some(flight) = flight {
             flight.set(self.phase);
         }

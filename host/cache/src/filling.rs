@@ -1,4 +1,4 @@
-//! A response on its way into the store.
+//! A response that is being stored.
 
 use http::HeaderValue;
 

@@ -18,7 +18,7 @@ const BODY_PATIENCE: Duration = Duration::from_millis(500);
 pub(crate) enum Phase {
     /// The component has not answered.
     Begun,
-    /// The head has come and may be stored with the body, which has not ended.
+    /// The head has arrived, and the response may be stored when its body is complete.
     Head,
     /// The response is stored.
     Stored,
@@ -39,12 +39,12 @@ pub struct Flight {
 /// What a follower does next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Turn {
-    /// Looks into the store, and joins a flight or leads one.
+    /// Looks up the store again, and joins a flight or leads one.
     #[default]
     First,
-    /// The same, after a flight whose response was stored.
+    /// The same, after the leader's response was stored.
     Again,
-    /// Asks the component, without waiting for anybody.
+    /// Asks the component, and waits for no other request.
     Alone,
 }
 
@@ -61,7 +61,7 @@ impl Flight {
         self.is_slow.load(Relaxed)
     }
 
-    /// Waits for the leader's response, or until there is no point in waiting.
+    /// Waits for the leader's response, or until the leader cannot help.
     pub async fn settled(&self) -> Turn {
         let mut phase = self.phase.subscribe();
         // The sender is `self`, so it exists.

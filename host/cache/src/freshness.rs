@@ -1,7 +1,7 @@
 //! How old a stored response is, and how long it may be reused (RFC 9111, 4.2).
 //!
-//! The wall clock counts only when a response arrives, for its apparent age. From then on, a monotonic clock counts: a
-//! wall clock that steps makes no stored response fresher.
+//! The wall clock is used only when a response arrives, for its apparent age. From then on, a monotonic clock is used. So a
+//! step of the wall clock makes no stored response fresher.
 
 use std::time::{Duration, SystemTime};
 
@@ -23,7 +23,7 @@ pub struct Freshness {
     pub lifetime: Duration,
     /// How long after that the response may be reused while a request in the background refreshes it.
     pub stale_while_revalidate: Duration,
-    /// How long after the lifetime the response may be reused in the place of an error.
+    /// How long after the lifetime the response may be reused in place of an error.
     pub stale_if_error: Duration,
     /// Whether each reuse needs a validation: `no-cache`.
     pub always_validates: bool,
@@ -32,7 +32,7 @@ pub struct Freshness {
 }
 
 impl Freshness {
-    /// The limits that the directives and the fields of a response give. `None`: the response says nothing, and nothing can be
+    /// The limits by the directives and the fields of a response. `None`: the response has none, and no lifetime can be
     /// assumed. `may_assume` permits a heuristic lifetime.
     #[must_use]
     pub fn of(
@@ -81,7 +81,7 @@ impl Freshness {
         self.allows_stale && age < self.lifetime.saturating_add(self.stale_while_revalidate)
     }
 
-    /// Whether a stale response of this age may be reused in the place of an error.
+    /// Whether a stale response of this age may be reused in place of an error.
     #[must_use]
     pub fn may_replace_error(&self, age: Duration) -> bool {
         self.allows_stale && age < self.lifetime.saturating_add(self.stale_if_error)

@@ -1,7 +1,7 @@
 //! Groups of responses that are invalidated together (RFC 9875).
 //!
-//! A group spans everything that one component answered, under all of its authorities: the component answers for all of them,
-//! and a cache may always invalidate more.
+//! A group spans the responses of one component for all of its authorities, because the component answers for all of them. RFC
+//! 9875 lets a cache invalidate more than it must.
 
 use std::{
     collections::HashMap,

@@ -3,14 +3,14 @@
 //! ```text
 //! request ─▶ Space::ask ─┬▶ Answer                            the cache answers
 //!                        ├▶ Refresh: an answer, and a Fetch   the cache answers; the host asks the component later
-//!                        ├▶ Wait: a Flight                    another request is in progress: wait, and ask again
+//!                        ├▶ Wait: a Flight                    another request is in flight: wait, and ask again
 //!                        └▶ Fetch ─▶ the component ─▶ Fetch::received ─┬▶ Pass
 //!                                                                      ├▶ Answer (a 304 of the component, or an error)
 //!                                                                      └▶ Fill: the body goes through a Filling into the store
 //! ```
 //!
-//! The crate has no sockets and no clock: the caller passes the time. A [`Space`] is one component's part of the store. What
-//! one component has answered never reaches a request to another.
+//! The crate has no sockets and no clock: the caller passes the time. A [`Space`] is one component's part of the store. A
+//! response of one component never answers a request to another one.
 
 mod ask;
 mod asked;

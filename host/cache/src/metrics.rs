@@ -7,11 +7,11 @@ labelled_counters! {
     Outcome, OutcomeCounters {
         /// A fresh stored response answered.
         Hit = "hit",
-        /// A stale stored response answered: while it is refreshed, or in the place of an error.
+        /// A stale stored response answered: while it is refreshed, or in place of an error.
         Stale = "stale",
-        /// A stored response answered, after the component had said that it is current.
+        /// A stored response answered, after the component had validated it.
         Validated = "validated",
-        /// The response to another request, which was in progress, answered.
+        /// The response to another request, which was in flight, answered.
         Collapsed = "collapsed",
         /// The component answered, because nothing stored could.
         Miss = "miss",

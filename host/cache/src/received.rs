@@ -23,7 +23,7 @@ pub enum Received {
     Pass,
     /// It goes to the client, and its body is to be given to this.
     Fill(Box<Filling>),
-    /// A stored response goes to the client in its place.
+    /// A stored response goes to the client in place of it.
     Answer(Answer, Outcome),
 }
 
@@ -80,7 +80,7 @@ impl Fetch {
     }
 
     /// The response is not stored. A stored response that it would have replaced is removed, because the component has
-    /// answered anew. What a client wants not to be stored, and what is for one client, removes nothing.
+    /// answered anew. A response that the client forbids to store, or that is for one client, removes nothing.
     fn not_stored(&mut self, status: StatusCode, now: Instant) {
         self.phase = Phase::NotStored;
         let (hash, stale, collapses) = (self.hash, self.stale.as_ref(), self.flight.is_some());

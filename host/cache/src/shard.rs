@@ -1,5 +1,5 @@
-//! A part of the store: the resources whose hashes fall into it, and the requests to the component that are in progress for
-//! them. All under one lock, so that an invalidation and the end of a request cannot pass each other.
+//! A part of the store: the resources whose hashes belong to it, and their requests to the component that are in flight. One lock
+//! protects both, so that no invalidation can come between the end of a request and the storing of its response.
 
 use std::{
     collections::HashMap,
@@ -38,7 +38,7 @@ struct Resource {
     variants: Vec<Arc<Entry>>,
 }
 
-/// Requests to the component that are in progress for one address.
+/// Requests to the component that are in flight for one address.
 #[derive(Default)]
 struct InProgress {
     requests: usize,
@@ -48,7 +48,7 @@ struct InProgress {
     leaders: Vec<(u64, Arc<Flight>)>,
 }
 
-/// The result of a look into a shard.
+/// The result of a lookup in a shard.
 pub(crate) enum Found {
     /// The response that answers the request.
     Entry(Arc<Entry>),
@@ -63,7 +63,7 @@ pub(crate) enum Begun {
     Alone,
     /// The request may go, and others may wait for this.
     Leads(Arc<Flight>),
-    /// Another request is in progress.
+    /// Another request is in flight.
     Follows(Arc<Flight>),
 }
 
@@ -121,7 +121,7 @@ impl Shard {
         Begun::Leads(flight)
     }
 
-    /// A request that [`Self::begin`] has registered has ended.
+    /// Ends a request that [`Self::begin`] has registered.
     pub(crate) fn end(&mut self, hash: u64, flight: Option<&Arc<Flight>>) {
         let Some(in_progress) = self.in_progress.get_mut(&hash) else { return };
         if let Some(flight) = flight {
@@ -144,7 +144,7 @@ impl Shard {
         self.uncollapsible.insert(hash, now + UNCOLLAPSIBLE_FOR);
     }
 
-    /// Stores a response in the place of the one for the same requests. Refused if the address was invalidated after the
+    /// Stores a response in place of the one for the same requests. Refused if the address was invalidated after the
     /// request for the response began. Returns what was replaced.
     pub(crate) fn store(
         &mut self,
@@ -178,7 +178,7 @@ impl Shard {
         Ok(removed)
     }
 
-    /// Puts an entry in the place of `stale`, if that is still stored.
+    /// Replaces `stale` by an entry, if `stale` is still stored.
     pub(crate) fn replace(
         &mut self,
         hash: u64,

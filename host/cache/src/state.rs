@@ -10,10 +10,10 @@ const LARGEST_SHARE: usize = 16;
 /// The settings of a cache.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// The most bytes of all stored responses, of responses on their way into the store, and of evicted responses that clients
+    /// The most bytes of all stored responses, of responses that are being stored, and of evicted responses that clients
     /// still read.
     pub capacity: usize,
-    /// Whether the directives of requests count (RFC 9111, 5.2.1). If not, no client can get around the cache.
+    /// Whether the directives of requests count (RFC 9111, 5.2.1). If not, no client can bypass the cache.
     pub request_directives: bool,
     /// Whether a response with `Set-Cookie` may be stored that has a lifetime and no directive for shared caches.
     pub set_cookie: bool,

@@ -66,7 +66,7 @@ pub fn add_collapsed(headers: &mut HeaderMap) {
     add(headers, HeaderValue::from_static("wasi-http-host; fwd=uri-miss; collapsed"));
 }
 
-/// Adds this host's member for a request whose response was an error, in the place of which a stored response answers.
+/// Adds this host's member for a request whose response was an error, and that a stored response answers instead.
 pub fn add_replacement(headers: &mut HeaderMap) {
     add(headers, HeaderValue::from_static("wasi-http-host; fwd=stale; detail=stale-if-error"));
 }

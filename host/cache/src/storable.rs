@@ -68,7 +68,7 @@ impl Fetch {
             return None;
         }
         let is_pragma = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"no-cache");
-        // Nothing is assumed of a response that may be meant for one client.
+        // No lifetime is assumed for a response that may be meant for one client.
         let may_assume = !sets_cookie
             && !self.request.contains_key(header::COOKIE)
             && !headers.get_all(header::PRAGMA).iter().any(is_pragma);

@@ -92,8 +92,8 @@ impl Store {
         self.invalidations.fetch_add(1, SeqCst) + 1
     }
 
-    /// Charges bytes, and evicts what must leave for them. `None`: not enough became free, because clients still read what was
-    /// evicted.
+    /// Charges bytes, and evicts resources until there is room. `None`: not enough became free, because clients still read evicted
+    /// responses.
     pub(crate) fn charge(&self, bytes: usize) -> Option<Charge> {
         if bytes > self.budget.capacity() {
             return None;
@@ -143,7 +143,7 @@ impl Store {
         removed
     }
 
-    /// The number of addresses with requests in progress, and of those whose requests do not wait for one another.
+    /// The number of addresses with requests in flight, and of those whose requests do not wait for one another.
     #[cfg(test)]
     pub(crate) fn in_progress(&self) -> (usize, usize) {
         let sizes = self.shards.iter().map(|shard| lock(shard).in_progress());

@@ -19,7 +19,7 @@ pub struct InvalidDigest(String);
 pub struct Digest(String);
 
 impl Digest {
-    /// The digest of a content.
+    /// The digest of these bytes.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
         Self(digest(&SHA256, content).as_ref().iter().map(|byte| format!("{byte:02x}")).collect())

@@ -7,7 +7,7 @@
 //! - allows the pull if one of them is by a key of the policy and names this digest ([`bundle`]).
 //!
 //! A signature has the form that cosign 3 writes: a Sigstore bundle whose DSSE envelope holds an in-toto statement, attached to the image
-//! as an OCI referrer. Everything else refuses the pull: a policy that cannot be read, a registry that does not answer, a time limit.
+//! as an OCI referrer. Every error refuses the pull: a policy that cannot be read, a registry that does not answer, a time limit.
 
 pub mod bundle;
 pub mod digest;

@@ -1,5 +1,5 @@
-//! The signatures of an image in its registry, by the OCI distribution specification 1.1: the referrers API, or the tag that stands for it
-//! where the registry has none.
+//! The signatures of an image in its registry, by the OCI distribution specification 1.1: the referrers API, or, if the registry lacks
+//! this API, the tag in its place.
 
 use std::time::{Duration, Instant};
 

@@ -12,7 +12,7 @@ use crate::{
 
 /// Time for the whole decision. containerd ends a verifier after 10 seconds (`per_verifier_timeout`), without a reason.
 pub const TIME_LIMIT: Duration = Duration::from_secs(8);
-/// Reasons of a refusal that are told.
+/// The most reasons that the message of a refusal has.
 const REASONS_MAX: usize = 4;
 
 /// Decides about a pull. Returns why it is allowed.
@@ -29,7 +29,7 @@ pub fn decide(policy: &Policy, request: &Request) -> Result<String> {
     let registry = Registry::of(&request.image, access, Instant::now() + TIME_LIMIT)?;
     let mut reasons = Vec::new();
     for manifest in registry.bundles(&request.digest)? {
-        // A bundle that cannot be read is one that does not count: another one may.
+        // A bundle that cannot be read does not count. Another bundle may.
         let read = registry.bundle(&manifest).map_err(|error| error.to_string());
         match read.and_then(|bundle| bundle::signer(&bundle, keys, &request.digest)) {
             Ok(key) => return Ok(format!("signed by {}", key.name)),

@@ -1,1 +1,1 @@
-//! Nothing: the tests are what this crate is for.
+//! This crate has tests only (`tests/`).

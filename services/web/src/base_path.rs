@@ -1,4 +1,4 @@
-//! The path under which a service is served, where several share an address.
+//! The path below which a service is served, if several share an address.
 
 use axum::Router;
 use axum::extract::{Request, State};

@@ -113,7 +113,7 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// The error as a problem: 504 for a timeout, 502 for the rest. `service` is the name of who did not answer.
+    /// The error as a problem: 504 for a timeout, 502 for the rest. `service` is the name of the service that did not answer.
     #[must_use]
     pub fn problem(&self, service: &str) -> Problem {
         let status = match self {

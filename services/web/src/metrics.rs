@@ -3,7 +3,7 @@
 //! A service has several instances, and an instance may answer one request only. So the counters are in a key-value store,
 //! which all instances of a process share: the one that the setting `metrics_store` names (`default`). Each counter is a key
 //! of its own. The key that ends in `index` lists the combinations of method, status and route, because listing the keys of a
-//! store is expensive. Where the store does not answer, requests are answered all the same, and `/metrics` says so.
+//! store is expensive. If the store does not answer, the service still answers requests, and `/metrics` says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -80,7 +80,7 @@ impl Metrics {
         Self { service, version, platform }
     }
 
-    /// Counts a request, behind its response.
+    /// Counts a request, after its response.
     pub(crate) fn observe(&self, observation: Observation) {
         let metrics = self.clone();
         self.platform.after_response(move || {
@@ -177,8 +177,8 @@ fn lines(index: Option<&[u8]>) -> BTreeSet<String> {
     index.lines().map(str::to_owned).collect()
 }
 
-/// Whether a series gets into the index when it has this count. More than once, so that it gets there although an instance
-/// ended in between, or a store forgot the index.
+/// Whether a series gets into the index when it has this count. More than once, in case an instance ended in between,
+/// or the store evicted the index.
 fn is_listed_at(count: i64) -> bool {
     const EVERY: u64 = 256;
     let count = count.unsigned_abs();

@@ -121,7 +121,7 @@ impl System for Wasi {
 
     fn after_response(&self, work: Box<dyn FnOnce() + Send>) {
         wasip3::spawn(async move {
-            // Work may block the instance. The host must have the response before.
+            // The work may block the instance, so the host must have the response before.
             wit_bindgen::yield_async().await;
             work();
         });

@@ -1,13 +1,13 @@
-//! Greets at the time of an offset or a zone, and tells a secret to those who have the key.
+//! Greets with the local time of an offset or a zone, and shows a secret to clients with the key.
 //!
 //! | setting | | |
 //! | --- | --- | --- |
 //! | `greeting` | `Hello, world!` | the message |
-//! | `timezone_offset` | `0` | hours (`+5:30`, `5.5`), or the name of a zone, which the service timezones is asked for |
+//! | `timezone_offset` | `0` | hours (`+5:30`, `5.5`), or the name of a zone, whose offset the service timezones knows |
 //! | `dummy_api_key` | | the key to the secret |
 //! | `secret_message` | | the secret |
-//! | `timezones_url` | `http://timezones.spin.internal` | where the service timezones is |
-//! | `timezones_timeout` | `2s` | how long the service timezones has |
+//! | `timezones_url` | `http://timezones.spin.internal` | the address of the service timezones |
+//! | `timezones_timeout` | `2s` | how long a request to the service timezones may take |
 
 mod offset;
 mod timezones;

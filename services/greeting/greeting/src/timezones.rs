@@ -1,4 +1,4 @@
-//! The service timezones, which is asked for the offset of a zone.
+//! The client of the service timezones, which knows the offset of a zone.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::offset::Offset;
 
 /// The service's name in problems.
 const NAME: &str = "timezones";
-/// Where the service is when the setting `timezones_url` is not set: in the same process.
+/// The service's address when the setting `timezones_url` is not set: in the same process.
 const URL: &str = "http://timezones.spin.internal";
-/// How long the service has when the setting `timezones_timeout` is not set.
+/// How long a request may take when the setting `timezones_timeout` is not set.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The most bytes of an answer.
 const MAX_BODY: usize = 16 * 1024;
 
-/// Where the service is, and how long it has.
+/// The service's address, and the time limit of a request.
 pub(crate) struct Timezones {
     url: Uri,
     timeout: Duration,
@@ -37,7 +37,7 @@ impl Timezones {
         })
     }
 
-    /// The offset of the zone `name` now. The question is a part of the trace of the request with the headers `incoming`.
+    /// Fetches the offset of the zone `name` now, as a part of the trace of the request with the headers `incoming`.
     pub(crate) async fn offset(
         &self,
         platform: &Platform,

@@ -12,7 +12,7 @@ pub(crate) struct Zone {
     time: String,
     #[serde(flatten)]
     local: Local,
-    /// `null` where no transition is known.
+    /// `null` if no transition is known.
     next_transition: Option<Transition>,
 }
 

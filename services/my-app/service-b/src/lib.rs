@@ -14,9 +14,9 @@ web::export!(router);
 
 /// The message when the setting `message` is not set.
 const MESSAGE: &str = "Hello from service B";
-/// Where service A is when the setting `service_a_url` is not set: in the same process.
+/// The address of service A when the setting `service_a_url` is not set: in the same process.
 const SERVICE_A_URL: &str = "http://service-a.spin.internal";
-/// How long service A has when the setting `service_a_timeout` is not set.
+/// How long a request to service A may take when the setting `service_a_timeout` is not set.
 const SERVICE_A_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most bytes of service A's answer.
 const MAX_BODY: usize = 16 * 1024;

@@ -13,7 +13,7 @@ use crate::rsa::PublicKey;
 const MAX_TOKEN: usize = 8 * 1024;
 /// The most keys of a key set.
 const MAX_KEYS: usize = 16;
-/// How far the clocks of issuer and service may be apart.
+/// By how much the clocks of issuer and service may differ.
 const LEEWAY: Duration = Duration::from_secs(30);
 
 /// What a token must be to open the protected routes.

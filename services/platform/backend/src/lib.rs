@@ -1,8 +1,8 @@
 //! The platform's backend.
 //!
-//! - `GET /api/data`: a message, the time, and which version answers in which cluster.
+//! - `GET /api/data`: a message, the time, and the version and the cluster that answer.
 //! - `GET /api/public/*`: open.
-//! - `GET /api/protected/*`: for those who have a JSON Web Token. A service mesh may verify the token, too: the setting
+//! - `GET /api/protected/*`: for clients with a JSON Web Token. A service mesh may verify the token, too: the setting
 //!   `jwt_jwks` is the `jwks` of Istio's `RequestAuthentication`. Without keys in the settings, the routes are closed.
 //!
 //! | setting | | |
@@ -12,7 +12,7 @@
 //! | `cluster_name` | `local` | the cluster that answers |
 //! | `jwt_jwks` | | the keys that sign tokens: a JSON Web Key Set (RFC 7517) with RSA keys |
 //! | `jwt_issuer` | | the issuer of tokens (`iss`) |
-//! | `jwt_audience` | | who tokens must be meant for (`aud`); not set: anybody |
+//! | `jwt_audience` | | the audience that tokens must name (`aud`); not set: any |
 
 mod jwt;
 mod rsa;

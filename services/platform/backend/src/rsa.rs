@@ -1,7 +1,7 @@
 //! RSA signatures: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, 8.2), which JSON Web Tokens call `RS256`.
 //!
-//! Verification encodes the message as the signer did, and compares the whole encoding. So there is nothing to parse in a
-//! signature that a stranger wrote. Nothing here is secret, and so no time has to be constant.
+//! Verification encodes the message as the signer did, and compares the whole encoding. So it parses nothing of a signature,
+//! which may come from an attacker. Nothing here is secret, so no time has to be constant.
 
 use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
 use crypto_bigint::{BoxedUint, Odd};

@@ -1,4 +1,4 @@
-//! A small API to try routing, retries and alerts with: it says who answers, echoes JSON, and answers any status.
+//! A small API to try routing, retries and alerts: it names the version that answers, echoes JSON, and answers with any status.
 //!
 //! | setting | | |
 //! | --- | --- | --- |

@@ -1,11 +1,11 @@
 //! The platform's page, which shows the backend's data.
 //!
-//! The page has the data when it arrives, so that it needs no script. With its script, the page asks the backend again.
+//! The service writes the data into the page, so the page needs no script. With its script, the page asks the backend again.
 //!
 //! | setting | | |
 //! | --- | --- | --- |
-//! | `backend_url` | `http://backend.spin.internal` | where the backend is |
-//! | `backend_timeout` | `2s` | how long the backend has |
+//! | `backend_url` | `http://backend.spin.internal` | the backend's address |
+//! | `backend_timeout` | `2s` | how long a request to the backend may take |
 
 mod asset;
 mod page;
@@ -25,9 +25,9 @@ use crate::page::{Data, Page};
 #[cfg(target_family = "wasm")]
 web::export!(router);
 
-/// Where the backend is when the setting `backend_url` is not set: in the same process.
+/// The backend's address when the setting `backend_url` is not set: in the same process.
 const BACKEND_URL: &str = "http://backend.spin.internal";
-/// How long the backend has when the setting `backend_timeout` is not set.
+/// How long a request to the backend may take when the setting `backend_timeout` is not set.
 const BACKEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most bytes of the backend's answer.
 const MAX_BODY: usize = 16 * 1024;
@@ -41,7 +41,7 @@ const STYLE: Asset = Asset::new("style.css", "text/css; charset=utf-8", include_
 const SCRIPT: Asset =
     Asset::new("script.js", "text/javascript; charset=utf-8", include_str!("../assets/script.js"));
 
-/// Where the backend is, and how long it has.
+/// The backend's address, and the time limit of a request.
 struct Backend {
     url: Uri,
     timeout: Duration,
@@ -82,7 +82,7 @@ impl Backend {
         })
     }
 
-    /// The data. The question is a part of the trace of the request with the headers `incoming`.
+    /// Fetches the data, as a part of the trace of the request with the headers `incoming`.
     async fn data(&self, platform: &Platform, incoming: &HeaderMap) -> Result<Data, FetchError> {
         let url = web::join(&self.url, "/api/data")
             .ok_or_else(|| FetchError::Connect("the URL is too long".to_owned()))?;

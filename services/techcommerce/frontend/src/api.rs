@@ -26,10 +26,10 @@ pub(crate) enum Failure {
     Away(String),
 }
 
-/// What came of an order.
+/// The result of an order.
 pub(crate) enum Ordered {
     Confirmed(Order),
-    /// The items cannot be had: the product that is missing, and how many there are.
+    /// There are too few items: the product that is missing, and how many there are.
     Refused {
         product: Option<ProductId>,
         available: u32,
@@ -85,7 +85,7 @@ impl Api<'_> {
         self.get(Service::Orders, &format!("/orders?customer={customer}{page}")).await
     }
 
-    /// Places an order. The same key places the same order again, that is: once.
+    /// Places an order. Repeated with the same key, the order is placed once.
     pub(crate) async fn place(&self, order: &NewOrder, key: &str) -> Result<Ordered, Failure> {
         let away = |error: &dyn std::fmt::Display| Failure::Away(error.to_string());
         let body = serde_json::to_vec(order).map_err(|error| away(&error))?;
@@ -134,7 +134,7 @@ impl Api<'_> {
     }
 }
 
-/// Where the product API and the order API are: by default in the same process.
+/// The addresses of the product API and the order API: by default in the same process.
 pub(crate) fn origins(platform: &Platform) -> Result<[Uri; 2], InvalidSetting> {
     Ok([
         platform.origin_or("product_api_url", "http://product-api.spin.internal")?,

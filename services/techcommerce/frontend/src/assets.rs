@@ -1,4 +1,4 @@
-//! Style sheet, script and icon: their names have a hash of their content, so that clients keep them for good.
+//! Style sheet, script and icon: their names have a hash of their content, so that clients may cache them for ever.
 
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, header};

@@ -1,4 +1,4 @@
-//! The shop of TechCommerce: pages for people, made of what the product API and the order API answer.
+//! The shop of TechCommerce: pages for people, from the answers of the product API and the order API.
 //!
 //! The pages work without a script. The basket is a cookie, and so is the customer's ID: this service stores nothing.
 

@@ -1,4 +1,4 @@
-//! The pages. `maud` escapes what is put into them.
+//! The pages. `maud` escapes all values.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use shop_model::{
@@ -13,7 +13,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) title: &'a str,
     /// Items in the basket.
     pub(crate) count: u32,
-    /// What the shop has to say, such as an error of the form that was sent.
+    /// A message to the visitor, such as an error of the form that was sent.
     pub(crate) notice: Option<&'a str>,
 }
 

@@ -1,4 +1,4 @@
-//! What the shop knows of a request: cookies, and how the answer may be written.
+//! What the shop reads from a request: the cookies, and the encodings that the answer may have.
 
 use std::convert::Infallible;
 

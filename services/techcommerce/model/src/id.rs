@@ -71,7 +71,7 @@ id!(
     }
 );
 id!(
-    /// The ID of a customer. Who knows the ID may list the customer's orders.
+    /// The ID of a customer. Whoever knows the ID may list the customer's orders.
     CustomerId,
     "a customer's ID",
     "1 to 64 characters of A-Z, a-z, 0-9, -, . and _",
@@ -81,7 +81,7 @@ id!(
     }
 );
 id!(
-    /// The ID of an order: 128 bits in hexadecimal form. Who knows the ID may read the order.
+    /// The ID of an order: 128 bits in hexadecimal form. Whoever knows the ID may read the order.
     OrderId,
     "an order's ID",
     "32 characters of 0-9 and a-f",

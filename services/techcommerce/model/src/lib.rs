@@ -1,4 +1,4 @@
-//! What the services of TechCommerce say to each other, with the bounds that each of them checks.
+//! The messages between the services of TechCommerce, with the bounds that each service checks.
 
 mod id;
 mod line;

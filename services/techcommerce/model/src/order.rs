@@ -21,9 +21,9 @@ pub struct Order {
     pub id: OrderId,
     /// Who ordered.
     pub customer: CustomerId,
-    /// How far the order is.
+    /// The status.
     pub status: OrderStatus,
-    /// When the order was first asked for, in milliseconds since the Unix epoch.
+    /// When the client first sent the order, in milliseconds since the Unix epoch.
     pub created: u64,
     /// What was ordered. An order that is not confirmed has no prices.
     pub lines: Vec<OrderLine>,
@@ -32,15 +32,15 @@ pub struct Order {
     pub total: Option<Money>,
 }
 
-/// How far an order is.
+/// The status of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
-    /// It has no answer yet. A retry with the same key continues the order.
+    /// It is not decided yet. A retry with the same key continues the order.
     Pending,
     /// The items are the customer's.
     Confirmed,
-    /// The items cannot be had.
+    /// There are too few items, or no such product.
     Refused,
 }
 

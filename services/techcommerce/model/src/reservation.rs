@@ -2,7 +2,7 @@
 //!
 //! - A reservation moves items from a product's stock to a hold of one order. A settlement ends the hold: the items are sold, or go back
 //!   to the stock.
-//! - Both may be repeated: a hold is named by its order, and is made and ended once.
+//! - Both requests may be repeated: a hold is named by its order, and is made and ended once.
 //! - An order may be attempted again, after a crash or by a retry of the client. Attempts are numbered. A hold belongs to the latest
 //!   attempt that reserved; an older attempt neither makes nor ends it.
 
@@ -27,7 +27,7 @@ pub struct Reserve {
     pub stale_after: u64,
 }
 
-/// What came of [`Reserve`].
+/// The result of [`Reserve`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Reservation {
@@ -36,7 +36,7 @@ pub enum Reservation {
         /// The lines with their prices.
         lines: Vec<PricedLine>,
     },
-    /// The order can never be had as it is.
+    /// The order is refused.
     Refused {
         /// Why.
         reason: Refusal,

@@ -51,7 +51,7 @@ pub(crate) fn order_id(customer: &CustomerId, key: &str) -> Option<OrderId> {
     hex(format!("{customer}/{key}").as_bytes()).get(..32)?.parse().ok()
 }
 
-/// What tells whether two requests want the same: the hash of the order as it was understood, however it was written.
+/// Tells whether two requests order the same: the hash of the parsed order, however it was written.
 pub(crate) fn digest(order: &NewOrder) -> Result<String, Problem> {
     serde_json::to_vec(order)
         .map(|order| hex(&order))

@@ -30,10 +30,10 @@ struct Attempt<'a> {
     number: u32,
 }
 
-/// Places an order, or finds the answer that it has.
+/// Places an order, or finds its earlier answer.
 ///
 /// # Errors
-/// The order has no answer: the same request may be sent again, unless the problem says otherwise.
+/// The order is not decided. The client may send the same request again, unless the problem says otherwise.
 pub(crate) async fn place(
     platform: &Platform,
     headers: &HeaderMap,
@@ -104,7 +104,7 @@ impl Attempt<'_> {
         Ok(placed)
     }
 
-    /// Gives the order its answer. If a later attempt has the order, what this one holds goes back.
+    /// Decides the order. If a later attempt has the order, releases what this attempt holds.
     async fn answer(&self, answer: &State) -> Result<Placed, Problem> {
         let record = self.orders.answer(&self.order, self.number, answer)?;
         let record = record.ok_or_else(|| Problem::unavailable("the order's record is gone"))?;
@@ -118,7 +118,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Ends the attempt's holds. The order has its answer already, so a failure is only logged: the holds are ended when they are stale.
+    /// Ends the attempt's holds. The order is decided already, so a failure is only logged. The holds are ended later, when they are stale.
     async fn settle(&self, outcome: Outcome) {
         let (order, lines) = (self.order.clone(), self.lines.clone());
         let settlement = Settlement { order, attempt: self.number, lines, outcome };

@@ -21,7 +21,7 @@ pub(crate) struct ProductApi<'a> {
 
 impl<'a> ProductApi<'a> {
     /// # Errors
-    /// The settings do not say where it is, or lack the token.
+    /// The settings lack the product API's address or the token.
     pub(crate) fn of(platform: &'a Platform, incoming: &'a HeaderMap) -> Result<Self, Problem> {
         let url = platform.origin_or("product_api_url", URL)?.to_string();
         let token: Option<Secret> = platform.setting("service_token")?;

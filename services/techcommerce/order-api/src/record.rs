@@ -45,7 +45,7 @@ pub(crate) enum State {
 pub(crate) enum Begin {
     /// The request's attempt has begun.
     Attempt(u32),
-    /// The order has its answer.
+    /// The order is decided.
     Answered(Record),
     /// Another attempt runs, at most for so many milliseconds.
     Busy(u64),
@@ -93,14 +93,14 @@ impl Record {
         matches!(self.state, State::Pending { attempt: current, .. } if current == attempt)
     }
 
-    /// The attempt gives up: the next one may begin at once.
+    /// Ends the attempt without a decision: the next one may begin at once.
     pub(crate) fn end_lease(&mut self) {
         if let State::Pending { until, .. } = &mut self.state {
             *until = 0;
         }
     }
 
-    /// What becomes of a hold, and of which attempts; `None` while the order's attempt runs. An attempt that has stopped loses its right
+    /// What to do with a hold, and of which attempts; `None` while the order's attempt runs. An attempt that has stopped loses its right
     /// to confirm the order, and `self` changes.
     pub(crate) fn end_hold(&mut self, hold: &Hold, now: u64) -> Option<(u32, Outcome)> {
         match &mut self.state {

@@ -13,7 +13,7 @@ use crate::record::{Begin, Record, State};
 
 /// How often a compare-and-swap is tried. Each vain attempt means that another request succeeded.
 const ATTEMPTS: u32 = 100;
-/// How long an attempt has an order to itself, unless the setting `order_lease` says.
+/// How long an attempt's lease on its order lasts when the setting `order_lease` is not set.
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Repository {
@@ -60,7 +60,7 @@ impl Repository {
         Ok(found)
     }
 
-    /// Gives the order its answer, if the attempt is the one that runs. Returns the record as it is then.
+    /// Decides the order, if the attempt is the one that runs. Returns the record as it is then.
     pub(crate) fn answer(
         &self,
         id: &OrderId,
@@ -70,12 +70,12 @@ impl Repository {
         self.if_of(id, attempt, |record| record.state.clone_from(answer))
     }
 
-    /// The attempt gives up: the next one may begin at once.
+    /// Ends the attempt without a decision: the next one may begin at once.
     pub(crate) fn give_up(&self, id: &OrderId, attempt: u32) -> Result<(), StoreError> {
         self.if_of(id, attempt, Record::end_lease).map(drop)
     }
 
-    /// What becomes of a hold: see [`Record::end_hold`]. An order that the store does not have holds nothing.
+    /// What to do with a hold: see [`Record::end_hold`]. An order that the store does not have holds nothing.
     pub(crate) fn end_hold(&self, hold: &Hold) -> Result<Option<(u32, Outcome)>, StoreError> {
         let mut end = None;
         self.update(&key(&hold.order), |record: &mut Option<Record>| {
@@ -103,7 +103,7 @@ impl Repository {
         for _ in 0..ATTEMPTS {
             let known = index.clone();
             if let Some((page, orders)) = index.full_page() {
-                // All who see this page full see the same, so it does not matter who writes it.
+                // Every request that sees this page full writes the same value, so any of them may write it.
                 self.store.set(&Index::page_key(customer, page), &bytes(orders)?)?;
             }
             let mut moved = None;

@@ -16,7 +16,7 @@ use crate::record::State as OrderState;
 use crate::repository::{LEASE, Repository};
 use crate::stale;
 
-/// Marks an answer that an earlier request with the same key got first.
+/// Marks an answer that an earlier request with the same key already got.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The service.
@@ -78,7 +78,7 @@ async fn list(
     Ok(Json(OrderPage { data, next }))
 }
 
-/// Ends stale holds of all products. To be called from time to time; calls at once do no harm.
+/// Ends stale holds of all products. Call it from time to time. Concurrent calls do no harm.
 async fn settle(State(platform): State<Platform>, headers: HeaderMap) -> Result<Json<Value>, Problem> {
     authorize(&platform, &headers, "service_token")?;
     let orders = Repository::open(&platform)?;

@@ -1,4 +1,4 @@
-//! Ends holds whose orders have their answer, or whose attempts have stopped.
+//! Ends holds whose orders are decided, or whose attempts have stopped.
 
 use shop_model::{Hold, Line, Lines, Settlement};
 use web::Problem;

@@ -25,7 +25,7 @@ struct OpenHold {
     since: u64,
 }
 
-/// What came of a reservation.
+/// The result of a reservation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reserved {
     /// The hold is new, or has another attempt now.

@@ -24,7 +24,7 @@ impl NewProduct {
     }
 }
 
-/// The products, if `seed.json` is valid; a test sees to that.
+/// The products. A test checks that `seed.json` is valid.
 pub(crate) fn products() -> Vec<NewProduct> {
     serde_json::from_str(include_str!("seed.json")).unwrap_or_default()
 }

@@ -41,7 +41,7 @@ async fn exchange(outgoing: Outgoing) -> Result<Fetched, FetchError> {
     let (request, body) = host_request(outgoing)?;
     if let Some((mut writer, body)) = body {
         wasip3::spawn(async move {
-            // What the server does not take, it does not want.
+            // A server need not read the whole body.
             writer.write_all(body).await;
         });
     }
