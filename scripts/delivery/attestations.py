@@ -8,7 +8,7 @@ from typing import Any
 from oci.inputs import ROOT
 from oci.inputs import provenance as revision
 
-# Seconds for `cargo metadata`, which may have to download what no build has needed.
+# Seconds for `cargo metadata`, which may download packages that no build has needed.
 TIME_LIMIT = 120
 BUILD_TYPE = "scripts/image"
 

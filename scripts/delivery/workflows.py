@@ -14,7 +14,7 @@ import yaml
 
 # How a command of this repository begins.
 OWN = ("make ", "scripts/", ".ci/", "local-cluster/", "sudo env ")
-# Other commands: what the runner or GitHub has, and no script could do elsewhere.
+# Other commands, which only the runner or GitHub has.
 FOREIGN = ("sudo chown ", "gh release create ")
 PINNED = re.compile(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 

@@ -13,9 +13,9 @@ from urllib.parse import quote
 CERTIFICATE_DAYS = 21
 # Names of variables whose values are secret.
 SECRET = re.compile(r"(TOKEN|PASSWORD|SECRET|PRIVATE|API_KEY)(?!_FILE)", re.IGNORECASE)
-# What a sidecar's container is called, and what the injector adds before it. Istio decides what they may do.
+# The containers of Istio's injector, which Istio configures: the sidecar, and the ones that run before it.
 SIDECAR = ("istio-proxy", "istio-init", "istio-validation")
-# What a check returns: what is wrong, a line each.
+# What a check returns: a line for each thing that is wrong.
 Wrong = list[str]
 
 
