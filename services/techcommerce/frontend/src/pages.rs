@@ -1,5 +1,7 @@
 //! The pages. `maud` escapes all values.
 
+use jiff::Timestamp;
+use jiff::tz::Offset;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use shop_model::{
     Line, MAX_QUANTITY, Money, Order, OrderLine, OrderPage, OrderStatus, PricedLine, Product, ProductPage,
@@ -333,18 +335,10 @@ fn capital(text: &str) -> String {
     characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }
 
-/// The day in UTC (`2026-11-30`) of a time in milliseconds since the Unix epoch. Algorithm: days to a civil date, by the eras of 400
-/// years of the Gregorian calendar.
+/// The day in UTC (`2026-11-30`) of a time in milliseconds since the Unix epoch. Far beyond the calendar it is the last day.
 fn date(milliseconds: u64) -> String {
-    let days = milliseconds / 86_400_000 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+    let time = i64::try_from(milliseconds).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
+    Offset::UTC.to_datetime(time.unwrap_or(Timestamp::MAX)).date().to_string()
 }
 
 /// A drawing for the category.
@@ -381,7 +375,7 @@ mod tests {
         ] {
             assert_eq!(date(seconds * 1000), text);
         }
-        date(u64::MAX);
+        assert_eq!(date(u64::MAX), "9999-12-30");
     }
 
     #[test]
