@@ -105,8 +105,6 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for BlockLists<A> {
         unsafe { self.inner.alloc(block(class)) }
     }
 
-    // Inlined, it would be a tenth of the component.
-    #[inline(never)]
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         let Some(class) = class(layout) else {
             // SAFETY: `alloc` got it from there with the same layout.
@@ -126,7 +124,6 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for BlockLists<A> {
         }
     }
 
-    #[inline(never)]
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller's.
         let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
@@ -146,6 +143,54 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for BlockLists<A> {
                 }
             }
         }
+    }
+}
+
+/// The allocator of a component: [`BlockLists`] in front of the system's.
+///
+/// Its functions are not inlined, and have no argument but a layout: there are thousands of calls, and each would be longer.
+#[cfg(target_family = "wasm")]
+#[derive(Debug)]
+pub struct ComponentAllocator;
+
+#[cfg(target_family = "wasm")]
+static LISTS: BlockLists<std::alloc::System> = BlockLists::new(std::alloc::System);
+
+// SAFETY: `BlockLists` keeps the promises of the interface.
+#[cfg(target_family = "wasm")]
+#[expect(unsafe_code, reason = "the interface of allocators")]
+unsafe impl GlobalAlloc for ComponentAllocator {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        #[inline(never)]
+        unsafe fn alloc(layout: Layout) -> *mut u8 {
+            // SAFETY: the caller's.
+            unsafe { LISTS.alloc(layout) }
+        }
+        // SAFETY: the caller's.
+        unsafe { alloc(layout) }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        #[inline(never)]
+        unsafe fn dealloc(pointer: *mut u8, layout: Layout) {
+            // SAFETY: the caller's.
+            unsafe { LISTS.dealloc(pointer, layout) }
+        }
+        // SAFETY: the caller's.
+        unsafe { dealloc(pointer, layout) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        #[inline(never)]
+        unsafe fn realloc(pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+            // SAFETY: the caller's.
+            unsafe { LISTS.realloc(pointer, layout, new_size) }
+        }
+        // SAFETY: the caller's.
+        unsafe { realloc(pointer, layout, new_size) }
     }
 }
 

@@ -15,13 +15,11 @@ mod store;
 mod task;
 mod transfer;
 
-use std::alloc::System;
-
-use component_allocator::BlockLists;
+use component_allocator::ComponentAllocator;
 use spin_sdk::wasip3;
 
 #[global_allocator]
-static ALLOCATOR: BlockLists<System> = BlockLists::new(System);
+static ALLOCATOR: ComponentAllocator = ComponentAllocator;
 
 struct Component;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use component_allocator::BlockLists;
+use component_allocator::ComponentAllocator;
 use tower::ServiceExt as _;
 pub use wasip3;
 use wasip3::http::types::{ErrorCode, Request, Response};
@@ -21,7 +21,7 @@ use crate::store::{Store, StoreError};
 use crate::system::{BoxFuture, System};
 
 #[global_allocator]
-static ALLOCATOR: BlockLists<std::alloc::System> = BlockLists::new(std::alloc::System);
+static ALLOCATOR: ComponentAllocator = ComponentAllocator;
 
 /// The generated bindings of the interfaces that `wasip3` does not have.
 mod bindings {

@@ -338,7 +338,8 @@ fn capital(text: &str) -> String {
 /// The day in UTC (`2026-11-30`) of a time in milliseconds since the Unix epoch. Far beyond the calendar it is the last day.
 fn date(milliseconds: u64) -> String {
     let time = i64::try_from(milliseconds).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
-    Offset::UTC.to_datetime(time.unwrap_or(Timestamp::MAX)).date().to_string()
+    let date = Offset::UTC.to_datetime(time.unwrap_or(Timestamp::MAX)).date();
+    format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day())
 }
 
 /// A drawing for the category.

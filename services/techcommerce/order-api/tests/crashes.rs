@@ -95,6 +95,10 @@ impl<A: Around> Store for ViewedStore<A> {
         self.operation(|store| store.get(key))
     }
 
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.operation(|store| store.get_many(keys))
+    }
+
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         self.operation(|store| store.set(key, value))
     }
