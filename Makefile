@@ -134,7 +134,7 @@ lint-shell: ## shellcheck on all shell scripts
 lint-workflows: ## the workflows of GitHub: syntax, security, and that each step is a script listed in docs/release.md; wants Go
 	@scripts/lint-workflows
 
-lint-security: ## secrets in the history, insecure Python, licences and sources of dependencies; wants Go
+lint-security: ## secrets in the history, insecure Python, our own rules, licences and sources of dependencies; wants Go
 	@scripts/lint-security
 
 coverage: setup ## which lines the tests run, with a floor (target/coverage); wants cargo-llvm-cov

@@ -79,7 +79,7 @@ def targets() -> Iterator[str]:
 
 
 def ask(address: tuple[str, int], target: str) -> tuple[int, str]:
-    with socket.create_connection(address) as connection:
+    with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("ascii"))
         answer = http.client.HTTPResponse(connection)
         answer.begin()
