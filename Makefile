@@ -251,6 +251,24 @@ cluster-up: ## a cluster on this machine without Docker (local-cluster/README.md
 cluster-down: ## remove it
 	@scripts/cluster down
 
+install-istio: ## Istio in the cluster that KUBECONFIG names, over Helm (k8s/cluster/README.md; PLATFORM=--dry-run)
+	@scripts/platform istio $(PLATFORM)
+
+install-argocd: ## Argo CD
+	@scripts/platform argocd $(PLATFORM)
+
+install-observability: ## kube-prometheus-stack with our rules and dashboards
+	@scripts/platform observability $(PLATFORM)
+
+install-security: ## cert-manager, its issuers and the gateway's certificate
+	@scripts/platform security $(PLATFORM)
+
+deploy-apps: ## the service with its namespace (PLATFORM='--overlay staging')
+	@scripts/platform apps $(PLATFORM)
+
+status: ## what is installed in the cluster, and what is not ready
+	@scripts/platform status $(PLATFORM)
+
 kind-up: ## a cluster with Docker and kind, with the runtime class, metrics-server and Istio
 	@scripts/kind up
 
