@@ -14,19 +14,22 @@ from oci.inputs import ROOT
 
 from .attestations import provenance, sbom
 
-# What is published, with the Rust packages and the targets that it is built from. The names are those of scripts/image.
-NATIVE = "x86_64-unknown-linux-gnu"
 WASM = "wasm32-wasip2"
+# A release has images of both architectures (scripts/image), and one SBOM for both.
+NATIVE = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
+
+
+def built_from(*programs: str, component: bool = False) -> list[tuple[str, str]]:
+    """Returns the Rust packages with the targets that an image is built from."""
+    return [("gists", WASM)] * component + [(program, target) for program in programs for target in NATIVE]
+
+
+# What is published, by the names of scripts/image.
 PARTS = {
-    "github-gists-api": [("gists", WASM)],
-    "github-gists-api-artifact": [("gists", WASM)],
-    "github-gists-api-plain": [("gists", WASM), ("wasi-http-host", NATIVE)],
-    "wasi-http-installer": [
-        ("wasi-http-installer", NATIVE),
-        ("containerd-shim-wasi-http", NATIVE),
-        ("wasi-http-image-verifier", NATIVE),
-        ("wasi-http-host", NATIVE),
-    ],
+    "github-gists-api": built_from(component=True),
+    "github-gists-api-artifact": built_from(component=True),
+    "github-gists-api-plain": built_from("wasi-http-host", component=True),
+    "wasi-http-installer": built_from("wasi-http-installer", "containerd-shim-wasi-http", "wasi-http-image-verifier", "wasi-http-host"),
 }
 CHART = ROOT / "charts/gists"
 # Repository of charts, below the registry's path.

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import subprocess
+import tarfile
 import tempfile
 import tomllib
 import unittest
@@ -86,7 +87,9 @@ class Scripts(unittest.TestCase):
         with tempfile.TemporaryDirectory() as scratch:
             target = Path(scratch, "target")
             programs = ("wasi-http-host", "containerd-shim-wasi-http-v1", "wasi-http-image-verifier", "wasi-http-installer")
-            built = [f"node/dist/{name}" for name in programs] + ["wasm32-wasip2/dist/gists.wasm"]
+            own, other = ("arm64", "amd64") if os.uname().machine == "aarch64" else ("amd64", "arm64")
+            directories = {own: "node/dist", other: f"node/dist/{other}"}
+            built = [f"{directory}/{name}" for directory in directories.values() for name in programs] + ["wasm32-wasip2/dist/gists.wasm"]
             for name in built + [f"image/{image}.tar" for image in PARTS]:
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 (target / name).write_text(name)
@@ -102,11 +105,22 @@ class Scripts(unittest.TestCase):
                 self.assertEqual(done.returncode, 0, done.stderr)
                 sums.append(Path(scratch, name, "SHA256SUMS").read_text())
             self.assertEqual(sums[0], sums[1])
-            self.assertEqual(len(sums[0].splitlines()), 1 + len(PARTS))
+            self.assertEqual(len(sums[0].splitlines()), 2 + len(PARTS))
             for line in sums[0].splitlines():
                 digest, name = line.split()
                 self.assertEqual(hashlib.sha256(Path(scratch, "one", name).read_bytes()).hexdigest(), digest)
+            for architecture, directory in directories.items():
+                archive = f"gists-{version}-linux-{architecture}"
+                with tarfile.open(Path(scratch, "one", f"{archive}.tar.gz")) as files:
+                    host = files.extractfile(f"{archive}/wasi-http-host")
+                    self.assertEqual(host.read() if host else None, f"{directory}/wasi-http-host".encode())
             self.assertIn("sign-blob", Path(scratch, "bin/asked").read_text())
+            Path(target, directories[other], "wasi-http-host").unlink()
+            incomplete = self.run_script("release-files", version, f"{scratch}/four", **variables)
+            self.assertEqual(incomplete.returncode, 1)
+            self.assertIn(f"{directories[other]}/wasi-http-host is missing: run 'make release'", incomplete.stderr)
+            single = self.run_script("release-files", version, f"{scratch}/five", ARCHITECTURES=own, **variables)
+            self.assertEqual(single.returncode, 0, single.stderr)
             refused = self.run_script("release-files", "9.9.9", f"{scratch}/three", **variables)
             self.assertEqual(refused.returncode, 1)
             self.assertIn(f"the tag says 9.9.9, and Cargo.toml says {version}", refused.stderr)
