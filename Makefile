@@ -137,8 +137,8 @@ lint-workflows: ## the workflows of GitHub: syntax, security, and that each step
 lint-security: ## secrets in the history, insecure Python, our own rules, licences and sources of dependencies; wants Go
 	@scripts/lint-security
 
-coverage: setup ## which lines the tests run, with a floor (target/coverage); wants cargo-llvm-cov
-	@scripts/coverage
+coverage: setup ## which lines the tests run, with a floor (target/coverage); COVERAGE='--floor 80 gists'; wants redis-server, curl, openssl
+	@scripts/coverage $(COVERAGE)
 
 lint-names: ## names that this repository no longer uses (scripts/retired-names)
 	@scripts/lint-names

@@ -53,6 +53,8 @@ stage test -- make test
 stage lint -- make lint
 # What the workflows of GitHub call, as far as it needs neither GitHub nor the internet.
 stage delivery -- make lint-workflows lint-security test-delivery sbom
+# The component's tests, which read documents and manifests, but no other code. The whole is measured on GitHub.
+stage coverage --except "$unread host e2e examples runtime-class bench services" -- make coverage COVERAGE="--floor 93 gists"
 stage docs -- make docs-build
 stage examples --except "$unread $documents k8s charts" -- make test-examples
 # A fault that only root can cause is reported as not run where nobody is root.

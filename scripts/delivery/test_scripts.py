@@ -66,6 +66,13 @@ class Scripts(unittest.TestCase):
         self.assertIn("the notice was not sent", done.stderr)
         self.assertNotIn("secret", done.stderr)
 
+    def test_a_floor_that_is_no_percentage_is_refused(self) -> None:
+        for floor in ("x", "101", "-1", ""):
+            with self.subTest(floor):
+                done = self.run_script("coverage", "--floor", floor)
+                self.assertEqual(done.returncode, 64)
+                self.assertIn(f"--floor {floor}: expected a number of percent", done.stderr)
+
     def test_wrong_arguments_of_a_deployment_are_named_and_change_nothing(self) -> None:
         for arguments, part in (
             (["ns"], "pass either --kustomize or --manifests"),

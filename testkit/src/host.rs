@@ -22,20 +22,29 @@ use crate::wait::DEADLINE;
 /// The variable that names the directory of compiled code; the flag `--cache-dir` overrides it.
 const CACHE: &str = "WASI_HTTP_HOST_CACHE_DIR";
 
+/// The variable that names the file where a program with counters writes them when it ends (scripts/coverage).
+const COUNTERS: &str = "LLVM_PROFILE_FILE";
+/// Time for a host with counters to end by itself, after which it is killed.
+const COUNTED_END: Duration = Duration::from_secs(1);
+
 /// The pause between two scrapes of [`Host::wait_for_metric`].
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The host's program with an environment that holds nothing but `PATH` and the directory of compiled code: what the developer's own
-/// environment sets must not change a test.
+/// The host's program with an environment that holds nothing but `PATH`, the directory of compiled code and the file of counters: what the
+/// developer's own environment sets must not change a test.
 #[must_use]
 pub fn command(program: &Path) -> StdCommand {
     let mut command = StdCommand::new(program);
-    command.env_clear().env("PATH", path_variable()).env(CACHE, paths::code_cache());
+    command.env_clear().env("PATH", path_variable()).env(CACHE, paths::code_cache()).envs(counters());
     command
 }
 
 fn path_variable() -> OsString {
     std::env::var_os("PATH").unwrap_or_default()
+}
+
+fn counters() -> Option<(&'static str, OsString)> {
+    std::env::var_os(COUNTERS).map(|file| (COUNTERS, file))
 }
 
 /// How to start a host. By default it listens on free ports of loopback and writes its log as JSON.
@@ -206,6 +215,7 @@ impl HostProcess {
             .env_clear()
             .env("PATH", path_variable())
             .env("RUST_BACKTRACE", "1")
+            .envs(counters())
             .envs(options.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -286,6 +296,13 @@ impl HostProcess {
         self.ended().await
     }
 
+    /// Waits for the end of the process where nothing can await.
+    fn end_before(&mut self, deadline: Instant) {
+        while self.is_running() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Waits for the end of the process.
     #[expect(clippy::panic, reason = "how a test reports a hang")]
     pub async fn ended(&mut self) -> ExitStatus {
@@ -302,13 +319,15 @@ impl Drop for HostProcess {
         if std::thread::panicking() {
             eprintln!("the last lines of the host's log:\n{}", self.log.tail());
         }
+        // A killed process writes no counters.
+        if counters().is_some() && self.is_running() {
+            self.terminate();
+            self.end_before(Instant::now() + COUNTED_END);
+        }
         // An error says that the process has ended.
         let _ = self.child.start_kill();
-        let deadline = Instant::now() + DEADLINE;
-        // A destructor cannot await. A killed process ends within milliseconds.
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        // A killed process ends within milliseconds.
+        self.end_before(Instant::now() + DEADLINE);
     }
 }
 

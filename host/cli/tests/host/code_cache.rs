@@ -4,11 +4,13 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Command,
     time::{Duration, SystemTime},
 };
 
-use testkit::paths::{guest, scratch};
+use testkit::{
+    host,
+    paths::{guest, scratch},
+};
 
 use crate::harness::{run, serving, start_app};
 
@@ -138,8 +140,8 @@ fn the_umask_makes_no_file_that_is_not_trusted() {
     let script = r#"umask 0 && exec "$0" compile "$1" --cache-dir "$2""#;
     for expected in ["compiled in", "found in"] {
         let program = env!("CARGO_BIN_EXE_wasi-http-host");
-        let mut command = Command::new("/bin/sh");
-        command.env_clear().args(["-c", script, program]).arg(guest("proxy")).arg(&cache);
+        let mut command = host::command(Path::new("/bin/sh"));
+        command.args(["-c", script, program]).arg(guest("proxy")).arg(&cache);
         let output = command.output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(text.contains(expected), "{text}{}", String::from_utf8_lossy(&output.stderr));
