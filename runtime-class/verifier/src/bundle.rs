@@ -6,7 +6,7 @@
 use base64ct::{Base64, Encoding as _};
 use serde::Deserialize;
 
-use crate::{digest::Digest, key::Key};
+use crate::{digest::Digest, error::short, key::Key};
 
 /// Media type of a bundle, and artifact type of the manifest that holds it.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -63,8 +63,9 @@ struct SubjectDigest {
 /// # Errors
 /// With the reason, when the bundle is not one, no key has signed it, or it signs something else.
 pub fn signer<'a>(bundle: &[u8], keys: &'a [Key], image: &Digest) -> Result<&'a Key, String> {
-    let bundle: Bundle = serde_json::from_slice(bundle)
-        .map_err(|error| format!("not a Sigstore bundle with a DSSE envelope: {error}"))?;
+    let bundle: Bundle = serde_json::from_slice(bundle).map_err(|error| {
+        format!("not a Sigstore bundle with a DSSE envelope: {}", short(&error.to_string()))
+    })?;
     if bundle.media_type != MEDIA_TYPE {
         return Err(format!(
             "a bundle of the type {:?} instead of {MEDIA_TYPE:?}",
@@ -85,8 +86,9 @@ pub fn signer<'a>(bundle: &[u8], keys: &'a [Key], image: &Digest) -> Result<&'a 
         envelope.signatures.iter().take(SIGNATURES_MAX).filter_map(|signature| decode(&signature.sig));
     let key = signatures.find_map(|signature| keys.iter().find(|key| key.has_signed(&message, &signature)));
     let key = key.ok_or("a signature by none of the policy's keys, or of changed content")?;
-    let statement: Statement = serde_json::from_slice(&payload)
-        .map_err(|error| format!("signed by {}, but not an in-toto statement: {error}", key.name))?;
+    let statement: Statement = serde_json::from_slice(&payload).map_err(|error| {
+        format!("signed by {}, but not an in-toto statement: {}", key.name, short(&error.to_string()))
+    })?;
     if !STATEMENT_TYPES.contains(&statement.kind.as_str()) || statement.predicate_type != SIGNATURE {
         return Err(format!(
             "signed by {}, but a statement of the kind {:?} is no signature",
@@ -112,9 +114,4 @@ fn authenticated(kind: &str, payload: &[u8]) -> Vec<u8> {
 
 fn decode(text: &str) -> Option<Vec<u8>> {
     Base64::decode_vec(text).ok()
-}
-
-/// A text of the registry for a message.
-fn short(text: &str) -> String {
-    text.chars().take(80).collect()
 }

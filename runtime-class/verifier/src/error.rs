@@ -63,6 +63,14 @@ pub enum Error {
 /// Result of a step of the verification.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Characters of a text from outside in a message.
+const TEXT_MAX: usize = 80;
+
+/// A text of the registry for a message: its beginning. serde's messages count too, because they repeat what they do not expect.
+pub(crate) fn short(text: &str) -> String {
+    text.chars().take(TEXT_MAX).collect()
+}
+
 impl Error {
     /// Converts an I/O error, for `map_err`.
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {

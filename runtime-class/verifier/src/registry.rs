@@ -14,7 +14,7 @@ use ureq::{
 use crate::{
     bundle,
     digest::Digest,
-    error::{Error, Result},
+    error::{Error, Result, short},
     policy::{Access, Login},
     reference::Reference,
     resolver::Names,
@@ -210,8 +210,9 @@ impl Registry {
     }
 
     fn parsed<T: serde::de::DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T> {
-        serde_json::from_slice(body)
-            .map_err(|error| self.failed(path, format!("not the JSON that was expected: {error}")))
+        serde_json::from_slice(body).map_err(|error| {
+            self.failed(path, format!("not the JSON that was expected: {}", short(&error.to_string())))
+        })
     }
 
     fn url(&self, path: &str) -> String {

@@ -76,9 +76,15 @@ fn a_refusal_is_short_whatever_the_registry_has() {
         &image,
     );
     assert!(refused.unwrap_err().len() < 300);
-    let mut bundle = ours.sign(&image);
-    bundle["mediaType"] = json!(long);
-    assert!(judge(&bundle, std::slice::from_ref(&ours.key), &image).unwrap_err().len() < 300);
+    let statement = ours.envelope(&json!({ "_type": "x", "subject": long }).to_string(), IN_TOTO);
+    assert!(judge(&statement, std::slice::from_ref(&ours.key), &image).unwrap_err().len() < 300);
+    // serde's messages repeat a text that stands where something else was expected.
+    for member in ["mediaType", "dsseEnvelope"] {
+        let mut bundle = ours.sign(&image);
+        bundle[member] = json!(long);
+        let refused = judge(&bundle, std::slice::from_ref(&ours.key), &image).unwrap_err();
+        assert!(refused.len() < 300, "{member}: {} bytes", refused.len());
+    }
 }
 
 #[test]

@@ -125,6 +125,10 @@ fn what_the_registry_says_instead_refuses_the_image() {
         (Answer::refused("500 Internal Server Error", ""), "500 Internal Server Error"),
         (Answer::refused("302 Found", "Location: http://127.0.0.1:1/\r\n"), "/referrers/"),
         (Answer::ok("<html>"), "not the JSON that was expected"),
+        (
+            Answer::ok(format!(r#"{{"manifests":"{}"}}"#, "x".repeat(100_000))),
+            "not the JSON that was expected",
+        ),
         (Answer::ok(vec![b' '; (1 << 20) + 1]), "/referrers/"),
         (
             Answer::ok(
@@ -136,6 +140,7 @@ fn what_the_registry_says_instead_refuses_the_image() {
         pulls.registry.answer(&path, answer);
         let refusal = pulls.refusal(&image);
         assert!(refusal.contains(reason), "{reason}: {refusal}");
+        assert!(refusal.len() < 1000, "{reason}: {} bytes", refusal.len());
     }
 }
 
