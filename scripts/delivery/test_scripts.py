@@ -89,6 +89,24 @@ class Scripts(unittest.TestCase):
                 self.assertEqual(done.returncode, 2)
                 self.assertIn(part, done.stderr)
 
+    def test_wrong_arguments_of_a_preview_are_named(self) -> None:
+        for arguments, part in (
+            (["up"], "up needs the number of a pull request"),
+            (["up", "0"], "0: expected the number of a pull request"),
+            (["down", "../7"], "../7: expected the number of a pull request"),
+            (["down", "7", "--hours", "1"], "unexpected --hours"),
+            (["up", "7", "--image", "a"], "--image a: expected an image with a tag or a digest"),
+            (["up", "7", "--image", "a:5000/b"], "--image a:5000/b: expected an image with a tag or a digest"),
+            (["up", "7", "--domain", "a_b.c"], "--domain a_b.c: expected a domain"),
+            (["up", "7", "--hours", "0"], "--hours 0: expected 1 to 999 hours"),
+            (["up", "7", "--image"], "--image needs a value"),
+            (["up", "7", "--image", "a:1", "--other", "x"], "unknown option --other"),
+        ):
+            with self.subTest(arguments):
+                done = self.run_script("preview", *arguments)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn(part, done.stderr)
+
     def test_the_files_of_a_release_are_the_same_twice_and_have_the_version_of_the_workspace(self) -> None:
         version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
         with tempfile.TemporaryDirectory() as scratch:

@@ -1,14 +1,17 @@
-//! `scripts/deploy`, which the pipeline runs: a version that is not healthy is undone under load, and no request fails.
+//! `scripts/deploy` and `scripts/preview`, which the pipeline runs: a version that is not healthy is undone under load, and no request fails; a
+//! preview answers at its host until it is removed.
 
 use std::fs;
 use std::process::Command;
 
 use cluster_e2e::{
     Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Load, Namespace, Tally, await_route,
-    eventually_within, output,
+    eventually_within, image, kubectl, output,
 };
 use testkit::http::Request;
+use testkit::http::blocking::Client;
 use testkit::paths;
+use testkit::tls::Trust;
 
 const NAME: &str = "github-gists-api";
 const HOST: &str = "deploy.gists.test";
@@ -95,4 +98,79 @@ fn a_version_that_is_not_healthy_is_undone_and_no_request_fails() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("nothing was changed"), "{said}");
     assert_eq!(setting("CACHE_TTL").as_deref(), Some("298"));
+}
+
+/// The number of the preview. The namespace's name is the script's, so that it has no prefix of the run.
+const NUMBER: &str = "900000001";
+const PREVIEW: &str = "preview-900000001";
+const PREVIEWS: &str = "preview.gists.test";
+const CERTIFICATE: &str = "gists-preview-tls-secret";
+
+/// Runs a script. Returns the exit code, and what was written to both outputs.
+fn script(name: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let output =
+        Command::new(paths::workspace().join("scripts").join(name)).args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+}
+
+/// Removes what the script has made, also after a failure.
+struct Preview;
+
+impl Drop for Preview {
+    fn drop(&mut self) {
+        let _ = kubectl(["delete", "namespace", PREVIEW, "--wait=false", "--ignore-not-found"]).run();
+        let _ = kubectl(["-n", "istio-system", "delete", "secret", CERTIFICATE, "--ignore-not-found"]).run();
+    }
+}
+
+#[test]
+fn a_preview_answers_at_its_host_until_it_is_removed() {
+    if Cluster::get().plain() {
+        println!("NOT RUN: the preview's overlay needs the runtime class");
+        return;
+    }
+    let _preview = Preview;
+    let any = format!("*.{PREVIEWS}");
+    let (code, said) = script("tls-secret", &["--host", &any, "--name", CERTIFICATE]);
+    assert_eq!(code, Some(0), "{said}");
+    let (_, certificate) = script("tls-secret", &["--show", "--name", CERTIFICATE]);
+
+    let image = image("github-gists-api");
+    let up = |number| {
+        script("preview", &["up", number, "--image", &image, "--domain", PREVIEWS, "--timeout", "90"])
+    };
+    let (code, said) = up(NUMBER);
+    assert_eq!(code, Some(0), "{said}");
+    let host = format!("pr-{NUMBER}.{PREVIEWS}");
+    assert!(said.contains(&format!("https://{host}, for 72 hours")), "{said}");
+    let client = Client::https(Gateway::get().https, &host, Trust::pem(&certificate));
+    await_route(&client, &Request::get("/health"));
+
+    // The script changes nothing that it did not make.
+    let other = Namespace::exactly("preview-900000002", &[]);
+    let number = "900000002";
+    for (code, said) in [up(number), script("preview", &["down", number])] {
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("the namespace preview-900000002 is no preview of 900000002"), "{said}");
+    }
+    // A preview whose time is over is removed, and no other one.
+    let labels = ["preview.gists/number=900000002", "preview.gists/end=1"];
+    kubectl(["label", "namespace", other.name()].into_iter().chain(labels)).must();
+    let (code, said) = script("preview", &["expire"]);
+    assert_eq!(code, Some(0), "{said}");
+    let left = kubectl(["get", "namespaces", "-l", "preview.gists/number", "-o", "name"]).must();
+    assert_eq!(left.trim(), format!("namespace/{PREVIEW}"), "{said}");
+    let _ = client.send(&Request::get("/health")).unwrap().is(200);
+
+    let (code, said) = script("preview", &["down", NUMBER]);
+    assert_eq!(code, Some(0), "{said}");
+    eventually_within(LONG, "the gateway does not know the host any more", || {
+        match client.send(&Request::get("/health")) {
+            Ok(response) if response.status == 200 => Err("200".to_owned()),
+            _ => Ok(()),
+        }
+    });
+    let (code, said) = script("preview", &["down", NUMBER]);
+    assert_eq!((code, said.trim()), (Some(0), "==> there is no preview of 900000001"));
 }
