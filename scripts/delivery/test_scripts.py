@@ -107,6 +107,19 @@ class Scripts(unittest.TestCase):
                 self.assertEqual(done.returncode, 2)
                 self.assertIn(part, done.stderr)
 
+    def test_wrong_arguments_of_a_backup_are_named(self) -> None:
+        for arguments, part in (
+            (["save", "ns"], "backup save NAMESPACE DIRECTORY"),
+            (["keep", "ns", "directory"], "keep: expected save or restore"),
+            (["save", "ns", "directory", "--replace"], "--replace is for restore only"),
+            (["save", "ns", "directory", "--redis"], "--redis needs a value"),
+            (["save", "ns", "directory", "--other"], "unknown option --other"),
+        ):
+            with self.subTest(arguments):
+                done = self.run_script("backup", *arguments)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn(part, done.stderr)
+
     def test_the_files_of_a_release_are_the_same_twice_and_have_the_version_of_the_workspace(self) -> None:
         version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
         with tempfile.TemporaryDirectory() as scratch:

@@ -13,6 +13,7 @@ use testkit::http::Request;
 use testkit::http::blocking::Client;
 use testkit::paths::workspace;
 
+use crate::backup::an_order_outlives_the_loss_of_the_volume;
 use crate::support::{
     Issuer, MESHED, Release, answered, ask, client, client_as, expose, let_gateway_in, local,
 };
@@ -269,7 +270,8 @@ fn the_shop_holds_its_limits_under_load_and_its_autoscaler_adds_pods() {
     ready(&namespace, &["shop-frontend", "product-api", "order-api"]);
     let _ = answered(&shop, &Request::get("/"), 200);
 
-    an_order_outlives_a_crash_of_redis(&namespace, &products, &orders);
+    let order = an_order_outlives_a_crash_of_redis(&namespace, &products, &orders);
+    an_order_outlives_the_loss_of_the_volume(&namespace, &orders, &order);
 
     let profile =
         Profile::read(&workspace().join("e2e/cluster/load/shop.json")).in_share_of_time(SHARE_OF_TIME);
@@ -293,8 +295,8 @@ fn the_shop_holds_its_limits_under_load_and_its_autoscaler_adds_pods() {
     assert_eq!(exceeded, Vec::<String>::new());
 }
 
-/// An order that was answered with 201 is there after Redis crashed.
-fn an_order_outlives_a_crash_of_redis(namespace: &Namespace, products: &Client, orders: &Client) {
+/// An order that was answered with 201 is there after Redis crashed. Returns the order's id.
+fn an_order_outlives_a_crash_of_redis(namespace: &Namespace, products: &Client, orders: &Client) -> String {
     let listed = answered(products, &Request::get("/products"), 200).json();
     let product = listed.pointer("/data/0/id").cloned().unwrap_or_default();
     let order = json!({ "customer": "ann", "lines": [{ "product": product, "quantity": 1 }] });
@@ -325,6 +327,7 @@ fn an_order_outlives_a_crash_of_redis(namespace: &Namespace, products: &Client, 
         }
     });
     assert_eq!(again["id"], placed["id"], "{again}");
+    id
 }
 
 fn redis(namespace: &Namespace) -> Result<Pod, String> {
