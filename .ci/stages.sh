@@ -72,7 +72,7 @@ stage lint-k8s -- make lint-k8s
 stage installer --except "fuzz .github $documents" --files "$clusters/containerd/containerd" -- make test-installer
 if [ -n "$root" ]; then
   stage shim --except "fuzz .github $documents" --files "$clusters/containerd/.containerd" -- make test-shim
-  stage cluster --except "fuzz .github $documents" --files "$clusters/bin/.kubernetes $clusters/bin/.tools $clusters/bin/.istio $clusters/bin/.envoy $clusters/bin/.cosign docs/tutorials/kubernetes.md" -- scripts/cluster test
+  stage cluster --except "fuzz .github $documents" --files "$clusters/bin/.kubernetes $clusters/bin/.tools $clusters/bin/.istio $clusters/bin/.envoy $clusters/bin/.cosign $clusters/bin/.kyverno docs/tutorials/kubernetes.md" -- scripts/cluster test
 else
   note shim "      NOT RUN: it needs root"
   if [ -n "${KUBECONFIG:-}" ]; then

@@ -117,6 +117,12 @@ def kubernetes(cache: Path) -> list[Image]:
     ]
 
 
+def kyverno(cache: Path) -> list[Image]:
+    """The image of Kyverno's admission controller, which only the test of signatures loads. Of the user that its chart expects."""
+    tag = (cache / "kyverno/module").read_text().strip()
+    return [Image(f"kyverno:{tag}", cache / "bin/kyverno", "/kyverno", user="65534:65534", tree=with_tmp())]
+
+
 def istio(cache: Path) -> list[Image]:
     """Istio's images, tagged as its charts expect."""
     tag = (cache / "istio/VERSION").read_text().strip()
@@ -136,7 +142,7 @@ def main() -> None:
     parser.add_argument("--istio", action="store_true", help="Istio's images too")
     asked = parser.parse_args()
     code = max(path.stat().st_mtime for path in (Path(__file__), *(SCRIPTS / "oci").glob("*.py")))
-    for image in kubernetes(asked.cache) + (istio(asked.cache) if asked.istio else []):
+    for image in kubernetes(asked.cache) + kyverno(asked.cache) + (istio(asked.cache) if asked.istio else []):
         tar = asked.cache / "images" / f"{image.name.split(':')[0]}.tar"
         if not tar.exists() or tar.stat().st_mtime < max(code, image.program.stat().st_mtime):
             tar.parent.mkdir(exist_ok=True)

@@ -21,6 +21,7 @@ INSTALLED = {
     "GATEWAY_API_VERSION": "sigs.k8s.io/gateway-api",
     "CERT_MANAGER_VERSION": "github.com/cert-manager/cert-manager",
     "METALLB_VERSION": "go.universe.tf/metallb",
+    "KYVERNO_VERSION": "github.com/kyverno/kyverno",
 }
 
 

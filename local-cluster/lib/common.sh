@@ -7,6 +7,7 @@ state=${CLUSTER_STATE:-/var/lib/cluster}                        # everything els
 programs=$cache/bin
 containerd2=$cache/containerd
 istio_files=$cache/istio
+kyverno_files=$cache/kyverno # for the test of signatures, which installs Kyverno
 
 node=node
 node_bridge=k8s-node

@@ -1,17 +1,17 @@
 //! From a release to a node: the images, the artifact and the chart are published to a registry by `scripts/publish`, signed and attested by
-//! cosign; and a node with an image policy pulls what is signed for it, and nothing else.
+//! cosign; a namespace with a policy admits what is signed, and nothing else; and so does a node with an image policy when it pulls.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cluster_e2e::{LONG, Namespace, eventually_within, fail, pods};
-use serde_json::json;
+use cluster_e2e::{Kustomization, LONG, Namespace, eventually, eventually_within, fail, kubectl, pods};
+use serde_json::{Value, json};
 use testkit::paths;
 
 use crate::pull::{apply, await_failure, images_only, pod, registry};
 use crate::support::{
-    Registry,
+    Kyverno, Registry,
     layouts::{ARTIFACT, IMAGE, TAG, layouts, manifest, sha256},
 };
 
@@ -102,8 +102,7 @@ impl<'a> Cosign<'a> {
 
 /// The directories of the cluster's containerd and of the programs that `scripts/cluster` installs on the node.
 fn node_directories() -> (PathBuf, PathBuf) {
-    let registries = PathBuf::from(std::env::var_os("CLUSTER_TEST_REGISTRIES").unwrap());
-    (registries.parent().unwrap().to_owned(), paths::target().join("cluster"))
+    (Registry::node_directory(), paths::target().join("cluster"))
 }
 
 /// The verification of images on this machine, which is the node. It ends when this value is dropped.
@@ -257,14 +256,92 @@ fn policy(registry: &Registry, cosign: &Cosign<'_>) -> PathBuf {
     directory
 }
 
+/// A Deployment without pods, of one image.
+fn deployment(name: &str, image: &str) -> Value {
+    let mut template = pod(name, image, Some(SECRET));
+    for field in ["apiVersion", "kind"] {
+        template.as_object_mut().unwrap().remove(field);
+    }
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name },
+        "spec": { "replicas": 0, "selector": { "matchLabels": { "app": "pulled" } }, "template": template },
+    })
+}
+
+/// The policy of `k8s/cluster/signed-images` for this registry and this key.
+fn admission_policy(registry: &Registry, cosign: &Cosign<'_>) -> String {
+    let key = fs::read_to_string(cosign.path("public.pub")).unwrap();
+    let replace = |path: &str, value: &str| json!({ "op": "replace", "path": path, "value": value });
+    Kustomization::on("k8s/cluster/signed-images")
+        .patch(
+            "ImageValidatingPolicy",
+            "signed-images",
+            &json!([
+                replace("/spec/matchImageReferences/0/glob", &registry.image("*")),
+                replace("/spec/attestors/0/cosign/key/data", &key),
+            ]),
+        )
+        .render("signed-images", None)
+}
+
+/// Applies the policy, and checks what the API server admits: to a namespace with the policy's label what is signed, to `other` everything.
+fn check_admission(
+    kyverno: &Kyverno,
+    registry: &Registry,
+    cosign: &Cosign<'_>,
+    intruders: &[&str],
+    other: &Namespace,
+) {
+    let restricted = ("pod-security.kubernetes.io/enforce", "restricted");
+    let namespace = Namespace::with_labels("admission", &[restricted, ("gists/signed-images", "required")]);
+    kyverno.ready();
+    eventually("Kyverno accepts the policy", || {
+        kubectl(["apply", "-f", "-"]).input(admission_policy(registry, cosign)).run()
+    });
+    let create = |namespace: &Namespace, object: &Value, options: &[&str]| {
+        let command = ["create", "-f", "-"].into_iter().chain(options.iter().copied());
+        namespace.kubectl(command).input(object.to_string()).run()
+    };
+    let dry = ["--dry-run=server"];
+    let intruder = |name: &str| registry.image(&format!("{name}:{TAG}"));
+    eventually_within(LONG, "the policy is in force", || {
+        match create(&namespace, &deployment("asked", &intruder("unsigned")), &dry) {
+            Ok(_) => Err("an unsigned image is admitted".to_owned()),
+            Err(refusal) if refusal.contains("signed-images") => Ok(()),
+            Err(refusal) => Err(refusal),
+        }
+    });
+
+    // What is signed is admitted, and its tag replaced by the digest.
+    let by_tag = registry.image(&format!("gists/{IMAGE}:{VERSION}"));
+    create(&namespace, &deployment("signed", &by_tag), &[]).unwrap_or_else(|refusal| fail(refusal));
+    let image = namespace.kubectl(["get", "deployment", "signed"]).json().unwrap();
+    let image = image.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str).unwrap();
+    let digest = image.strip_prefix(&format!("{by_tag}@")).unwrap_or_else(|| fail(image.to_owned()));
+    let by_digest = registry.image(&format!("gists/{IMAGE}@{digest}"));
+    create(&namespace, &pod("signed", &by_digest, None), &dry).unwrap_or_else(|refusal| fail(refusal));
+
+    for name in intruders {
+        let image = intruder(name);
+        for object in [deployment(name, &image), pod(name, &image, None)] {
+            let refusal = create(&namespace, &object, &dry).expect_err("an image without a signature");
+            let told = format!("not signed by the key of the policy: {image}@sha256:");
+            assert!(refusal.contains(&told), "{name}: {refusal}");
+        }
+        create(other, &deployment(name, &image), &dry).unwrap_or_else(|refusal| fail(refusal));
+    }
+}
+
 #[test]
-fn a_node_with_a_policy_pulls_what_is_published_and_signed_and_nothing_else() {
+fn a_cluster_admits_and_a_node_pulls_what_is_published_and_signed_and_nothing_else() {
     let Some(registry) = registry("signatures") else { return };
     if images_only() {
         println!("NOT RUN: containerd 1 has no image verifiers");
         return;
     }
     registry.trust();
+    // It starts while images are published.
+    let kyverno = Kyverno::install(&registry);
     let namespace = Namespace::new("signatures");
     registry.right_secret(&namespace, SECRET);
     let (ours, theirs) = (Cosign::new(&registry, "ours"), Cosign::new(&registry, "theirs"));
@@ -272,6 +349,9 @@ fn a_node_with_a_policy_pulls_what_is_published_and_signed_and_nothing_else() {
     let published = publish(&registry, &ours, &layouts);
     check_published(&registry, &published, &ours, &theirs);
     let intruders = push_intruders(&registry, &layouts, &ours, &theirs);
+    if let Some(kyverno) = kyverno {
+        check_admission(&kyverno, &registry, &ours, &intruders.map(|(name, _)| name), &namespace);
+    }
 
     let verification = Verification::install(&policy(&registry, &ours));
     let made = |name: &str, image: &str| pod(name, &registry.image(image), Some(SECRET));

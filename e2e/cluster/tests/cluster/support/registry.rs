@@ -93,6 +93,14 @@ impl Registry {
         PathBuf::from(std::env::var_os(TRUSTED).unwrap()).join(&self.address)
     }
 
+    /// The directory of the node's containerd.
+    ///
+    /// # Panics
+    /// If the tests cannot configure containerd, where [`Registry::start`] returns `None`.
+    pub(crate) fn node_directory() -> PathBuf {
+        PathBuf::from(std::env::var_os(TRUSTED).unwrap()).parent().unwrap().to_owned()
+    }
+
     /// The name of an image in this registry: a repository with a tag or a digest.
     pub(crate) fn image(&self, name: &str) -> String {
         format!("{}/{name}", self.address)
