@@ -66,12 +66,8 @@ def add_with_libraries(tree: Tree, path: str, program: Path) -> None:
         tree.file(str(library), library.resolve().read_bytes(), EXECUTABLE)
 
 
-def proxy_tree(cache: Path) -> Tree:
-    """What Istio's sidecar and gateway need beside pilot-agent: Envoy with its first configuration, and iptables."""
-    tree = Tree()
-    add_with_libraries(tree, "/usr/local/bin/envoy", cache / "bin/envoy")
-    bootstrap = (cache / "istio/envoy_bootstrap.json").read_bytes()
-    tree.file("/var/lib/istio/envoy/envoy_bootstrap_tmpl.json", bootstrap, READABLE)
+def add_iptables(tree: Tree) -> None:
+    """Puts iptables with its extensions into the tree."""
     add_with_libraries(tree, str(IPTABLES), IPTABLES)
     for family in ("iptables", "ip6tables"):
         for action in ("", "-save", "-restore"):
@@ -81,9 +77,28 @@ def proxy_tree(cache: Path) -> Tree:
             tree.link(str(extension), str(extension.readlink()))
         else:
             tree.file(str(extension), extension.read_bytes(), READABLE)
+
+
+def proxy_tree(cache: Path) -> Tree:
+    """What Istio's sidecar and gateway need beside pilot-agent: Envoy with its first configuration, and iptables."""
+    tree = Tree()
+    add_with_libraries(tree, "/usr/local/bin/envoy", cache / "bin/envoy")
+    bootstrap = (cache / "istio/envoy_bootstrap.json").read_bytes()
+    tree.file("/var/lib/istio/envoy/envoy_bootstrap_tmpl.json", bootstrap, READABLE)
+    add_iptables(tree)
     for directory in ("/etc/istio/proxy", "/var/lib/istio/data", "/run"):
         tree.directory(directory)
     tree.directory("/tmp", SHARED_DIRECTORY)
+    return tree
+
+
+def cni_tree(cache: Path) -> Tree:
+    """What the agent of Istio's CNI plug-in needs: the plug-in, which the agent copies to the node, and iptables to repair pods."""
+    tree = with_tmp()
+    tree.file("/opt/cni/bin/istio-cni", (cache / "bin/istio-cni").read_bytes(), EXECUTABLE)
+    add_iptables(tree)
+    # iptables has its lock here.
+    tree.directory("/run")
     return tree
 
 
@@ -128,10 +143,11 @@ def istio(cache: Path) -> list[Image]:
     tag = (cache / "istio/VERSION").read_text().strip()
     envoy = (cache / "bin/.envoy").read_text().strip()
     environment = [f"ISTIO_META_ISTIO_PROXY_SHA=envoy:{envoy}", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
-    pilot, agent = cache / "bin/pilot-discovery", cache / "bin/pilot-agent"
+    pilot, agent, cni = (cache / "bin" / program for program in ("pilot-discovery", "pilot-agent", "install-cni"))
     return [
         Image(f"pilot:{tag}", pilot, "/usr/local/bin/pilot-discovery", user="1337:1337", tree=with_tmp()),
         Image(f"proxyv2:{tag}", agent, "/usr/local/bin/pilot-agent", environment=environment, tree=proxy_tree(cache)),
+        Image(f"install-cni:{tag}", cni, "/usr/local/bin/install-cni", tree=cni_tree(cache)),
     ]
 
 

@@ -10,7 +10,8 @@ manifest() {
   printf '%s\n' "$text"
 }
 
-rolled_out() { kubectl --namespace "$1" rollout status "deployment/$2" --timeout=120s >/dev/null && say "$2 is ready"; }
+# rolled_out NAMESPACE KIND/NAME
+rolled_out() { kubectl --namespace "$1" rollout status "$2" --timeout=120s >/dev/null && say "${2#*/} is ready"; }
 
 install_addons() {
   local coredns metrics_server policies
@@ -25,8 +26,8 @@ install_addons() {
   say "node is Ready"
   wait_until 60 "kube-network-policies listens" listens_to_queue
   enforce_policies
-  rolled_out kube-system coredns
-  rolled_out kube-system metrics-server
+  rolled_out kube-system deployment/coredns
+  rolled_out kube-system deployment/metrics-server
   wait_until 90 "metrics are available" kubectl top nodes
 }
 
@@ -48,9 +49,13 @@ install_istio() {
   tag=$(<"$istio_files/VERSION")
   kubectl apply --server-side --filename "$istio_files/gateway-api" >/dev/null
   helm_install istio-base base
+  # The agent of the CNI plug-in, before the first pod with a sidecar.
+  helm_install istio-cni istio-cni --values "$here/manifests/istio-cni.yaml" \
+    --set cniBinDir="$cni_programs" --set cniConfDir="$cni_configuration" --set global.hub=localhost --set global.tag="$tag"
   helm_install istiod istio-control/istio-discovery --values "$here/manifests/istiod.yaml" \
     --set global.hub=localhost --set global.tag="$tag"
-  rolled_out istio-system istiod
+  rolled_out istio-system daemonset/istio-cni-node
+  rolled_out istio-system deployment/istiod
   helm_install istio-ingressgateway gateway --values "$here/manifests/gateway.yaml"
-  rolled_out istio-system istio-ingressgateway
+  rolled_out istio-system deployment/istio-ingressgateway
 }

@@ -22,6 +22,9 @@ etcd_url=http://127.0.0.1:12379
 api_url=https://$node_ip:6443
 containerd_socket=$state/containerd/containerd.sock
 registries=$state/containerd/certs.d # which authorities containerd trusts for which registry (its `config_path`)
+cni_programs=$state/containerd/cni-programs # the distribution's CNI plug-ins, and those that pods of the cluster install
+cni_configuration=$state/containerd/cni
+istio_cni_state=/run/istio-cni # of Istio's CNI plug-in: its kubeconfig, sockets and log. The path is fixed in its chart
 verifiers=$state/containerd/verifiers/bin # programs that containerd 2 runs before it pulls an image; none without a test of them
 admin_kubeconfig=$state/kubeconfig
 

@@ -4,7 +4,12 @@
 
 # configure_cni: the pod network, a bridge with addresses of $pod_cidr.
 configure_cni() {
-  write_if_changed "$state/containerd/cni/10-cluster.conflist" <<END
+  local file=$cni_configuration/10-cluster.conflist
+  # A directory of the cluster's own: Istio's agent installs its plug-in there. containerd 1.6 knows one directory only.
+  ln -sf /usr/lib/cni/{bridge,host-local,loopback,portmap} "$cni_programs/"
+  # Written once: Istio's agent adds its plug-in to the file.
+  [ ! -f "$file" ] || return 0
+  cat >"$file" <<END
 {"cniVersion": "1.0.0", "name": "cluster", "plugins": [
   {"type": "bridge", "bridge": "$pod_bridge", "isGateway": true, "ipMasq": true, "hairpinMode": true,
    "ipam": {"type": "host-local", "dataDir": "$state/containerd/ipam",
@@ -31,7 +36,7 @@ remember_runtimes() {
 containerd_config() {
   local version cri trust cni images name type
   if [ "$1" = 2 ]; then
-    version=3 cri='plugins."io.containerd.cri.v1.runtime"' trust='plugins."io.containerd.cri.v1.images"' cni='bin_dirs = ["/usr/lib/cni"]'
+    version=3 cri='plugins."io.containerd.cri.v1.runtime"' trust='plugins."io.containerd.cri.v1.images"' cni='bin_dirs = ["'$cni_programs'"]'
     images='[plugins."io.containerd.nri.v1.nri"]
   disable = true
 [plugins."io.containerd.cri.v1.images"]
@@ -42,7 +47,7 @@ containerd_config() {
   sandbox = "localhost/pause:1"
 ['$cri']'
   else
-    version=2 cri='plugins."io.containerd.grpc.v1.cri"' cni='bin_dir = "/usr/lib/cni"'
+    version=2 cri='plugins."io.containerd.grpc.v1.cri"' cni='bin_dir = "'$cni_programs'"'
     trust=$cri images="[$cri]"'
   sandbox_image = "localhost/pause:1"'
   fi
@@ -62,7 +67,7 @@ $images
   restrict_oom_score_adj = true
 [$cri.cni]
   $cni
-  conf_dir = "$state/containerd/cni"
+  conf_dir = "$cni_configuration"
 [$trust.registry]
   config_path = "$registries"
 [$cri.containerd]
