@@ -74,6 +74,9 @@ fn missing(plain: bool) -> Vec<String> {
     // The ports of the ingress gateway answer only once there is a Gateway for them.
     let gateway = ["get", "pods", "--all-namespaces", "-l", "istio=ingressgateway", "-o", "name"];
     need("Istio's ingress gateway", &gateway);
+    // The namespaces of the tests enforce Pod Security `restricted`, which admits no sidecar without the plug-in.
+    let agent = ["get", "daemonsets", "--all-namespaces", "-l", "k8s-app=istio-cni-node", "-o", "name"];
+    need("Istio's CNI plug-in", &agent);
     need("metrics-server", &["get", "--raw", "/apis/metrics.k8s.io/v1beta1"]);
     missing
 }

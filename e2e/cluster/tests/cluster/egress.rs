@@ -20,8 +20,13 @@ fn egress_gateway(namespace: &Namespace) {
             "metadata": {
                 "labels": { "app": "istio-egressgateway", "istio": "egressgateway", "sidecar.istio.io/inject": "true" },
                 "annotations": { "inject.istio.io/templates": "gateway" } },
-            "spec": { "terminationGracePeriodSeconds": 1, "containers": [
-                { "name": "istio-proxy", "image": "auto", "imagePullPolicy": "IfNotPresent" }] } } } },
+            "spec": {
+                "terminationGracePeriodSeconds": 1,
+                "securityContext": { "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } },
+                "containers": [{
+                    "name": "istio-proxy", "image": "auto", "imagePullPolicy": "IfNotPresent",
+                    "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
+                }] } } } },
         { "apiVersion": "v1", "kind": "Service", "metadata": { "name": "istio-egressgateway" },
           "spec": { "selector": labels, "ports": [{ "name": "tls", "port": 443, "targetPort": 8443 }] } },
     ] });
@@ -94,10 +99,9 @@ fn site_behind_gateway(namespace: Namespace, outside: &Namespace, gateway: &str)
 
 #[test]
 fn the_only_way_out_leads_through_the_egress_gateway() {
-    let privileged = [("pod-security.kubernetes.io/enforce", "privileged")];
-    let outside = Namespace::with_labels("egress-gateway", &privileged);
+    let outside = Namespace::new("egress-gateway");
     egress_gateway(&outside);
-    let namespace = Namespace::with_labels("egress", &privileged);
+    let namespace = Namespace::new("egress");
     let secret = format!("{}-github", namespace.name());
     tls_secret(&["--name", &secret, "--host", GITHUB]);
     let authority = tls_secret(&["--name", &secret, "--show"]);

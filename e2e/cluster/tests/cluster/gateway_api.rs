@@ -10,7 +10,7 @@ use testkit::http::Request;
 use testkit::http::blocking::Client;
 use testkit::tls::Trust;
 
-use crate::support::{MESHED, Site};
+use crate::support::Site;
 
 /// `kubectl port-forward` to one port of a Service: without a load balancer, not every machine reaches the gateway.
 struct Forward {
@@ -138,7 +138,7 @@ fn a_gateway_of_the_namespace_s_own_serves_the_same() {
 /// The mesh's policies deny by default. They must not close the gateway, which stands in the same namespace.
 #[test]
 fn a_gateway_of_the_namespace_s_own_reaches_pods_in_the_mesh() {
-    let namespace = Namespace::with_labels("gateway-mesh", &[MESHED]);
+    let namespace = Namespace::new("gateway-mesh");
     let (site, gateway) = deploy(namespace, &["istio-mesh-sidecar"]);
     let meshed = pods(site.namespace.name(), "app=github-gists-api").unwrap();
     assert!(meshed.iter().all(|pod| pod.object.to_string().contains("istio-proxy")), "{meshed:?}");

@@ -22,9 +22,8 @@ fn missing(site: &Site) -> Vec<u32> {
 #[test]
 fn the_production_overlay_lacks_what_the_test_cluster_lacks_only() {
     let site = Site::overlay("production-check", "production", 3, |all, _| all);
-    // 1: sidecars without Istio's CNI plug-in need a privileged namespace. 3: images of the test have no digest. 11: the test sets the
-    // number of pods. 16 and 17: nothing monitors this namespace.
-    let expected = [1, 3, 11, 16, 17];
+    // 3: images of the test have no digest. 11: the test sets the number of pods. 16 and 17: nothing monitors this namespace.
+    let expected = [3, 11, 16, 17];
     // The cluster counts what a disruption budget allows some time after the pods are ready.
     eventually("the points that do not hold are those of the test cluster", || match missing(&site) {
         found if found == expected => Ok(()),

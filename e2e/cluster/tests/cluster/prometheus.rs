@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use cluster_e2e::{
-    Deployment, Fake, LONG, Namespace, ScriptedResponse, eventually, eventually_within, fail, figure, image,
+    Deployment, Fake, LONG, ScriptedResponse, eventually, eventually_within, fail, figure, image,
 };
 use serde_json::Value;
 
@@ -48,10 +48,7 @@ fn prometheus_finds_every_pod_and_series_and_an_alert_goes_off() {
     let prometheus = Prometheus::begin("monitoring");
     // With the shared store and traces, whose series panels read. Traces have series without a collector, too.
     let direct = Site::new("watched", 3, &["redis", "tracing"], |all| all.image("redis", &image("redis")));
-    // Without Istio's CNI plug-in, istio-init needs more rights than `restricted` allows.
-    let level = [("pod-security.kubernetes.io/enforce", "privileged")];
-    let meshed = Namespace::with_labels("watched-mesh", &level);
-    let meshed = Site::within(meshed, 1, &["istio-mesh-sidecar"], |all| all);
+    let meshed = Site::new("watched-mesh", 1, &["istio-mesh-sidecar"], |all| all);
     let namespaces = [direct.namespace.name(), meshed.namespace.name()];
 
     let fake = Fake::get();

@@ -14,16 +14,14 @@ use testkit::http::blocking::Client;
 use testkit::paths::workspace;
 
 use crate::backup::an_order_outlives_the_loss_of_the_volume;
-use crate::support::{
-    Issuer, MESHED, Release, answered, ask, client, client_as, expose, let_gateway_in, local,
-};
+use crate::support::{Issuer, Release, answered, ask, client, client_as, expose, let_gateway_in, local};
 
 /// How long the load profile of the shop takes here, as a share of its 16 minutes: half a minute.
 const SHARE_OF_TIME: f64 = 1.0 / 32.0;
 
 #[test]
 fn the_greeting_takes_up_settings_and_secrets_without_a_restart() {
-    let namespace = Namespace::with_labels("greeting", &[MESHED]);
+    let namespace = Namespace::new("greeting");
     local("k8s/services/greeting/overlays/dev", &["greeting", "timezones"])
         .component("k8s/services/greeting/components/mesh")
         .apply(&namespace);
@@ -70,7 +68,7 @@ fn the_greeting_takes_up_settings_and_secrets_without_a_restart() {
 
 #[test]
 fn the_umbrella_chart_installs_services_that_know_each_other_and_nobody_else() {
-    let namespace = Namespace::with_labels("my-app", &[MESHED]);
+    let namespace = Namespace::new("my-app");
     let release = Release { helm: "helm", namespace: &namespace, name: "my-app", chart: "my-app" };
     let values = |message: &str| {
         let one = |name: &str, settings: Value, callers: &[String]| {
@@ -135,7 +133,7 @@ fn the_umbrella_chart_installs_services_that_know_each_other_and_nobody_else() {
 
 #[test]
 fn the_platform_wants_identities_and_tokens() {
-    let namespace = Namespace::with_labels("platform", &[MESHED]);
+    let namespace = Namespace::new("platform");
     let issuer = Issuer::new();
     // The backend verifies tokens itself, too. Without the issuer's keys, its protected routes are closed.
     let keys = json!({

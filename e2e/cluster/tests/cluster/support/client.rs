@@ -17,9 +17,11 @@ pub(crate) fn client_as(namespace: &Namespace, name: &str, account: &str, meshed
           "metadata": { "name": name, "labels": { "app": name, "sidecar.istio.io/inject": meshed.to_string() } },
           "spec": {
             "serviceAccountName": account, "terminationGracePeriodSeconds": 1,
+            "securityContext": { "runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": { "type": "RuntimeDefault" } },
             "containers": [{
                 "name": "client", "image": image("busybox"), "imagePullPolicy": "IfNotPresent",
                 "command": ["sleep", "3600"],
+                "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
             }] } },
     ] });
     namespace.apply(&objects.to_string());

@@ -20,7 +20,3 @@ pub(crate) use registry::Registry;
 pub(crate) use release::Release;
 pub(crate) use services::{answered, expose, let_gateway_in, local};
 pub(crate) use site::{Site, tls_secret, to_the_fake};
-
-/// The label of a namespace whose pods have sidecars. Istio's init container needs rights that `restricted` forbids. With Istio's CNI
-/// plug-in, it would not.
-pub(crate) const MESHED: (&str, &str) = ("pod-security.kubernetes.io/enforce", "privileged");

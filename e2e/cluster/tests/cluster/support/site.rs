@@ -88,7 +88,7 @@ impl Site {
             .without("Gateway", "github-gists-api-egress")
             .without("VirtualService", "github-gists-api-egress")
             .patch("NetworkPolicy", "github-gists-api-egress", &to_the_fake());
-        let site = Self::apply(Namespace::with_labels(name, &[super::MESHED]), |site| {
+        let site = Self::apply(Namespace::new(name), |site| {
             let rendered = change(site.at_gateway(adapt(all, replicas)), &site.host);
             let moved = format!("namespace: {}\n", site.namespace.name());
             rendered.render(site.namespace.name(), None).replace(&format!("namespace: {overlay}\n"), &moved)
