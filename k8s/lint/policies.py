@@ -22,6 +22,8 @@ def pods(obj: dict) -> Iterator[dict]:
     spec = obj.get("spec") or {}
     if obj.get("kind") in ("Deployment", "StatefulSet", "DaemonSet", "Job"):
         yield spec["template"]["spec"]
+    elif obj.get("kind") == "CronJob":
+        yield spec["jobTemplate"]["spec"]["template"]["spec"]
     elif obj.get("kind") == "Pod":
         yield spec
 

@@ -60,6 +60,9 @@ class Policies(unittest.TestCase):
         self.assertEqual(len(list(policies.restricted(rendered(deployment(pod={"securityContext": {}}))))), 2)
         init = deployment(pod={"initContainers": [{"name": "i"}]})
         self.assertEqual(len(list(policies.restricted(rendered(init)))), 3)
+        bare = deployment({"securityContext": {}})
+        job = {"kind": "CronJob", "metadata": {"name": "job"}, "spec": {"jobTemplate": {"spec": bare["spec"]}}}
+        self.assertEqual(len(list(policies.restricted(rendered(job)))), 3)
 
     def test_all_pods_together_stay_within_githubs_limit(self) -> None:
         def pods(settings: dict, most: int, kind: str) -> Rendered:

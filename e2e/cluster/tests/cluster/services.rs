@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use cluster_e2e::{
     Deployment, Gateway, LONG, Namespace, Pod, Profile, eventually, eventually_within, figure, image,
-    milliseconds,
+    milliseconds, pods,
 };
 use serde_json::{Value, json};
 use testkit::http::Request;
@@ -14,7 +14,9 @@ use testkit::http::blocking::Client;
 use testkit::paths::workspace;
 
 use crate::backup::an_order_outlives_the_loss_of_the_volume;
-use crate::support::{Issuer, Release, answered, ask, client, client_as, expose, let_gateway_in, local};
+use crate::support::{
+    Issuer, Release, answered, ask, authorize_gateway, client, client_as, expose, let_gateway_in, local,
+};
 
 /// How long the load profile of the shop takes here, as a share of its 16 minutes: half a minute.
 const SHARE_OF_TIME: f64 = 1.0 / 32.0;
@@ -190,13 +192,24 @@ fn the_platform_wants_identities_and_tokens() {
 
     a_token_opens_the_protected_routes(&gateway, &issuer);
 
-    only_the_frontend_asks(&namespace, &["http://platform-backend/api/data", "http://demo-api/health"]);
+    let frontend = only_the_frontend_asks(
+        &namespace,
+        "platform-frontend",
+        &["http://platform-backend/api/data", "http://demo-api/health"],
+    );
+    // Also who may ask the backend needs a token there.
+    let refused = ask(&frontend, "http://platform-backend/api/protected/data").unwrap_err();
+    assert!(refused.contains("403 Forbidden"), "{refused}");
 }
 
-/// In the mesh, the frontend's account is let in, and nobody else's.
-fn only_the_frontend_asks(namespace: &Namespace, urls: &[&str]) {
-    let (stranger, outsider) = (client(namespace, "stranger", true), client(namespace, "outsider", false));
-    let frontend = client_as(namespace, "as-frontend", "platform-frontend", true);
+/// The clients of [`only_the_frontend_asks`].
+const CLIENTS: [&str; 3] = ["stranger", "outsider", "as-frontend"];
+
+/// In the mesh, the frontend's account is let in, and nobody else's. Returns a pod with that account.
+fn only_the_frontend_asks(namespace: &Namespace, account: &str, urls: &[&str]) -> Pod {
+    let [stranger, outsider, frontend] = CLIENTS;
+    let (stranger, outsider) = (client(namespace, stranger, true), client(namespace, outsider, false));
+    let frontend = client_as(namespace, frontend, account, true);
     for url in urls {
         let told = eventually("the frontend's account is let in", || ask(&frontend, url));
         assert!(told.contains("200 OK"), "{told}");
@@ -205,9 +218,7 @@ fn only_the_frontend_asks(namespace: &Namespace, urls: &[&str]) {
         let refused = ask(&outsider, url).unwrap_err();
         assert!(!refused.contains("HTTP/1.1"), "{url}: {refused}");
     }
-    // Also who may ask the backend needs a token there.
-    let refused = ask(&frontend, "http://platform-backend/api/protected/data").unwrap_err();
-    assert!(refused.contains("403 Forbidden"), "{refused}");
+    frontend
 }
 
 /// `/api/protected` with and without a token of this issuer.
@@ -241,8 +252,9 @@ fn a_token_opens_the_protected_routes(gateway: &Client, issuer: &Issuer) {
     let _ = gateway.send(&Request::get("/api/public/data")).unwrap().is(200);
 }
 
+/// The shop of production in a namespace that enforces `restricted`, with sidecars and NetworkPolicies.
 #[test]
-fn the_shop_holds_its_limits_under_load_and_its_autoscaler_adds_pods() {
+fn the_shop_in_the_mesh_holds_its_limits_under_load_and_its_autoscaler_adds_pods() {
     let namespace = Namespace::new("shop");
     let secrets =
         std::fs::read_to_string(workspace().join("k8s/services/techcommerce/secrets.example.yaml")).unwrap();
@@ -258,7 +270,15 @@ fn the_shop_holds_its_limits_under_load_and_its_autoscaler_adds_pods() {
         { "op": "replace", "path": "/spec/template/spec/containers/0/resources/requests/cpu", "value": "20m" }
     ]);
     local("k8s/services/techcommerce/overlays/production", &["shop-frontend", "product-api", "order-api"])
+        .component("k8s/services/techcommerce/components/mesh")
         .image("redis", &image("redis"))
+        .image("busybox", &image("busybox"))
+        // The test says when.
+        .patch(
+            "CronJob",
+            "shop-settlements",
+            &json!([{ "op": "add", "path": "/spec/suspend", "value": true }]),
+        )
         .patch("StatefulSet", "shop-redis", &volume)
         .patch("Deployment", "product-api", &sensitive)
         .apply(&namespace);
@@ -268,13 +288,31 @@ fn the_shop_holds_its_limits_under_load_and_its_autoscaler_adds_pods() {
     ready(&namespace, &["shop-frontend", "product-api", "order-api"]);
     let _ = answered(&shop, &Request::get("/"), 200);
 
+    // The gateway reaches the pages alone, until the test lets it in. The load and the orders go to the APIs directly.
+    let listing = Request::get("/products?per_page=1");
+    let _ = answered(&products, &listing, 403);
+    let _ = answered(&orders, &Request::get("/orders?customer=ann"), 403);
+    authorize_gateway(&namespace);
+    let _ = answered(&products, &listing, 200);
+    hold_an_item(&products);
+    let_clients_out(&namespace);
+    let apis = ["http://product-api:5000/products", "http://order-api:7000/orders?customer=ann"];
+    only_the_frontend_asks(&namespace, "shop-frontend", &apis);
     let order = an_order_outlives_a_crash_of_redis(&namespace, &products, &orders);
     an_order_outlives_the_loss_of_the_volume(&namespace, &orders, &order);
 
+    the_limits_hold_while_pods_are_added(
+        &namespace,
+        BTreeMap::from([("page", shop), ("api", products.clone())]),
+    );
+    the_job_ends_the_stale_hold(&namespace, &products);
+}
+
+/// Puts the shop under the load of its profile.
+fn the_limits_hold_while_pods_are_added(namespace: &Namespace, clients: BTreeMap<&'static str, Client>) {
     let profile =
         Profile::read(&workspace().join("e2e/cluster/load/shop.json")).in_share_of_time(SHARE_OF_TIME);
     let load = std::thread::spawn(move || {
-        let clients = BTreeMap::from([("page", shop), ("api", products)]);
         let results = profile.run(&clients);
         (profile.exceeded(&results), results)
     });
@@ -291,6 +329,68 @@ fn the_shop_holds_its_limits_under_load_and_its_autoscaler_adds_pods() {
     }
     figure("services", "product_api_pods_under_load", pods);
     assert_eq!(exceeded, Vec::<String>::new());
+}
+
+/// Opens the NetworkPolicies of the shop for [`CLIENTS`], so that the mesh alone refuses them.
+fn let_clients_out(namespace: &Namespace) {
+    let clients = json!({ "matchExpressions": [{ "key": "app", "operator": "In", "values": CLIENTS }] });
+    let apis = json!({ "matchExpressions": [{ "key": "app", "operator": "In", "values": ["product-api", "order-api"] }] });
+    let service = json!([{ "protocol": "TCP", "port": 8080 }]);
+    let istiod =
+        json!({ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "istio-system" } } });
+    let policy = |name: &str, spec: Value| {
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": { "name": name }, "spec": spec,
+        })
+    };
+    let out = json!({ "podSelector": clients, "policyTypes": ["Egress"], "egress": [
+        { "to": [{ "podSelector": apis }], "ports": service },
+        { "to": [istiod], "ports": [{ "protocol": "TCP", "port": 15012 }] },
+    ] });
+    let to_apis = json!({ "podSelector": apis, "policyTypes": ["Ingress"], "ingress": [
+        { "from": [{ "podSelector": clients }], "ports": service },
+    ] });
+    let policies = [policy("test-clients", out), policy("test-apis", to_apis)];
+    namespace.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": policies }).to_string());
+}
+
+/// The product and its stock, of which [`hold_an_item`] holds one.
+const HELD: &str = "/products/vault-nas/stock";
+
+/// Reserves an item for an order that nobody continues, as an order API does that is killed meanwhile.
+fn hold_an_item(products: &Client) {
+    let hold = json!({
+        "order": "f".repeat(32), "attempt": 1, "lines": [{ "product": "vault-nas", "quantity": 1 }], "stale_after": 1,
+    });
+    let hold = with_the_service_token(Request::new("POST", "/reservations"))
+        .header("content-type", "application/json")
+        .body(hold.to_string());
+    assert_eq!(answered(products, &hold, 200).json()["outcome"], "reserved");
+    assert_eq!(answered(products, &Request::get(HELD), 200).json()["held"], 1);
+}
+
+fn with_the_service_token(request: Request) -> Request {
+    request.header("authorization", "Bearer the-tests-secret")
+}
+
+/// The job `shop-settlements` ends the hold of [`hold_an_item`], and its sidecar does not keep it from ending.
+fn the_job_ends_the_stale_hold(namespace: &Namespace, products: &Client) {
+    // The hold is stale when it is older than the order's lease.
+    let stale = with_the_service_token(Request::get("/reservations?stale_after=30000"));
+    eventually_within(LONG, "the hold is stale", || {
+        let page = products.send(&stale).map_err(|error| error.to_string())?.try_json()?;
+        if page.to_string().contains("vault-nas") { Ok(()) } else { Err(page.to_string()) }
+    });
+    namespace.kubectl(["create", "job", "settle", "--from=cronjob/shop-settlements"]).must();
+    namespace.kubectl(["wait", "--for=condition=complete", "job/settle", "--timeout=90s"]).must();
+    let attempts = pods(namespace.name(), "job-name=settle").unwrap();
+    let pod = attempts.iter().find(|pod| pod.text("/status/phase") == "Succeeded").unwrap();
+    assert!(pod.object.to_string().contains("istio-proxy"), "{}", pod.object);
+    let said = namespace.kubectl(["logs", &pod.name, "-c", "settlements"]).must();
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["more"], false, "{said}");
+    assert!(said["settled"].as_u64() >= Some(1), "{said}");
+    assert_eq!(answered(products, &Request::get(HELD), 200).json()["held"], 0);
 }
 
 /// An order that was answered with 201 is there after Redis crashed. Returns the order's id.

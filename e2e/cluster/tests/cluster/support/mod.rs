@@ -18,5 +18,5 @@ pub(crate) use jwt::Issuer;
 pub(crate) use kyverno::Kyverno;
 pub(crate) use registry::Registry;
 pub(crate) use release::Release;
-pub(crate) use services::{answered, expose, let_gateway_in, local};
+pub(crate) use services::{answered, authorize_gateway, expose, let_gateway_in, local};
 pub(crate) use site::{Site, tls_secret, to_the_fake};

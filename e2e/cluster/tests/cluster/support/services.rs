@@ -51,6 +51,17 @@ pub(crate) fn let_gateway_in(namespace: &Namespace) {
     namespace.apply(&policy.to_string());
 }
 
+/// Lets the gateway ask each service of a namespace whose policies of the mesh deny by default.
+pub(crate) fn authorize_gateway(namespace: &Namespace) {
+    let policy = json!({
+        "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": { "name": "test" },
+        "spec": { "action": "ALLOW", "rules": [{
+            "from": [{ "source": { "principals": ["cluster.local/ns/istio-system/sa/istio-ingressgateway"] } }],
+            "to": [{ "operation": { "ports": ["8080"] } }] }] }
+    });
+    namespace.apply(&policy.to_string());
+}
+
 /// Waits until a request has this status; returns the response.
 #[track_caller]
 pub(crate) fn answered(client: &Client, request: &Request, status: u16) -> Response {
