@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::kubectl::Kubectl;
 use crate::{
-    Call, Kustomization, LONG, Namespace, ScriptedResponse, eventually_within, fail, image, kubectl, pods,
+    Access, Call, Kustomization, LONG, Namespace, ScriptedResponse, eventually_within, fail, image, kubectl,
+    pods,
 };
 
 const PORT: u16 = 8099;
@@ -29,8 +30,9 @@ impl Fake {
     /// The fake. The first call starts it.
     ///
     /// # Panics
-    /// If it does not start.
+    /// If the test has no [`Access`], or the fake does not start.
     pub fn get() -> &'static Self {
+        Access::require();
         static FAKE: OnceLock<Fake> = OnceLock::new();
         FAKE.get_or_init(|| {
             let namespace = Namespace::shared("github", "restricted");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,7 +14,10 @@ use crate::{fail, output};
 /// # Panics
 /// If the file cannot be written.
 pub fn figure(group: &str, name: &str, value: impl Into<Value>) {
+    /// Held while the file is read and written.
+    static FILE: Mutex<()> = Mutex::new(());
     let value = value.into();
+    let _file = FILE.lock().unwrap_or_else(PoisonError::into_inner);
     println!("figure: {group}: {name} = {value}");
     let path = output().join("figures.json");
     let mut all: BTreeMap<String, BTreeMap<String, Value>> =

@@ -3,6 +3,7 @@
 //!
 //! A function that cannot go on panics and says why.
 
+mod access;
 mod cluster;
 mod eventually;
 mod fake;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use testkit::paths;
 
+pub use access::Access;
 pub use cluster::Cluster;
 pub use e2e::fake::{Call, Delivery, ScriptedResponse};
 pub use eventually::{LONG, SHORT, eventually, eventually_within};

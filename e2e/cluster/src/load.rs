@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::fail;
+use crate::{Access, fail};
 use testkit::http::blocking::{Client, Connection};
 use testkit::http::{Request, Response};
 
@@ -41,11 +41,11 @@ impl Load {
     /// Sends `requests` in turn until [`Load::stop`]: on this number of connections, at this total rate.
     ///
     /// # Panics
-    /// If the address is not on loopback: no other machine is ever put under load.
+    /// If the address is not on loopback: no other machine is ever put under load. If the test has no exclusive [`Access`].
     #[track_caller]
     #[must_use]
     pub fn start(client: &Client, connections: usize, per_second: f64, requests: &[Request]) -> Self {
-        loopback(client);
+        allowed(client);
         let stop = Arc::new(AtomicBool::new(false));
         let every = Duration::from_secs_f64(connections as f64 / per_second);
         let workers = (0..connections)
@@ -91,12 +91,13 @@ fn work(
     tally
 }
 
-/// Fails the test if the client's address is not on loopback.
+/// Fails the test if the client's address is not on loopback, or other tests run.
 #[track_caller]
-pub(crate) fn loopback(client: &Client) {
+pub(crate) fn allowed(client: &Client) {
     if !client.address().ip().is_loopback() {
         fail(format!("load only on loopback, not on {}", client.address()));
     }
+    Access::require_exclusive("load");
 }
 
 impl Tally {
@@ -193,11 +194,11 @@ impl Tally {
 /// Sends this number of requests at once, each on a connection that is open already.
 ///
 /// # Panics
-/// If the address is not on loopback, or a request gets no response.
+/// If the address is not on loopback, the test has no exclusive [`Access`], or a request gets no response.
 #[track_caller]
 #[must_use]
 pub fn burst(client: &Client, count: usize, request: &Request) -> Vec<Response> {
-    loopback(client);
+    allowed(client);
     let start = Arc::new(Barrier::new(count));
     let asking: Vec<_> = (0..count)
         .map(|_| {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use crate::{Cluster, LONG, eventually_within, kubectl, output};
+use crate::{Access, Cluster, LONG, eventually_within, kubectl, output};
 
 /// If this variable is set, namespaces are not deleted, for inspection.
 const KEEP: &str = "CLUSTER_TEST_KEEP";
@@ -42,9 +42,11 @@ impl Namespace {
     /// Creates a namespace with exactly this name, for manifests that name their namespace.
     ///
     /// # Panics
-    /// If it cannot be created, or exists and does not belong to the tests: the tests delete only what they created.
+    /// If the test has no [`Access`], or the namespace cannot be created, or exists and does not belong to the tests: the tests delete
+    /// only what they created.
     #[must_use]
     pub fn exactly(name: &str, labels: &[(&str, &str)]) -> Self {
+        Access::require();
         Cluster::get();
         gone(name);
         let prefix = Cluster::prefix();

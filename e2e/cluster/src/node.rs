@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde_json::json;
 
-use crate::{LONG, Namespace, Pod, eventually_within, fail, image, kubectl, pods};
+use crate::{Access, LONG, Namespace, Pod, eventually_within, fail, image, kubectl, pods};
 
 const READER: &str = "node-reader";
 
@@ -73,8 +73,9 @@ impl Node {
     /// The node. The first call starts the privileged pod.
     ///
     /// # Panics
-    /// If the pod does not start.
+    /// If the test has no [`Access`], or the pod does not start.
     pub fn get() -> &'static Self {
+        Access::require();
         static NODE: OnceLock<Node> = OnceLock::new();
         NODE.get_or_init(|| {
             let namespace = Namespace::shared("node", "privileged");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::load::{Tally, loopback};
+use crate::load::{Tally, allowed};
 use crate::{fail, percentile};
 use testkit::http::Request;
 use testkit::http::blocking::Client;
@@ -114,7 +114,7 @@ impl Profile {
     /// Runs the profile to its end, with a client for each kind of request. Returns the results by kind.
     ///
     /// # Panics
-    /// If a kind has no client, or a client's address is not on loopback.
+    /// If a kind has no client, a client's address is not on loopback, or the test has no exclusive [`crate::Access`].
     #[track_caller]
     #[must_use]
     pub fn run(&self, clients: &BTreeMap<&str, Client>) -> BTreeMap<String, Tally> {
@@ -124,7 +124,7 @@ impl Profile {
                 .map(|visit| {
                     let client = clients.get(&*visit.kind);
                     let client = client.unwrap_or_else(|| fail(format!("no client for {}", visit.kind)));
-                    loopback(client);
+                    allowed(client);
                     (visit.kind.clone(), client.clone(), Request::get(&visit.path))
                 })
                 .collect(),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Deserializer, Value};
 
 use crate::kubectl::Kubectl;
-use crate::{Namespace, Pod, eventually_within, fail};
+use crate::{Access, Namespace, Pod, eventually_within, fail};
 
 /// Watches the pods of a namespace that a selector matches.
 pub struct PodWatch {
@@ -47,10 +47,11 @@ impl PodWatch {
     /// Starts the watch.
     ///
     /// # Panics
-    /// If kubectl does not start.
+    /// If the test has no exclusive [`Access`], or kubectl does not start.
     #[track_caller]
     #[must_use]
     pub fn start(namespace: &Namespace, selector: &str) -> Self {
+        Access::require_exclusive("a measurement");
         let arguments = ["-n", namespace.name(), "get", "pods", "-l", selector, "--watch", "-o", "json"];
         let mut kubectl = Kubectl::command(&arguments)
             .stderr(std::process::Stdio::null())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use cluster_e2e::{
-    Cluster, LONG, Namespace, Node, NodeState, Pod, PodWatch, eventually_within, fail, figure, image,
+    Access, Cluster, LONG, Namespace, Node, NodeState, Pod, PodWatch, eventually_within, fail, figure, image,
     kubectl, milliseconds, percentile, pods,
 };
 use serde_json::{Value, json};
@@ -78,12 +78,19 @@ fn delete(namespace: &Namespace, names: &[String], how: &[&str]) {
     }
 }
 
-/// The UIDs of all pods that the node should run.
+/// The UIDs of all pods that the node should run. An error while one is being deleted: what the node has of it does not last.
 fn running() -> Result<BTreeSet<String>, String> {
     let mut list =
         kubectl(["get", "pods", "--all-namespaces", "--field-selector", "status.phase=Running"]).json()?;
     let items = list.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
-    Ok(items.into_iter().map(Pod::from).map(|pod| pod.uid().to_owned()).collect())
+    let uid = |pod: Pod| {
+        if pod.deleting() {
+            Err(format!("pod {} is being deleted", pod.name))
+        } else {
+            Ok(pod.uid().to_owned())
+        }
+    };
+    items.into_iter().map(Pod::from).map(uid).collect()
 }
 
 /// The state of the node once each pod has one shim, and each shim has a pod.
@@ -172,6 +179,7 @@ fn churn(namespace: &Namespace, length: Duration, first: usize) -> (usize, usize
 
 #[test]
 fn after_churn_the_node_has_as_many_shims_as_pods_and_nothing_of_the_others() {
+    let _access = Access::exclusive();
     if Cluster::get().plain() {
         println!("NOT RUN: the churn is of the runtime class");
         return;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cluster_e2e::{
-    Cluster, Deployment, Kustomization, LONG, Namespace, Node, Pod, PodWatch, figure, kubectl, milliseconds,
-    percentile,
+    Access, Cluster, Deployment, Kustomization, LONG, Namespace, Node, Pod, PodWatch, figure, kubectl,
+    milliseconds, percentile,
 };
 use serde_json::Value;
 
@@ -62,6 +62,7 @@ fn measure(group: &str, namespace: &str, overlay: Kustomization) {
 
 #[test]
 fn a_pod_of_the_runtime_class_beside_a_plain_one() {
+    let _access = Access::exclusive();
     let cluster = Cluster::get();
     if cluster.plain() {
         println!("NOT MEASURED: the runtime class, in the plain variant of the suite");

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use cluster_e2e::{
-    Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Load, Namespace, Tally, await_route,
+    Access, Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Load, Namespace, Tally, await_route,
     eventually_within, image, kubectl, output,
 };
 use testkit::http::Request;
@@ -37,6 +37,7 @@ fn none_failed(what: &str, tally: &Tally) {
 
 #[test]
 fn a_version_that_is_not_healthy_is_undone_and_no_request_fails() {
+    let _access = Access::exclusive();
     let fake = Fake::get();
     let namespace = Namespace::new("deploy");
     let good = Cluster::get().dev().at_host(HOST).upstream(&fake.url()).replicas(2).eager();
@@ -126,6 +127,7 @@ impl Drop for Preview {
 
 #[test]
 fn a_preview_answers_at_its_host_until_it_is_removed() {
+    let _access = Access::shared();
     if Cluster::get().plain() {
         println!("NOT RUN: the preview's overlay needs the runtime class");
         return;

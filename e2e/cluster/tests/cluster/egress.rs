@@ -1,6 +1,6 @@
 //! The egress gateway: GitHub is the only destination outside of the cluster.
 
-use cluster_e2e::{Deployment, Fake, Namespace, Pod, eventually, kubectl, pods};
+use cluster_e2e::{Access, Deployment, Fake, Namespace, Pod, eventually, kubectl, pods};
 use serde_json::{Value, json};
 
 use crate::support::{Site, proxy, tls_secret};
@@ -99,6 +99,7 @@ fn site_behind_gateway(namespace: Namespace, outside: &Namespace, gateway: &str)
 
 #[test]
 fn the_only_way_out_leads_through_the_egress_gateway() {
+    let _access = Access::shared();
     let outside = Namespace::new("egress-gateway");
     egress_gateway(&outside);
     let namespace = Namespace::new("egress");

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use cluster_e2e::{Deployment, Fake, Namespace, eventually, pods};
+use cluster_e2e::{Access, Deployment, Fake, Namespace, eventually, kubectl, pods};
 use serde_json::json;
 use testkit::http::Request;
 use testkit::http::blocking::Client;
@@ -57,6 +57,17 @@ struct OwnGateway {
     http: Client,
     https: Client,
     _forwards: [Forward; 2],
+    _grant: Grant,
+}
+
+/// The ReferenceGrant with this name beside the certificates, deleted at the end.
+struct Grant(String);
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        let _ =
+            kubectl(["-n", "istio-system", "delete", "referencegrant", "--ignore-not-found", &self.0]).run();
+    }
 }
 
 /// Deploys the base with `gateway-api` and these components, and waits until its gateway answers.
@@ -79,12 +90,14 @@ fn deploy(namespace: Namespace, components: &[&str]) -> (Site, OwnGateway) {
                 "ReferenceGrant",
                 "github-gists-api",
                 &json!([
+                    { "op": "replace", "path": "/metadata/name", "value": site.secret() },
                     { "op": "replace", "path": "/spec/from", "value": [
                         { "group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": site.namespace.name() }] },
                     { "op": "replace", "path": "/spec/to/0/name", "value": site.secret() },
                 ]),
             )
     });
+    let grant = Grant(site.secret());
     eventually("the gateway is programmed", || {
         let told = site
             .namespace
@@ -107,7 +120,7 @@ fn deploy(namespace: Namespace, components: &[&str]) -> (Site, OwnGateway) {
     let (plain, http) = answering(80, 301, &|address| Client::http(address, &site.host));
     let trust = Trust::pem(site.certificate());
     let (tls, https) = answering(443, 200, &|address| Client::https(address, &site.host, trust.clone()));
-    (site, OwnGateway { http, https, _forwards: [plain, tls] })
+    (site, OwnGateway { http, https, _forwards: [plain, tls], _grant: grant })
 }
 
 /// The operators' routes are closed at the gateway.
@@ -123,6 +136,7 @@ fn closed(gateway: &OwnGateway) {
 
 #[test]
 fn a_gateway_of_the_namespace_s_own_serves_the_same() {
+    let _access = Access::shared();
     let (site, gateway) = deploy(Namespace::new("gateway-api"), &[]);
     // The selectors of the service do not match the gateway's pods.
     let own = pods(site.namespace.name(), "app=github-gists-api").unwrap();
@@ -138,6 +152,7 @@ fn a_gateway_of_the_namespace_s_own_serves_the_same() {
 /// The mesh's policies deny by default. They must not close the gateway, which stands in the same namespace.
 #[test]
 fn a_gateway_of_the_namespace_s_own_reaches_pods_in_the_mesh() {
+    let _access = Access::shared();
     let namespace = Namespace::new("gateway-mesh");
     let (site, gateway) = deploy(namespace, &["istio-mesh-sidecar"]);
     let meshed = pods(site.namespace.name(), "app=github-gists-api").unwrap();

@@ -1,9 +1,10 @@
 //! The harness: the fake GitHub in the cluster, and the reader of the node.
 
-use cluster_e2e::{Fake, Node, ScriptedResponse, kubectl, pods};
+use cluster_e2e::{Access, Fake, Node, ScriptedResponse, kubectl, pods};
 
 #[test]
 fn the_fake_answers_as_it_is_told_and_remembers() {
+    let _access = Access::shared();
     let fake = Fake::get();
     let login = fake.user(3);
     let ask = || {
@@ -25,6 +26,7 @@ fn the_fake_answers_as_it_is_told_and_remembers() {
 
 #[test]
 fn the_node_knows_a_pod_s_cgroup_and_shim() {
+    let _access = Access::shared();
     let fake = Fake::get();
     let pod = pods(fake.namespace(), "app=fake-github").unwrap().remove(0);
     let node = Node::get();

@@ -1,6 +1,6 @@
 //! The chart: install, upgrade, rollback and uninstall, with Helm 4 and with Helm 3.
 
-use cluster_e2e::{Cluster, Deployment, Namespace, image, kubectl};
+use cluster_e2e::{Access, Cluster, Deployment, Namespace, image, kubectl};
 use serde_json::{Value, json};
 
 use crate::support::Release;
@@ -39,39 +39,47 @@ impl Installed<'_> {
 
 #[test]
 fn a_release_is_rolled_back_to_its_settings_with_each_helm() {
+    let _access = Access::shared();
     let mut helms = vec![("helm4", "helm".to_owned())];
     match std::env::var(HELM3) {
         Ok(path) => helms.push(("helm3", path)),
         Err(_) => println!("NOT RUN: the chart with Helm 3: {HELM3} names no program"),
     }
-    for (name, helm) in helms {
-        let namespace = Namespace::new(name);
-        let plain = Cluster::get().plain();
-        let reference = image(if plain { "github-gists-api-plain" } else { "github-gists-api" });
-        let (repository, tag) = reference.rsplit_once(':').unwrap();
-        let values = json!({
-            "image": { "repository": repository, "tag": tag },
-            "runtimeClassName": if plain { "" } else { "wasi-http" },
-            "autoscaling": { "enabled": false },
-            "replicas": 2,
-            "podDisruptionBudget": { "minAvailable": 1 },
-        });
-        let release = Release { helm: &helm, namespace: &namespace, name: "gists", chart: "gists" };
-        let installed = Installed { release, values };
-        installed.upgrade(300);
-        installed.upgrade(600);
-        installed.upgrade(700);
-        // Back to settings that an earlier revision had, whose ConfigMap still exists, and back again.
-        for (revision, ttl) in [("1", 300), ("2", 600)] {
-            installed.release.rollback(revision);
-            installed.serves(ttl);
+    // Side by side: most of the time, a rollout waits for the probes of the chart's pods.
+    std::thread::scope(|scope| {
+        for (name, helm) in &helms {
+            let namespace = Namespace::new(name);
+            scope.spawn(move || rolls_back(helm, &namespace));
         }
-        // Kubernetes' own way back restores the settings too.
-        namespace.kubectl(["rollout", "undo", "deployment/github-gists-api"]).must();
-        installed.serves(300);
-        installed.release.uninstall();
-        let left =
-            namespace.kubectl(["get", "deployments,services,poddisruptionbudgets", "-o", "name"]).must();
-        assert_eq!(left.trim(), "", "{name}");
+    });
+}
+
+/// Installs, upgrades, rolls back and uninstalls the chart with this Helm.
+fn rolls_back(helm: &str, namespace: &Namespace) {
+    let plain = Cluster::get().plain();
+    let reference = image(if plain { "github-gists-api-plain" } else { "github-gists-api" });
+    let (repository, tag) = reference.rsplit_once(':').unwrap();
+    let values = json!({
+        "image": { "repository": repository, "tag": tag },
+        "runtimeClassName": if plain { "" } else { "wasi-http" },
+        "autoscaling": { "enabled": false },
+        "replicas": 2,
+        "podDisruptionBudget": { "minAvailable": 1 },
+    });
+    let release = Release { helm, namespace, name: "gists", chart: "gists" };
+    let installed = Installed { release, values };
+    installed.upgrade(300);
+    installed.upgrade(600);
+    installed.upgrade(700);
+    // Back to settings that an earlier revision had, whose ConfigMap still exists, and back again.
+    for (revision, ttl) in [("1", 300), ("2", 600)] {
+        installed.release.rollback(revision);
+        installed.serves(ttl);
     }
+    // Kubernetes' own way back restores the settings too.
+    namespace.kubectl(["rollout", "undo", "deployment/github-gists-api"]).must();
+    installed.serves(300);
+    installed.release.uninstall();
+    let left = namespace.kubectl(["get", "deployments,services,poddisruptionbudgets", "-o", "name"]).must();
+    assert_eq!(left.trim(), "", "{helm}");
 }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use cluster_e2e::{
-    Cluster, Delivery, Deployment, Fake, Gateway, LONG, Namespace, ScriptedResponse, burst, eventually,
-    eventually_within, figure, kubectl, milliseconds, pods,
+    Access, Cluster, Delivery, Deployment, Fake, Gateway, LONG, Namespace, ScriptedResponse, burst,
+    eventually, eventually_within, figure, kubectl, milliseconds, pods,
 };
 use testkit::http::Request;
 
@@ -12,6 +12,7 @@ use crate::support::{FaultPod, Site, hosts, tls_secret};
 
 #[test]
 fn every_route_answers_by_host_name_and_tls() {
+    let _access = Access::shared();
     let site = Site::new("routes", 1, &["istio-admin-open"], |all| all);
     let user = Fake::get().user(3);
     for target in ["/", "/health"] {
@@ -57,6 +58,7 @@ fn every_route_answers_by_host_name_and_tls() {
 
 #[test]
 fn the_overlay_dev_answers_at_its_own_names() {
+    let _access = Access::shared();
     let namespace = Namespace::new("dev");
     let dev = Cluster::get().dev().upstream(&Fake::get().url()).replicas(1);
     dev.component("k8s/components/quick-start").apply(&namespace);
@@ -81,6 +83,7 @@ fn the_overlay_dev_answers_at_its_own_names() {
 
 #[test]
 fn plain_http_is_sent_to_https() {
+    let _access = Access::shared();
     let site = Site::new("redirect", 1, &[], |all| all);
     for (method, target) in
         [("GET", "/octocat?page=2&per_page=5"), ("POST", "/octocat"), ("DELETE", "/cache")]
@@ -92,6 +95,7 @@ fn plain_http_is_sent_to_https() {
 
 #[test]
 fn a_pod_that_refuses_connections_costs_nobody_an_answer_and_is_ejected() {
+    let _access = Access::shared();
     let site = Site::new("ejection", 2, &[], |all| all);
     let bad = FaultPod::refusing(&site.namespace, "refusing");
     let address = bad.address();
@@ -132,6 +136,7 @@ fn a_pod_that_refuses_connections_costs_nobody_an_answer_and_is_ejected() {
 fn a_pod_that_cannot_be_reached_costs_a_try_of_three_seconds() {
     /// The time to connect is 3 s. A second more is for a busy machine; the next try may meet the same pod only after an ejection.
     const MOST: Duration = Duration::from_secs(4);
+    let _access = Access::exclusive();
     for components in [&[][..], &["istio-circuit-breaker"]] {
         let name = components.first().unwrap_or(&"base");
         let site = Site::new(&format!("lost-{name}"), 2, components, |all| all);
@@ -160,6 +165,7 @@ fn a_pod_that_cannot_be_reached_costs_a_try_of_three_seconds() {
 
 #[test]
 fn what_a_pod_began_is_not_asked_again() {
+    let _access = Access::shared();
     // The faulty pod is the only one.
     let site = Site::new("faults", 0, &[], |all| all);
     let fault = FaultPod::answering(&site.namespace, "faulty");
@@ -203,6 +209,7 @@ fn more_than_the_pool_holds_is_refused_at_once() {
     /// As many connections, and as many requests that wait for one: as the DestinationRule says.
     const HALF: usize = 100;
     const BEYOND: usize = 60;
+    let _access = Access::exclusive();
     let site = Site::new("pool", 0, &[], |all| all);
     let fault = FaultPod::answering(&site.namespace, "slow");
     site.answers(&Request::get("/users/octocat/gists"));
@@ -225,6 +232,7 @@ fn more_than_the_pool_holds_is_refused_at_once() {
 #[test]
 fn a_github_outage_ejects_nobody_and_is_not_multiplied() {
     const USERS: usize = 16;
+    let _access = Access::shared();
     let site = Site::new("outage", 2, &[], |all| all);
     let fake = Fake::get();
     let users: Vec<_> = (0..USERS).map(|_| fake.user(1)).collect();
@@ -255,6 +263,7 @@ fn a_github_outage_ejects_nobody_and_is_not_multiplied() {
 
 #[test]
 fn the_certificate_script_makes_one_and_leaves_a_good_one_alone() {
+    let _access = Access::shared();
     // In a namespace of its own, which the script makes.
     let namespace = Cluster::namespace("certificate");
     let run = |more: &[&str]| {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cluster_e2e::{
-    Kustomization, LONG, Namespace, Pod, eventually, eventually_within, image, kubectl, pods, scrape,
+    Access, Kustomization, LONG, Namespace, Pod, eventually, eventually_within, image, kubectl, pods, scrape,
 };
 use serde_json::{Value, json};
 
@@ -207,6 +207,7 @@ fn installed(namespace: &Namespace) -> Vec<Pod> {
 
 #[test]
 fn the_installer_has_the_rights_it_needs_and_leaves_a_node_as_it_was() {
+    let _access = Access::exclusive();
     let namespace = set_up("installer");
     let nodes = ReadyNodes::now();
     namespace.apply(&objects(&namespace));
@@ -261,6 +262,7 @@ fn the_installer_has_the_rights_it_needs_and_leaves_a_node_as_it_was() {
 
 #[test]
 fn the_installers_token_changes_its_own_node_and_nothing_else() {
+    let _access = Access::exclusive();
     let namespace = set_up("installer-rights");
     let nodes = ReadyNodes::now();
     let fake = FakeNodes::create(&["e2e-own", "e2e-other"]);
@@ -380,6 +382,7 @@ fn contender(namespace: &Namespace, node: &str) -> Value {
 #[test]
 fn installers_that_contend_for_the_lease_change_their_nodes_one_after_the_other() {
     const CONTENDERS: [&str; 2] = ["e2e-first", "e2e-second"];
+    let _access = Access::exclusive();
     let namespace = set_up("installer-lease");
     let holder = FakeNodes::create(&["e2e-holder"]);
     let contenders = FakeNodes::create(&CONTENDERS);

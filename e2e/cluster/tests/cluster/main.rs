@@ -1,4 +1,4 @@
-//! What the cluster must show, asked of a real one: one file a subject. Run by `make test-cluster`, one test at a time.
+//! What the cluster must show, asked of a real one: one file a subject. Run by `make test-cluster`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod backup;

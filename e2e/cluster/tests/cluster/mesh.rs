@@ -1,6 +1,8 @@
 //! Istio's sidecar in the pods: strict mutual TLS, callers by identity, all metrics at one port, and a Linux sidecar beside it.
 
-use cluster_e2e::{Deployment, Fake, Load, Pod, ScriptedResponse, eventually, figure, image, kubectl};
+use cluster_e2e::{
+    Access, Deployment, Fake, Load, Namespace, Pod, ScriptedResponse, eventually, figure, image, kubectl,
+};
 use serde_json::json;
 use testkit::Samples;
 use testkit::http::Request;
@@ -15,6 +17,7 @@ fn stats(pod: &Pod) -> Result<Samples, String> {
 
 #[test]
 fn a_meshed_pod_takes_mutual_tls_from_known_callers_alone() {
+    let _access = Access::shared();
     // A Linux container beside the WebAssembly container, and Istio's container beside both.
     let companion = json!([{ "op": "add", "path": "/spec/template/spec/containers/-", "value": {
         "name": "companion", "image": image("busybox"), "imagePullPolicy": "IfNotPresent",
@@ -137,6 +140,7 @@ fn all_metrics_at_one_port(site: &Site, pod: &Pod) {
 
 #[test]
 fn a_rolling_update_in_the_mesh_loses_no_request() {
+    let _access = Access::exclusive();
     let site = Site::new("mesh-roll", 2, &["istio-mesh-sidecar"], |all| all);
     let api = Deployment::api(&site.namespace);
     let before: Vec<_> = api.ready().into_iter().map(|pod| pod.name).collect();
@@ -153,6 +157,7 @@ fn a_rolling_update_in_the_mesh_loses_no_request() {
 /// Strict mutual TLS and the policies apply to pods with a sidecar. Pods without one are asked in plain text until they are replaced.
 #[test]
 fn switching_the_mesh_on_loses_no_request() {
+    let _access = Access::exclusive();
     let site = Site::new("mesh-on", 2, &[], |all| all);
     let api = Deployment::api(&site.namespace);
     let before: Vec<_> = api.ready().into_iter().map(|pod| pod.name).collect();

@@ -1,7 +1,7 @@
 //! NetworkPolicies, enforced by the network: what `k8s/components/network-policy` and `k8s/components/redis` deny is denied, and what the
 //! service needs is allowed.
 
-use cluster_e2e::{Deployment, Fake, Namespace, Pod, eventually, image, kubectl, pods, scrape};
+use cluster_e2e::{Access, Deployment, Fake, Namespace, Pod, eventually, image, kubectl, pods, scrape};
 use serde_json::json;
 use testkit::http::Request;
 
@@ -83,6 +83,7 @@ fn resolves(client: &Pod, name: &str) {
 
 #[test]
 fn strangers_are_denied_and_the_service_works() {
+    let _access = Access::shared();
     if !enforced() {
         println!(
             "NOT RUN: nothing is known to enforce NetworkPolicies; set {ENFORCED} if the network plug-in does"

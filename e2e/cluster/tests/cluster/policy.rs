@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use cluster_e2e::{Fake, Load, burst, eventually, figure, kubectl, pods};
+use cluster_e2e::{Access, Fake, Load, burst, eventually, figure, kubectl, pods};
 use serde_json::{Value, json};
 use testkit::http::{Request, Response};
 
@@ -36,6 +36,7 @@ fn leaks(answer: &Response) -> bool {
 
 #[test]
 fn metrics_and_clearing_are_closed_unless_opened() {
+    let _access = Access::shared();
     let site = Site::new("closed", 1, &[], |all| all);
     let user = Fake::get().user(1);
     let stats = || site.get("/cache/stats").is(200).json()["size"].as_u64().unwrap();
@@ -91,6 +92,8 @@ fn staging(name: &str, issuer: &Issuer) -> Site {
 
 #[test]
 fn staging_wants_a_token_of_the_right_group() {
+    // The gateway's check of tokens applies to each host name.
+    let _access = Access::exclusive();
     let issuer = Issuer::new();
     let site = staging("token", &issuer);
     let claims =
@@ -147,6 +150,7 @@ fn more_than_the_limit_is_refused_at_the_gateway() {
     const BURST: u64 = 200;
     const PER_SECOND: u64 = 100;
     const AT_ONCE: usize = 50;
+    let _access = Access::exclusive();
     let site = staging("limit", &Issuer::new());
     // A second host name of the same gateway, without a limit.
     let free = format!("free.{}", site.host);
@@ -206,6 +210,7 @@ fn more_than_the_limit_is_refused_at_the_gateway() {
 fn a_flooding_client_is_refused_and_another_is_not() {
     const AT_ONCE: usize = 8;
     const PER_SECOND: f64 = 400.0;
+    let _access = Access::exclusive();
     let site = staging("clients", &Issuer::new());
     let from = |address: &str| Request::get("/health").header("x-forwarded-for", address);
     let remaining = |address: &str| {
@@ -266,6 +271,7 @@ fn a_flooding_client_is_refused_and_another_is_not() {
 /// The gateway logs what no pod has seen: the responses that the gateway itself gives.
 #[test]
 fn what_the_gateway_itself_answers_is_in_its_log() {
+    let _access = Access::exclusive();
     let site = staging("log", &Issuer::new());
     let mark = site.namespace.name().to_owned();
     let _ = site.get(&format!("/metrics?{mark}")).is(403);

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use cluster_e2e::eventually;
+use cluster_e2e::{Access, eventually};
 
 use crate::support::Site;
 
@@ -21,6 +21,7 @@ fn missing(site: &Site) -> Vec<u32> {
 
 #[test]
 fn the_production_overlay_lacks_what_the_test_cluster_lacks_only() {
+    let _access = Access::exclusive();
     let site = Site::overlay("production-check", "production", 3, |all, _| all);
     // 3: images of the test have no digest. 11: the test sets the number of pods. 16 and 17: nothing monitors this namespace.
     let expected = [3, 11, 16, 17];

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use cluster_e2e::{
-    Deployment, Fake, LONG, ScriptedResponse, eventually, eventually_within, fail, figure, image,
+    Access, Deployment, Fake, LONG, Namespace, ScriptedResponse, eventually, eventually_within, fail, figure,
+    image,
 };
 use serde_json::Value;
 
@@ -45,6 +46,7 @@ impl Reads {
 
 #[test]
 fn prometheus_finds_every_pod_and_series_and_an_alert_goes_off() {
+    let _access = Access::shared();
     let prometheus = Prometheus::begin("monitoring");
     // With the shared store and traces, whose series panels read. Traces have series without a collector, too.
     let direct = Site::new("watched", 3, &["redis", "tracing"], |all| all.image("redis", &image("redis")));

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use cluster_e2e::{Cluster, LONG, Namespace, Pod, eventually_within, kubectl, pods};
+use cluster_e2e::{Access, Cluster, LONG, Namespace, Pod, eventually_within, kubectl, pods};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -119,6 +119,7 @@ pub(crate) fn registry(name: &str) -> Option<Registry> {
 
 #[test]
 fn a_pulled_image_and_each_form_of_artifact_run_by_tag_and_by_digest() {
+    let _access = Access::shared();
     let Some(registry) = registry("forms") else { return };
     registry.trust();
     let namespace = Namespace::new("pull");
@@ -176,6 +177,7 @@ fn a_pulled_image_and_each_form_of_artifact_run_by_tag_and_by_digest() {
 
 #[test]
 fn the_events_of_a_pod_say_why_its_image_cannot_be_pulled() {
+    let _access = Access::shared();
     let Some(registry) = registry("refusals") else { return };
     let Some(untrusted) = Registry::start("untrusted") else { return };
     registry.trust();

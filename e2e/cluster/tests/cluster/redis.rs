@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cluster_e2e::{
-    Cluster, Deployment, Fake, Gateway, Kustomization, Namespace, ScriptedResponse, await_route, burst,
-    eventually, figure, scrape,
+    Access, Cluster, Deployment, Fake, Gateway, Kustomization, Namespace, ScriptedResponse, await_route,
+    burst, eventually, figure, scrape,
 };
 use serde_json::json;
 use testkit::http::Request;
@@ -53,6 +53,7 @@ fn asked(namespace: &Namespace, host: &str, fake: &Fake) -> usize {
 
 #[test]
 fn without_a_shared_cache_each_pod_asks_once() {
+    let _access = Access::exclusive();
     let fake = Fake::get();
     let namespace = Namespace::new("alone");
     let host = "alone.gists.test";
@@ -64,6 +65,7 @@ fn without_a_shared_cache_each_pod_asks_once() {
 
 #[test]
 fn with_redis_all_pods_ask_once() {
+    let _access = Access::exclusive();
     let fake = Fake::get();
     let namespace = Namespace::new("redis");
     let host = "redis.gists.test";

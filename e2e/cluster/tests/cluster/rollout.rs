@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use cluster_e2e::{
-    Cluster, Deployment, Fake, Gateway, LONG, Load, Namespace, Tally, await_route, eventually_within, figure,
+    Access, Cluster, Deployment, Fake, Gateway, LONG, Load, Namespace, Tally, await_route, eventually_within,
+    figure,
 };
 use testkit::http::Request;
 
@@ -12,6 +13,7 @@ const HOST: &str = "rollout.gists.test";
 
 #[test]
 fn an_update_a_scaling_and_a_deletion_fail_no_request() {
+    let _access = Access::exclusive();
     let fake = Fake::get();
     let namespace = Namespace::new("rollout");
     Cluster::get().dev().at_host(HOST).upstream(&fake.url()).replicas(3).apply(&namespace);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cluster_e2e::{
-    Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Namespace, Node, Pod, ScriptedResponse,
+    Access, Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Namespace, Node, Pod, ScriptedResponse,
     await_route, eventually, eventually_within, figure, kubectl, milliseconds, pods, scrape,
 };
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ fn get(pod: &Pod, target: &str) -> Result<String, String> {
 
 #[test]
 fn the_overlay_dev_as_it_is() {
+    let _access = Access::exclusive();
     let namespace = Namespace::exactly("dev", &[]);
     kustomized("apply", "k8s/namespaces/dev");
     if Cluster::get().plain() {
@@ -105,6 +106,7 @@ fn removed_alone(namespace: &Namespace) {
 
 #[test]
 fn settings_of_a_config_map_and_of_a_secret_reach_the_component() {
+    let _access = Access::shared();
     let fake = Fake::get();
     let namespace = Namespace::new("settings");
     namespace.apply(
@@ -142,6 +144,7 @@ fn settings_of_a_config_map_and_of_a_secret_reach_the_component() {
 
 #[test]
 fn a_linux_sidecar_is_a_container_like_any_other() {
+    let _access = Access::shared();
     let namespace = Namespace::new("sidecar");
     let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "page" }, "data": { "page": "mounted" } });
     namespace.apply(&map.to_string());
@@ -200,6 +203,7 @@ fn a_linux_sidecar_is_a_container_like_any_other() {
 
 #[test]
 fn a_pod_that_is_deleted_answers_what_it_has_begun_and_ends_with_0() {
+    let _access = Access::shared();
     let fake = Fake::get();
     let namespace = Namespace::new("drain");
     let host = "drain.gists.test";
@@ -246,6 +250,7 @@ fn a_pod_that_is_deleted_answers_what_it_has_begun_and_ends_with_0() {
 
 #[test]
 fn a_container_over_its_memory_limit_is_killed_named_so_and_started_again() {
+    let _access = Access::shared();
     let namespace = Namespace::new("memory");
     // The memory is enough for a start, but not for a first instance on each of that many threads.
     one(&json!({ "spec": { "containers": [{
@@ -263,6 +268,7 @@ fn a_container_over_its_memory_limit_is_killed_named_so_and_started_again() {
 
 #[test]
 fn an_artifact_runs_as_an_image_does() {
+    let _access = Access::shared();
     if Cluster::get().plain() {
         println!("NOT RUN: an artifact needs the runtime class");
         return;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cluster_e2e::{
-    Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Load, Namespace, Node, Pod, await_route,
+    Access, Cluster, Deployment, Fake, Gateway, Kustomization, LONG, Load, Namespace, Node, Pod, await_route,
     eventually_within, figure, kubectl,
 };
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ fn sensitive(host: &str, fake: &Fake) -> Kustomization {
 
 #[test]
 fn the_autoscaler_follows_the_load_up_and_down() {
+    let _access = Access::exclusive();
     let fake = Fake::get();
     let namespace = Namespace::new("scaling");
     // Scaling down starts at once in place of after five minutes. Scaling up is as in the manifest.
@@ -125,6 +126,7 @@ fn quantity(text: &str) -> Option<f64> {
 
 #[test]
 fn what_kubectl_top_says_is_what_the_cgroup_knows() {
+    let _access = Access::exclusive();
     let (fake, node) = (Fake::get(), Node::get());
     let namespace = Namespace::new("top");
     let host = "top.gists.test";

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use cluster_e2e::{
-    Deployment, Gateway, LONG, Namespace, Pod, Profile, eventually, eventually_within, figure, image,
+    Access, Deployment, Gateway, LONG, Namespace, Pod, Profile, eventually, eventually_within, figure, image,
     milliseconds, pods,
 };
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ const SHARE_OF_TIME: f64 = 1.0 / 32.0;
 
 #[test]
 fn the_greeting_takes_up_settings_and_secrets_without_a_restart() {
+    let _access = Access::shared();
     let namespace = Namespace::new("greeting");
     local("k8s/services/greeting/overlays/dev", &["greeting", "timezones"])
         .component("k8s/services/greeting/components/mesh")
@@ -70,6 +71,7 @@ fn the_greeting_takes_up_settings_and_secrets_without_a_restart() {
 
 #[test]
 fn the_umbrella_chart_installs_services_that_know_each_other_and_nobody_else() {
+    let _access = Access::shared();
     let namespace = Namespace::new("my-app");
     let release = Release { helm: "helm", namespace: &namespace, name: "my-app", chart: "my-app" };
     let values = |message: &str| {
@@ -135,6 +137,7 @@ fn the_umbrella_chart_installs_services_that_know_each_other_and_nobody_else() {
 
 #[test]
 fn the_platform_wants_identities_and_tokens() {
+    let _access = Access::shared();
     let namespace = Namespace::new("platform");
     let issuer = Issuer::new();
     // The backend verifies tokens itself, too. Without the issuer's keys, its protected routes are closed.
@@ -255,6 +258,7 @@ fn a_token_opens_the_protected_routes(gateway: &Client, issuer: &Issuer) {
 /// The shop of production in a namespace that enforces `restricted`, with sidecars and NetworkPolicies.
 #[test]
 fn the_shop_in_the_mesh_holds_its_limits_under_load_and_its_autoscaler_adds_pods() {
+    let _access = Access::exclusive();
     let namespace = Namespace::new("shop");
     let secrets =
         std::fs::read_to_string(workspace().join("k8s/services/techcommerce/secrets.example.yaml")).unwrap();

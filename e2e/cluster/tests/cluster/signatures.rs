@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cluster_e2e::{Kustomization, LONG, Namespace, eventually, eventually_within, fail, kubectl, pods};
+use cluster_e2e::{
+    Access, Kustomization, LONG, Namespace, eventually, eventually_within, fail, kubectl, pods,
+};
 use serde_json::{Value, json};
 use testkit::paths;
 
@@ -334,6 +336,7 @@ fn check_admission(
 
 #[test]
 fn a_cluster_admits_and_a_node_pulls_what_is_published_and_signed_and_nothing_else() {
+    let _access = Access::exclusive();
     let Some(registry) = registry("signatures") else { return };
     if images_only() {
         println!("NOT RUN: containerd 1 has no image verifiers");

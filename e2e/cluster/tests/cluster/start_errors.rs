@@ -1,6 +1,6 @@
 //! What an operator sees of a container that cannot start: the reason, in the container's status and in `kubectl describe pod`.
 
-use cluster_e2e::{Cluster, LONG, Namespace, Pod, eventually_within, image};
+use cluster_e2e::{Access, Cluster, LONG, Namespace, Pod, eventually_within, image};
 use serde_json::{Value, json};
 
 const NAME: &str = "api";
@@ -46,6 +46,7 @@ fn wrong_setting() -> Value {
 
 #[test]
 fn a_plain_container_that_cannot_start_says_why_in_its_status() {
+    let _access = Access::shared();
     let namespace = Namespace::new("start-plain");
     assert_eq!(end_of(&namespace, "setting", false, &wrong_setting()), (64, WRONG.to_owned()));
 
@@ -65,6 +66,7 @@ fn a_plain_container_that_cannot_start_says_why_in_its_status() {
 
 #[test]
 fn a_container_of_the_runtime_class_that_cannot_start_says_why_in_its_status() {
+    let _access = Access::shared();
     if Cluster::get().plain() {
         println!("NOT RUN: it needs the runtime class");
         return;

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use cluster_e2e::{
-    Cluster, Deployment, Fake, Gateway, LONG, Load, Namespace, Node, Pod, Tally, await_route, eventually,
-    eventually_within,
+    Access, Cluster, Deployment, Fake, Gateway, LONG, Load, Namespace, Node, Pod, Tally, await_route,
+    eventually, eventually_within,
 };
 use testkit::http::Request;
 use testkit::http::blocking::Client;
@@ -59,6 +59,7 @@ fn under_load(client: &Client, path: &str, what: &str, change: &dyn Fn()) {
 
 #[test]
 fn a_restart_of_containerd_fails_no_request_and_its_pods_can_be_replaced() {
+    let _access = Access::exclusive();
     // The cluster of `scripts/cluster`, whose node is this machine.
     if std::env::var_os("CLUSTER_TEST_REGISTRIES").is_none() {
         println!(
@@ -68,7 +69,7 @@ fn a_restart_of_containerd_fails_no_request_and_its_pods_can_be_replaced() {
     }
     let fake = Fake::get();
     let namespace = Namespace::new("containerd");
-    Cluster::get().dev().at_host(RESTART_HOST).upstream(&fake.url()).replicas(2).apply(&namespace);
+    Cluster::get().dev().at_host(RESTART_HOST).upstream(&fake.url()).replicas(2).eager().apply(&namespace);
     let api = Deployment::api(&namespace);
     let before = api.ready();
     let client = Gateway::get().http(RESTART_HOST);
@@ -94,13 +95,14 @@ fn a_restart_of_containerd_fails_no_request_and_its_pods_can_be_replaced() {
 
 #[test]
 fn an_upgrade_of_the_shim_fails_no_request_and_old_pods_restart_their_containers() {
+    let _access = Access::exclusive();
     if Cluster::get().plain() {
         println!("NOT RUN: a plain container has no shim of ours");
         return;
     }
     let fake = Fake::get();
     let namespace = Namespace::new("upgrade");
-    Cluster::get().dev().at_host(HOST).upstream(&fake.url()).replicas(2).apply(&namespace);
+    Cluster::get().dev().at_host(HOST).upstream(&fake.url()).replicas(2).eager().apply(&namespace);
     let api = Deployment::api(&namespace);
     let old = api.ready().remove(0);
     let client = Gateway::get().http(HOST);
