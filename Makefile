@@ -18,6 +18,11 @@ ARCHITECTURES ?=
 release: ARCHITECTURES := $(or $(ARCHITECTURES),amd64 arm64)
 architectures = $(addprefix --architecture ,$(ARCHITECTURES))
 
+# Cargo chooses the features of dependencies for all selected packages together. A package that is selected beside another one gets the
+# same features, and the dependencies are compiled once: for programs those of the host, for tests those of the end-to-end tests.
+like_host = --package wasi-http-host
+like_e2e = --package testkit --package e2e
+
 help: ## list the targets
 	@awk -F':.*## ' '/^## /{printf "\n%s\n", substr($$0, 4)} /^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
@@ -40,7 +45,7 @@ run: build ## serve the API on http://localhost:8080 (PORT; reads .env)
 	@PORT=$(PORT) scripts/run
 
 demo: build ## the same on top of an invented GitHub, wholly offline
-	@$(CARGO) build --release --locked --package e2e --bin fake-github
+	@$(CARGO) build --release --locked --package e2e $(like_host) --bin fake-github
 	@PORT=$(PORT) scripts/demo
 
 services: setup ## the components of services/ (services/README.md)
@@ -73,43 +78,44 @@ test-host: setup ## the host, with small guests of its own; and the links betwee
 
 test-e2e: build ## the real component in the real host against a fake GitHub
 	@echo "==> end to end"
-	@$(CARGO) test --release --locked --package testkit --package e2e
+	@$(CARGO) test --release --locked $(like_e2e) --package cluster-e2e
 
 test-services: build services ## the services' logic, natively, and the systems in the real host; wants openssl, redis-server
 	@echo "==> services"
 	@$(CARGO) test --release --locked --package web --package shop-model $(addprefix --package ,$(SERVICES))
-	@$(CARGO) test --release --locked --package services-tests --package techcommerce-e2e
+	@$(CARGO) test --release --locked --package services-tests --package techcommerce-e2e $(like_e2e) --test services --test techcommerce
 
 test-bench: setup ## the benchmark's own load generator, and what it reads of callgrind
 	@echo "==> benchmark"
-	@$(CARGO) test --quiet --release --locked --package bench-load
+	@$(CARGO) test --quiet --release --locked --package bench-load $(like_e2e) --bin bench-load
 	@python3 -B -m unittest discover --start-directory bench
 
 test-pages: build services ## the pages in a real browser, with pictures in target/pages; wants Node.js and Chromium
 	@echo "==> pages"
-	@$(CARGO) build --release --locked --package e2e --bin fake-github
+	@$(CARGO) build --release --locked --package e2e $(like_host) --bin fake-github
 	@e2e/pages/run
 
 test-tutorials: build ## the commands of the README and of docs/tutorials, as a reader runs them; wants npm, Python 3 and Go
 	@echo "==> tutorials"
 	@python3 -B -m unittest discover --start-directory scripts/tutorials --top-level-directory scripts
-	@$(CARGO) build --release --locked --package e2e --bin fake-github
+	@$(CARGO) build --release --locked --package e2e $(like_host) --bin fake-github
 	@scripts/check-tutorials
 
 test-examples: build examples ## the examples, each in the real host
 	@echo "==> examples"
-	@$(CARGO) test --release --locked --package examples -- --skip figures
-	@$(CARGO) test --quiet --release --locked --package examples figures -- --nocapture
+	@$(CARGO) test --release --locked --package examples $(like_e2e) --test examples -- --skip figures
+	@$(CARGO) test --quiet --release --locked --package examples $(like_e2e) --test examples figures -- --nocapture
 
 faults: faults-build ## what goes wrong around the host, a line each (docs/faults.md); FAULTS='--only redis-killed'
-	@$(CARGO) run --quiet --release --locked --package faults -- $(FAULTS)
+	@$${CARGO_TARGET_DIR:-target}/release/faults $(FAULTS)
 
 soak: faults-build ## minutes of everything at once (SOAK=60s); memory, files, instances, permits must come back
-	@$(CARGO) run --quiet --release --locked --package faults -- soak --for $(SOAK)
+	@$${CARGO_TARGET_DIR:-target}/release/faults soak --for $(SOAK)
 
 faults-build: build
 	@$(CARGO) build --locked --release --package guest-service --package guest-forwarder --target wasm32-wasip2
-	@$(CARGO) test --quiet --release --locked --package faults
+	@$(CARGO) test --quiet --release --locked --package faults $(like_e2e) --bin faults
+	@$(CARGO) build --quiet --release --locked --package faults $(like_host) --bin faults
 
 fuzz: ## feed anything to what reads text from outside, FUZZ_SECONDS (60) for each reader; wants a nightly Rust
 	@fuzz/run
@@ -173,7 +179,7 @@ bench: build ## beside native axum, FastAPI, and Spin and wasmtime where they ar
 
 instructions: build ## instructions a request, beside native axum (INSTRUCTIONS=--check against the kept ones); wants valgrind
 	@$(CARGO) build --quiet --release --locked --package bench-native
-	@$(CARGO) build --quiet --release --locked --package e2e --bin fake-github
+	@$(CARGO) build --quiet --release --locked --package e2e $(like_host) --bin fake-github
 	@bench/instructions $(INSTRUCTIONS)
 
 bench-scale: build ## how cost grows: body size, cached users, open connections; native beside this host
@@ -203,7 +209,7 @@ image-services: services ## images of the services (k8s/README.md, "Services")
 	@scripts/image services
 
 image-cluster: ## images that only cluster tests need: a fake GitHub, Debian's redis, prometheus and busybox
-	@$(CARGO) build --release --locked --package e2e --bin fake-github
+	@$(CARGO) build --release --locked --package e2e $(like_host) --bin fake-github
 	@scripts/image test
 
 programs: build ## the static programs for nodes, in target/node/PROFILE: shim, host, verifier, installer; wants protoc
@@ -217,7 +223,7 @@ lint-k8s: ## everything that is applied to a cluster: schemas, analysers, the ch
 
 test-monitoring: build ## rules, dashboards and runbooks, against the series that the real service exports
 	@echo "==> monitoring"
-	@$(CARGO) build --release --locked --package e2e --bin fake-github
+	@$(CARGO) build --release --locked --package e2e $(like_host) --bin fake-github
 	@scripts/monitoring check
 
 test-image: build services ## the images' form: digests, layers, the same bytes twice
