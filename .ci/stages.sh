@@ -26,17 +26,24 @@ install_tools() {
   fi
 }
 
-# The cluster's programs take a quarter of an hour the first time. They are built from the start on, with the lowest priority.
+# The cluster's programs and Helm 3 take a quarter of an hour the first time. They are built from the start on, with the lowest priority.
 start_cluster_build() {
-  setsid nice -n 19 local-cluster/build --istio >"$logs/cluster-build.log" 2>&1 </dev/null &
+  setsid nice -n 19 bash -c 'local-cluster/build --istio && scripts/cluster helm3' >"$logs/cluster-build.log" 2>&1 </dev/null &
   background=$!
 }
 
-await_cluster_build() {
+# What the stages behind the cluster's compile. The cluster's tests wait for probes and timers most of the time. Under the policy `idle`, a
+# compiler gets only the processor time that nothing else wants.
+start_late_builds() {
+  setsid chrt --idle 0 bash -c 'fuzz/run --build && scripts/test-arm64 --build && scripts/docs mdbook' >"$logs/late-builds.log" 2>&1 </dev/null &
+  background=$!
+}
+
+await_background() { # NAME: of its log
   local status=0
   wait "$background" || status=$?
   background=
-  [ $status = 0 ] || tail -n 40 "$logs/cluster-build.log"
+  [ $status = 0 ] || tail -n 40 "$logs/$1.log"
   return $status
 }
 
@@ -55,7 +62,6 @@ stage lint -- make lint
 stage delivery -- make lint-workflows lint-security test-delivery sbom
 # The component's tests, which read documents and manifests, but no other code. The whole is measured on GitHub.
 stage coverage --except "$unread host e2e examples runtime-class bench services" -- make coverage COVERAGE="--floor 93 gists"
-stage docs -- make docs-build
 stage examples --except "$unread $documents k8s charts" -- make test-examples
 # A fault that only root can cause is reported as not run where nobody is root.
 stage faults --except "$unread k8s charts" -- make faults FAULTS="${root:+--strict}"
@@ -64,9 +70,10 @@ stage tutorials --except "$unread k8s charts" -- make test-tutorials
 stage pages --except "$unread $documents k8s charts" -- make test-pages
 stage images --except "$unread $documents k8s charts" -- make test-image
 stage monitoring --except "$unread" -- make test-monitoring
-# Compiles the host a second time. So it does not depend on what other tests read.
-stage arm64 --except "$unread $documents k8s examples bench/results e2e/cluster e2e/faults e2e/golden e2e/pages e2e/tests/gists services" -- make test-arm64
-[ -z "$background" ] || stage cluster-programs --always -- await_cluster_build
+if [ -n "$background" ]; then
+  stage cluster-programs --always -- await_background cluster-build
+  start_late_builds
+fi
 stage lint-k8s -- make lint-k8s
 # The installer's tests give the configurations that it writes to the cluster's containerd, too.
 stage installer --except "fuzz .github $documents" --files "$clusters/containerd/containerd" -- make test-installer
@@ -81,6 +88,11 @@ else
     note cluster "      NOT RUN: it needs root, or a cluster that KUBECONFIG names"
   fi
 fi
+# Before anything is measured.
+[ -z "$background" ] || stage late-builds --always -- await_background late-builds
+stage docs -- make docs-build
+# Compiles the host a second time. So it does not depend on what other tests read.
+stage arm64 --except "$unread $documents k8s examples bench/results e2e/cluster e2e/faults e2e/golden e2e/pages e2e/tests/gists services" -- make test-arm64
 stage instructions --except "$unread $documents k8s charts" -- make instructions INSTRUCTIONS=--check
 stage bench --except "$unread $documents k8s charts" --files target/dist/wasi-http-host.guided -- make bench BENCH=--quick
 # Last, because it compiles everything anew with a nightly Rust and a sanitizer.
