@@ -16,7 +16,7 @@ RELEASES = {
     "istio": ["istio-base", "istio-cni", "istiod", "istio-ingressgateway", "istio-egressgateway"],
     "argocd": ["argocd"],
     "observability": ["kube-prometheus-stack"],
-    "security": ["cert-manager"],
+    "security": ["cert-manager", "kyverno"],
 }
 # Both note how they were called. helm knows the repositories in $REPOSITORIES and fails for the release $BROKEN.
 HELM = """#!/bin/sh
@@ -56,7 +56,7 @@ class Platform(unittest.TestCase):
         environment = os.environ | {
             "PATH": f"{self.scratch}/bin:{os.environ['PATH']}",
             "CALLED": str(self.scratch / "called"),
-            "REPOSITORIES": "istio argo prometheus-community jetstack",
+            "REPOSITORIES": "istio argo prometheus-community jetstack kyverno",
             "BROKEN": "none",
         }
         return subprocess.run([SCRIPT, *arguments], env=environment | variables, capture_output=True, text=True, check=False, timeout=60)
@@ -107,7 +107,7 @@ class Platform(unittest.TestCase):
             (["istio", "--values", "istiod"], "--values istiod: expected RELEASE=FILE"),
             (["istio", "--values", "istiod=/nonexistent"], "there is no file /nonexistent"),
             (["istio", "--timeout", "1m"], "--timeout 1m: expected seconds"),
-            (["apps", "--overlay", "prod"], "--overlay prod: expected one of: dev production staging"),
+            (["apps", "--overlay", "prod"], "--overlay prod: expected dev, staging or production"),
             (["istio", "--", "--image"], "only apps passes options on: unexpected --image"),
         ):
             with self.subTest(arguments):
@@ -178,8 +178,8 @@ class Platform(unittest.TestCase):
                 self.assertEqual(done.returncode, code, done.stderr)
                 self.assertIn(line, done.stdout)
                 # Helm prints an empty line where there is no release.
-                self.assertEqual(done.stdout.count("release "), 5)
-                self.assertEqual(done.stdout.count("chart-1.0, deployed"), 5)
+                self.assertEqual(done.stdout.count("release "), 6)
+                self.assertEqual(done.stdout.count("chart-1.0, deployed"), 6)
 
 
 if __name__ == "__main__":
