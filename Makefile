@@ -266,7 +266,7 @@ install-argocd: ## Argo CD
 install-observability: ## kube-prometheus-stack with our rules and dashboards
 	@scripts/platform observability $(PLATFORM)
 
-install-security: ## cert-manager, its issuers and the gateway's certificate
+install-security: ## cert-manager, its issuers and the gateway's certificate, and Kyverno
 	@scripts/platform security $(PLATFORM)
 
 deploy-apps: ## the service with its namespace (PLATFORM='--overlay staging')
