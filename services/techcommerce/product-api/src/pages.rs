@@ -8,7 +8,7 @@ use shop_model::ProductPage;
 use web::StoreError;
 
 use crate::catalogue::{Catalogue, Entry};
-use crate::repository::{Repository, StockValues, product, stock_key};
+use crate::repository::{Repository, StockValues, bytes, product, stock_key};
 
 /// The most pages that an instance keeps. A page has 100 kB at most.
 const MAX_KEPT: usize = 8;
@@ -103,7 +103,7 @@ impl Page {
             total,
             categories: self.catalogue.categories(),
         };
-        self.body = serde_json::to_vec(&page).map_err(|error| StoreError::Other(error.to_string()))?.into();
+        self.body = bytes(&page)?.into();
         Ok(self)
     }
 }

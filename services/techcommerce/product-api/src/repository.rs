@@ -302,6 +302,7 @@ fn parse<T: DeserializeOwned>(key: &str, value: Option<&[u8]>) -> Result<Option<
         .map_err(|error| StoreError::Other(format!("the value of {key:?} is damaged: {error}")))
 }
 
-fn bytes(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+/// The JSON of a value.
+pub(crate) fn bytes(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value).map_err(|error| StoreError::Other(error.to_string()))
 }
